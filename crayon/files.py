@@ -37,7 +37,7 @@ def publish(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise OutputError(_explain(path, error)) from error
     finally:

@@ -1,0 +1,5 @@
+"""`python -m crayon`: the command line."""
+
+from .cli import main
+
+main()

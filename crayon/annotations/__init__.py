@@ -1,0 +1,1 @@
+"""Yes-no answers: as they were given, simulated, and made into labels."""

@@ -1,0 +1,27 @@
+"""Labels replaced on purpose, to see whether the answers do the work."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
+    """Replace labels, leaving unused ones unused.
+
+    Args:
+        codes: (n,) int8, 1 relevant, 0 irrelevant, -1 unused.
+        kind: `shuffle` deals the same labels out at random (of neurons: a random set of the same size is pruned);
+            `all_relevant`, `all_irrelevant`; `invert` (of neurons: the opposite set is pruned).
+
+    Returns:
+        (n,) int8, a new array.
+    """
+    codes = codes.copy()
+    used = codes >= 0
+    if kind == "shuffle":
+        codes[used] = np.random.default_rng([seed, 2]).permutation(codes[used])
+    elif kind == "invert":
+        codes[used] = 1 - codes[used]
+    else:
+        codes[used] = {"all_relevant": 1, "all_irrelevant": 0}[kind]
+    return codes

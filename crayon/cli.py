@@ -1,0 +1,207 @@
+"""The command line: one verb a step.
+
+Verbs read params.yaml in the working directory and write where `crayon.jobs` says. Each imports its own step only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+from .errors import CrayonError
+
+app = typer.Typer(
+    help="Guide the attention of an image classifier with yes-no answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="a method, or a control of params.yaml")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
+Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"crayon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    params: Annotated[Path, typer.Option(help="the params file")] = Path("params.yaml"),
+    log: Annotated[Path | None, typer.Option(help="write progress to this file too")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    if log is not None:
+        from .progress import log_to
+
+        log_to(log)
+    context.obj = params
+
+
+def _plan(context: typer.Context):
+    from .jobs import Plan
+    from .params import load
+
+    return Plan(load(context.obj))
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Validate params.yaml and say what the active suite holds."""
+    plan = _plan(context)
+    suite = plan.params.active
+    print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
+
+
+@app.command()
+def pretrain(context: typer.Context) -> None:
+    """Train the backbone on figures and textures (stands in for ImageNet)."""
+    plan = _plan(context)
+    from .steps.pretrain import run
+
+    run(plan)
+
+
+@app.command()
+def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Compose a benchmark's folder of images out of pictures that packages ship."""
+    plan = _plan(context)
+    from .steps.compose import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def download(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Draw or read a benchmark's images, and pack them."""
+    plan = _plan(context)
+    from .steps.download import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def original(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Train the Original."""
+    plan = _plan(context)
+    from .steps.original import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Compute the Original's maps, and the patches of its neurons."""
+    plan = _plan(context)
+    from .steps.interpret import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def annotate(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
+    """Simulate the answers to the maps or to the neurons' patches."""
+    plan = _plan(context)
+    from .steps.annotate import run
+
+    run(plan, benchmark, kind)
+
+
+@app.command()
+def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
+    """Validate the answers and turn them into labels."""
+    plan = _plan(context)
+    from .steps.ingest import run
+
+    run(plan, benchmark, kind)
+
+
+@app.command()
+def refine(context: typer.Context, benchmark: BenchmarkName, run: RunName, seed: Seeds = None) -> None:
+    """Refine the Original with a method."""
+    plan = _plan(context)
+    from .steps.refine import run as refine_run
+
+    refine_run(plan, benchmark, run, seed or plan.params.active.seeds)
+
+
+@app.command()
+def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunName, seed: Seeds = None) -> None:
+    """Measure refined networks, or the Original."""
+    plan = _plan(context)
+    from .steps.evaluate import run as evaluate_run
+
+    evaluate_run(plan, benchmark, run, seed or plan.params.active.seeds)
+
+
+RENDERERS = {"table1": "table1", "controls": "controls", "before_after": "before_after"}
+
+
+@app.command()
+def render(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
+    show: Annotated[bool, typer.Option(help="print the table, too")] = False,
+) -> None:
+    """Render a table or a figure of results/."""
+    plan = _plan(context)
+    from importlib import import_module
+
+    from .errors import ParamsError
+    from .suggest import unknown
+
+    if what not in RENDERERS:
+        raise ParamsError(unknown("result", what, RENDERERS))
+    module = import_module(f"crayon.report.{RENDERERS[what]}")
+    module.run(plan)
+    if show:
+        print(module.text(plan))
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    targets: Annotated[list[Path] | None, typer.Argument(help="results to check; all that exist if left out")] = None,
+    full: Annotated[bool, typer.Option("--full", help="read every file again, whatever is remembered of it")] = False,
+) -> None:
+    """Check the whole chain below results: params, code, every file read and written. Status 1 if it is broken."""
+    plan = _plan(context)
+    from .audit import run
+
+    if not run(plan, [path.as_posix() for path in targets or []], full=full):
+        raise typer.Exit(1)
+
+
+def main(run: Callable[[], None] = app) -> None:
+    """Run the command line; an error of the input's is one sentence on standard error, and status 1."""
+    try:
+        run()
+    except CrayonError as error:
+        from .progress import report
+
+        report(f"crayon: {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        from .progress import report
+
+        report(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Which code a job runs: the files of this package that its modules import, and their digest.
+
+Comments, docstrings and blank lines are left out, so that explaining a thing better re-runs nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import tokenize
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+NEUTRAL = frozenset(
+    f"crayon.{name}" for name in ("__init__", "cli", "code", "errors", "jobs", "ledger", "params", "records", "suggest")
+)
+"""Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""
+
+
+def digest(modules: tuple[str, ...]) -> str:
+    """sha256 over the code of `modules` and of all that they import from this package."""
+    whole = hashlib.sha256()
+    for name in closure(modules):
+        whole.update(f"{name}\0{_digest_of(name)}\n".encode())
+    return whole.hexdigest()
+
+
+@cache
+def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules of this package that `modules` import, directly or not, themselves included; sorted."""
+    seen: set[str] = set()
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name in seen or name in NEUTRAL or _file(name) is None:
+            continue
+        seen.add(name)
+        todo.extend(_imports(name))
+    return tuple(sorted(seen))
+
+
+def _file(name: str) -> Path | None:
+    """The source of a module `crayon.a.b`, or None if it is not one of this package's."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE.name:
+        return None
+    path = PACKAGE.joinpath(*parts[1:])
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+@cache
+def _tree(name: str) -> ast.Module:
+    return ast.parse(_file(name).read_bytes())
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...]:
+    """Every module that `name` imports, at its top or inside a function, but not for type checking only."""
+    is_package = _file(name).name == "__init__.py"
+    found: list[str] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.orelse:
+                visit(child)
+            return
+        if isinstance(node, ast.Import):
+            found.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                keep = len(parts) - node.level + (1 if is_package else 0)
+                base = ".".join([*parts[:keep], *([node.module] if node.module else [])])
+            found.append(base)
+            found.extend(f"{base}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(_tree(name))
+    return tuple(found)
+
+
+@cache
+def _digest_of(name: str) -> str:
+    return hashlib.sha256(essence(_file(name).read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def essence(source: str) -> str:
+    """Python source without comments, docstrings and blank lines."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in node.body:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    lines[statement.lineno - 1 : statement.end_lineno] = [""] * (
+                        statement.end_lineno - statement.lineno + 1
+                    )
+    return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -1,0 +1,73 @@
+"""Packed uint8 images, read by row, normalised on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from .networks import Classifier
+from .params import Compute, Normalisation
+
+
+class ImageReader:
+    """Positions in a subset of a packed data set -> normalised images (B, 3, H, W), channels last, on the device.
+
+    The subset lies on the device as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
+    takes more than `resident_bytes`.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        rows: np.ndarray,
+        normalisation: Normalisation,
+        device: torch.device,
+        resident_bytes: int = 8 << 30,
+    ) -> None:
+        self.rows, self.device = rows, device
+        self.source = images
+        per_image = int(np.prod(images.shape[1:]))
+        self.packed = None
+        if per_image * len(rows) <= resident_bytes:
+            self.packed = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
+        mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
+        std = torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1)
+        self.scale, self.shift = 1 / (255 * std), -mean / std
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __call__(self, index: torch.Tensor) -> torch.Tensor:
+        """Images at the positions `index` (B,) int64."""
+        if self.packed is not None:
+            packed = self.packed[index]
+        else:
+            packed = torch.from_numpy(self.source[self.rows[index.cpu().numpy()]]).to(self.device, non_blocking=True)
+        return packed.permute(0, 3, 1, 2).float().mul_(self.scale).add_(self.shift)
+
+
+@torch.no_grad()
+def forward_in_batches(
+    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256
+) -> Iterator[torch.Tensor]:
+    """Yield `read(features)` of the images 0..count-1 in order, in evaluation mode; the mode is put back afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        for start in range(0, count, batch_size):
+            index = torch.arange(start, min(start + batch_size, count), device=images.device)
+            yield read(network.features(images(index)))
+    finally:
+        network.train(training)
+
+
+def start_torch(compute: Compute) -> torch.device:
+    """Set threads and determinism once a process, and choose the device."""
+    torch.set_num_threads(compute.threads)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    if compute.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(compute.device)

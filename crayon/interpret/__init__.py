@@ -1,0 +1,1 @@
+"""What the Original looks at: maps, patches of neurons, and the views that annotators see."""

@@ -1,0 +1,385 @@
+"""The plan: every job of a suite, with what it reads, writes, and is steered by.
+
+    download -> data/       original -> models/         interpret -> interpretations/   annotate -> annotations/
+    ingest   -> labels/     refine   -> runs/           evaluate  -> evaluations/       render   -> results/
+
+The Snakemake rules execute these jobs, and a record beside the outputs of each says what they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .errors import RecordError
+from .methods import METHODS, method_class
+from .params import Benchmark, Params
+from .suggest import unknown
+
+KINDS = ("attention", "neurons")
+"""The two kinds of annotation: of maps, and of neurons' patches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job.
+
+    Attributes:
+        rule: the step's name, that of its Snakemake rule and of its command.
+        wildcards: what tells it from the other jobs of the rule (benchmark, run, seed, kind).
+        inputs, outputs: name -> path, relative to the project's root; folders are allowed.
+        record: path of its record.
+        steering: the params that decide its outputs, and nothing else.
+        code: the modules it starts from.
+        keeps_edits: a person may edit its outputs, and it never overwrites an edit (annotation files).
+    """
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    record: str
+    steering: dict[str, Any]
+    code: tuple[str, ...]
+    keeps_edits: bool = False
+
+    @property
+    def name(self) -> str:
+        """A readable name, unique in the suite: `refine waterbirds erm 0`."""
+        return " ".join([self.rule, *self.wildcards.values()])
+
+
+@dataclass
+class Plan:
+    """All jobs of the active suite."""
+
+    params: Params
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for job in self._all():
+            self.jobs[job.name] = job
+
+    @property
+    def suite(self) -> str:
+        """Name of the active suite."""
+        return self.params.suite
+
+    def find(self, rule: str, **wildcards: str | int) -> Job:
+        """The job of a rule; RecordError if the plan has none."""
+        name = " ".join([rule, *(str(value) for value in wildcards.values())])
+        if name not in self.jobs:
+            raise RecordError(unknown("job", name, self.jobs))
+        return self.jobs[name]
+
+    @cached_property
+    def producers(self) -> dict[str, Job]:
+        """Output path -> the job that makes it."""
+        return {path: job for job in self.jobs.values() for path in job.outputs.values()}
+
+    def below(self, target: str) -> list[Job]:
+        """The jobs that `target` (an output path) depends on, its own last.
+
+        Raises:
+            RecordError: no job makes the target.
+        """
+        if target not in self.producers:
+            raise RecordError(unknown("output", target, sorted(self.producers)))
+        order: dict[str, Job] = {}
+
+        def visit(job: Job) -> None:
+            if job.name not in order:
+                for path in job.inputs.values():
+                    if path in self.producers:
+                        visit(self.producers[path])
+                order[job.name] = job
+
+        visit(self.producers[target])
+        return list(order.values())
+
+    def _all(self) -> Iterator[Job]:
+        suite = self.params.active
+        if suite.pretraining is not None:
+            yield self._pretrain()
+        for name, benchmark in suite.benchmarks.items():
+            if "compose" in benchmark.source:
+                yield self._compose(name, benchmark)
+            yield self._download(name, benchmark)
+            yield self._original(name, benchmark)
+            yield self._interpret(name, benchmark)
+            for kind in KINDS:
+                if benchmark.annotation.source == "simulated":
+                    yield self._annotate(name, benchmark, kind)
+                yield self._ingest(name, benchmark, kind)
+            yield self._evaluate(name, benchmark, "original", None)
+            for run in (*suite.methods, *suite.controls):
+                for seed in suite.seeds:
+                    yield self._refine(name, benchmark, run, seed)
+                    yield self._evaluate(name, benchmark, run, seed)
+        yield self._table1()
+        if suite.controls:
+            yield self._controls()
+        yield self._before_after()
+
+    # One function a step; `_dump` gives the values of a section of params.
+
+    def _pretrain(self) -> Job:
+        suite = self.params.active
+        return Job(
+            rule="pretrain",
+            wildcards={},
+            inputs={},
+            outputs={"model": f"models/{self.suite}/pretrained.safetensors"},
+            record=f"models/{self.suite}/pretrained.record.json",
+            steering={"network": _dump(suite.network), "pretraining": _dump(suite.pretraining)},
+            code=("crayon.steps.pretrain",),
+        )
+
+    def _compose(self, name: str, benchmark: Benchmark) -> Job:
+        folder = benchmark.source["path"]
+        return Job(
+            rule="compose",
+            wildcards={"benchmark": name},
+            inputs={},
+            outputs={part: f"{folder}/{part}" for part in ("manifest.csv", "images", "masks")},
+            record=f"{folder}/record.json",
+            steering={"compose": benchmark.source["compose"]},
+            code=("crayon.steps.compose",),
+        )
+
+    def _data(self, name: str) -> dict[str, str]:
+        folder = f"data/{self.suite}/{name}"
+        return {"manifest": f"{folder}/manifest.csv", "images": f"{folder}/images.npy", "masks": f"{folder}/masks.npy"}
+
+    def _download(self, name: str, benchmark: Benchmark) -> Job:
+        source = dict(benchmark.source)
+        inputs = {}
+        if "compose" in source:
+            inputs = self._compose(name, benchmark).outputs
+            source.pop("compose")
+        elif source.get("kind") == "folder":
+            inputs = {"folder": source["path"]}
+        return Job(
+            rule="download",
+            wildcards={"benchmark": name},
+            inputs=inputs,
+            outputs=self._data(name),
+            record=f"data/{self.suite}/{name}/record.json",
+            steering={"source": source, "classes": list(benchmark.classes), "groups": list(benchmark.groups)},
+            code=("crayon.steps.download", f"crayon.benchmarks.{source.get('kind')}"),
+        )
+
+    def _model(self, name: str) -> str:
+        return f"models/{self.suite}/{name}/original.safetensors"
+
+    def _original(self, name: str, benchmark: Benchmark) -> Job:
+        suite = self.params.active
+        pretrained = {} if suite.pretraining is None else self._pretrain().outputs
+        folder = f"models/{self.suite}/{name}"
+        return Job(
+            rule="original",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | {"pretrained": path for path in pretrained.values()},
+            outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
+            record=f"{folder}/record.json",
+            steering=self._network(benchmark)
+            | {"training": _dump(benchmark.original), "selection": _dump(benchmark.selection)},
+            code=("crayon.steps.original", "crayon.methods.erm"),
+        )
+
+    def _network(self, benchmark: Benchmark) -> dict[str, Any]:
+        suite = self.params.active
+        return {
+            "network": _dump(suite.network),
+            "normalisation": _dump(benchmark.normalisation),
+            "precision": suite.compute.precision,
+            "classes": list(benchmark.classes),
+            "groups": list(benchmark.groups),
+        }
+
+    def _interpretation(self, name: str) -> dict[str, str]:
+        folder = f"interpretations/{self.suite}/{name}"
+        return {
+            "maps": f"{folder}/maps.npy",
+            "logits": f"{folder}/logits.npy",
+            "patches": f"{folder}/patches.csv",
+        }
+
+    def _interpret(self, name: str, benchmark: Benchmark) -> Job:
+        return Job(
+            rule="interpret",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | {"model": self._model(name)},
+            outputs=self._interpretation(name),
+            record=f"interpretations/{self.suite}/{name}/record.json",
+            steering=self._network(benchmark) | {"interpret": _dump(benchmark.interpret)},
+            code=("crayon.steps.interpret",),
+        )
+
+    def _shown(self, name: str, kind: str) -> str:
+        return self._interpretation(name)["maps" if kind == "attention" else "patches"]
+
+    def _annotate(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        return Job(
+            rule="annotate",
+            wildcards={"benchmark": name, "kind": kind},
+            inputs=self._data(name) | {"shown": self._shown(name, kind)},
+            outputs={"answers": f"annotations/{self.suite}/{name}/{kind}.csv"},
+            record=f"annotations/{self.suite}/{name}/{kind}.record.json",
+            steering={
+                "seed": benchmark.annotation.seed,
+                kind: _dump(getattr(benchmark.annotation, kind)),
+                "classes": list(benchmark.classes),
+                "groups": list(benchmark.groups),
+            },
+            code=("crayon.steps.annotate",),
+            keeps_edits=True,
+        )
+
+    def _ingest(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        inputs = {"answers": f"annotations/{self.suite}/{name}/{kind}.csv", "shown": self._shown(name, kind)}
+        if kind == "attention":
+            inputs["manifest"] = self._data(name)["manifest"]
+        else:
+            inputs["model"] = self._model(name)
+        folder = f"labels/{self.suite}/{name}"
+        return Job(
+            rule="ingest",
+            wildcards={"benchmark": name, "kind": kind},
+            inputs=inputs,
+            outputs={"labels": f"{folder}/{kind}.csv", "summary": f"{folder}/{kind}.summary.json"},
+            record=f"{folder}/{kind}.record.json",
+            steering={"consensus": _dump(benchmark.consensus)},
+            code=("crayon.steps.ingest",),
+        )
+
+    def _refine(self, name: str, benchmark: Benchmark, run: str, seed: int) -> Job:
+        method, control = self.params.active.run(run)
+        training, settings = benchmark.settings(method)
+        needs = method_class(method).needs
+        inputs = self._data(name) | {"model": self._model(name)}
+        inputs |= {"maps": self._interpretation(name)["maps"]} if "maps" in needs else {}
+        inputs |= {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS if kind in needs}
+        folder = f"runs/{self.suite}/{name}/{run}/{seed}"
+        return Job(
+            rule="refine",
+            wildcards={"benchmark": name, "run": run, "seed": str(seed)},
+            inputs=inputs,
+            outputs={
+                "last": f"{folder}/last.safetensors",
+                "selected": f"{folder}/selected.safetensors",
+                "history": f"{folder}/history.csv",
+            },
+            record=f"{folder}/record.json",
+            steering=self._network(benchmark)
+            | {
+                "method": method,
+                "settings": _dump(settings),
+                "training": _dump(training),
+                "selection": _dump(benchmark.selection),
+                "seed": seed,
+            }
+            | ({"labels": control.labels} if control else {}),
+            code=("crayon.steps.refine", METHODS[method][0]),
+        )
+
+    def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
+        original = run == "original"
+        models = (
+            {"last": self._model(name), "history": f"models/{self.suite}/{name}/history.csv"}
+            if original
+            else self._refine(name, benchmark, run, seed).outputs
+        )
+        folder = f"evaluations/{self.suite}/{name}/{run}" + ("" if original else f"/{seed}")
+        return Job(
+            rule="evaluate",
+            wildcards={"benchmark": name, "run": run} | ({} if original else {"seed": str(seed)}),
+            inputs=self._data(name) | models,
+            outputs={"metrics": f"{folder}/metrics.json"},
+            record=f"{folder}/record.json",
+            steering=self._network(benchmark)
+            | {"metrics": {key: _dump(metric) for key, metric in benchmark.metrics.items()}},
+            code=("crayon.steps.evaluate",),
+        )
+
+    def evaluations(self, runs: Iterable[str]) -> dict[str, str]:
+        """`benchmark/run/seed` (`benchmark/original`) -> metrics.json, in the order of params.yaml."""
+        paths = {}
+        for name, benchmark in self.params.active.benchmarks.items():
+            for run in runs:
+                for seed in [None] if run == "original" else self.params.active.seeds:
+                    job = self._evaluate(name, benchmark, run, seed)
+                    paths["/".join(job.wildcards.values())] = job.outputs["metrics"]
+        return paths
+
+    def _summaries(self) -> dict[str, str]:
+        return {
+            f"{name}/{kind}": f"labels/{self.suite}/{name}/{kind}.summary.json"
+            for name in self.params.active.benchmarks
+            for kind in KINDS
+        }
+
+    def _render(self, rule: str, module: str, inputs: dict[str, str], outputs: dict[str, str], **steering: Any) -> Job:
+        suite = self.params.active
+        return Job(
+            rule=rule,
+            wildcards={},
+            inputs=inputs,
+            outputs={key: f"results/{name}" for key, name in outputs.items()},
+            record=f"results/{rule}.record.json",
+            steering={
+                "suite": self.suite,
+                "title": suite.title,
+                "seeds": list(suite.seeds),
+                "benchmarks": {
+                    name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
+                    for name, benchmark in suite.benchmarks.items()
+                },
+            }
+            | steering,
+            code=(module,),
+        )
+
+    def _table1(self) -> Job:
+        methods = self.params.active.methods
+        return self._render(
+            "table1",
+            "crayon.report.table1",
+            self.evaluations(["original", *methods]) | self._summaries(),
+            {"table": "table1.csv", "markdown": "table1.md", "runs": "runs.csv", "metrics": "metrics.json"},
+            methods=list(methods),
+        )
+
+    def _controls(self) -> Job:
+        controls = self.params.active.controls
+        compared = ["original", "erm", *dict.fromkeys(control.method for control in controls.values())]
+        return self._render(
+            "controls",
+            "crayon.report.controls",
+            self.evaluations([*compared, *controls]),
+            {"table": "controls.csv", "markdown": "controls.md"},
+            controls={name: _dump(control) for name, control in controls.items()},
+        )
+
+    def _before_after(self) -> Job:
+        suite = self.params.active
+        name = next(iter(suite.benchmarks))
+        benchmark = suite.benchmarks[name]
+        run = self._refine(name, benchmark, "crayon_attention", suite.seeds[0])
+        return self._render(
+            "before_after",
+            "crayon.report.before_after",
+            self._data(name) | {"original": self._model(name), "refined": run.outputs["last"]},
+            {"figure": "before_after.png"},
+            benchmark=name,
+            **self._network(benchmark),
+        )
+
+
+def _dump(section: Any) -> Any:
+    """The values of a section (pydantic model or dataclass) as JSON-able data, without what is unset."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(type(section)).dump_python(section, mode="json", exclude_none=True)

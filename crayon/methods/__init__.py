@@ -1,0 +1,23 @@
+"""The methods, by the name that params.yaml and the tables use."""
+
+from importlib import import_module
+
+from ..errors import MethodError
+from ..suggest import unknown
+from .base import Method
+
+METHODS = {
+    "erm": ("crayon.methods.erm", "ERM"),
+    "crayon_attention": ("crayon.methods.crayon_attention", "CrayonAttention"),
+    "crayon_pruning": ("crayon.methods.crayon_pruning", "CrayonPruning"),
+    "crayon_pruning_attention": ("crayon.methods.crayon_pruning_attention", "CrayonPruningAttention"),
+}
+"""Name -> (module, class); imported when asked for, so that a run depends on its own method's code alone."""
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of the method `name`; MethodError if there is none."""
+    if name not in METHODS:
+        raise MethodError(unknown("method", name, METHODS))
+    module, attribute = METHODS[name]
+    return getattr(import_module(module), attribute)

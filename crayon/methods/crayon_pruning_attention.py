@@ -1,0 +1,51 @@
+"""Crayon-Pruning+Attention (paper, Sec. III-D): the loss of Crayon-Attention on the network pruned as in Crayon-Pruning.
+
+All parameters are trained. The guided map is that of the pruned head, ReLU(sum_k c_k W[y, k] A_k) / (h w).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .base import Batch
+from .crayon_attention import CrayonAttention
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..networks import Classifier
+    from ..training import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrayonPruningAttention(CrayonAttention):
+    """Switch irrelevant neurons off, then guide the maps of what is left.
+
+    Attributes:
+        pruned_maps: whether switched-off neurons are left out of the guided map (published code: yes for Waterbirds and
+            Backgrounds, no for Biased CelebA).
+        target: see Crayon-Attention; `unpruned_prediction` takes the class that the head predicts with all neurons on
+            (published code for Backgrounds).
+    """
+
+    label = "Crayon-Pruning+Attention"
+    needs = ("maps", "attention", "neurons")
+
+    target: Literal["label", "prediction", "unpruned_prediction"]
+    pruned_maps: bool
+
+    def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
+        """Switch the irrelevant neurons off, then as Crayon-Attention."""
+        problem.network.prune(problem.neurons == 0)
+        return super().prepare(problem)
+
+    def head_weights(self, network: Classifier) -> torch.Tensor:
+        """The last layer's weights (K, C), those of switched-off neurons zero unless `pruned_maps` is off."""
+        return network.head.weight * network.keep if self.pruned_maps else network.head.weight
+
+    def guided_class(self, batch: Batch) -> torch.Tensor:
+        """The class (B,) whose map is guided."""
+        if self.target == "unpruned_prediction":
+            return batch.network.head(batch.network.pool(batch.features)).argmax(1)
+        return super().guided_class(batch)

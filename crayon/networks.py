@@ -1,0 +1,155 @@
+"""Classifiers of one shape: a convolutional backbone, global average pooling, a linear head.
+
+    features A (B, C, h, w) = backbone(images);   logits = head(keep * pool(A))
+
+`keep` (C,) in {0, 1} switches channels (neurons) off. With this head Grad-CAM has a closed form, see `interpret.maps`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from .errors import CheckpointError
+from .files import write_bytes
+from .params import Network
+
+
+class Block(nn.Module):
+    """Residual block: convolution (stride, kernel), batch norm, ReLU, 3x3 or 1x1 convolution, batch norm, sum, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, kernel, 1, kernel // 2, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity()
+        if inputs != outputs or stride != 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H/stride, W/stride)."""
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def mini_backbone(options: Network) -> nn.Sequential:
+    """A residual network small enough to train on a CPU in seconds, with a small receptive field.
+
+    The field matters: where it spans the image, the background leaks into the object's cells and no map can tell them
+    apart.
+    """
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, options.stem, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(options.stem),
+        nn.ReLU(inplace=True),
+    ]
+    inputs = options.stem
+    for outputs, stride, kernel in zip(options.channels, options.strides, options.kernels, strict=True):
+        layers.append(Block(inputs, outputs, stride, kernel))
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def resnet50_backbone(options: Network) -> nn.Sequential:
+    """torchvision's ResNet-50 up to its last convolutional stage (2,048 channels, a 7x7 map at 224 px)."""
+    from torchvision.models import get_model
+
+    path = Path(options.weights) if options.weights else None
+    if path is not None and path.suffix in (".pt", ".pth"):
+        whole = get_model("resnet50", weights=None)
+        try:
+            whole.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: there is no such file; correct network.weights in params.yaml.") from None
+        except Exception as error:
+            raise CheckpointError(f"{path}: holds no weights of torchvision's resnet50 ({_line(error)}).") from error
+    else:
+        try:
+            whole = get_model("resnet50", weights=options.weights)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"network.weights {options.weights!r} is unknown to torchvision.") from error
+    return nn.Sequential(*list(whole.children())[:-2])
+
+
+class Classifier(nn.Module):
+    """Backbone, channel switches, pooling, linear head.
+
+    Attributes:
+        keep: (C,) float buffer of ones and zeros; a checkpoint holds it, so a pruned network stays pruned.
+    """
+
+    def __init__(self, options: Network, classes: int) -> None:
+        super().__init__()
+        mini = options.name == "mini_resnet"
+        self.backbone = mini_backbone(options) if mini else resnet50_backbone(options)
+        self.channels = options.channels[-1] if mini else 2048
+        self.head = nn.Linear(self.channels, classes)
+        self.register_buffer("keep", torch.ones(self.channels))
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) normalised images -> (B, C, h, w), all channels, switched-off ones too."""
+        return self.backbone(images)
+
+    def pool(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, C), the mean over cells."""
+        return features.mean((2, 3))
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, K) logits of the kept channels."""
+        return self.head(self.pool(features) * self.keep)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> (B, K) logits."""
+        return self.classify(self.features(images))
+
+    def prune(self, irrelevant: torch.Tensor) -> None:
+        """Switch off the channels where `irrelevant` (C,) bool is True."""
+        self.keep.masked_fill_(irrelevant.to(self.keep.device), 0.0)
+
+
+def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor]) -> None:
+    """Publish a state dict as safetensors."""
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+
+
+def load_checkpoint(path: str | Path, network: nn.Module, only: str = "") -> None:
+    """Load a safetensors checkpoint into `network`.
+
+    Args:
+        only: load just the parameters whose name starts with this (`backbone.`), and leave the rest as they are.
+
+    Raises:
+        CheckpointError: no such file, a corrupt one, or one of another network.
+    """
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: is not a safetensors checkpoint ({_line(error)}); delete it, so that it is made anew."
+        ) from error
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(only)}
+    state = {name: tensor for name, tensor in state.items() if name.startswith(only)}
+    for name, tensor in wanted.items():
+        if name not in state:
+            raise CheckpointError(f"{path}: lacks {name}; it is of another network than params.yaml asks for.")
+        if state[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}: {name} has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}; it is of another "
+                "network than params.yaml asks for."
+            )
+    if extra := sorted(set(state) - set(wanted)):
+        raise CheckpointError(f"{path}: has {extra[0]}, which the network of params.yaml lacks.")
+    network.load_state_dict(state, strict=not only)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,342 @@
+"""params.yaml: every number that steers a result, validated before anything runs.
+
+`load` gives one frozen `Params`; `Params.active` is the suite in use. Method settings are a benchmark's `refinement`
+(how all of its methods train) overlaid with the method's own entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from .errors import ParamsError
+from .methods import METHODS, method_class
+from .methods.base import Count, Method, NonNegative, Positive, Training
+from .suggest import unknown
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Colour = tuple[float, float, float]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml with known keys only; an unknown one is refused with the nearest known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            for key in value:
+                if key not in cls.model_fields:
+                    raise ValueError(unknown("key", key, cls.model_fields))
+        return value
+
+
+class Normalisation(Section):
+    """Mean and standard deviation per colour that images in [0, 1] are normalised with."""
+
+    mean: Colour
+    std: Annotated[Colour, Field()]
+
+
+class Compute(Section):
+    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count
+    precision: Literal["float32", "bfloat16"]
+
+
+class Network(Section):
+    """The classifier: `mini_resnet` (sizes below) or `resnet50` (torchvision's).
+
+    `weights` of resnet50: the name of torchvision weights, or the path of a state dict; null starts from scratch.
+    """
+
+    name: Literal["mini_resnet", "resnet50"]
+    weights: str | None = None
+    stem: Count | None = None
+    channels: tuple[Count, ...] | None = None
+    strides: tuple[Count, ...] | None = None
+    kernels: tuple[Count, ...] | None = None
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Network:
+        sizes = (self.channels, self.strides, self.kernels)
+        if self.name == "mini_resnet":
+            if self.stem is None or None in sizes or len({len(values) for values in sizes}) != 1:
+                raise ValueError("mini_resnet needs stem, and channels, strides and kernels of one length")
+            if self.weights is not None:
+                raise ValueError("mini_resnet takes its weights from `pretraining`; remove weights")
+        elif any(values is not None for values in (self.stem, *sizes)):
+            raise ValueError(f"{self.name} has fixed sizes; remove stem, channels, strides and kernels")
+        return self
+
+
+class Pretraining(Section):
+    """The task of figures and textures that stands in for ImageNet."""
+
+    images: Count
+    held_out: Count
+    seed: int
+    training: Training
+    texture_weight: NonNegative
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    minimum_accuracy: Share
+
+
+class Interpret(Section):
+    """Maps and patches of the Original.
+
+    `target`: the class whose map is computed; `patches` a neuron; `cells` a patch is wide and high.
+    """
+
+    target: Literal["label", "prediction"]
+    patches: Count
+    cells: Positive
+
+
+class AttentionAnswers(Section):
+    """Simulated answers to maps: yes if more than `threshold` of the highlight over `strong` lies in the dilated mask."""
+
+    measure: Literal["highlight", "coverage"]
+    threshold: Share
+    strong: Share
+    dilation: Annotated[int, Field(ge=0)]
+    flip: Share
+    annotators: Count
+
+
+class NeuronAnswers(Section):
+    """Simulated answers to patches: yes if the mask covers more than `coverage` of the rectangle."""
+
+    coverage: Share
+    flip: Share
+    annotators: Count
+
+
+class Annotation(Section):
+    """Who answers: `people` (the CSV files are theirs) or a simulation (written by the chain, and named so)."""
+
+    source: Literal["simulated", "people"]
+    seed: int | None = None
+    attention: AttentionAnswers | None = None
+    neurons: NeuronAnswers | None = None
+
+    @model_validator(mode="after")
+    def _simulation(self) -> Annotation:
+        simulation = (self.seed, self.attention, self.neurons)
+        if self.source == "simulated" and None in simulation:
+            raise ValueError("source: simulated needs seed, attention and neurons")
+        if self.source == "people" and any(value is not None for value in simulation):
+            raise ValueError("source: people takes no seed, attention or neurons")
+        return self
+
+
+class Consensus(Section):
+    """How answers become labels (paper, Sec. IV-B)."""
+
+    minimum_answers: Count
+    tie: Literal["relevant", "irrelevant"]
+
+
+class Metric(Section):
+    """One number of a table, by the splits it is measured on: exactly one key.
+
+    `difference: [a, b]` is the accuracy on a minus that on b.
+    """
+
+    worst_group: Name | None = None
+    mean_group: Name | None = None
+    accuracy: Name | None = None
+    difference: tuple[Name, Name] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Metric:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("needs exactly one of worst_group, mean_group, accuracy, difference")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of the four it is."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits it reads."""
+        value = getattr(self, self.kind)
+        return (value,) if isinstance(value, str) else tuple(value)
+
+
+class Control(Section):
+    """A sanity run: `method` with its labels replaced, to see whether the answers do the work."""
+
+    method: Literal["crayon_attention", "crayon_pruning"]
+    labels: Literal["shuffle", "all_relevant", "all_irrelevant", "invert"]
+
+
+class Benchmark(Section):
+    """A benchmark is data and params."""
+
+    title: str
+    classes: Annotated[tuple[Name, ...], Field(min_length=2)]
+    groups: Annotated[tuple[Name, ...], Field(min_length=1)]
+    source: dict[str, Any]
+    normalisation: Normalisation
+    original: Training
+    interpret: Interpret
+    annotation: Annotation
+    consensus: Consensus
+    metrics: dict[str, Metric]
+    selection: Metric
+    refinement: Training
+    methods: dict[str, dict[str, Any]]
+
+    def settings(self, method: str) -> tuple[Training, Method]:
+        """How `method` trains here, and its hyper-parameters.
+
+        Raises:
+            ParamsError: the benchmark has no entry for the method, or the entry is wrong.
+        """
+        if method not in self.methods:
+            raise ParamsError(f"methods has no entry {method!r}. {unknown('method', method, self.methods)}")
+        own = self.methods[method] or {}
+        cls = method_class(method)
+        of_training, of_method = {f.name for f in fields(Training)}, {f.name for f in fields(cls)}
+        for key in own:
+            if key not in of_training | of_method:
+                raise ParamsError(f"methods.{method}: {unknown('key', key, sorted(of_method) + sorted(of_training))}")
+        base = TypeAdapter(Training).dump_python(self.refinement)
+        training = base | {key: value for key, value in own.items() if key in of_training}
+        try:
+            return (
+                TypeAdapter(Training).validate_python(training),
+                TypeAdapter(cls).validate_python({k: v for k, v in own.items() if k in of_method}),
+            )
+        except ValidationError as error:
+            raise ParamsError(f"methods.{method}.{_sentence(error)}") from error
+
+
+class Suite(Section):
+    """All that one suite runs."""
+
+    title: str
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds_per_job: Count
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    controls: dict[Name, Control]
+    compute: Compute
+    network: Network
+    pretraining: Pretraining | None
+    benchmarks: Annotated[dict[Name, Benchmark], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: names a seed twice")
+        for method in self.methods:
+            if method not in METHODS:
+                raise ValueError(f"methods: {unknown('method', method, METHODS)}")
+        if clash := set(self.controls) & set(METHODS):
+            raise ValueError(f"controls: {sorted(clash)[0]!r} is a method's name; choose another")
+        needed = [*self.methods, *(control.method for control in self.controls.values())]
+        for name, benchmark in self.benchmarks.items():
+            for method in (*benchmark.methods, *needed):
+                try:
+                    benchmark.settings(method)
+                except ParamsError as error:
+                    raise ValueError(f"benchmarks.{name}.{error}") from error
+        return self
+
+    def benchmark(self, name: str) -> Benchmark:
+        """The benchmark `name`; ParamsError if the suite has none."""
+        if name not in self.benchmarks:
+            raise ParamsError(unknown("benchmark", name, self.benchmarks))
+        return self.benchmarks[name]
+
+    def run(self, name: str) -> tuple[str, Control | None]:
+        """The method that the run `name` trains, and the control if `name` is a control's."""
+        if name in self.controls:
+            return self.controls[name].method, self.controls[name]
+        if name not in METHODS:
+            raise ParamsError(unknown("method or control", name, [*METHODS, *self.controls]))
+        return name, None
+
+    def chunks(self) -> list[tuple[int, ...]]:
+        """The seeds in groups of `seeds_per_job`: a job starts once for all seeds of its group."""
+        return [self.seeds[i : i + self.seeds_per_job] for i in range(0, len(self.seeds), self.seeds_per_job)]
+
+
+class Params(Section):
+    """The whole file."""
+
+    suite: str
+    suites: dict[Name, Suite]
+
+    @property
+    def active(self) -> Suite:
+        """The suite in use."""
+        return self.suites[self.suite]
+
+    @model_validator(mode="after")
+    def _known_suite(self) -> Params:
+        if self.suite not in self.suites:
+            raise ValueError(f"suite: {unknown('suite', self.suite, self.suites)}")
+        return self
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML that refuses a key given twice, where YAML itself would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        own = [k.value for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge" and isinstance(k, yaml.ScalarNode)]
+        if repeated := {key for key in own if own.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {sorted(repeated)[0]!r} is given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and validate params.yaml.
+
+    Raises:
+        ParamsError: one sentence with the file, the key and the mend.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_bytes(), _Loader)
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: there is no such file; run the command where params.yaml lies.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ParamsError(f"{path}{where}: is not YAML ({getattr(error, 'problem', None) or error}).") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: must be a mapping with the keys suite and suites; it is empty or something else.")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {_sentence(error)}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first error of a validation as one sentence, with its key and the value that was got."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        message = "is missing; add it"
+    elif first["type"] != "value_error":
+        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{key}: {message}{more}" if key else f"{message}{more}"

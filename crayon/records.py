@@ -1,0 +1,185 @@
+"""The record beside every output: what made it, out of what.
+
+A record has two parts. What is compared: rule, wildcards, params, code, and the sha256 of each file read and written.
+What is told: versions, device, time, memory; it may differ between two runs that are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import __version__, code
+from .errors import RecordError
+from .files import canonical, read_json, sha256, write_json
+from .jobs import Job
+
+FORMAT = 1
+
+
+class Digests:
+    """sha256 of files and folders, remembered by path, size, mtime and inode.
+
+    A file changed within the last moments is not remembered: a second change could leave all three as they are.
+    """
+
+    def __init__(self, memory: str | Path = ".crayon/digests.json") -> None:
+        self.memory = Path(memory)
+        self.changed = False
+        try:
+            self.known: dict[str, list] = json.loads(self.memory.read_bytes())
+        except (OSError, ValueError):
+            self.known = {}
+
+    def of(self, path: str | Path) -> str | None:
+        """The digest, or None if there is no such file or folder."""
+        path = Path(path)
+        if path.is_dir():
+            return sha256(path)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
+        entry = self.known.get(str(path))
+        if entry is not None and entry[:3] == stamp:
+            return entry[3]
+        digest = sha256(path)
+        if time.time_ns() - status.st_mtime_ns > 2_000_000_000:
+            self.known[str(path)] = [*stamp, digest]
+            self.changed = True
+        return digest
+
+    def moved(self, path: str | Path, digest: str) -> None:
+        """Remember `digest` for a file whose mtime was just set to the past, its content untouched."""
+        status = Path(path).stat()
+        self.known[str(path)] = [status.st_size, status.st_mtime_ns, status.st_ino, digest]
+        self.changed = True
+
+    def save(self) -> None:
+        """Write the memory, if it changed."""
+        if self.changed:
+            write_json(self.memory, self.known)
+            self.changed = False
+
+
+@dataclass
+class Recording:
+    """Runs the end of a job: publishes its outputs, then its record, so that a record vouches for whole outputs only.
+
+    Make it before the job reads its inputs: their digests are taken then, and again at the end.
+    """
+
+    job: Job
+    digests: Digests = field(default_factory=Digests)
+
+    def __post_init__(self) -> None:
+        self.started, self.cpu = time.monotonic(), _cpu_seconds()
+        self.read = self._inputs()
+
+    def _inputs(self) -> dict[str, str]:
+        found = {}
+        for path in self.job.inputs.values():
+            if not Path(path).exists():
+                raise RecordError(
+                    f"{path}: there is no such file, and `{self.job.name}` reads it; make it with "
+                    f"`snakemake --cores 2 {path}`, or put it there."
+                )
+            found[path] = self.digests.of(path)
+        return found
+
+    def publish(self, writers: Mapping[str, Callable[[str], Any]], **told: Any) -> None:
+        """Write each output with its writer (name of the output -> function of its path), then the record.
+
+        If a writer fails, none of the outputs stays: gone rather than mixed.
+
+        Raises:
+            RecordError: an input changed while the job ran.
+        """
+        job = self.job
+        if set(writers) != set(job.outputs):
+            raise TypeError(f"{job.name} writes {sorted(job.outputs)}, not {sorted(writers)}")
+        if self._inputs() != self.read:
+            changed = [path for path, digest in self._inputs().items() if self.read[path] != digest]
+            raise RecordError(f"{changed[0]}: was changed while `{job.name}` ran; run the command again.")
+        Path(job.record).unlink(missing_ok=True)
+        try:
+            for name, write in writers.items():
+                write(job.outputs[name])
+            write_json(job.record, self._record(told))
+        except BaseException:
+            for path in job.outputs.values():
+                if not Path(path).is_dir():
+                    Path(path).unlink(missing_ok=True)
+            raise
+
+    def _record(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        job = self.job
+        return {
+            "format": FORMAT,
+            "rule": job.rule,
+            "wildcards": job.wildcards,
+            "params": json.loads(canonical(job.steering)),
+            "inputs": self.read,
+            "outputs": {path: sha256(path) for path in job.outputs.values()},
+            "code": {"digest": code.digest(job.code), "modules": list(code.closure(job.code))},
+            "told": {
+                "crayon": __version__,
+                **_commit(),
+                "python": platform.python_version(),
+                "packages": _versions(),
+                "machine": platform.machine(),
+                "wall_seconds": round(time.monotonic() - self.started, 3),
+                "cpu_seconds": round(_cpu_seconds() - self.cpu, 3),
+                "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                **told,
+            },
+        }
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read a record; RecordError if it is none."""
+    record = read_json(path, RecordError)
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RecordError(f"{path}: is not a record of format {FORMAT}; delete it, so that it is made anew.")
+    return record
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that this process has loaded, of those that compute numbers."""
+    found = {}
+    for name in ("torch", "torchvision", "numpy", "pandas", "PIL", "skimage", "sklearn"):
+        module = sys.modules.get(name)
+        if module is not None:
+            found[name] = str(module.__version__)
+    return found
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the working tree and whether the package differs from it; nothing outside a git checkout."""
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=code.PACKAGE, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}

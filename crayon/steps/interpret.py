@@ -1,0 +1,49 @@
+"""Grad-CAM maps of the training images, and the patches that excite each neuron (paper, Sec. III-A and III-C)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from ..files import write_npy
+from ..images import forward_in_batches
+from ..interpret.maps import class_activation, normalise_stored
+from ..interpret.patches import TopPatches, write_patches
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+from .load import Workplace
+
+
+def run(plan: Plan, name: str) -> None:
+    """One pass of the Original over the training images, in evaluation mode."""
+    job = plan.find("interpret", benchmark=name)
+    recording = Recording(job)
+    place = Workplace(plan, name)
+    options = place.benchmark.interpret
+    network, images, labels = place.trained(job.inputs["model"]), place.images("train"), place.labels("train")
+    patches = TopPatches(network.channels, options.patches)
+    maps, logits, first = [], [], 0
+    for features in forward_in_batches(network, images, len(labels), lambda features: features):
+        here = network.classify(features).detach()
+        target = labels[first : first + len(features)] if options.target == "label" else here.argmax(1)
+        maps.append(normalise_stored(class_activation(features, network.head.weight[target].detach())).cpu())
+        logits.append(here.cpu())
+        patches.update(features.cpu(), first)
+        first += len(features)
+    maps, logits = torch.cat(maps), torch.cat(logits)
+    rows = place.data.rows("train")
+    height, width = place.data.images.shape[1:3]
+    shown = patches.rows(
+        [place.data.image_ids[row] for row in rows], (height, width), tuple(maps.shape[1:]), options.cells
+    )
+    recording.publish(
+        {
+            "maps": lambda path: write_npy(path, maps.half().numpy()),
+            "logits": lambda path: write_npy(path, logits.float().numpy()),
+            "patches": partial(write_patches, rows=shown),
+        },
+        **place.told,
+    )
+    report(f"{name}/interpret  {len(maps)} maps, {len({row.patch for row in shown})} patches of {len(shown)}")

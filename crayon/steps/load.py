@@ -1,0 +1,72 @@
+"""What several steps read: the data set, the network, the images of a split."""
+
+from __future__ import annotations
+
+import torch
+
+from ..benchmarks.dataset import Dataset, load_dataset
+from ..images import ImageReader, start_torch
+from ..jobs import Plan
+from ..metrics import Accuracies
+from ..networks import Classifier, load_checkpoint
+from ..params import Benchmark
+from ..training import Monitor
+
+
+class Workplace:
+    """A benchmark opened for computing: params, data set, device.
+
+    Attributes:
+        dtype: of the forward pass.
+    """
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan, self.name, self.suite = plan, name, plan.params.active
+        self.benchmark: Benchmark = self.suite.benchmark(name)
+        self.device = start_torch(self.suite.compute)
+        self.dtype = getattr(torch, self.suite.compute.precision)
+        self.data: Dataset = load_dataset(
+            f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups
+        )
+
+    @property
+    def told(self) -> dict:
+        """What a record tells of the machine."""
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        return {"device": name, "threads": torch.get_num_threads()}
+
+    def network(self, seed: int = 0) -> Classifier:
+        """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""
+        torch.manual_seed(seed)
+        return Classifier(self.suite.network, len(self.benchmark.classes)).to(self.device)
+
+    def trained(self, path: str) -> Classifier:
+        """The classifier of a checkpoint."""
+        network = self.network()
+        load_checkpoint(path, network)
+        return network
+
+    def images(self, split: str) -> ImageReader:
+        """The normalised images of a split."""
+        return ImageReader(self.data.images, self.data.rows(split), self.benchmark.normalisation, self.device)
+
+    def labels(self, split: str) -> torch.Tensor:
+        """The labels of a split, (n,) int64 on the device."""
+        return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
+
+    def accuracies(self, predictions, split: str) -> Accuracies:
+        """Count the predictions (n,) of a split's images."""
+        rows = self.data.rows(split)
+        return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
+
+    def monitor(self, report) -> Monitor:
+        """What is measured after each epoch of a training here."""
+        split = self.benchmark.selection.splits[0]
+        rows = self.data.rows(split)
+        return Monitor(
+            images=self.images(split),
+            labels=self.data.labels[rows],
+            groups=self.data.group_ids[rows],
+            metric=self.benchmark.selection,
+            report=report,
+        )

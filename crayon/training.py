@@ -1,0 +1,183 @@
+"""The one training loop, for the Original and for every method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .errors import MethodError
+from .images import ImageReader, forward_in_batches
+from .methods.base import Method, Training
+from .metrics import Accuracies, measure
+from .networks import Classifier
+
+if TYPE_CHECKING:
+    from .params import Metric
+
+
+@dataclass(kw_only=True)
+class Problem:
+    """What a method may use: the network to refine, the training images, and what was computed and answered of them.
+
+    Attributes:
+        network: starts as the Original; the method trains it.
+        images: positions (B,) in the training set -> normalised images (B, 3, H, W) on the device.
+        labels: (N,) int64.
+        maps: (N, h, w) float32 in [0, 1], the Original's, or None.
+        attention: (N,) int8, 1 relevant, 0 irrelevant, -1 unused, or None.
+        neurons: (C,) int8, 1 relevant, 0 irrelevant, or None.
+        masks: (N, H, W) bool, True where relevant, or None.
+        precision: dtype of the forward pass.
+    """
+
+    network: Classifier
+    images: ImageReader
+    labels: torch.Tensor
+    maps: torch.Tensor | None = None
+    attention: torch.Tensor | None = None
+    neurons: torch.Tensor | None = None
+    masks: torch.Tensor | None = None
+    precision: torch.dtype = torch.float32
+
+    def pooled_features(self) -> torch.Tensor:
+        """The network's pooled features of all training images in evaluation mode, (N, C) float32, computed now."""
+        outputs = forward_in_batches(
+            self.network, self.images, len(self.labels), lambda features: self.network.pool(features).float()
+        )
+        return torch.cat(list(outputs))
+
+
+@dataclass(kw_only=True)
+class Monitor:
+    """What is measured after each epoch: the selection metric on validation images, and a line for the person who waits.
+
+    Attributes:
+        images: reader of the validation images.
+        labels, groups: (M,) int64 arrays of the validation images.
+        metric: the selection metric of the benchmark.
+        report: takes one line of progress.
+    """
+
+    images: ImageReader
+    labels: np.ndarray
+    groups: np.ndarray
+    metric: Metric
+    report: Callable[[str], None]
+
+    def measure(self, network: Classifier) -> float:
+        """The selection metric in percent."""
+        logits = torch.cat(list(forward_in_batches(network, self.images, len(self.labels), network.classify)))
+        accuracies = Accuracies.of(logits.argmax(1).cpu().numpy(), self.labels, self.groups)
+        return measure(self.metric, {self.metric.splits[0]: accuracies})
+
+
+@dataclass
+class Outcome:
+    """What a training leaves.
+
+    Attributes:
+        last: state dict after the last epoch.
+        selected: state dict after the epoch with the best validation metric (the earliest among equals).
+        selected_epoch: that epoch, from 1.
+        history: one row an epoch: epoch, learning_rate, loss, each term (means over steps), train_accuracy, validation.
+    """
+
+    last: dict[str, torch.Tensor]
+    selected: dict[str, torch.Tensor]
+    selected_epoch: int
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    problem: Problem, method: Method, training: Training, seed: int, monitor: Monitor, name: str
+) -> Outcome:
+    """Train `problem.network` with the loss of `method`.
+
+    The order of the images depends on `seed` alone; on a CPU the same seed and number of threads give the same bits.
+
+    Raises:
+        MethodError: the method lacks something it needs, or the loss is no longer finite.
+    """
+    for need in method.needs:
+        if getattr(problem, need) is None:
+            raise MethodError(f"{name}: {method.label} needs {need}, which this benchmark does not offer.")
+    torch.manual_seed(seed)
+    network = problem.network
+    state = method.prepare(problem)
+    forward = method.forward(problem)
+    optimiser = make_optimiser(method.parameters(network), training)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(
+        optimiser, list(training.milestones), gamma=training.milestone_factor
+    )
+    shuffle = torch.Generator().manual_seed(seed)
+    outcome, best, started = Outcome({}, {}, 0), -math.inf, time.monotonic()
+    for epoch in range(1, training.epochs + 1):
+        network.train()
+        rate = optimiser.param_groups[0]["lr"]
+        sums = _Sums()
+        for index in torch.randperm(len(problem.labels), generator=shuffle).split(training.batch_size):
+            index = index.to(problem.labels.device)
+            with torch.autocast(
+                index.device.type, problem.precision, enabled=problem.precision != torch.float32
+            ):
+                batch = forward(index)
+            terms = method.loss(batch, state)
+            optimiser.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            optimiser.step()
+            sums.add(terms, batch.logits, batch.labels)
+        schedule.step()
+        row = {"epoch": epoch, "learning_rate": rate} | sums.means()
+        if not math.isfinite(row["loss"]):
+            raise MethodError(
+                f"{name}: the loss is {row['loss']} in epoch {epoch}; lower its learning rate or the weights of its "
+                "terms in params.yaml."
+            )
+        row["validation"] = monitor.measure(network)
+        outcome.history.append(row)
+        if row["validation"] > best:
+            best, outcome.selected_epoch = row["validation"], epoch
+            outcome.selected = {key: value.detach().clone() for key, value in network.state_dict().items()}
+        left = (time.monotonic() - started) / epoch * (training.epochs - epoch)
+        monitor.report(
+            f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "
+            f"validation {monitor.metric.kind.replace('_', ' ')} {row['validation']:.1f}%  {left:.0f} s left"
+        )
+    outcome.last = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    return outcome
+
+
+def make_optimiser(parameters: list[torch.nn.Parameter], training: Training) -> torch.optim.Optimizer:
+    """The optimiser that `training` names, fused where the device offers it."""
+    common = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": True}
+    if training.optimiser == "sgd":
+        return torch.optim.SGD(parameters, momentum=training.momentum, **common)
+    cls = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
+    return cls(parameters, **common)
+
+
+class _Sums:
+    """Running sums of an epoch, kept on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, torch.Tensor] = {}
+        self.correct: torch.Tensor | int = 0
+        self.images = self.steps = 0
+
+    def add(self, terms: Mapping[str, torch.Tensor], logits: torch.Tensor, labels: torch.Tensor) -> None:
+        for name, value in terms.items():
+            self.terms[name] = self.terms.get(name, 0) + value.detach()
+        self.correct = self.correct + (logits.detach().argmax(1) == labels).sum()
+        self.images += len(labels)
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        terms = {name: float(value) / self.steps for name, value in self.terms.items()}
+        accuracy = 100 * int(self.correct) / self.images
+        return {"loss": sum(terms.values()), **terms, "train_accuracy": accuracy}
