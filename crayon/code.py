@@ -15,7 +15,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 NEUTRAL = frozenset(
-    f"crayon.{name}" for name in ("__init__", "cli", "code", "errors", "jobs", "ledger", "params", "records", "suggest")
+    f"crayon.{name}"
+    for name in (
+        ("__init__", "cli", "code", "errors", "jobs", "ledger", "params", "progress", "records", "suggest", "workflow")
+    )
 )
 """Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""
 

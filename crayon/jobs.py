@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import RecordError
 from .methods import METHODS, method_class
-from .params import Benchmark, Params
+from .params import Benchmark, Params, adapter
 from .suggest import unknown
 
 KINDS = ("attention", "neurons")
@@ -146,7 +146,7 @@ class Plan:
             outputs={part: f"{folder}/{part}" for part in ("manifest.csv", "images", "masks")},
             record=f"{folder}/record.json",
             steering={"compose": benchmark.source["compose"]},
-            code=("crayon.steps.compose",),
+            code=("crayon.steps.compose", f"crayon.benchmarks.{benchmark.source['compose']['kind']}"),
         )
 
     def _data(self, name: str) -> dict[str, str]:
@@ -380,6 +380,4 @@ class Plan:
 
 def _dump(section: Any) -> Any:
     """The values of a section (pydantic model or dataclass) as JSON-able data, without what is unset."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(type(section)).dump_python(section, mode="json", exclude_none=True)
+    return adapter(type(section)).dump_python(section, mode="json", exclude_none=True)

@@ -103,9 +103,13 @@ class Ledger:
         producer = self.plan.producers[path]
         return [f"stale: {path} (from `{producer.name}`)"] if self.breaks(producer) else []
 
+    def token_path(self, name: str) -> str:
+        """Where a token lies."""
+        return f".crayon/tokens/{self.plan.suite}/{name.replace(' ', '/')}.txt"
+
     def token(self, jobs: Sequence[Job], name: str) -> str:
         """Bring the token of `jobs` (those that one Snakemake job runs together) up to date; gives its path."""
-        path = Path(".crayon/tokens") / self.plan.suite / (name.replace(" ", "/") + ".txt")
+        path = Path(self.token_path(name))
         broken = [f"{job.name}: {reason}" for job in jobs for reason in self.breaks(job)]
         if broken:
             # A new text each time: Snakemake takes a newer file with the text it remembers for unchanged.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,9 @@ from .suggest import unknown
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Colour = tuple[float, float, float]
+
+adapter = cache(TypeAdapter)
+"""The validator of a type; building one takes longer than using it."""
 
 
 class Section(BaseModel):
@@ -43,7 +47,7 @@ class Normalisation(Section):
     """Mean and standard deviation per colour that images in [0, 1] are normalised with."""
 
     mean: Colour
-    std: Annotated[Colour, Field()]
+    std: Colour
 
 
 class Compute(Section):
@@ -85,7 +89,9 @@ class Pretraining(Section):
 
     images: Count
     held_out: Count
+    size: Count
     seed: int
+    normalisation: Normalisation
     training: Training
     texture_weight: NonNegative
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -214,12 +220,12 @@ class Benchmark(Section):
         for key in own:
             if key not in of_training | of_method:
                 raise ParamsError(f"methods.{method}: {unknown('key', key, sorted(of_method) + sorted(of_training))}")
-        base = TypeAdapter(Training).dump_python(self.refinement)
+        base = adapter(Training).dump_python(self.refinement)
         training = base | {key: value for key, value in own.items() if key in of_training}
         try:
             return (
-                TypeAdapter(Training).validate_python(training),
-                TypeAdapter(cls).validate_python({k: v for k, v in own.items() if k in of_method}),
+                adapter(Training).validate_python(training),
+                adapter(cls).validate_python({k: v for k, v in own.items() if k in of_method}),
             )
         except ValidationError as error:
             raise ParamsError(f"methods.{method}.{_sentence(error)}") from error
@@ -248,7 +254,13 @@ class Suite(Section):
         if clash := set(self.controls) & set(METHODS):
             raise ValueError(f"controls: {sorted(clash)[0]!r} is a method's name; choose another")
         needed = [*self.methods, *(control.method for control in self.controls.values())]
+        from .benchmarks.sources import check  # numpy and Pillow are loaded for it
+
         for name, benchmark in self.benchmarks.items():
+            try:
+                check(benchmark.source)
+            except ParamsError as error:
+                raise ValueError(f"benchmarks.{name}.{error}") from error
             for method in (*benchmark.methods, *needed):
                 try:
                     benchmark.settings(method)

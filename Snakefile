@@ -1,0 +1,22 @@
+# Crayon: data -> Original -> maps and patches -> answers -> labels -> refinements -> evaluations -> tables and figures.
+# What each step reads and writes: workflow/rules. What steers it: params.yaml. Defaults of this tool: profiles/default.
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    input:
+        "results/table1.csv",
+        "results/controls.csv" if SUITE.controls else [],
+        "results/before_after.png",
+    default_target: True
+
+
+include: "workflow/rules/download.smk"
+include: "workflow/rules/original.smk"
+include: "workflow/rules/interpret.smk"
+include: "workflow/rules/annotate.smk"
+include: "workflow/rules/refine.smk"
+include: "workflow/rules/render.smk"
+include: "workflow/rules/stages.smk"

@@ -1,0 +1,115 @@
+"""What the Snakemake rules ask: tokens, and the inputs that depend on params.yaml.
+
+Functions of wildcards are what Snakemake calls input functions. Imports neither Snakemake nor torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .jobs import Job, Plan
+from .ledger import Ledger
+from .methods import METHODS, method_class
+from .params import Suite, load
+
+InputFunction = Callable[[Any], str | list[str]]
+
+
+class Workflow:
+    """The plan of the active suite, as the rules see it.
+
+    Args:
+        enforce: bring tokens up to date with the ledger; only the process that the user started may do so, since a job's
+            own process on a cluster would see files that other jobs are writing.
+    """
+
+    def __init__(self, params: str | Path = "params.yaml", enforce: bool = True) -> None:
+        self.plan = Plan(load(params))
+        self.ledger = Ledger(self.plan)
+        self.enforce = enforce
+        self.name = self.plan.suite
+        self.suite: Suite = self.plan.params.active
+
+    @property
+    def runs(self) -> list[str]:
+        """All names a run may have."""
+        return [*METHODS, *self.suite.controls]
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs a job that computes asks for."""
+        return 0 if self.suite.compute.device == "cpu" else 1
+
+    @property
+    def composed(self) -> dict[str, Mapping[str, Any]]:
+        """Benchmark -> source, of the benchmarks whose folder the chain composes."""
+        return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
+
+    @property
+    def simulated(self) -> str:
+        """Pattern of the benchmarks whose annotators are simulated."""
+        names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source == "simulated"]
+        return "|".join(names) or "(?!)"
+
+    def token(self, rule: str, seeds: Sequence[int] | None = None, **fixed: str) -> InputFunction:
+        """The input function that gives a job's token; with `seeds`, that of the jobs which one process runs."""
+
+        def path(wildcards: Any) -> str:
+            named = {key: value for key, value in wildcards.items() if key in ("benchmark", "run", "kind")} | fixed
+            named = {key: named[key] for key in ("benchmark", "run", "kind") if key in named}
+            jobs = (
+                [self.plan.find(rule, **named)]
+                if seeds is None
+                else [self.plan.find(rule, **named, seed=seed) for seed in seeds]
+            )
+            name = " ".join([rule, *named.values(), *(f"{seed}" for seed in (seeds or [])[:1])])
+            return self.ledger.token(jobs, name) if self.enforce else self.ledger.token_path(name)
+
+        return path
+
+    def source(self, wildcards: Any) -> list[str]:
+        """What `download` reads: nothing for drawn benchmarks."""
+        return self._existing(self.plan.find("download", benchmark=wildcards.benchmark))
+
+    def pretrained(self, wildcards: Any) -> list[str]:
+        """The pretrained backbone, if the suite has one."""
+        job = self.plan.find("original", benchmark=wildcards.benchmark)
+        return [job.inputs["pretrained"]] if "pretrained" in job.inputs else []
+
+    def shown(self, wildcards: Any) -> str:
+        """What annotators of this kind look at."""
+        return self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs["shown"]
+
+    def asked(self, wildcards: Any) -> list[str]:
+        """What tells `ingest` which items there are: the manifest, or the Original."""
+        inputs = self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs
+        return [path for name, path in inputs.items() if name in ("manifest", "model")]
+
+    def needs(self, wildcards: Any) -> list[str]:
+        """The maps and labels that a run's method needs."""
+        method = method_class(self.suite.run(wildcards.run)[0])
+        inputs = self.plan.find(
+            "refine", benchmark=wildcards.benchmark, run=wildcards.run, seed=self.suite.seeds[0]
+        ).inputs
+        return [inputs[need] for need in method.needs if need != "masks"]
+
+    def inputs(self, rule: str) -> list[str]:
+        """All that a table or figure reads."""
+        return list(self.plan.find(rule).inputs.values()) if rule in self.plan.jobs else []
+
+    def outputs(self, *rules: str) -> list[str]:
+        """All that the jobs of some rules write for Table 1 (controls' runs have a table of their own)."""
+        jobs = [job for job in self.plan.jobs.values() if job.rule in rules]
+        wanted = [job for job in jobs if job.wildcards.get("run") not in self.suite.controls]
+        return [path for job in wanted for path in job.outputs.values()]
+
+    def remember(self) -> None:
+        """Keep the digests that were computed for the next time."""
+        self.ledger.digests.save()
+
+    def _existing(self, job: Job) -> list[str]:
+        return [path for name, path in job.inputs.items() if name != "folder"] + [
+            f"{path}/manifest.csv" for name, path in job.inputs.items() if name == "folder"
+        ]

@@ -1,0 +1,41 @@
+# Answers, simulated where params.yaml says so and people's otherwise: annotations/. Labels made of them: labels/.
+
+
+rule annotate:
+    input:
+        token=PLAN.token("annotate"),
+        manifest="data/{suite}/{benchmark}/manifest.csv",
+        images="data/{suite}/{benchmark}/images.npy",
+        masks="data/{suite}/{benchmark}/masks.npy",
+        shown=PLAN.shown,
+    output:
+        answers="annotations/{suite}/{benchmark}/{kind}.csv",
+        record="annotations/{suite}/{benchmark}/{kind}.record.json",
+    wildcard_constraints:
+        benchmark=PLAN.simulated,
+    log:
+        "logs/{suite}/annotate/{benchmark}.{kind}.log",
+    benchmark:
+        "logs/{suite}/annotate/{benchmark}.{kind}.tsv"
+    priority: 70
+    shell:
+        "crayon --log {log} annotate {wildcards.benchmark} {wildcards.kind}"
+
+
+rule ingest:
+    input:
+        PLAN.asked,
+        token=PLAN.token("ingest"),
+        answers="annotations/{suite}/{benchmark}/{kind}.csv",
+        shown=PLAN.shown,
+    output:
+        labels="labels/{suite}/{benchmark}/{kind}.csv",
+        summary="labels/{suite}/{benchmark}/{kind}.summary.json",
+        record="labels/{suite}/{benchmark}/{kind}.record.json",
+    log:
+        "logs/{suite}/ingest/{benchmark}.{kind}.log",
+    benchmark:
+        "logs/{suite}/ingest/{benchmark}.{kind}.tsv"
+    priority: 60
+    shell:
+        "crayon --log {log} ingest {wildcards.benchmark} {wildcards.kind}"

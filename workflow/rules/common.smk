@@ -1,0 +1,27 @@
+# The plan of the active suite, and what the rules ask of it.
+import sys
+
+from crayon.errors import CrayonError
+from crayon.workflow import Workflow
+
+try:
+    PLAN = Workflow(enforce=workflow.is_main_process)
+except CrayonError as error:
+    sys.exit(f"crayon: {error}")
+SUITE = PLAN.suite
+
+
+wildcard_constraints:
+    suite=PLAN.name,
+    benchmark="|".join(SUITE.benchmarks),
+    run="|".join(PLAN.runs),
+    kind="attention|neurons",
+    seed=r"\d+",
+
+
+onsuccess:
+    PLAN.remember()
+
+
+onerror:
+    PLAN.remember()

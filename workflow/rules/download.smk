@@ -1,0 +1,40 @@
+# Images, packed: data/<suite>/<benchmark>/.
+
+
+for name, source in PLAN.composed.items():
+
+    rule:
+        name:
+            f"compose_{name}"
+        output:
+            manifest=f"{source['path']}/manifest.csv",
+            images=directory(f"{source['path']}/images"),
+            masks=directory(f"{source['path']}/masks"),
+            record=f"{source['path']}/record.json",
+        input:
+            token=PLAN.token("compose", benchmark=name),
+        params:
+            benchmark=name,
+        log:
+            f"logs/{PLAN.name}/compose/{name}.log",
+        benchmark:
+            f"logs/{PLAN.name}/compose/{name}.tsv"
+        shell:
+            "crayon --log {log} compose {params.benchmark}"
+
+
+rule download:
+    input:
+        PLAN.source,
+        token=PLAN.token("download"),
+    output:
+        manifest="data/{suite}/{benchmark}/manifest.csv",
+        images="data/{suite}/{benchmark}/images.npy",
+        masks="data/{suite}/{benchmark}/masks.npy",
+        record="data/{suite}/{benchmark}/record.json",
+    log:
+        "logs/{suite}/download/{benchmark}.log",
+    benchmark:
+        "logs/{suite}/download/{benchmark}.tsv"
+    shell:
+        "crayon --log {log} download {wildcards.benchmark}"

@@ -1,0 +1,25 @@
+# What the Original looks at: interpretations/<suite>/<benchmark>/.
+
+
+rule interpret:
+    input:
+        token=PLAN.token("interpret"),
+        manifest="data/{suite}/{benchmark}/manifest.csv",
+        images="data/{suite}/{benchmark}/images.npy",
+        masks="data/{suite}/{benchmark}/masks.npy",
+        model="models/{suite}/{benchmark}/original.safetensors",
+    output:
+        maps="interpretations/{suite}/{benchmark}/maps.npy",
+        logits="interpretations/{suite}/{benchmark}/logits.npy",
+        patches="interpretations/{suite}/{benchmark}/patches.csv",
+        record="interpretations/{suite}/{benchmark}/record.json",
+    log:
+        "logs/{suite}/interpret/{benchmark}.log",
+    benchmark:
+        "logs/{suite}/interpret/{benchmark}.tsv"
+    threads: SUITE.compute.threads
+    resources:
+        gpu=PLAN.gpus,
+    priority: 80
+    shell:
+        "crayon --log {log} interpret {wildcards.benchmark}"

@@ -1,0 +1,40 @@
+# The pretrained backbone, and the Original of each benchmark: models/<suite>/.
+
+
+rule pretrain:
+    input:
+        token=PLAN.token("pretrain"),
+    output:
+        model="models/{suite}/pretrained.safetensors",
+        record="models/{suite}/pretrained.record.json",
+    log:
+        "logs/{suite}/pretrain.log",
+    benchmark:
+        "logs/{suite}/pretrain.tsv"
+    threads: SUITE.compute.threads
+    priority: 100
+    shell:
+        "crayon --log {log} pretrain"
+
+
+rule original:
+    input:
+        PLAN.pretrained,
+        token=PLAN.token("original"),
+        manifest="data/{suite}/{benchmark}/manifest.csv",
+        images="data/{suite}/{benchmark}/images.npy",
+        masks="data/{suite}/{benchmark}/masks.npy",
+    output:
+        model="models/{suite}/{benchmark}/original.safetensors",
+        history="models/{suite}/{benchmark}/history.csv",
+        record="models/{suite}/{benchmark}/record.json",
+    log:
+        "logs/{suite}/original/{benchmark}.log",
+    benchmark:
+        "logs/{suite}/original/{benchmark}.tsv"
+    threads: SUITE.compute.threads
+    resources:
+        gpu=PLAN.gpus,
+    priority: 90
+    shell:
+        "crayon --log {log} original {wildcards.benchmark}"

@@ -1,0 +1,50 @@
+# Tables and figures: results/. They are of the active suite, and say so.
+
+
+rule table1:
+    input:
+        PLAN.inputs("table1"),
+        token=PLAN.token("table1"),
+    output:
+        table="results/table1.csv",
+        markdown="results/table1.md",
+        runs="results/runs.csv",
+        metrics="results/metrics.json",
+        record="results/table1.record.json",
+    log:
+        f"logs/{PLAN.name}/render/table1.log",
+    benchmark:
+        f"logs/{PLAN.name}/render/table1.tsv"
+    shell:
+        "crayon --log {log} render table1 --show"
+
+
+rule controls:
+    input:
+        PLAN.inputs("controls"),
+        token=PLAN.token("controls"),
+    output:
+        table="results/controls.csv",
+        markdown="results/controls.md",
+        record="results/controls.record.json",
+    log:
+        f"logs/{PLAN.name}/render/controls.log",
+    benchmark:
+        f"logs/{PLAN.name}/render/controls.tsv"
+    shell:
+        "crayon --log {log} render controls --show"
+
+
+rule before_after:
+    input:
+        PLAN.inputs("before_after"),
+        token=PLAN.token("before_after"),
+    output:
+        figure="results/before_after.png",
+        record="results/before_after.record.json",
+    log:
+        f"logs/{PLAN.name}/render/before_after.log",
+    benchmark:
+        f"logs/{PLAN.name}/render/before_after.tsv"
+    shell:
+        "crayon --log {log} render before_after"
