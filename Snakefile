@@ -6,11 +6,11 @@ include: "workflow/rules/common.smk"
 
 
 rule all:
+    default_target: True
     input:
         "results/table1.csv",
         "results/controls.csv" if SUITE.controls else [],
         "results/before_after.png",
-    default_target: True
 
 
 include: "workflow/rules/download.smk"

@@ -176,12 +176,12 @@ class Plan:
 
     def _original(self, name: str, benchmark: Benchmark) -> Job:
         suite = self.params.active
-        pretrained = {} if suite.pretraining is None else self._pretrain().outputs
+        pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain().outputs["model"]}
         folder = f"models/{self.suite}/{name}"
         return Job(
             rule="original",
             wildcards={"benchmark": name},
-            inputs=self._data(name) | {"pretrained": path for path in pretrained.values()},
+            inputs=self._data(name) | pretrained,
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self._network(benchmark)

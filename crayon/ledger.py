@@ -4,7 +4,7 @@ A job holds if its record names the present params, code, inputs and outputs, an
 modification times nor the workflow tool's memory take part.
 
 For Snakemake, which goes by modification times, each job has a token file among its inputs. Where the job holds, the
-token is old and the outputs are lifted to be no older than the inputs; where it does not, the token is new. So Snakemake
+token is old and the outputs are lifted to be no older than the inputs; where it does not, the token is new. So it
 runs what does not hold, and nothing else.
 """
 

@@ -110,7 +110,7 @@ class Interpret(Section):
 
 
 class AttentionAnswers(Section):
-    """Simulated answers to maps: yes if more than `threshold` of the highlight over `strong` lies in the dilated mask."""
+    """Simulated answers to maps: yes if more than `threshold` of the highlight lies in the dilated mask."""
 
     measure: Literal["highlight", "coverage"]
     threshold: Share

@@ -11,7 +11,7 @@ def log_to(path: str | Path) -> None:
     """Write all further lines to this file too."""
     global _log
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _log = Path(path).open("w", encoding="utf-8", buffering=1)
+    _log = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (open as long as the process)
 
 
 def report(line: str) -> None:

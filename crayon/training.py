@@ -55,7 +55,7 @@ class Problem:
 
 @dataclass(kw_only=True)
 class Monitor:
-    """What is measured after each epoch: the selection metric on validation images, and a line for the person who waits.
+    """What is measured after each epoch, the selection metric on validation images, and told to who waits.
 
     Attributes:
         images: reader of the validation images.
@@ -94,9 +94,7 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def train(
-    problem: Problem, method: Method, training: Training, seed: int, monitor: Monitor, name: str
-) -> Outcome:
+def train(problem: Problem, method: Method, training: Training, seed: int, monitor: Monitor, name: str) -> Outcome:
     """Train `problem.network` with the loss of `method`.
 
     The order of the images depends on `seed` alone; on a CPU the same seed and number of threads give the same bits.
@@ -123,9 +121,7 @@ def train(
         sums = _Sums()
         for index in torch.randperm(len(problem.labels), generator=shuffle).split(training.batch_size):
             index = index.to(problem.labels.device)
-            with torch.autocast(
-                index.device.type, problem.precision, enabled=problem.precision != torch.float32
-            ):
+            with torch.autocast(index.device.type, problem.precision, enabled=problem.precision != torch.float32):
                 batch = forward(index)
             terms = method.loss(batch, state)
             optimiser.zero_grad(set_to_none=True)

@@ -21,8 +21,8 @@ class Workflow:
     """The plan of the active suite, as the rules see it.
 
     Args:
-        enforce: bring tokens up to date with the ledger; only the process that the user started may do so, since a job's
-            own process on a cluster would see files that other jobs are writing.
+        enforce: bring tokens up to date with the ledger; only the process that the user started may do so, since a
+            job's own process on a cluster would see files that other jobs are writing.
     """
 
     def __init__(self, params: str | Path = "params.yaml", enforce: bool = True) -> None:

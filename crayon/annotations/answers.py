@@ -83,7 +83,7 @@ def read_answers(path: str | Path, items: Collection[str], digest: str | None = 
         key = (answer.item, answer.annotator)
         if key in first:
             raise AnnotationError(
-                f"{where}: {answer.annotator!r} answered {answer.item!r} on line {first[key]} already; keep one of them."
+                f"{where}: {answer.annotator!r} answered {answer.item!r} on line {first[key]} already; keep one."
             )
         first[key] = line
         answers.append(answer)

@@ -63,8 +63,8 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
     """Counts and agreement.
 
     Returns:
-        labels (label -> count), items and answers (counts), annotators, sources (source -> answers), agreement (share of
-        the items with several answers on which all agree) and kappa (Cohen's, of the first two annotators of each such
+        labels (label -> count), items and answers (counts), annotators, sources (source -> answers), agreement (share
+        of the items with several answers on which all agree) and kappa (Cohen's, of the first two answers to each such
         item); None where no item has two answers.
     """
     given = _by_item(answers)

@@ -1,4 +1,4 @@
-"""The miniature of Biased CelebA: drawn faces, smiling or not, whose hair is black or not; the two agree in training."""
+"""The miniature of Biased CelebA: drawn faces, smiling or not, with black hair or not; the two agree in training."""
 
 from __future__ import annotations
 

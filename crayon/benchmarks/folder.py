@@ -1,7 +1,7 @@
 """The door for a person's own images: a folder with a manifest.csv.
 
-Columns of the manifest: `image` (path within the folder), `split`, `label`, `group`, and if there are masks `mask` (path of
-an image whose non-black pixels are relevant). The image's path is its id.
+Columns of the manifest: `image` (path within the folder), `split`, `label`, `group`, and if there are masks `mask`
+(path of an image whose non-black pixels are relevant). The image's path is its id.
 """
 
 from __future__ import annotations

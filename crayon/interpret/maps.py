@@ -29,7 +29,10 @@ def class_activation(features: torch.Tensor, weights: torch.Tensor) -> torch.Ten
 
 
 def grad_cam(
-    features: torch.Tensor, head: Callable[[torch.Tensor], torch.Tensor], target: torch.Tensor, create_graph: bool = False
+    features: torch.Tensor,
+    head: Callable[[torch.Tensor], torch.Tensor],
+    target: torch.Tensor,
+    create_graph: bool = False,
 ) -> torch.Tensor:
     """Grad-CAM by differentiation, for any head; the reference for `class_activation`.
 

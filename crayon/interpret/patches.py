@@ -48,11 +48,11 @@ class TopPatches:
         self.cell = torch.zeros((channels, 0), dtype=torch.int64)
 
     def update(self, features: torch.Tensor, first: int) -> None:
-        """Take in the features (B, C, h, w) of the images `first`, `first` + 1, ...; among equals the earlier image wins."""
+        """Take in the features (B, C, h, w) of the images `first`, `first` + 1, ...; of equals the earlier stays."""
         activation, cell = features.float().flatten(2).max(2)
         image = torch.arange(first, first + len(features)).expand(activation.shape[1], -1)
         activation = torch.cat([self.activation, activation.T], 1)
-        order = activation.argsort(1, descending=True, stable=True)[:, : self.k]
+        order = torch.sort(activation, dim=1, descending=True, stable=True).indices[:, : self.k]
         self.activation = activation.gather(1, order)
         self.image = torch.cat([self.image, image], 1).gather(1, order)
         self.cell = torch.cat([self.cell, cell.T], 1).gather(1, order)

@@ -90,7 +90,7 @@ class Method:
     needs: ClassVar[tuple[Need, ...]] = ()
 
     def prepare(self, problem: Problem) -> Any:
-        """Compute once, from the Original and the annotations, what `loss` looks up by image; may set the network up."""
+        """Compute once, from Original and annotations, what `loss` looks up by image; may set the network up."""
 
     def parameters(self, network: Classifier) -> list[torch.nn.Parameter]:
         """The parameters that are trained: all of them."""
@@ -105,9 +105,7 @@ class Method:
             features = network.features(images)
             logits = network.classify(features)
             labels = problem.labels[index]
-            return Batch(
-                index=index, images=images, labels=labels, features=features, logits=logits, network=network
-            )
+            return Batch(index=index, images=images, labels=labels, features=features, logits=logits, network=network)
 
         return run
 

@@ -2,8 +2,8 @@
 
     L = sum_i CE_i + alpha/|R| * sum_{i in R} relevant_i + beta/|I| * sum_{i in I} irrelevant_i
 
-R, I: the images whose map people judged relevant, irrelevant; the counts are over the whole training set, the sums over
-the batch. With E the present map and P the Original's, both divided by their maximum, and sums over cells:
+R, I: the images whose map people judged relevant, irrelevant; counted over the training set, summed over the
+batch. With E the present map and P the Original's, both divided by their maximum, and sums over cells:
 
     energy_ratio:  relevant_i = sum(E (1-P)) / sum(1-P)     irrelevant_i = sum(E P) / sum(P)
     sum:           relevant_i = sum(E (1-P))                irrelevant_i = sum(E P)

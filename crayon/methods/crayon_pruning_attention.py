@@ -1,4 +1,4 @@
-"""Crayon-Pruning+Attention (paper, Sec. III-D): the loss of Crayon-Attention on the network pruned as in Crayon-Pruning.
+"""Crayon-Pruning+Attention (paper, Sec. III-D): Crayon-Attention's loss on the network that Crayon-Pruning prunes.
 
 All parameters are trained. The guided map is that of the pruned head, ReLU(sum_k c_k W[y, k] A_k) / (h w).
 """

@@ -25,9 +25,7 @@ class Workplace:
         self.benchmark: Benchmark = self.suite.benchmark(name)
         self.device = start_torch(self.suite.compute)
         self.dtype = getattr(torch, self.suite.compute.precision)
-        self.data: Dataset = load_dataset(
-            f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups
-        )
+        self.data: Dataset = load_dataset(f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups)
 
     @property
     def told(self) -> dict:

@@ -71,6 +71,6 @@ def _maps(job: Job, count: int) -> torch.Tensor:
     maps = read_npy(job.inputs["maps"], DataError)
     if maps.ndim != 3 or len(maps) != count:
         raise DataError(
-            f"{job.inputs['maps']}: has the shape {maps.shape}, not ({count}, h, w); delete it, so that it is made anew."
+            f"{job.inputs['maps']}: is {maps.shape}, not ({count}, h, w); delete it, so that it is made anew."
         )
     return torch.from_numpy(np.array(maps, np.float32))

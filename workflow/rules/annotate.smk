@@ -11,12 +11,12 @@ rule annotate:
     output:
         answers="annotations/{suite}/{benchmark}/{kind}.csv",
         record="annotations/{suite}/{benchmark}/{kind}.record.json",
-    wildcard_constraints:
-        benchmark=PLAN.simulated,
     log:
         "logs/{suite}/annotate/{benchmark}.{kind}.log",
     benchmark:
         "logs/{suite}/annotate/{benchmark}.{kind}.tsv"
+    wildcard_constraints:
+        benchmark=PLAN.simulated,
     priority: 70
     shell:
         "crayon --log {log} annotate {wildcards.benchmark} {wildcards.kind}"

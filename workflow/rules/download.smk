@@ -6,19 +6,19 @@ for name, source in PLAN.composed.items():
     rule:
         name:
             f"compose_{name}"
+        input:
+            token=PLAN.token("compose", benchmark=name),
         output:
             manifest=f"{source['path']}/manifest.csv",
             images=directory(f"{source['path']}/images"),
             masks=directory(f"{source['path']}/masks"),
             record=f"{source['path']}/record.json",
-        input:
-            token=PLAN.token("compose", benchmark=name),
-        params:
-            benchmark=name,
         log:
             f"logs/{PLAN.name}/compose/{name}.log",
         benchmark:
             f"logs/{PLAN.name}/compose/{name}.tsv"
+        params:
+            benchmark=name,
         shell:
             "crayon --log {log} compose {params.benchmark}"
 

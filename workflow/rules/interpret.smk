@@ -17,9 +17,9 @@ rule interpret:
         "logs/{suite}/interpret/{benchmark}.log",
     benchmark:
         "logs/{suite}/interpret/{benchmark}.tsv"
+    priority: 80
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
-    priority: 80
     shell:
         "crayon --log {log} interpret {wildcards.benchmark}"

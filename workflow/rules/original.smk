@@ -11,8 +11,8 @@ rule pretrain:
         "logs/{suite}/pretrain.log",
     benchmark:
         "logs/{suite}/pretrain.tsv"
-    threads: SUITE.compute.threads
     priority: 100
+    threads: SUITE.compute.threads
     shell:
         "crayon --log {log} pretrain"
 
@@ -32,9 +32,9 @@ rule original:
         "logs/{suite}/original/{benchmark}.log",
     benchmark:
         "logs/{suite}/original/{benchmark}.tsv"
+    priority: 90
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
-    priority: 90
     shell:
         "crayon --log {log} original {wildcards.benchmark}"

@@ -19,8 +19,6 @@ for number, seeds in enumerate(SUITE.chunks()):
             selected=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/selected.safetensors", seed=seeds),
             history=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/history.csv", seed=seeds),
             record=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/record.json", seed=seeds),
-        params:
-            seeds=[f"--seed {seed}" for seed in seeds],
         log:
             f"logs/{{suite}}/refine/{{benchmark}}.{{run}}.{number}.log",
         benchmark:
@@ -28,6 +26,8 @@ for number, seeds in enumerate(SUITE.chunks()):
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
+        params:
+            seeds=[f"--seed {seed}" for seed in seeds],
         shell:
             "crayon --log {log} refine {wildcards.benchmark} {wildcards.run} {params.seeds}"
 
@@ -45,8 +45,6 @@ for number, seeds in enumerate(SUITE.chunks()):
         output:
             metrics=expand("evaluations/{{suite}}/{{benchmark}}/{{run}}/{seed}/metrics.json", seed=seeds),
             record=expand("evaluations/{{suite}}/{{benchmark}}/{{run}}/{seed}/record.json", seed=seeds),
-        params:
-            seeds=[f"--seed {seed}" for seed in seeds],
         log:
             f"logs/{{suite}}/evaluate/{{benchmark}}.{{run}}.{number}.log",
         benchmark:
@@ -54,6 +52,8 @@ for number, seeds in enumerate(SUITE.chunks()):
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
+        params:
+            seeds=[f"--seed {seed}" for seed in seeds],
         shell:
             "crayon --log {log} evaluate {wildcards.benchmark} {wildcards.run} {params.seeds}"
 

@@ -1,0 +1,92 @@
+"""What tables share: reading evaluations, aggregating over seeds, the published numbers, Markdown."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from ..errors import RecordError
+from ..files import read_json
+from ..methods import method_class
+
+ORIGINAL = ("Original", "-")
+"""Label and annotation of the row of the network that is refined."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        mean: percent, over seeds.
+        std: sample standard deviation, or None of a single run.
+        seeds: how many runs.
+    """
+
+    mean: float
+    std: float | None
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Cell:
+        """Aggregate the values of several seeds."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "")
+
+
+def naming(run: str) -> tuple[str, str]:
+    """Label and annotation of a run's row."""
+    if run == "original":
+        return ORIGINAL
+    cls = method_class(run)
+    return cls.label, cls.annotation
+
+
+def evaluations(inputs: Mapping[str, str]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """(benchmark, run) -> seed (or `-`) -> metrics.json, of the inputs that are a metrics.json."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for name, path in inputs.items():
+        if not path.endswith("/metrics.json"):
+            continue
+        benchmark, run, *seed = name.split("/")
+        found.setdefault((benchmark, run), {})[seed[0] if seed else "-"] = read_json(path, RecordError)
+    return found
+
+
+def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last") -> Cell | None:
+    """Aggregate a metric of the last or the selected epoch over seeds; None where a run has no such epoch."""
+    values = [run[family]["metrics"][metric] for run in runs.values() if family in run]
+    return Cell.of(values) if values else None
+
+
+def published() -> dict[tuple[str, str, str], tuple[float, float | None]]:
+    """(method, benchmark, metric) -> mean and standard deviation as printed in Table 1 of the paper (percent)."""
+    text = files(__package__).joinpath("published/table1.csv").read_text(encoding="utf-8")
+    return {
+        (row["method"], row["benchmark"], row["metric"]): (
+            float(row["mean"]),
+            float(row["std"]) if row["std"] else None,
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def number(value: float | None) -> str:
+    """A number of a CSV: rounded to 1e-4 percent, empty if there is none."""
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its columns padded so that the text reads as well."""
+    lines = [[str(value) for value in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in lines) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in lines]
+    return "\n".join([padded[0], "|" + "|".join(f" {dash} " for dash in rule) + "|", *padded[1:]]) + "\n"
