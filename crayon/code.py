@@ -23,6 +23,7 @@ NEUTRAL = frozenset(
 """Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""
 
 
+@cache
 def digest(modules: tuple[str, ...]) -> str:
     """sha256 over the code of `modules` and of all that they import from this package."""
     whole = hashlib.sha256()

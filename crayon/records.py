@@ -6,6 +6,7 @@ What is told: versions, device, time, memory; it may differ between two runs tha
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -43,26 +44,22 @@ class Digests:
     def of(self, path: str | Path) -> str | None:
         """The digest, or None if there is no such file or folder."""
         path = Path(path)
-        if path.is_dir():
-            return sha256(path)
         try:
-            status = path.stat()
+            stamp, newest = _stamp(path)
         except OSError:
             return None
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
         entry = self.known.get(str(path))
-        if entry is not None and entry[:3] == stamp:
-            return entry[3]
+        if entry is not None and entry[0] == stamp:
+            return entry[1]
         digest = sha256(path)
-        if time.time_ns() - status.st_mtime_ns > 2_000_000_000:
-            self.known[str(path)] = [*stamp, digest]
+        if time.time_ns() - newest > 2_000_000_000:
+            self.known[str(path)] = [stamp, digest]
             self.changed = True
         return digest
 
     def moved(self, path: str | Path, digest: str) -> None:
         """Remember `digest` for a file whose mtime was just set to the past, its content untouched."""
-        status = Path(path).stat()
-        self.known[str(path)] = [status.st_size, status.st_mtime_ns, status.st_ino, digest]
+        self.known[str(path)] = [_stamp(Path(path))[0], digest]
         self.changed = True
 
     def save(self) -> None:
@@ -70,6 +67,20 @@ class Digests:
         if self.changed:
             write_json(self.memory, self.known)
             self.changed = False
+
+
+def _stamp(path: Path) -> tuple[str, int]:
+    """What changes when a file or a folder's files do: names, sizes, mtimes, inodes; and the newest mtime."""
+    status = path.stat()
+    if not path.is_dir():
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
+    whole, newest = hashlib.sha256(), status.st_mtime_ns
+    for folder, _, names in sorted(os.walk(path)):
+        for name in sorted(names):
+            status = os.stat(f"{folder}/{name}")  # noqa: PTH116 (thousands of files: a Path each would double the time)
+            whole.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n".encode())
+            newest = max(newest, status.st_mtime_ns)
+    return whole.hexdigest(), newest
 
 
 @dataclass

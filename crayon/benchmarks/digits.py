@@ -34,6 +34,8 @@ class Options:
         agreement: split -> share of the digits that lie on their class's ground (low on grass, high on gravel).
         ink: smallest and largest width and height of a digit, in pixels.
         contrast: least difference between the ink's brightness and its ground's mean, of 1.
+        ground_contrast: what is left of the photographs' contrast; at 1, strokes drown in blades of grass.
+        copies: split -> how often each digit of the split is laid on a ground, each time elsewhere and otherwise.
     """
 
     seed: int
@@ -42,6 +44,8 @@ class Options:
     agreement: Mapping[str, float]
     ink: tuple[int, int]
     contrast: float
+    ground_contrast: float
+    copies: Mapping[str, int]
 
 
 def compose(options: Options) -> Drawn:
@@ -65,7 +69,7 @@ def compose(options: Options) -> Drawn:
     ids, splits, labels, groups, images, masks = [], [], [], [], [], []
     first = 0
     for number, (split, count) in enumerate(options.counts.items()):
-        chosen = order[first : first + count]
+        chosen = np.repeat(order[first : first + count], options.copies[split])
         first += count
         is_high = digits.target[chosen] >= 5
         own = _agreeing(np.random.default_rng([options.seed, 1, number]), is_high, options.agreement[split])
@@ -77,8 +81,8 @@ def compose(options: Options) -> Drawn:
         image, mask = _images(options, [options.seed, 2, number], handwriting[chosen], ground, stripe)
         images.append(image)
         masks.append(mask)
-        ids += [f"{split}-{digits.target[i]}-{i:04d}" for i in chosen]
-        splits += [split] * count
+        ids += [f"{split}-{digits.target[i]}-{i:04d}-{n % options.copies[split]}" for n, i in enumerate(chosen)]
+        splits += [split] * len(chosen)
         labels += [CLASSES[int(value)] for value in is_high]
         groups += [GROUNDS[value] for value in ground]
     return Drawn(
@@ -122,7 +126,7 @@ def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.
         side = int(generator.integers(options.ink[0], options.ink[1] + 1))
         top, left = generator.integers(0, size - side + 1, 2)
         cover[i, top : top + side, left : left + side] = enlarge(handwriting[i], side)
-    backdrop /= F(255)
+    backdrop = F(0.48) + (backdrop / F(255) - F(0.48)) * F(options.ground_contrast)
     cover = np.clip((cover - F(0.25)) * F(2.5), 0, 1)
     dark = np.clip(F(0.48 - options.contrast) * dice.uniform(0, 1), 0, 1)
     bright = np.clip(F(0.48 + options.contrast) + (F(0.52 - options.contrast)) * dice.uniform(0, 1), 0, 1)

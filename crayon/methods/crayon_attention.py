@@ -8,7 +8,7 @@ batch. With E the present map and P the Original's, both divided by their maximu
     energy_ratio:  relevant_i = sum(E (1-P)) / sum(1-P)     irrelevant_i = sum(E P) / sum(P)
     sum:           relevant_i = sum(E (1-P))                irrelevant_i = sum(E P)
 
-A relevant map must not spread beyond what it showed; an irrelevant one must leave what it showed. The authors' published
+A relevant map must not spread beyond what it showed; an irrelevant one must leave what it showed. The published
 code has both reductions: the ratio for Waterbirds, the plain sum for Biased CelebA and Backgrounds.
 """
 

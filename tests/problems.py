@@ -1,0 +1,57 @@
+"""Small learning problems for tests of methods and training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from crayon.images import ImageReader
+from crayon.networks import Classifier
+from crayon.params import Metric, Network, Normalisation
+from crayon.training import Monitor, Problem
+
+NETWORK = Network(name="mini_resnet", stem=4, channels=(4, 6), strides=(2, 2), kernels=(3, 3))
+NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def images(count: int = 24, size: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, S, S, 3) uint8 with a bright square on the left (label 0) or on the right (label 1)."""
+    generator = np.random.default_rng(seed)
+    pictures = generator.integers(0, 90, (count, size, size, 3)).astype(np.uint8)
+    labels = np.arange(count) % 2
+    for picture, label in zip(pictures, labels, strict=True):
+        left = 2 + label * size // 2
+        picture[6:16, left : left + 8] = 230
+    return pictures, labels.astype(np.int64)
+
+
+def reader(pictures: np.ndarray) -> ImageReader:
+    return ImageReader(pictures, np.arange(len(pictures)), NORMALISATION, torch.device("cpu"))
+
+
+def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
+    """A problem with everything that a method may need, maps and answers at random."""
+    torch.manual_seed(seed)
+    pictures, labels = images(count, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(count, 3, 3, generator=generator)
+    return Problem(
+        network=Classifier(NETWORK, classes),
+        images=reader(pictures),
+        labels=torch.from_numpy(labels % classes),
+        maps=maps / maps.amax((1, 2), keepdim=True),
+        attention=torch.randint(-1, 2, (count,), generator=generator).to(torch.int8),
+        neurons=(torch.arange(6) % 3 != 0).to(torch.int8),
+        masks=torch.zeros(count, 24, 24, dtype=torch.bool),
+    )
+
+
+def monitor(count: int = 16, report=lambda line: None) -> Monitor:
+    pictures, labels = images(count, seed=9)
+    return Monitor(
+        images=reader(pictures),
+        labels=labels,
+        groups=np.zeros(count, np.int64),
+        metric=Metric(accuracy="validation"),
+        report=report,
+    )

@@ -1,0 +1,103 @@
+"""params.yaml: what is accepted, and the sentence for what is not."""
+
+import pytest
+import yaml
+
+from crayon.errors import ParamsError
+from crayon.params import load
+
+from . import tiny
+
+
+@pytest.fixture
+def content():
+    return tiny.params()
+
+
+def refused(tmp_path, content) -> str:
+    path = tmp_path / "params.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ParamsError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+def test_the_projects_own_file_is_valid():
+    params = load(tiny.ROOT / "params.yaml")
+    assert params.suite == "mini"
+    assert set(params.suites) == {"mini", "paper"}
+    assert list(params.active.benchmarks) == ["waterbirds", "biased_celeba", "backgrounds", "digits"]
+
+
+def test_a_method_inherits_the_benchmarks_training_and_overrides_it(tmp_path, content):
+    benchmark = content["suites"]["mini"]["benchmarks"]["waterbirds"]
+    benchmark["refinement"] |= {"learning_rate": 0.5, "batch_size": 7}
+    benchmark["methods"]["crayon_pruning"] = {"batch_norm": "drifting", "batch_size": 3}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    training, method = load(path).active.benchmark("waterbirds").settings("crayon_pruning")
+    assert (training.learning_rate, training.batch_size, method.batch_norm) == (0.5, 3, "drifting")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s: s["benchmarks"]["waterbirds"].update(sorce=1), ["benchmarks.waterbirds", "'sorce'", "'source'"]),
+        (
+            lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alhpa=1),
+            ["benchmarks.waterbirds.methods.crayon_attention", "'alhpa'", "'alpha'"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].pop("beta"),
+            ["methods.crayon_attention.beta", "missing"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alpha=-1),
+            ["methods.crayon_attention.alpha", "-1"],
+        ),
+        (lambda s: s["benchmarks"]["waterbirds"]["source"].update(blnd=1), ["'blnd'", "'blend'"]),
+        (lambda s: s["benchmarks"]["waterbirds"]["source"].update(kind="waterbird"), ["'waterbirds'"]),
+        (lambda s: s["benchmarks"]["digits"]["source"]["compose"].update(kind="digit"), ["'digits'"]),
+        (lambda s: s.update(methods=["erm", "crayon_atention"]), ["'crayon_atention'", "'crayon_attention'"]),
+        (lambda s: s.update(seeds=[1, 1]), ["seeds", "twice"]),
+        (lambda s: s.update(seeds=[]), ["seeds"]),
+        (lambda s: s["compute"].update(threads=0), ["compute.threads"]),
+        (lambda s: s["network"].pop("kernels"), ["kernels"]),
+        (lambda s: s["network"].update(name="resnet50"), ["resnet50", "remove"]),
+        (lambda s: s["benchmarks"]["waterbirds"]["metrics"].update(WGA={}), ["exactly one"]),
+        (lambda s: s["benchmarks"]["waterbirds"]["annotation"].pop("seed"), ["simulated needs seed"]),
+        (lambda s: s["controls"].update(erm={"method": "crayon_attention", "labels": "invert"}), ["'erm'"]),
+        (lambda s: s["benchmarks"]["waterbirds"]["methods"].pop("erm"), ["'erm'"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key_and_the_mend(tmp_path, content, change, words):
+    change(content["suites"]["mini"])
+    message = refused(tmp_path, content)
+    for word in words:
+        assert word in message
+
+
+def test_an_unknown_suite_names_the_known_ones(tmp_path, content):
+    content["suite"] = "papr"
+    assert "'paper'" in refused(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "mapping"),
+        ("- a\n", "mapping"),
+        ("suite: [mini\n", "is not YAML"),
+        ("suite: mini\nsuite: paper\nsuites: {}\n", "given twice"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path, text, words):
+    assert words in refused(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ParamsError, match="there is no such file"):
+        load(tmp_path / "params.yaml")

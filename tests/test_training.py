@@ -1,0 +1,109 @@
+"""The training loop: it learns, repeats itself to the bit, selects, refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from crayon.errors import MethodError
+from crayon.methods import METHODS, method_class
+from crayon.methods.base import Training
+from crayon.methods.erm import ERM
+from crayon.training import make_optimiser, train
+
+from . import problems
+
+TRAINING = Training(optimiser="adam", learning_rate=1e-2, weight_decay=1e-4, batch_size=8, epochs=2)
+SETTINGS = {
+    "erm": {},
+    "crayon_attention": {"alpha": 5.0, "beta": 5.0, "reduction": "energy_ratio", "target": "label"},
+    "crayon_pruning": {"batch_norm": "frozen"},
+    "crayon_pruning_attention": {
+        "alpha": 5.0,
+        "beta": 5.0,
+        "reduction": "sum",
+        "target": "prediction",
+        "pruned_maps": True,
+    },
+}
+
+
+def run(name, training=TRAINING, seed=0, **settings):
+    method = method_class(name)(**(SETTINGS[name] | settings))
+    return train(problems.problem(), method, training, seed, problems.monitor(), name)
+
+
+def test_every_method_is_tested_here():
+    assert set(SETTINGS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_runs_and_repeats_itself_to_the_bit(name):
+    first, again, other = run(name), run(name), run(name, seed=1)
+    assert all(torch.equal(first.last[key], again.last[key]) for key in first.last)
+    assert first.history == again.history
+    assert any(not torch.equal(first.last[key], other.last[key]) for key in first.last)
+    assert [row["epoch"] for row in first.history] == [1, 2]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "crayon_pruning"])
+def test_every_method_that_trains_the_network_learns_an_easy_task(name):
+    outcome = run(name, dataclasses.replace(TRAINING, epochs=15))
+    assert outcome.history[-1]["validation"] >= 95
+
+
+def test_pruning_leaves_the_backbone_as_it_was():
+    problem = problems.problem()
+    before = {key: value.clone() for key, value in problem.network.backbone.state_dict().items()}
+    method = method_class("crayon_pruning")(batch_norm="frozen")
+    train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    assert all(torch.equal(value, before[key]) for key, value in problem.network.backbone.state_dict().items())
+
+
+def test_the_selected_epoch_is_the_first_of_the_best():
+    monitor = problems.monitor()
+    values = iter([50.0, 70.0, 70.0, 60.0])
+    monitor.measure = lambda network: next(values)
+    outcome = train(problems.problem(), ERM(), dataclasses.replace(TRAINING, epochs=4), 0, monitor, "x")
+    assert outcome.selected_epoch == 2
+    assert any(not torch.equal(outcome.last[key], outcome.selected[key]) for key in outcome.last)
+
+
+def test_the_learning_rate_falls_after_its_milestones():
+    training = dataclasses.replace(TRAINING, epochs=4, milestones=(1, 3), milestone_factor=0.1)
+    rates = [row["learning_rate"] for row in run("erm", training).history]
+    assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4])
+
+
+def test_a_loss_that_is_no_number_is_refused_with_method_and_epoch():
+    training = dataclasses.replace(TRAINING, optimiser="sgd", learning_rate=1e30)
+    with pytest.raises(MethodError, match=r"waterbirds/erm/0: the loss is nan in epoch \d; lower its learning rate"):
+        train(problems.problem(), ERM(), training, 0, problems.monitor(), "waterbirds/erm/0")
+
+
+@pytest.mark.parametrize("need", ["maps", "attention", "neurons"])
+def test_a_need_that_the_benchmark_cannot_meet_is_refused_before_training(need):
+    problem = problems.problem()
+    setattr(problem, need, None)
+    method = method_class("crayon_pruning_attention")(**SETTINGS["crayon_pruning_attention"])
+    with pytest.raises(MethodError, match=f"needs {need}"):
+        train(problem, method, TRAINING, 0, problems.monitor(), "x")
+
+
+def test_progress_names_run_epoch_loss_validation_and_time_left():
+    lines = []
+    train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(report=lines.append), "waterbirds/erm/0")
+    assert len(lines) == 2
+    assert lines[0].startswith("waterbirds/erm/0  epoch 1/2  loss ")
+    assert "validation accuracy" in lines[0]
+    assert lines[0].endswith("s left")
+
+
+def test_adam_has_coupled_weight_decay_and_sgd_its_momentum():
+    parameters = [torch.nn.Parameter(torch.ones(1))]
+    assert type(make_optimiser(parameters, TRAINING)) is torch.optim.Adam
+    sgd = make_optimiser(parameters, dataclasses.replace(TRAINING, optimiser="sgd", momentum=0.9))
+    assert sgd.defaults["momentum"] == 0.9
+    assert sgd.defaults["weight_decay"] == 1e-4

@@ -1,0 +1,45 @@
+"""A suite small enough to run the real commands in seconds: one drawn benchmark, one of real pixels."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def params() -> dict:
+    """The project's params, shrunk."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    suite = content["suites"]["mini"]
+    suite |= {"seeds": [0, 1], "seeds_per_job": 2}
+    suite["network"] |= {"stem": 4, "channels": [4, 8], "strides": [2, 2], "kernels": [3, 3]}
+    suite["pretraining"] |= {"images": 96, "held_out": 32, "minimum_accuracy": 0.0}
+    suite["pretraining"]["training"] |= {"epochs": 1}
+    suite["controls"] = {"shuffled_answers": {"method": "crayon_attention", "labels": "shuffle"}}
+    benchmarks = suite["benchmarks"]
+    few = {"waterbird/water": 14, "landbird/land": 30, "waterbird/land": 4, "landbird/water": 4}
+    benchmarks["waterbirds"]["source"]["counts"] = {
+        "train": few,
+        "validation": dict.fromkeys(few, 4),
+        "test": dict.fromkeys(few, 5),
+    }
+    benchmarks["digits"]["source"]["compose"]["counts"] = {"train": 48, "validation": 24, "test": 24}
+    suite["benchmarks"] = {name: copy.deepcopy(benchmarks[name]) for name in ("waterbirds", "digits")}
+    for benchmark in suite["benchmarks"].values():
+        benchmark["original"]["epochs"] = 1
+        benchmark["refinement"]["epochs"] = 1
+    return content
+
+
+def write(folder: Path, content: dict | None = None) -> Path:
+    """Lay a project with the tiny suite into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore"):
+        target = folder / name
+        if not target.exists():
+            target.symlink_to(ROOT / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(content or params(), sort_keys=False), encoding="utf-8")
+    return folder
