@@ -88,8 +88,11 @@ def write_npy(path: str | os.PathLike, array) -> None:
     """Publish a numpy array as .npy, readable by `numpy.load(..., mmap_mode="r")`."""
     import numpy as np
 
+    array = np.ascontiguousarray(array)
     with publish(path) as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        # Not numpy's own tofile: its error does not say that the disk is full.
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def read_json(path: str | os.PathLike, error: type[CrayonError]) -> Any:

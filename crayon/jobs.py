@@ -68,7 +68,16 @@ class Plan:
         return self.params.suite
 
     def find(self, rule: str, **wildcards: str | int) -> Job:
-        """The job of a rule; RecordError if the plan has none."""
+        """The job of a rule.
+
+        Raises:
+            ParamsError: the benchmark, method or control is unknown.
+            RecordError: the plan has no such job.
+        """
+        if "benchmark" in wildcards:
+            self.params.active.benchmark(str(wildcards["benchmark"]))
+        if wildcards.get("run", "original") != "original":
+            self.params.active.run(str(wildcards["run"]))
         name = " ".join([rule, *(str(value) for value in wildcards.values())])
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,15 +123,16 @@ class Recording:
         if self._inputs() != self.read:
             changed = [path for path, digest in self._inputs().items() if self.read[path] != digest]
             raise RecordError(f"{changed[0]}: was changed while `{job.name}` ran; run the command again.")
-        Path(job.record).unlink(missing_ok=True)
         try:
+            with suppress(NotADirectoryError):  # the first write will say it better
+                Path(job.record).unlink(missing_ok=True)
             for name, write in writers.items():
                 write(job.outputs[name])
             write_json(job.record, self._record(told))
         except BaseException:
             for path in job.outputs.values():
-                if not Path(path).is_dir():
-                    Path(path).unlink(missing_ok=True)
+                with suppress(OSError):
+                    Path(path).unlink()
             raise
 
     def _record(self, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+LISTED = 12
+"""How many known names a sentence lists at most."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is not a known `kind`, which is nearest, and which there are."""
     known = [str(value) for value in known]
     near = get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"There is no {kind} {name!r}{hint} Known: {', '.join(known)}."
+    listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
+    return f"There is no {kind} {name!r}{hint} Known: {listed}."

@@ -1,0 +1,62 @@
+"""The plan, and that the Snakemake rules mean the same jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from crayon.errors import RecordError
+from crayon.jobs import Plan
+from crayon.params import load
+
+from . import tiny
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan(load(tiny.ROOT / "params.yaml"))
+
+
+def test_each_output_has_one_producer_and_each_input_one_or_is_a_persons(plan):
+    outputs = [path for job in plan.jobs.values() for path in (*job.outputs.values(), job.record)]
+    assert len(outputs) == len(set(outputs))
+    for job in plan.jobs.values():
+        assert all(path in plan.producers for path in job.inputs.values()), job.name
+
+
+def test_table1_of_the_minis_is_four_methods_five_seeds_four_benchmarks(plan):
+    below = plan.below("results/table1.csv")
+    assert sum(job.rule == "refine" for job in below) == 4 * 5 * 4
+    assert sum(job.rule == "original" for job in below) == 4
+    assert sum(job.rule == "pretrain" for job in below) == 1
+    assert below[-1].rule == "table1"
+    seen = set()
+    for job in below:  # each after what it reads
+        assert all(path in seen for path in job.inputs.values() if path in plan.producers)
+        seen |= set(job.outputs.values())
+
+
+def test_a_method_reads_what_it_needs_and_nothing_else(plan):
+    def extra(run):
+        inputs = plan.find("refine", benchmark="waterbirds", run=run, seed=0).inputs
+        return set(inputs) - {"manifest", "images", "masks", "model"}
+
+    assert extra("erm") == set()
+    assert extra("crayon_attention") == {"maps", "attention"}
+    assert extra("crayon_pruning") == {"neurons"}
+    assert extra("crayon_pruning_attention") == {"maps", "attention", "neurons"}
+    assert extra("random_pruning") == {"neurons"}
+
+
+def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
+    paper = Plan(plan.params.model_copy(update={"suite": "paper"}))
+    mini_paths = {path for path in plan.producers if not path.startswith("results/")}
+    assert not mini_paths & set(paper.producers)
+    assert "annotate waterbirds attention" not in paper.jobs  # people answer
+    assert paper.find("download", benchmark="waterbirds").inputs == {"folder": "raw/waterbirds"}
+
+
+def test_an_unknown_job_or_target_names_the_nearest(plan):
+    with pytest.raises(RecordError, match="table1"):
+        plan.below("results/table.csv")
+    with pytest.raises(RecordError, match="refine waterbirds erm"):
+        plan.find("refine", benchmark="waterbird", run="erm", seed=0)

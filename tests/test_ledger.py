@@ -1,0 +1,262 @@
+"""What holds and what does not: each way in which a result can go stale, on a whole plan with dummy outputs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crayon import code
+from crayon.errors import OutputError, RecordError
+from crayon.files import write_bytes, write_text
+from crayon.jobs import Plan
+from crayon.ledger import OLD_NS, Ledger
+from crayon.params import load
+from crayon.records import Digests, Recording, read_record
+
+from . import tiny
+
+TABLE = "results/table1.csv"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A tiny project all of whose jobs ran, each writing its own name."""
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(load())
+    digests = Digests()
+    for job in plan.below(TABLE):
+        execute(job, digests)
+    return tmp_path
+
+
+def execute(job, digests=None):
+    def writer(path):
+        if Path(path).suffix == "" and "folder" in path:
+            Path(path).mkdir(exist_ok=True)
+            write_text(f"{path}/a.png", job.name)
+        else:
+            write_text(path, f"{job.name} {path}")
+
+    Recording(job, digests or Digests()).publish(dict.fromkeys(job.outputs, writer))
+
+
+def broken() -> dict[str, list[str]]:
+    plan = Plan(load())
+    ledger = Ledger(plan)
+    return {job.name: ledger.breaks(job) for job in plan.below(TABLE) if ledger.breaks(job)}
+
+
+def own(found) -> dict[str, list[str]]:
+    """Reasons of their own, without what only follows from a job below."""
+    rest = {name: [r for r in reasons if not r.startswith("stale:")] for name, reasons in found.items()}
+    return {name: reasons for name, reasons in rest.items() if reasons}
+
+
+def edit(path, text="edited", same_mtime=True):
+    status = os.stat(path)
+    Path(path).write_text(text)
+    if same_mtime:
+        os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def change_params(change):
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    change(content["suites"]["mini"])
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def test_all_holds_after_all_ran(project):
+    assert broken() == {}
+
+
+def test_a_fresh_project_has_nothing_that_holds(tmp_path, monkeypatch):
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(load())
+    assert set(broken()) == {job.name for job in plan.below(TABLE)}
+
+
+def test_a_changed_param_breaks_the_runs_that_it_steers_and_what_follows(project):
+    change_params(lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alpha=7.0))
+    found = broken()
+    assert own(found) == {
+        f"refine waterbirds crayon_attention {seed}": ["params: settings.alpha 3000.0 -> 7.0"] for seed in (0, 1)
+    }
+    assert set(found) - set(own(found)) == {
+        "evaluate waterbirds crayon_attention 0",
+        "evaluate waterbirds crayon_attention 1",
+        "table1",
+    }
+
+
+def test_two_swapped_params_are_noticed(project):
+    def swap(suite):
+        training = suite["benchmarks"]["waterbirds"]["refinement"]
+        training["learning_rate"], training["weight_decay"] = training["weight_decay"], training["learning_rate"]
+
+    change_params(swap)
+    assert "refine waterbirds erm 0" in own(broken())
+
+
+def test_the_number_of_seeds_breaks_the_table_alone(project):
+    change_params(lambda s: s.update(seeds=[0]))
+    assert set(broken()) == {"table1"}
+
+
+def test_threads_and_device_make_nothing_stale(project):
+    change_params(lambda s: s["compute"].update(threads=2, device="auto"))
+    assert broken() == {}
+
+
+def test_an_input_changed_under_an_old_time_is_noticed(project):
+    path = "labels/mini/waterbirds/neurons.csv"
+    edit(path)
+    found = own(broken())
+    assert found.pop("ingest waterbirds neurons") == [f"edited: {path}"]
+    assert set(found) == {
+        f"refine waterbirds {method} {seed}"
+        for method in ("crayon_pruning", "crayon_pruning_attention")
+        for seed in (0, 1)
+    }
+    assert all(reasons == [f"changed: {path}"] for reasons in found.values())
+
+
+def test_an_edited_result_is_noticed(project):
+    edit(TABLE, "99.9")
+    assert broken() == {"table1": [f"edited: {TABLE}"]}
+
+
+def test_a_missing_output_is_noticed_though_the_result_stands(project):
+    os.remove("models/mini/waterbirds/original.safetensors")
+    assert own(broken())["original waterbirds"] == ["missing: models/mini/waterbirds/original.safetensors"]
+
+
+def test_a_changed_file_in_a_folder_is_noticed(project):
+    edit("data/mini/digits/folder/images/a.png")
+    assert "compose digits" in own(broken())
+
+
+@pytest.mark.parametrize("spoil", [os.remove, lambda path: Path(path).write_text("{"), lambda path: edit(path, "[]")])
+def test_outputs_without_a_readable_record_do_not_hold(project, spoil):
+    spoil("models/mini/pretrained.record.json")
+    (reason,) = own(broken())["pretrain"]
+    assert reason.startswith("unrecorded: models/mini/pretrained.record.json")
+
+
+def test_changed_code_breaks_the_jobs_that_run_it(project, monkeypatch):
+    real = code.digest
+    monkeypatch.setattr(code, "digest", lambda modules: "new" if "crayon.methods.erm" in modules else real(modules))
+    assert set(own(broken())) == {
+        *(f"original {name}" for name in ("waterbirds", "digits")),
+        *(f"refine {name} erm {seed}" for name in ("waterbirds", "digits") for seed in (0, 1)),
+    }
+
+
+def test_an_edited_annotation_is_kept_and_what_follows_is_stale(project):
+    path = "annotations/mini/waterbirds/attention.csv"
+    before = Path(path).read_text()
+    edit(path)
+    found = broken()
+    assert own(found) == {"ingest waterbirds attention": [f"changed: {path}"]}
+    follows = {name.split()[2] for name in found if name.startswith("refine")}
+    assert follows == {"crayon_attention", "crayon_pruning_attention"}
+    assert not any("digits" in name for name in found)
+    plan = Plan(load())
+    assert Ledger(plan).edited(plan.find("annotate", benchmark="waterbirds", kind="attention")) == path
+    edit(path, before)
+    assert broken() == {}
+
+
+def test_an_edited_annotation_is_never_overwritten(project):
+    path = "annotations/mini/waterbirds/attention.csv"
+    edit(path)
+    change_params(lambda s: s["benchmarks"]["waterbirds"]["original"].update(epochs=9))
+    with pytest.raises(RecordError, match=f"{path}: was edited after it was simulated.*Delete the file"):
+        broken()
+
+
+def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
+    edit(TABLE)
+    ledger = Ledger(Plan(load()))
+    table, original = ledger.plan.find("table1"), ledger.plan.find("original", benchmark="digits")
+    before = time.time_ns()
+    held, fresh = Path(ledger.token([original], "original digits")), Path(ledger.token([table], "table1"))
+    assert held.stat().st_mtime_ns == OLD_NS
+    assert fresh.stat().st_mtime_ns >= before - 10**9
+    first = fresh.read_text()
+    ledger.token([table], "table1")
+    assert fresh.read_text() != first  # or Snakemake would take it for the file it remembers
+
+
+def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_left(project):
+    plan = Plan(load())
+    files = [path for job in plan.below(TABLE) for path in job.outputs.values()]
+    for number, path in enumerate(reversed(files)):  # results oldest of all
+        os.utime(path, ns=(OLD_NS + number * 10**9,) * 2)
+    ledger = Ledger(plan)
+    job = plan.find("table1")
+    ledger.token([job], "table1")
+    for below in plan.below(TABLE):
+        newest = max((os.stat(path).st_mtime_ns for path in below.inputs.values()), default=0)
+        assert all(os.stat(path).st_mtime_ns >= newest for path in below.outputs.values())
+
+
+def test_a_failing_writer_leaves_no_output_rather_than_a_mixture(project):
+    job = Plan(load()).find("refine", benchmark="waterbirds", run="erm", seed=0)
+
+    def full(path):
+        raise OutputError(f"{path}: the disk is full")
+
+    with pytest.raises(OutputError):
+        Recording(job).publish({"last": lambda path: write_bytes(path, b"new"), "selected": full, "history": full})
+    assert not any(Path(path).exists() for path in (*job.outputs.values(), job.record))
+
+
+def test_a_job_whose_input_changes_while_it_runs_is_refused(project):
+    job = Plan(load()).find("refine", benchmark="waterbirds", run="erm", seed=0)
+    recording = Recording(job)
+    edit("data/mini/waterbirds/images.npy", "other", same_mtime=False)
+    with pytest.raises(RecordError, match=r"images\.npy: was changed while"):
+        recording.publish(dict.fromkeys(job.outputs, lambda path: write_text(path, "x")))
+
+
+def test_a_missing_input_is_named_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    job = Plan(load()).find("original", benchmark="waterbirds")
+    with pytest.raises(RecordError, match=r"no such file.*snakemake --cores 2 data/mini/waterbirds"):
+        Recording(job)
+
+
+def test_a_record_says_what_was_read_written_and_asked_and_by_what(project):
+    job = Plan(load()).find("refine", benchmark="waterbirds", run="crayon_attention", seed=1)
+    record = read_record(job.record)
+    assert record["rule"] == "refine"
+    assert record["wildcards"] == {"benchmark": "waterbirds", "run": "crayon_attention", "seed": "1"}
+    assert record["params"]["settings"]["alpha"] == 3000.0
+    assert set(record["inputs"]) == set(job.inputs.values())
+    assert set(record["outputs"]) == set(job.outputs.values())
+    assert "crayon.methods.crayon_attention" in record["code"]["modules"]
+    assert {"crayon", "python", "packages", "wall_seconds", "cpu_seconds", "peak_memory_mb", "commit", "dirty"} <= set(
+        record["told"]
+    )
+
+
+def test_digests_are_remembered_and_a_file_changed_just_now_is_not(tmp_path):
+    memory = tmp_path / "memory.json"
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path in (old, new):
+        path.write_text("a")
+    os.utime(old, ns=(OLD_NS, OLD_NS))
+    digests = Digests(memory)
+    first = digests.of(old)
+    assert first == digests.of(new)
+    digests.save()
+    assert list(Digests(memory).known) == [str(old)]
+    assert Digests(memory).of(old) == first
+    assert digests.of(tmp_path / "none") is None
