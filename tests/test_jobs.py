@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crayon.errors import RecordError
+from crayon.errors import ParamsError, RecordError
 from crayon.jobs import Plan
 from crayon.params import load
 
@@ -59,4 +59,6 @@ def test_an_unknown_job_or_target_names_the_nearest(plan):
     with pytest.raises(RecordError, match="table1"):
         plan.below("results/table.csv")
     with pytest.raises(RecordError, match="refine waterbirds erm"):
+        plan.find("refine", benchmark="waterbirds", run="erm", seed=77)
+    with pytest.raises(ParamsError, match="did you mean 'waterbirds'"):
         plan.find("refine", benchmark="waterbird", run="erm", seed=0)

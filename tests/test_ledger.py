@@ -58,7 +58,7 @@ def own(found) -> dict[str, list[str]]:
 
 
 def edit(path, text="edited", same_mtime=True):
-    status = os.stat(path)
+    status = Path(path).stat()
     Path(path).write_text(text)
     if same_mtime:
         os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
@@ -132,7 +132,7 @@ def test_an_edited_result_is_noticed(project):
 
 
 def test_a_missing_output_is_noticed_though_the_result_stands(project):
-    os.remove("models/mini/waterbirds/original.safetensors")
+    Path("models/mini/waterbirds/original.safetensors").unlink()
     assert own(broken())["original waterbirds"] == ["missing: models/mini/waterbirds/original.safetensors"]
 
 
@@ -141,9 +141,11 @@ def test_a_changed_file_in_a_folder_is_noticed(project):
     assert "compose digits" in own(broken())
 
 
-@pytest.mark.parametrize("spoil", [os.remove, lambda path: Path(path).write_text("{"), lambda path: edit(path, "[]")])
+@pytest.mark.parametrize(
+    "spoil", [lambda path: Path(path).unlink(), lambda path: Path(path).write_text("{"), lambda path: edit(path, "[]")]
+)
 def test_outputs_without_a_readable_record_do_not_hold(project, spoil):
-    spoil("models/mini/pretrained.record.json")
+    spoil(Path("models/mini/pretrained.record.json"))
     (reason,) = own(broken())["pretrain"]
     assert reason.startswith("unrecorded: models/mini/pretrained.record.json")
 
@@ -202,8 +204,8 @@ def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_l
     job = plan.find("table1")
     ledger.token([job], "table1")
     for below in plan.below(TABLE):
-        newest = max((os.stat(path).st_mtime_ns for path in below.inputs.values()), default=0)
-        assert all(os.stat(path).st_mtime_ns >= newest for path in below.outputs.values())
+        newest = max((Path(path).stat().st_mtime_ns for path in below.inputs.values()), default=0)
+        assert all(Path(path).stat().st_mtime_ns >= newest for path in below.outputs.values())
 
 
 def test_a_failing_writer_leaves_no_output_rather_than_a_mixture(project):

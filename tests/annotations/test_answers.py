@@ -1,0 +1,239 @@
+"""Raw answers, simulated annotators, consensus, controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crayon.annotations.answers import Answer, read_answers, write_answers
+from crayon.annotations.consensus import label_images, label_neurons, read_labels, summary, write_labels
+from crayon.annotations.controls import control
+from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
+from crayon.errors import AnnotationError
+from crayon.interpret.patches import Patch
+from crayon.params import AttentionAnswers, NeuronAnswers
+
+HEAD = "item,annotator,answer,seconds,timestamp,source,interface,digest\n"
+ITEMS = ["train-0", "train-1"]
+
+
+def answer(item, said, annotator="ann", **more):
+    return Answer(item=item, annotator=annotator, answer=said, **more)
+
+
+def test_answers_come_back_from_their_file(tmp_path):
+    given_answers = [
+        answer("train-0", "yes", seconds="1.5", timestamp="2026-01-01T00:00:00Z", source="people", interface="1"),
+        answer("train-1", "unsure", digest="abc"),
+    ]
+    write_answers(tmp_path / "a.csv", given_answers)
+    assert (tmp_path / "a.csv").read_text().startswith(HEAD)
+    assert read_answers(tmp_path / "a.csv", ITEMS, "abc") == given_answers
+
+
+def test_the_three_columns_that_matter_suffice(tmp_path):
+    (tmp_path / "a.csv").write_text("answer,item,annotator\nyes,train-0,ann\n")
+    assert read_answers(tmp_path / "a.csv", ITEMS) == [answer("train-0", "yes")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"a\.csv: is empty"),
+        (HEAD, r"a\.csv: holds no answer"),
+        ("item,answer\ntrain-0,yes\n", "lacks the column annotator"),
+        (HEAD.replace("answer", "anwser") + "train-0,ann,yes,,,,,\n", "lacks the column answer"),
+        (HEAD.replace("digest", "hash") + "train-0,ann,yes,,,,,\n", "unknown column hash"),
+        (HEAD + "train-7,ann,yes,,,,,\n", "line 2: the item 'train-7' is unknown; did you mean 'train-"),
+        (HEAD + "train-0,ann,Yes,,,,,\n", "line 2: the answer 'Yes' is none of yes, no, unsure"),
+        (HEAD + "train-0,ann,true,,,,,\n", "line 2: the answer 'true'"),
+        (HEAD + "train-0,,yes,,,,,\n", "line 2: names no annotator"),
+        (HEAD + "train-0,ann,yes,soon,,,,\n", "line 2: seconds is 'soon'"),
+        (HEAD + "train-0,ann,yes,-1,,,,\n", "line 2: seconds is '-1'"),
+        (HEAD + "train-0,ann,yes,nan,,,,\n", "line 2: seconds is 'nan'"),
+        (HEAD + "train-0,ann,yes,,,,,\ntrain-0,ann,no,,,,,\n", "line 3: 'ann' answered 'train-0' on line 2 already"),
+        (HEAD + "train-0,ann,yes\n", "line 2: has 3 values, not 8"),
+        (HEAD + "train-0,ann,yes,,,,,ffff\n", "line 2: was given to other maps"),
+    ],
+)
+def test_a_wrong_answers_file_is_named_with_the_line(tmp_path, text, words):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(AnnotationError, match=words) as caught:
+        read_answers(tmp_path / "a.csv", ITEMS, "abcd")
+    assert str(caught.value).startswith(str(tmp_path / "a.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_unreadable_answers_file_is_named(tmp_path):
+    with pytest.raises(AnnotationError, match="there is no such file"):
+        read_answers(tmp_path / "a.csv", ITEMS)
+    (tmp_path / "a.csv").write_bytes(b"item,annotator,answer\n\xff\xfe,a,yes\n")
+    with pytest.raises(AnnotationError, match="UTF-8"):
+        read_answers(tmp_path / "a.csv", ITEMS)
+
+
+# Simulation ------------------------------------------------------------------------------------------------------
+
+
+def attention_options(**changes):
+    base = {"measure": "highlight", "threshold": 0.5, "strong": 0.5, "dilation": 0, "flip": 0.0, "annotators": 2}
+    return AttentionAnswers(**(base | changes))
+
+
+MAPS = np.array([[[1.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+MASKS = np.zeros((3, 2, 2), bool)
+MASKS[:, :, 0] = True  # the left half is relevant
+
+
+@pytest.mark.parametrize(
+    ("changes", "shares"),
+    [
+        ({}, [1.0, 0.5, 0.0]),  # of the highlight, how much is left; no highlight: none
+        ({"measure": "coverage"}, [0.5, 0.5, 0.0]),  # of the left half, how much is lit
+        ({"dilation": 1}, [1.0, 1.0, 0.0]),  # the mask grown over everything
+    ],
+)
+def test_shares_by_hand(changes, shares):
+    assert relevant_share(MAPS, MASKS, attention_options(**changes)).tolist() == shares
+
+
+def test_without_slips_annotators_say_what_is_to_be_seen():
+    answers = answer_attention(["a", "b", "c"], MAPS, MASKS, attention_options(), 0, "d")
+    said = {(one.item, one.annotator): one.answer for one in answers}
+    assert said == {
+        (item, f"simulated-{n}"): word for item, word in (("a", "yes"), ("b", "no"), ("c", "no")) for n in (1, 2)
+    }
+    assert {(one.source, one.interface, one.digest, one.seconds) for one in answers} == {
+        ("simulated", "simulation 1", "d", "")
+    }
+
+
+def test_slips_are_as_frequent_as_asked_and_repeat_by_seed():
+    maps, masks = np.ones((2000, 2, 2)), np.ones((2000, 2, 2), bool)
+    ids = [str(n) for n in range(2000)]
+    answers = answer_attention(ids, maps, masks, attention_options(flip=0.07), 3, "")
+    assert np.mean([one.answer == "no" for one in answers]) == pytest.approx(0.07, abs=0.012)
+    assert answers == answer_attention(ids, maps, masks, attention_options(flip=0.07), 3, "")
+    assert answers != answer_attention(ids, maps, masks, attention_options(flip=0.07), 4, "")
+
+
+def test_a_patch_is_relevant_if_the_mask_covers_enough_of_it_and_is_asked_once():
+    patches = [
+        Patch("a@0,0", 0, 1, "a", 0, 0, 1.0, 0, 0, 1, 2),  # all mask
+        Patch("a@0,1", 0, 2, "a", 0, 1, 1.0, 0, 0, 2, 2),  # half
+        Patch("a@0,0", 1, 1, "a", 0, 0, 1.0, 0, 0, 1, 2),
+    ]
+    options = NeuronAnswers(coverage=0.5, flip=0.0, annotators=1)
+    answers = answer_neurons(patches, {"a": 1}, MASKS, options, 0, "")
+    assert [(one.item, one.answer) for one in answers] == [("a@0,0", "yes"), ("a@0,1", "no")]
+
+
+# Consensus -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [
+        (["yes", "yes"], "relevant"),
+        (["no", "no"], "irrelevant"),
+        (["yes", "no"], "unused"),
+        (["yes", "unsure"], "unused"),
+        (["unsure", "unsure"], "unused"),
+        (["yes"], "unused"),  # fewer than two
+        ([], "unused"),
+        (["yes", "yes", "no"], "unused"),
+    ],
+)
+def test_images_by_hand(said, label):
+    answers = [answer("a", word, f"ann{n}") for n, word in enumerate(said)]
+    assert label_images(["a"], answers, 2) == {"a": label}
+
+
+@pytest.mark.parametrize(
+    ("votes", "tie", "label"),
+    [
+        (("yes", "yes", "no"), "relevant", "relevant"),
+        (("yes", "no", "no"), "relevant", "irrelevant"),
+        (("yes", "no"), "relevant", "relevant"),
+        (("yes", "no"), "irrelevant", "irrelevant"),
+        (("yes", "no", "unsure"), "irrelevant", "irrelevant"),
+        (("unsure",), "relevant", "relevant"),
+    ],
+)
+def test_neurons_by_hand(votes, tie, label):
+    patches = {0: [f"p{n}" for n in range(len(votes))]}
+    answers = [answer(f"p{n}", word) for n, word in enumerate(votes)]
+    assert label_neurons(1, patches, answers, tie) == {"0": label}
+
+
+def test_neurons_without_patches_are_irrelevant_and_unanswered_ones_a_tie():
+    assert label_neurons(2, {1: ["p"]}, [], "relevant") == {"0": "irrelevant", "1": "relevant"}
+
+
+words = st.sampled_from(["yes", "no", "unsure"])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), words), max_size=12), st.randoms())
+def test_the_order_of_answers_does_not_matter(said, random):
+    answers = [answer(item, word, f"ann{n}") for n, (item, word) in enumerate(said)]
+    mixed = random.sample(answers, len(answers))
+    assert label_images("abc", answers, 2) == label_images("abc", mixed, 2)
+    patches = {0: ["a", "b", "c"], 1: ["a"]}
+    assert label_neurons(2, patches, answers, "relevant") == label_neurons(2, patches, mixed, "relevant")
+
+
+def test_the_summary_by_hand():
+    said = {"a": ("yes", "yes"), "b": ("no", "no"), "c": ("yes", "no"), "d": ("yes", "yes")}
+    answers = [
+        answer(item, word, f"ann{n}", source="people") for item, pair in said.items() for n, word in enumerate(pair)
+    ]
+    found = summary(label_images("abcd", answers, 2), answers)
+    assert found["labels"] == {"relevant": 2, "irrelevant": 1, "unused": 1}
+    assert found["sources"] == {"people": 8}
+    assert found["annotators"] == ["ann0", "ann1"]
+    assert found["agreement"] == 0.75
+    # chance: yes 3/4 * 2/4 + no 1/4 * 2/4 = 1/2; (3/4 - 1/2) / (1 - 1/2)
+    assert found["kappa"] == pytest.approx(0.5)
+
+
+def test_labels_come_back_in_the_order_asked(tmp_path):
+    write_labels(tmp_path / "l.csv", "image", {"a": "relevant", "b": "unused"})
+    assert read_labels(tmp_path / "l.csv", ["b", "a"]) == ["unused", "relevant"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,label\na,relevant\n", "no label for the image 'b'"),
+        ("image,label\na,relevant\nb,good\n", "line 3: the label 'good'"),
+        ("image,label\na,relevant\na,unused\n", "line 3: names the image 'a' twice"),
+        ("image,label\nz,relevant\n", "line 2: names the image 'z' but"),
+        ("", "is empty"),
+    ],
+)
+def test_a_wrong_labels_file_is_named(tmp_path, text, words):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(AnnotationError, match=words):
+        read_labels(tmp_path / "l.csv", ["a", "b"])
+
+
+@given(st.lists(st.integers(-1, 1), min_size=1, max_size=30), st.integers(0, 5))
+def test_controls_leave_unused_alone_and_shuffling_keeps_the_counts(codes, seed):
+    codes = np.array(codes, np.int8)
+    unused = codes == -1
+    for kind in ("shuffle", "invert", "all_relevant", "all_irrelevant"):
+        changed = control(codes, kind, seed)
+        assert (changed[unused] == -1).all()
+        assert (changed[~unused] >= 0).all()
+    assert sorted(control(codes, "shuffle", seed)) == sorted(codes)
+    assert (control(control(codes, "invert", 0), "invert", 0) == codes).all()
+    assert (control(codes, "all_irrelevant", 0)[~unused] == 0).all()
+
+
+def test_shuffling_shuffles_by_seed():
+    codes = np.array([1] * 20 + [0] * 20, np.int8)
+    assert not np.array_equal(control(codes, "shuffle", 0), codes)
+    assert np.array_equal(control(codes, "shuffle", 0), control(codes, "shuffle", 0))
+    assert not np.array_equal(control(codes, "shuffle", 0), control(codes, "shuffle", 1))
