@@ -44,7 +44,7 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
             problem.masks = torch.from_numpy(place.data.masks[place.data.rows("train")]).to(place.device)
         for kind in KINDS:
             if kind in needs:
-                answered = read_labels(job.inputs[kind], _items(kind, place, problem.network.channels))
+                answered = read_labels(job.inputs[kind], items(kind, place, problem.network.channels))
                 codes = np.array([CODES[label] for label in answered], np.int8)
                 if kind_of_control is not None:
                     codes = control(codes, kind_of_control.labels, seed)
@@ -60,7 +60,7 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
         )
 
 
-def _items(kind: str, place: Workplace, channels: int) -> list[str]:
+def items(kind: str, place: Workplace, channels: int) -> list[str]:
     """The items that a labels file must name, in order: training images, or neurons."""
     if kind == "attention":
         return [place.data.image_ids[row] for row in place.data.rows("train")]

@@ -105,9 +105,8 @@ def _kinds(draw):
 
 def test_the_three_test_variants_of_backgrounds_show_the_same_figures():
     drawn = draw_backgrounds()
-    parts = {
-        s: [i for i, split in enumerate(drawn.splits) if split == s] for s in ("mixed_same", "mixed_rand", "only_fg")
-    }
+    splits = np.array(drawn.splits)
+    parts = {split: np.flatnonzero(splits == split) for split in ("mixed_same", "mixed_rand", "only_fg")}
     same, rand, black = (drawn.masks[rows] for rows in parts.values())
     assert np.array_equal(same, rand)
     assert np.array_equal(same, black)

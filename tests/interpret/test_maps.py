@@ -41,9 +41,8 @@ def test_closed_form_is_grad_cam(dtype, tolerance):
 def test_gradients_of_the_closed_form_are_those_of_the_double_backward():
     features, head, target = case()
     weight = torch.rand(5, 4, 3, dtype=torch.float64)
-    found = torch.autograd.grad(
-        (class_activation(features, head.weight[target]) * weight).sum(), [features, head.weight]
-    )
+    closed = class_activation(features, head.weight[target])
+    found = torch.autograd.grad((closed * weight).sum(), [features, head.weight])
     maps = grad_cam(features, pooled(head), target, create_graph=True)
     expected = torch.autograd.grad((maps * weight).sum(), [features, head.weight])
     for one, two in zip(found, expected, strict=True):

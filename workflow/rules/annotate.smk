@@ -12,9 +12,9 @@ rule annotate:
         answers="annotations/{suite}/{benchmark}/{kind}.csv",
         record="annotations/{suite}/{benchmark}/{kind}.record.json",
     log:
-        "logs/{suite}/annotate/{benchmark}.{kind}.log",
+        "logs/{suite}/annotate/{benchmark}/{kind}.log",
     benchmark:
-        "logs/{suite}/annotate/{benchmark}.{kind}.tsv"
+        "logs/{suite}/annotate/{benchmark}/{kind}.tsv"
     wildcard_constraints:
         benchmark=PLAN.simulated,
     priority: 70
@@ -33,9 +33,9 @@ rule ingest:
         summary="labels/{suite}/{benchmark}/{kind}.summary.json",
         record="labels/{suite}/{benchmark}/{kind}.record.json",
     log:
-        "logs/{suite}/ingest/{benchmark}.{kind}.log",
+        "logs/{suite}/ingest/{benchmark}/{kind}.log",
     benchmark:
-        "logs/{suite}/ingest/{benchmark}.{kind}.tsv"
+        "logs/{suite}/ingest/{benchmark}/{kind}.tsv"
     priority: 60
     shell:
         "crayon --log {log} ingest {wildcards.benchmark} {wildcards.kind}"

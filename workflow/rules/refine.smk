@@ -20,9 +20,9 @@ for number, seeds in enumerate(SUITE.chunks()):
             history=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/history.csv", seed=seeds),
             record=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/record.json", seed=seeds),
         log:
-            f"logs/{{suite}}/refine/{{benchmark}}.{{run}}.{number}.log",
+            f"logs/{{suite}}/refine/{{benchmark}}/{{run}}/{seeds[0]}.log",
         benchmark:
-            f"logs/{{suite}}/refine/{{benchmark}}.{{run}}.{number}.tsv"
+            f"logs/{{suite}}/refine/{{benchmark}}/{{run}}/{seeds[0]}.tsv"
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
@@ -46,9 +46,9 @@ for number, seeds in enumerate(SUITE.chunks()):
             metrics=expand("evaluations/{{suite}}/{{benchmark}}/{{run}}/{seed}/metrics.json", seed=seeds),
             record=expand("evaluations/{{suite}}/{{benchmark}}/{{run}}/{seed}/record.json", seed=seeds),
         log:
-            f"logs/{{suite}}/evaluate/{{benchmark}}.{{run}}.{number}.log",
+            f"logs/{{suite}}/evaluate/{{benchmark}}/{{run}}/{seeds[0]}.log",
         benchmark:
-            f"logs/{{suite}}/evaluate/{{benchmark}}.{{run}}.{number}.tsv"
+            f"logs/{{suite}}/evaluate/{{benchmark}}/{{run}}/{seeds[0]}.tsv"
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
@@ -70,9 +70,9 @@ rule evaluate_original:
         metrics="evaluations/{suite}/{benchmark}/original/metrics.json",
         record="evaluations/{suite}/{benchmark}/original/record.json",
     log:
-        "logs/{suite}/evaluate/{benchmark}.original.log",
+        "logs/{suite}/evaluate/{benchmark}/original.log",
     benchmark:
-        "logs/{suite}/evaluate/{benchmark}.original.tsv"
+        "logs/{suite}/evaluate/{benchmark}/original.tsv"
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,

@@ -12,9 +12,9 @@ rule table1:
         metrics="results/metrics.json",
         record="results/table1.record.json",
     log:
-        f"logs/{PLAN.name}/render/table1.log",
+        f"logs/{PLAN.name}/table1.log",
     benchmark:
-        f"logs/{PLAN.name}/render/table1.tsv"
+        f"logs/{PLAN.name}/table1.tsv"
     shell:
         "crayon --log {log} render table1 --show"
 
@@ -28,9 +28,9 @@ rule controls:
         markdown="results/controls.md",
         record="results/controls.record.json",
     log:
-        f"logs/{PLAN.name}/render/controls.log",
+        f"logs/{PLAN.name}/controls.log",
     benchmark:
-        f"logs/{PLAN.name}/render/controls.tsv"
+        f"logs/{PLAN.name}/controls.tsv"
     shell:
         "crayon --log {log} render controls --show"
 
@@ -43,8 +43,8 @@ rule before_after:
         figure="results/before_after.png",
         record="results/before_after.record.json",
     log:
-        f"logs/{PLAN.name}/render/before_after.log",
+        f"logs/{PLAN.name}/before_after.log",
     benchmark:
-        f"logs/{PLAN.name}/render/before_after.tsv"
+        f"logs/{PLAN.name}/before_after.tsv"
     shell:
         "crayon --log {log} render before_after"

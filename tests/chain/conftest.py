@@ -1,0 +1,94 @@
+"""One tiny project, run once through the real commands, for all tests of the chain."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .. import tiny
+
+TABLE = "results/table1.csv"
+
+
+class Project:
+    """A folder with a tiny suite, and the commands run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command with this environment's tools; its output, both streams."""
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_CEILING_DIRECTORIES": str(self.folder.parent),
+            "XDG_CACHE_HOME": str(self.folder / ".cache"),
+        }
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout[-6000:]
+        self.status = done.returncode
+        return done.stdout
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        return self.run("snakemake", "--cores", "2", *arguments, check=check)
+
+    def planned(self, target: str = TABLE) -> set[str]:
+        """Rule and benchmark of the jobs that a dry run would run."""
+        text = self.run("snakemake", "--cores", "2", "-n", "--quiet", "progress", "--", target)
+        if "Nothing to be done" in text:
+            return set()
+        found = set()
+        for block in re.split(r"\n(?=(?:local)?rule )", text):
+            rule = re.match(r"(?:local)?rule (\w+):", block)
+            if rule:
+                named = re.search(r"wildcards: (.*)", block)
+                values = dict(pair.split("=") for pair in named[1].split(", ")) if named else {}
+                values.pop("suite", None)
+                found.add(" ".join([re.sub(r"_\d+$", "", rule[1]), *values.values()]))
+        return found
+
+    def read(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def keep(self, path: str):
+        """Remember a file; gives the function that puts it back, with a new time as an editor would."""
+        content = self.read(path)
+        return lambda: (self.folder / path).write_bytes(content)
+
+
+def make(folder: Path) -> Project:
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite["methods"] = ["crayon_attention", "crayon_pruning", "erm"]
+    suite["controls"] = {}
+    return Project(tiny.write(folder, content))
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Project:
+    """The tiny project after `snakemake results/table1.csv`."""
+    found = make(tmp_path_factory.mktemp("chain") / "project")
+    found.first_output = found.snakemake(TABLE)
+    return found
+
+
+@pytest.fixture
+def copy(project, tmp_path) -> Project:
+    """A copy of it, to be spoilt."""
+    shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
+    return Project(tmp_path / "copy")

@@ -1,0 +1,197 @@
+"""The chain under Snakemake and under DVC, by the commands that people type."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import TABLE, Project, make
+
+pytestmark = pytest.mark.chain
+
+ANSWERS = "annotations/mini/waterbirds/attention.csv"
+RUNS = {f"{step} waterbirds crayon_attention" for step in ("refine", "evaluate")}
+
+
+def change_alpha(project: Project, value: float = 77.0) -> None:
+    path = project.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["suites"]["mini"]["benchmarks"]["waterbirds"]["methods"]["crayon_attention"]["alpha"] = value
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def flip_one(project: Project) -> None:
+    path = project.folder / ANSWERS
+    text = path.read_text()
+    assert ",yes," in text
+    path.write_text(text.replace(",yes,", ",no,", 1))
+
+
+def test_one_command_ends_with_the_table_on_the_screen_and_in_results(project):
+    assert "## Waterbirds (miniature)" in project.first_output
+    assert "simulated answers" in project.first_output
+    lines = project.read(TABLE).decode().splitlines()
+    assert len(lines) == 1 + 4 * 2 * 2  # Original and three methods, two benchmarks, two metrics
+
+
+def test_the_same_command_has_nothing_to_do_afterwards(project):
+    assert project.planned() == set()
+    assert "holds" in project.run("crayon", "audit", TABLE)
+
+
+def test_the_same_command_in_two_places_gives_the_same_bytes(project, tmp_path):
+    other = make(tmp_path / "other")
+    other.snakemake(TABLE)
+    assert other.read(TABLE) == project.read(TABLE)
+    assert other.read("runs/mini/digits/erm/1/last.safetensors") == project.read(
+        "runs/mini/digits/erm/1/last.safetensors"
+    )
+
+
+def test_a_changed_param_runs_what_it_steers_and_nothing_else(copy):
+    change_alpha(copy)
+    assert copy.planned() == RUNS | {"table1"}
+
+
+def test_two_params_swapped_and_swapped_back(copy):
+    back = copy.keep("params.yaml")
+    text = (copy.folder / "params.yaml").read_text()
+    (copy.folder / "params.yaml").write_text(text.replace("learning_rate: 0.0003", "learning_rate: 0.0002"))
+    assert "refine digits erm" in copy.planned()
+    back()
+    assert copy.planned() == set()
+
+
+def test_one_answer_changed_under_an_old_time_runs_what_depends_on_it_and_nothing_else(copy):
+    path, back = copy.folder / ANSWERS, copy.keep(ANSWERS)
+    old = path.stat().st_mtime_ns - 10**12
+    flip_one(copy)
+    os.utime(path, ns=(old, old))
+    assert copy.planned() == RUNS | {"ingest waterbirds attention", "table1"}
+    back()
+    assert copy.planned() == set()
+
+
+def test_an_edited_answer_is_kept_by_the_run_and_named_by_the_audit(copy):
+    flip_one(copy)
+    edited = copy.read(ANSWERS)
+    copy.snakemake(TABLE)
+    assert copy.read(ANSWERS) == edited
+    assert copy.planned() == set()
+    assert f"edited by hand: {ANSWERS}" in copy.run("crayon", "audit", TABLE)
+
+
+def test_an_edited_model_is_made_anew_with_what_follows(copy):
+    path = copy.folder / "models/mini/digits/original.safetensors"
+    path.write_bytes(copy.read("models/mini/waterbirds/original.safetensors"))
+    planned = copy.planned()
+    assert {"original digits", "interpret digits", "refine digits erm", "table1"} <= planned
+    assert not any("waterbirds" in job for job in planned)
+    text = copy.run("crayon", "audit", TABLE, check=False)
+    assert copy.status == 1
+    assert "original digits: edited: models/mini/digits/original.safetensors" in text
+
+
+def test_a_clone_without_the_tools_memory_still_knows_what_holds(copy):
+    shutil.rmtree(copy.folder / ".snakemake")
+    shutil.rmtree(copy.folder / ".crayon")
+    for number, path in enumerate(sorted(copy.folder.glob("*/mini/**/*"), reverse=True)):  # a checkout in any order
+        if path.is_file():
+            os.utime(path, (10**9 + number, 10**9 + number))
+    assert copy.planned() == set()
+    change_alpha(copy)
+    assert copy.planned() == RUNS | {"table1"}
+
+
+def test_a_failed_job_leaves_no_result_and_its_sentence_is_shown(copy):
+    (copy.folder / ANSWERS).write_text("item,annotator,answer\nnobody,ann,yes\n")
+    text = copy.snakemake(TABLE, check=False)
+    assert copy.status != 0
+    assert f"crayon: {ANSWERS}, line 2: the item 'nobody' is unknown" in text
+    assert "Traceback" not in text
+    assert not (copy.folder / "labels/mini/waterbirds/attention.csv").exists()
+
+
+def test_a_wrong_param_stops_snakemake_with_the_sentence(copy):
+    path = copy.folder / "params.yaml"
+    path.write_text(path.read_text().replace("alpha:", "alhpa:", 1))
+    text = copy.snakemake(TABLE, check=False)
+    assert copy.status != 0
+    assert "did you mean 'alpha'?" in text
+    assert "Traceback" not in text
+
+
+def test_the_rules_and_the_plan_mean_the_same_jobs(project):
+    """Inputs and outputs of each job in Snakemake's own summary are those of the plan."""
+    text = project.run("snakemake", "--cores", "2", "--quiet", "all", "--detailed-summary", "--", TABLE)
+    rows = [line.split("\t") for line in text.splitlines() if line.count("\t") >= 6]
+    header = rows[0]
+    outputs = {row[header.index("output_file")] for row in rows[1:]}
+    script = (
+        "from crayon.jobs import Plan; from crayon.params import load; plan = Plan(load());"
+        f"[print(p) for job in plan.below('{TABLE}') for p in (*job.outputs.values(), job.record)]"
+    )
+    planned = set(project.run("python", "-c", script).split())
+    assert planned <= outputs
+    inputs = {row[header.index("output_file")]: set(row[header.index("input-file(s)")].split(",")) for row in rows[1:]}
+    script = (
+        "from crayon.jobs import Plan; from crayon.params import load; plan = Plan(load());"
+        f"[print(o, *j.inputs.values()) for j in plan.below('{TABLE}') for o in j.outputs.values()]"
+    )
+    for line in project.run("python", "-c", script).splitlines():
+        output, *wanted = line.split()
+        assert set(wanted) <= inputs[output], output
+
+
+@pytest.fixture(scope="module")
+def versioned(project, tmp_path_factory) -> Project:
+    """The project under git and DVC, `dvc repro` after `snakemake`."""
+    folder = tmp_path_factory.mktemp("dvc") / "project"
+    shutil.copytree(project.folder, folder, symlinks=True)
+    found = Project(folder)
+    (folder / "crayon").symlink_to(Path(__file__).parents[2] / "crayon")  # dvc.yaml depends on the code
+    (folder / ".gitignore").write_text("/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n")
+    found.run("git", "init", "-q", "-b", "main")
+    found.run("git", "config", "user.email", "test@example.org")
+    found.run("git", "config", "user.name", "test")
+    found.run("dvc", "init", "-q")
+    before = found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors")
+    found.repro = found.run("dvc", "repro")
+    assert found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors") == before  # nothing was trained
+    found.run("git", "add", "-A")
+    found.run("git", "commit", "-qm", "first")
+    return found
+
+
+def test_dvc_records_what_snakemake_made(versioned):
+    assert "epoch" not in versioned.repro
+    assert f"{TABLE}  holds" in versioned.repro
+    assert (versioned.folder / "dvc.lock").exists()
+    assert "up to date" in versioned.run("dvc", "status", "download", "original", "refine", "evaluate", "render")
+
+
+def test_dvc_runs_what_a_changed_param_steers_and_shows_what_it_did_then_goes_back(versioned):
+    change_alpha(versioned, 9e5)
+    text = versioned.run("dvc", "repro")
+    trained = {line.split()[0] for line in text.splitlines() if " epoch 1/1 " in line}
+    assert trained == {"waterbirds/crayon_attention/0", "waterbirds/crayon_attention/1"}
+    assert "alpha" in versioned.run("dvc", "params", "diff")
+    assert "crayon_attention" in versioned.run("dvc", "metrics", "diff", "--all")
+    assert versioned.planned() == set()  # dvc first, snakemake afterwards
+    versioned.run("git", "checkout", "-q", "--", ".")
+    versioned.run("dvc", "checkout", "-q")
+    assert versioned.planned() == set()  # the old results under the old params, and nothing is run
+    assert f"{TABLE}  holds" in versioned.run("crayon", "audit", TABLE)
+
+
+def test_the_last_stage_refuses_a_broken_chain(versioned):
+    back = versioned.keep(TABLE)
+    (versioned.folder / TABLE).write_text("made up\n")
+    text = versioned.run("dvc", "repro", "-s", "audit", check=False)
+    assert versioned.status != 0
+    assert f"table1: edited: {TABLE}" in text
+    back()
