@@ -18,6 +18,8 @@ rule annotate:
     wildcard_constraints:
         benchmark=PLAN.simulated,
     priority: 70
+    conda:
+        "../envs/crayon.yaml"
     shell:
         "crayon --log {log} annotate {wildcards.benchmark} {wildcards.kind}"
 
@@ -37,5 +39,7 @@ rule ingest:
     benchmark:
         "logs/{suite}/ingest/{benchmark}/{kind}.tsv"
     priority: 60
+    conda:
+        "../envs/crayon.yaml"
     shell:
         "crayon --log {log} ingest {wildcards.benchmark} {wildcards.kind}"

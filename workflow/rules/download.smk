@@ -17,6 +17,8 @@ for name, source in PLAN.composed.items():
             f"logs/{PLAN.name}/compose/{name}.log",
         benchmark:
             f"logs/{PLAN.name}/compose/{name}.tsv"
+        conda:
+            "../envs/crayon.yaml"
         params:
             benchmark=name,
         shell:
@@ -36,5 +38,7 @@ rule download:
         "logs/{suite}/download/{benchmark}.log",
     benchmark:
         "logs/{suite}/download/{benchmark}.tsv"
+    conda:
+        "../envs/crayon.yaml"
     shell:
         "crayon --log {log} download {wildcards.benchmark}"

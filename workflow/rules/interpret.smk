@@ -18,6 +18,8 @@ rule interpret:
     benchmark:
         "logs/{suite}/interpret/{benchmark}.tsv"
     priority: 80
+    conda:
+        "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,

@@ -12,6 +12,8 @@ rule pretrain:
     benchmark:
         "logs/{suite}/pretrain.tsv"
     priority: 100
+    conda:
+        "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     shell:
         "crayon --log {log} pretrain"
@@ -33,6 +35,8 @@ rule original:
     benchmark:
         "logs/{suite}/original/{benchmark}.tsv"
     priority: 90
+    conda:
+        "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,

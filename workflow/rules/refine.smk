@@ -23,6 +23,8 @@ for number, seeds in enumerate(SUITE.chunks()):
             f"logs/{{suite}}/refine/{{benchmark}}/{{run}}/{seeds[0]}.log",
         benchmark:
             f"logs/{{suite}}/refine/{{benchmark}}/{{run}}/{seeds[0]}.tsv"
+        conda:
+            "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
@@ -49,6 +51,8 @@ for number, seeds in enumerate(SUITE.chunks()):
             f"logs/{{suite}}/evaluate/{{benchmark}}/{{run}}/{seeds[0]}.log",
         benchmark:
             f"logs/{{suite}}/evaluate/{{benchmark}}/{{run}}/{seeds[0]}.tsv"
+        conda:
+            "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
@@ -73,6 +77,8 @@ rule evaluate_original:
         "logs/{suite}/evaluate/{benchmark}/original.log",
     benchmark:
         "logs/{suite}/evaluate/{benchmark}/original.tsv"
+    conda:
+        "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,

@@ -15,6 +15,8 @@ rule table1:
         f"logs/{PLAN.name}/table1.log",
     benchmark:
         f"logs/{PLAN.name}/table1.tsv"
+    conda:
+        "../envs/crayon.yaml"
     shell:
         "crayon --log {log} render table1 --show"
 
@@ -31,6 +33,8 @@ rule controls:
         f"logs/{PLAN.name}/controls.log",
     benchmark:
         f"logs/{PLAN.name}/controls.tsv"
+    conda:
+        "../envs/crayon.yaml"
     shell:
         "crayon --log {log} render controls --show"
 
@@ -46,5 +50,7 @@ rule before_after:
         f"logs/{PLAN.name}/before_after.log",
     benchmark:
         f"logs/{PLAN.name}/before_after.tsv"
+    conda:
+        "../envs/crayon.yaml"
     shell:
         "crayon --log {log} render before_after"
