@@ -95,8 +95,12 @@ class Recording:
     digests: Digests = field(default_factory=Digests)
 
     def __post_init__(self) -> None:
-        self.started, self.cpu = time.monotonic(), _cpu_seconds()
+        self.start_clock()
         self.read = self._inputs()
+
+    def start_clock(self) -> None:
+        """Count wall and CPU seconds from now: a process that runs several jobs calls it as each begins."""
+        self.started, self.cpu = time.monotonic(), _cpu_seconds()
 
     def _inputs(self) -> dict[str, str]:
         found = {}

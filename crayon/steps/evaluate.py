@@ -30,6 +30,7 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
     splits = sorted({split for metric in place.benchmark.metrics.values() for split in metric.splits})
     images = {split: place.images(split) for split in splits}
     for job, recording in zip(jobs, recordings, strict=True):
+        recording.start_clock()
         found = evaluate(place, job, images)
         recording.publish({"metrics": lambda path, found=found: write_json(path, found)}, **place.told)
         values = "  ".join(f"{key} {value:.1f}%" for key, value in found["last"]["metrics"].items())

@@ -35,6 +35,7 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
     needs = method_class(method_name).needs
     images, labels, monitor = place.images("train"), place.labels("train"), place.monitor(report)
     for job, recording, seed in zip(jobs, recordings, seeds, strict=True):
+        recording.start_clock()
         problem = Problem(
             network=place.trained(job.inputs["model"]), images=images, labels=labels, precision=place.dtype
         )
