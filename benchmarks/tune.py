@@ -3,9 +3,9 @@
     python benchmarks/tune.py BENCHMARK
 
 The rule, fixed beforehand: over the grid below, with two seeds that no table uses, take the setting with the greatest
-mean of the benchmark's selection metric on the validation split after the last epoch; of equals the first. How the whole
-network is trained (`refinement`) is common to all methods and not searched. Test images are never looked at. What it
-finds is written into params.yaml by hand. Prints a line a setting and the choice; needs the benchmark's labels
+mean of the benchmark's selection metric on the validation split after the last epoch; of equals the first. How the
+whole network is trained (`refinement`) is common to all methods and not searched. Test images are never looked at. What
+it finds is written into params.yaml by hand. Prints a line a setting and the choice; needs the benchmark's labels
 (`snakemake --cores 2 -- stage_ingest`).
 """
 
