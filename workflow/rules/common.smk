@@ -1,4 +1,5 @@
 # The plan of the active suite, and what the rules ask of it.
+import atexit
 import sys
 
 from crayon.errors import CrayonError
@@ -9,6 +10,7 @@ try:
 except CrayonError as error:
     sys.exit(f"crayon: {error}")
 SUITE = PLAN.suite
+atexit.register(PLAN.remember)  # a dry run computes digests, too
 
 
 wildcard_constraints:
@@ -17,11 +19,3 @@ wildcard_constraints:
     run="|".join(PLAN.runs),
     kind="attention|neurons",
     seed=r"\d+",
-
-
-onsuccess:
-    PLAN.remember()
-
-
-onerror:
-    PLAN.remember()
