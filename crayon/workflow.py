@@ -28,9 +28,12 @@ class Workflow:
     def __init__(self, params: str | Path = "params.yaml", enforce: bool = True) -> None:
         self.plan = Plan(load(params))
         self.ledger = Ledger(self.plan)
-        self.enforce = enforce
         self.name = self.plan.suite
         self.suite: Suite = self.plan.params.active
+        if enforce:
+            # All at once and before Snakemake looks: it lists a folder once, and goes by that list.
+            for name, jobs in self._groups().items():
+                self.ledger.token(jobs, name)
 
     @property
     def runs(self) -> list[str]:
@@ -53,19 +56,22 @@ class Workflow:
         names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source == "simulated"]
         return "|".join(names) or "(?!)"
 
+    def _groups(self) -> dict[str, list[Job]]:
+        """Name of a token -> the jobs that one Snakemake job runs: the seeds of a chunk together, others alone."""
+        first = {str(seed): str(chunk[0]) for chunk in self.suite.chunks() for seed in chunk}
+        groups: dict[str, list[Job]] = {}
+        for job in self.plan.jobs.values():
+            named = job.wildcards | ({"seed": first[job.wildcards["seed"]]} if "seed" in job.wildcards else {})
+            groups.setdefault(" ".join([job.rule, *named.values()]), []).append(job)
+        return groups
+
     def token(self, rule: str, seeds: Sequence[int] | None = None, **fixed: str) -> InputFunction:
         """The input function that gives a job's token; with `seeds`, that of the jobs which one process runs."""
 
         def path(wildcards: Any) -> str:
-            named = {key: value for key, value in wildcards.items() if key in ("benchmark", "run", "kind")} | fixed
-            named = {key: named[key] for key in ("benchmark", "run", "kind") if key in named}
-            jobs = (
-                [self.plan.find(rule, **named)]
-                if seeds is None
-                else [self.plan.find(rule, **named, seed=seed) for seed in seeds]
-            )
-            name = " ".join([rule, *named.values(), *(f"{seed}" for seed in (seeds or [])[:1])])
-            return self.ledger.token(jobs, name) if self.enforce else self.ledger.token_path(name)
+            values = dict(wildcards.items()) | fixed
+            named = [values[key] for key in ("benchmark", "run", "kind") if key in values]
+            return self.ledger.token_path(" ".join([rule, *named, *(str(seed) for seed in (seeds or [])[:1])]))
 
         return path
 

@@ -31,6 +31,7 @@ def params() -> dict:
     for benchmark in suite["benchmarks"].values():
         benchmark["original"]["epochs"] = 1
         benchmark["refinement"]["epochs"] = 1
+        benchmark["methods"]["crayon_attention"] |= {"alpha": 3000.0, "beta": 10000.0}
     return content
 
 

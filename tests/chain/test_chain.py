@@ -57,6 +57,27 @@ def test_a_changed_param_runs_what_it_steers_and_nothing_else(copy):
     assert copy.planned() == RUNS | {"table1"}
 
 
+def test_an_edited_annotation_under_a_changed_original_stops_snakemake_with_the_sentence(copy):
+    flip_one(copy)
+    path = copy.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["suites"]["mini"]["benchmarks"]["waterbirds"]["original"]["learning_rate"] = 0.002
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    edited = copy.read(ANSWERS)
+    text = copy.snakemake(TABLE, check=False)
+    assert copy.status != 0
+    assert f"crayon: {ANSWERS}: was edited after it was simulated" in text
+    assert "Traceback" not in text
+    assert copy.read(ANSWERS) == edited
+
+
+def test_several_targets_at_once(copy):
+    for name in ("table1.csv", "before_after.png"):
+        (copy.folder / f"results/{name}").unlink(missing_ok=True)
+    copy.snakemake("results/table1.csv", "results/before_after.png")
+    assert copy.read("results/before_after.png").startswith(b"\x89PNG")
+
+
 def test_two_params_swapped_and_swapped_back(copy):
     back = copy.keep("params.yaml")
     text = (copy.folder / "params.yaml").read_text()
