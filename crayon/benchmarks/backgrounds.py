@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..suggest import unknown
 from .dataset import Drawn
 from .drawing import TEXTURES, Dice, F, any_colour, box, capsule, ellipse, lay, paint, pose, texture, to_bytes, union
-from .splits import assemble
+from .splits import assemble, check_canvas, check_range, require
 
 CLASSES = (
     "dog",
@@ -26,6 +27,7 @@ CLASSES = (
     "primate",
     "fish",
 )
+SPLITS = ("train", "validation", "mixed_same", "mixed_rand", "only_fg")
 HUES = np.array([0.30, 0.56, 0.08, 0.14, 0.22, 0.80, 0.95, 0.42, 0.63], np.float32)
 
 
@@ -52,6 +54,17 @@ class Options:
     blend: tuple[float, float]
     hue_spread: float
     noise: float
+
+    def __post_init__(self) -> None:
+        check_canvas(self.seed, self.size)
+        require(bool(self.counts), "source.counts", "names no split.")
+        for split, count in self.counts.items():
+            require(split in SPLITS, "source.counts", unknown("split", split, SPLITS))
+            require(count >= 1, f"source.counts.{split}", f"is {count}; it must be 1 or more.")
+        require(0 <= self.correlation <= 1, "source.correlation", f"is {self.correlation}; it must be from 0 to 1.")
+        check_range(self.scale, 0.01, "source.scale")
+        check_range(self.blend, 0, "source.blend")
+        require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
 
 
 def draw(options: Options) -> Drawn:

@@ -9,7 +9,10 @@ import numpy as np
 
 from .dataset import Drawn
 from .drawing import Dice, F, capsule, ellipse, grid, hsv, lay, paint, to_bytes, union, wave
-from .splits import draw_splits
+from .splits import check_canvas, check_counts, draw_splits, require
+
+CLASSES = ("not_smiling", "smiling")
+GROUPS = ("not_black_hair", "black_hair")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,12 @@ class Options:
     mouth: float
     thin_hair: float
     noise: float
+
+    def __post_init__(self) -> None:
+        check_canvas(self.seed, self.size)
+        check_counts(self.counts, CLASSES, GROUPS)
+        require(self.mouth > 0, "source.mouth", f"is {self.mouth}; it must be more than 0.")
+        require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
 
 
 def draw(options: Options) -> Drawn:

@@ -18,9 +18,12 @@ from ..files import publish
 from .dataset import Drawn
 from .drawing import Dice, F, hsv, to_bytes
 from .folder import write_folder_manifest
+from .splits import check_canvas, check_range, require
 
 GROUNDS = ("grass", "gravel")
 CLASSES = ("low", "high")
+PHOTOGRAPH = 512
+"""Pixels a side of both photographs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,23 @@ class Options:
     contrast: float
     ground_contrast: float
     copies: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        where = "source.compose"
+        check_canvas(self.seed, self.size, where)
+        require(bool(self.counts), f"{where}.counts", "names no split.")
+        for number, (split, count) in enumerate(self.counts.items()):
+            require(count >= 1, f"{where}.counts.{split}", f"is {count}; it must be 1 or more.")
+            for key, values in (("agreement", self.agreement), ("copies", self.copies)):
+                require(split in values, f"{where}.{key}", f"says nothing of the split {split!r}; add it.")
+            share, copies = self.agreement[split], self.copies[split]
+            require(0 <= share <= 1, f"{where}.agreement.{split}", f"is {share}; it must be from 0 to 1.")
+            require(copies >= 1, f"{where}.copies.{split}", f"is {copies}; it must be 1 or more.")
+            stripe = _stripe(number, len(self.counts), PHOTOGRAPH)
+            width = stripe.stop - stripe.start
+            require(self.size <= width, f"{where}.size", f"is {self.size}; the grounds of {split} are {width} wide.")
+        check_range(self.ink, 1, f"{where}.ink")
+        require(self.ink[1] <= self.size, f"{where}.ink", f"is up to {self.ink[1]}; the image has {self.size} pixels.")
 
 
 def compose(options: Options) -> Drawn:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from ..errors import DataError
+from ..errors import DataError, ParamsError
 from ..files import write_csv
 from .dataset import COLUMNS, Drawn, codes, read_manifest
 
@@ -30,13 +30,18 @@ class Options:
     path: str
     size: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.size is not None and min(self.size) < 1:
+            raise ParamsError(f"source.size: is {list(self.size)}; height and width must be 1 pixel or more.")
+
 
 def draw(options: Options, classes: Sequence[str], groups: Sequence[str]) -> Drawn:
     """Read a folder of images.
 
     Raises:
         DataError: one sentence with the manifest's line, for a wrong manifest, a path that leaves the folder, a missing
-            or unreadable file, images of several sizes while `size` is not given.
+            or unreadable file, an image of more than 8 bits a channel, an image that stands on two lines, images of
+            several sizes while `size` is not given.
     """
     folder = Path(options.path)
     manifest = folder / "manifest.csv"
@@ -47,9 +52,14 @@ def draw(options: Options, classes: Sequence[str], groups: Sequence[str]) -> Dra
         codes(manifest, rows, column, names)
     with_masks = "mask" in rows[0]
     images, masks = [], []
+    first: dict[Path, int] = {}
     for line, row in enumerate(rows, start=2):
         where = f"{manifest}, line {line}"
         picture = ImageOps.exif_transpose(_open(folder, row["image"], where)).convert("RGB")
+        path = (folder / row["image"]).resolve()
+        if path in first:
+            raise DataError(f"{where}: {row['image']} is the image of line {first[path]}, written another way.")
+        first[path] = line
         if options.size is None and images and picture.size != images[0].shape[1::-1]:
             raise DataError(
                 f"{where}: {row['image']} is {picture.size[0]}x{picture.size[1]} pixels, the first image "
@@ -82,17 +92,25 @@ def _open(folder: Path, name: str, where: str) -> Image.Image:
     """Decode an image of the folder; its path may not leave it."""
     if not name:
         raise DataError(f"{where}: names no file.")
+    if not name.isprintable():
+        raise DataError(f"{where}: {name!r} has a character that no path should have; rename the file.")
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise DataError(f"{where}: {name} leads nowhere ({error}).") from error
+    if not inside:
         raise DataError(f"{where}: {name} lies outside of the folder; move it inside.")
     try:
         with Image.open(path) as picture:
             picture.load()
-            return picture
     except FileNotFoundError:
         raise DataError(f"{where}: {name} is not in the folder.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise ValueError, EOFError, SyntaxError, struct.error, ...
         raise DataError(f"{where}: {name} is not an image that can be read ({error}).") from error
+    if picture.mode.startswith(("I", "F")):  # Pillow would cut these off at 255, so that most turn white
+        raise DataError(f"{where}: {name} has more than 8 bits a channel ({picture.mode}); save it with 8.")
+    return picture
 
 
 def write_folder_manifest(folder: str | Path, drawn: Drawn) -> None:

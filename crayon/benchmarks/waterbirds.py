@@ -23,8 +23,9 @@ from .drawing import (
     union,
     wave,
 )
-from .splits import draw_splits
+from .splits import check_canvas, check_counts, check_range, draw_splits, require
 
+CLASSES = ("landbird", "waterbird")
 HUES = {"water": F(0.54), "land": F(0.34)}
 TEXTURES = {"water": "waves", "land": "trunks"}
 
@@ -51,6 +52,13 @@ class Options:
     blend: tuple[float, float]
     hue_spread: float
     noise: float
+
+    def __post_init__(self) -> None:
+        check_canvas(self.seed, self.size)
+        check_counts(self.counts, CLASSES, tuple(HUES))
+        check_range(self.scale, 0.01, "source.scale")
+        check_range(self.blend, 0, "source.blend")
+        require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
 
 
 def draw(options: Options) -> Drawn:
