@@ -110,11 +110,14 @@ def read_npy(path: str | os.PathLike, error: type[CrayonError]):
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise error(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
     except (ValueError, EOFError, OSError) as cause:
         raise error(f"{path}: is not a numpy array ({cause}); delete it, so that it is made anew.") from cause
+    if not isinstance(array, np.ndarray):
+        raise error(f"{path}: is not a single numpy array; delete it, so that it is made anew.")
+    return array
 
 
 def read_csv(
@@ -137,7 +140,7 @@ def read_csv(
     except (UnicodeDecodeError, OSError) as cause:
         raise error(f"{path}: cannot be read as UTF-8 text ({cause}); save it as CSV in UTF-8.") from cause
     reader = csv.reader(io.StringIO(text), strict=True)
-    rows = []
+    rows, empty = [], 0
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not columns:
@@ -152,7 +155,10 @@ def read_csv(
             )
         for values in reader:
             if not values:
+                empty = empty or reader.line_num
                 continue
+            if empty:  # or every line number in a later sentence would be wrong
+                raise error(f"{path}, line {empty}: is empty; remove it.")
             if len(values) != len(columns):
                 raise error(f"{path}, line {reader.line_num}: has {len(values)} values, not {len(columns)}.")
             rows.append(dict(zip(columns, (value.strip() for value in values), strict=True)))
@@ -185,8 +191,3 @@ def _hidden(path: Path, root: Path) -> bool:
 def canonical(value: Mapping[str, Any]) -> str:
     """The one JSON text of `value`: sorted keys, no spaces, so that equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest_of(value: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -55,6 +55,7 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         (HEAD + "train-0,ann,yes,nan,,,,\n", "line 2: seconds is 'nan'"),
         (HEAD + "train-0,ann,yes,,,,,\ntrain-0,ann,no,,,,,\n", "line 3: 'ann' answered 'train-0' on line 2 already"),
         (HEAD + "train-0,ann,yes\n", "line 2: has 3 values, not 8"),
+        (HEAD + "train-0,ann,yes,,,,,\n\ntrain-1,ann,maybe,,,,,\n", "line 3: is empty; remove it"),
         (HEAD + "train-0,ann,yes,,,,,ffff\n", "line 2: was given to other maps"),
     ],
 )

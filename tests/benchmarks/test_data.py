@@ -70,6 +70,7 @@ def rewrite(path, change):
         (lambda p: (p / "images.npy").unlink(), r"images\.npy: there is no such file"),
         (lambda p: (p / "images.npy").write_bytes(b"junk"), r"images\.npy: is not a numpy array"),
         (lambda p: (p / "images.npy").write_bytes((p / "images.npy").read_bytes()[:-9]), "is not a numpy array"),
+        (lambda p: np.savez((p / "images.npy").open("wb"), a=1), r"images\.npy: is not a single numpy array"),
         (lambda p: write_npy(p / "images.npy", np.zeros((6, 8, 8, 3))), "is float64"),
         (lambda p: write_npy(p / "masks.npy", np.zeros((6, 4, 4), bool)), r"masks\.npy: is bool \(6, 4, 4\)"),
     ],

@@ -175,7 +175,9 @@ def versioned(project, tmp_path_factory) -> Project:
     shutil.copytree(project.folder, folder, symlinks=True)
     found = Project(folder)
     (folder / "crayon").symlink_to(Path(__file__).parents[2] / "crayon")  # dvc.yaml depends on the code
-    (folder / ".gitignore").write_text("/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n")
+    (folder / ".gitignore").write_text(
+        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/results/*.record.json\n"
+    )
     found.run("git", "init", "-q", "-b", "main")
     found.run("git", "config", "user.email", "test@example.org")
     found.run("git", "config", "user.name", "test")
