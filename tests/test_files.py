@@ -24,9 +24,14 @@ def test_a_file_is_published_whole_with_the_usual_rights(tmp_path):
 def test_a_write_that_fails_half_way_leaves_the_previous_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "before")
-    with pytest.raises(RuntimeError), files.publish(path) as file:
-        file.write(b"half")
-        raise RuntimeError
+
+    def fail():
+        with files.publish(path) as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 
