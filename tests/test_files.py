@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crayon import files
 from crayon.errors import DataError, OutputError
@@ -74,3 +79,105 @@ def test_equal_values_have_one_canonical_text():
     assert files.canonical({"b": 1, "a": [1.0, "é"]}) == '{"a":[1.0,"é"],"b":1}'
     with pytest.raises(ValueError, match=r"not JSON compliant|Out of range"):
         files.canonical({"a": float("nan")})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("size", [1, 1 << 20])  # less, and more, than a buffer
+def test_a_disk_that_fills_up_while_writing_leaves_the_previous_file(tmp_path, monkeypatch, size):
+    path = tmp_path / "a.npy"
+    files.write_bytes(path, b"before")
+
+    def onto_a_full_disk(descriptor, mode):
+        os.close(descriptor)
+        return open("/dev/full", mode)  # noqa: PTH123
+
+    monkeypatch.setattr(files.os, "fdopen", onto_a_full_disk)
+    with pytest.raises(OutputError, match=r"a\.npy: the disk is full; nothing was written\. Free some space"):
+        files.write_npy(path, np.zeros(size, np.uint8))
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_in_the_way_of_a_folder_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OutputError, match=r"a: cannot be written \(.+\); nothing was written"):
+        files.write_text(tmp_path / "a", "x")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+    files.write_text(tmp_path / "b", "x")
+    with pytest.raises(OutputError, match=r"b/c: cannot be written"):
+        files.write_text(tmp_path / "b/c", "x")
+    assert (tmp_path / "b").read_text() == "x"
+
+
+def test_a_value_that_json_lacks_leaves_the_previous_file(tmp_path):
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n "a": "é",\n "b": 1\n}\n'
+    with pytest.raises(ValueError, match=r"not JSON compliant|Out of range"):
+        files.write_json(tmp_path / "a.json", {"a": float("inf")})
+    assert files.read_json(tmp_path / "a.json", DataError) == {"a": "é", "b": 1}
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b'"\xff"'])
+def test_what_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.json: is not JSON .*delete it"):
+        files.read_json(tmp_path / "a.json", DataError)
+
+
+def test_a_missing_json_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a\.json: there is no such file; make it with `snakemake --cores 2 .*a\.json`"
+    ):
+        files.read_json(tmp_path / "a.json", DataError)
+
+
+# What survives: any text but for spaces at its ends and a lone carriage return, which is refused on reading.
+cell = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8).map(str.strip)
+
+
+@given(st.lists(st.tuples(cell, cell), max_size=5))
+def test_tables_come_back(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        files.write_csv(path, ("one", "two"), rows)
+        assert [tuple(row.values()) for row in files.read_csv(path, ("one", "two"), DataError)] == rows
+
+
+def test_spreadsheets_marks_spaces_and_line_ends_are_understood(tmp_path):
+    (tmp_path / "a.csv").write_bytes('\ufeffone, two\r\n 1 ,"a, b"\r\n'.encode())
+    assert files.read_csv(tmp_path / "a.csv", ("two",), DataError) == [{"one": "1", "two": "a, b"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"is empty; its first line must name the columns one, two\."),
+        ("one\n1\n", r"lacks the column two; its first line is one\."),
+        ("a,b\n1,2\n", r"lacks the column one, two; its first line is a,b\."),
+        ("one,two,two\n1,2,3\n", "names the column two twice"),
+        ("one,two,four\n1,2,3\n", r"has the unknown column four; known: one, two, three\."),
+        ("one,two\n1,2\n1\n", "line 3: has 1 values, not 2"),
+        ("one,two\n1,2\n1,2,3\n", "line 3: has 3 values, not 2"),
+        ("one,two\n\n1,2\n", "line 2: is empty; remove it"),
+        ('one,two\n1,"2\n', "line 2: is not CSV"),
+        ('one,two\n1,2\n1,"2"3\n', "line 3: is not CSV"),
+        ("one,two\r1,2\r", "line 1: is not CSV"),
+    ],
+)
+def test_a_wrong_table_is_named_with_the_line(tmp_path, text, words):
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    with pytest.raises(DataError, match=words) as caught:
+        files.read_csv(tmp_path / "a.csv", ("one", "two"), DataError, optional=("three",))
+    assert str(caught.value).startswith(str(tmp_path / "a.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_empty_lines_at_the_end_are_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_text("one\n1\n\n\n")
+    assert files.read_csv(tmp_path / "a.csv", ("one",), DataError) == [{"one": "1"}]
+
+
+def test_a_files_digest_is_its_sha256(tmp_path):
+    content = bytes(range(256)) * 5000  # more than one chunk
+    files.write_bytes(tmp_path / "a", content)
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()

@@ -1,13 +1,14 @@
 """The door for a person's own images: a folder with a manifest.csv.
 
 Columns of the manifest: `image` (path within the folder), `split`, `label`, `group`, and if there are masks `mask`
-(path of an image whose non-black pixels are relevant). The image's path is its id.
+(path of an image whose non-black pixels are relevant). The image's path is its id. Further columns are not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,9 @@ def draw(options: Options, classes: Sequence[str], groups: Sequence[str]) -> Dra
     """Read a folder of images.
 
     Raises:
-        DataError: one sentence with the manifest's line, for a wrong manifest, a path that leaves the folder, a missing
-            or unreadable file, an image of more than 8 bits a channel, an image that stands on two lines, images of
-            several sizes while `size` is not given.
+        DataError: one sentence with the manifest's line, for a wrong manifest, a column that looks like a misspelt
+            `mask`, a path that leaves the folder, a missing or unreadable file, an image of more than 8 bits a channel,
+            an image that stands on two lines, images of several sizes while `size` is not given.
     """
     folder = Path(options.path)
     manifest = folder / "manifest.csv"
@@ -51,6 +52,9 @@ def draw(options: Options, classes: Sequence[str], groups: Sequence[str]) -> Dra
     for column, names in (("label", classes), ("group", groups)):
         codes(manifest, rows, column, names)
     with_masks = "mask" in rows[0]
+    for column in rows[0]:  # else masks would silently be left out
+        if not with_masks and column not in COLUMNS and get_close_matches(column.lower(), ["mask", "mask_path"]):
+            raise DataError(f"{manifest}: has a column {column!r}; call it mask, or remove it if it names no masks.")
     images, masks = [], []
     first: dict[Path, int] = {}
     for line, row in enumerate(rows, start=2):

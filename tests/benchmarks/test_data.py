@@ -142,6 +142,8 @@ def put(own, old, new):
         (lambda p: put(p, "masks/i0.png", ""), "line 2: names no file"),
         (lambda p: put(p, "cat", "horse"), "line 2: .*label 'horse'"),
         (lambda p: put(p, "image,", "picture,"), "lacks the column image"),
+        (lambda p: put(p, ",mask", ",masks"), "has a column .masks.; call it mask"),
+        (lambda p: put(p, ",mask", ",Mask_path"), "has a column .Mask_path."),
     ],
 )
 def test_a_wrong_folder_is_named_with_the_line(own, spoil, words):
