@@ -129,6 +129,24 @@ def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
 
 
 @app.command()
+def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Train the biased network that SoftCon and FLAC take features from."""
+    plan = _plan(context)
+    from .steps.auxiliary import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Train the network whose mistakes JtT and CnC start from."""
+    plan = _plan(context)
+    from .steps.stage_one import run
+
+    run(plan, benchmark)
+
+
+@app.command()
 def refine(context: typer.Context, benchmark: BenchmarkName, run: RunName, seed: Seeds = None) -> None:
     """Refine the Original with a method."""
     plan = _plan(context)
@@ -144,6 +162,21 @@ def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunName, see
     from .steps.evaluate import run as evaluate_run
 
     evaluate_run(plan, benchmark, run, seed or plan.params.active.seeds)
+
+
+@app.command()
+def tune(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    method: Annotated[
+        list[str] | None, typer.Option(help="repeat for several; all with a search space if left out")
+    ] = None,
+) -> None:
+    """Search hyper-parameters on the validation split, the same number of trials for every method."""
+    plan = _plan(context)
+    from .steps.tune import run as tune_run
+
+    print(tune_run(plan, benchmark, method or ()))
 
 
 RENDERERS = {"table1": "table1", "controls": "controls", "before_after": "before_after"}

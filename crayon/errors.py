@@ -26,7 +26,11 @@ class CheckpointError(CrayonError):
 
 
 class MethodError(CrayonError):
-    """A method is unknown, needs what the benchmark lacks, or its training diverged."""
+    """A method is unknown, or needs what the benchmark lacks."""
+
+
+class DivergedError(MethodError):
+    """A training's loss is no longer finite."""
 
 
 class RecordError(CrayonError):

@@ -34,18 +34,26 @@ class ImageReader:
             self.packed = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
         mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1)
-        self.scale, self.shift = 1 / (255 * std), -mean / std
+        self.scale, self.black = 1 / (255 * std), -mean / std
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __call__(self, index: torch.Tensor) -> torch.Tensor:
-        """Images at the positions `index` (B,) int64."""
+    def raw(self, index: torch.Tensor) -> torch.Tensor:
+        """Images at the positions `index` (B,) int64 as they are stored, (B, 3, H, W) uint8."""
         if self.packed is not None:
             packed = self.packed[index]
         else:
             packed = torch.from_numpy(self.source[self.rows[index.cpu().numpy()]]).to(self.device, non_blocking=True)
-        return packed.permute(0, 3, 1, 2).float().mul_(self.scale).add_(self.shift)
+        return packed.permute(0, 3, 1, 2)
+
+    def normalise(self, raw: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) in 0..255 -> float32, normalised; `black` (1, 3, 1, 1) is what 0 becomes."""
+        return raw.float().mul_(self.scale).add_(self.black)
+
+    def __call__(self, index: torch.Tensor) -> torch.Tensor:
+        """Normalised images at the positions `index` (B,) int64."""
+        return self.normalise(self.raw(index))
 
 
 @torch.no_grad()

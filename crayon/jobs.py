@@ -1,7 +1,8 @@
 """The plan: every job of a suite, with what it reads, writes, and is steered by.
 
-    download -> data/       original -> models/         interpret -> interpretations/   annotate -> annotations/
-    ingest   -> labels/     refine   -> runs/           evaluate  -> evaluations/       render   -> results/
+    download -> data/       original  -> models/        interpret -> interpretations/   annotate -> annotations/
+    ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
+    render   -> results/
 
 The Snakemake rules execute these jobs, and a record beside the outputs of each says what they came from.
 """
@@ -122,6 +123,10 @@ class Plan:
                 if benchmark.annotation.source == "simulated":
                     yield self._annotate(name, benchmark, kind)
                 yield self._ingest(name, benchmark, kind)
+            if any("bias_features" in method_class(method).needs for method in suite.methods):
+                yield self._auxiliary(name)
+            if benchmark.stage_one and any("stage_one" in method_class(method).needs for method in suite.methods):
+                yield self._stage_one(name)
             yield self._evaluate(name, benchmark, "original", None)
             for run in (*suite.methods, *suite.controls):
                 for seed in suite.seeds:
@@ -264,13 +269,63 @@ class Plan:
             code=("crayon.steps.ingest",),
         )
 
+    def _auxiliary(self, name: str) -> Job:
+        suite = self.params.active
+        benchmark = suite.benchmark(name)
+        folder = f"auxiliary/{self.suite}/{name}/bagnet"
+        return Job(
+            rule="auxiliary",
+            wildcards={"benchmark": name},
+            inputs=self._data(name),
+            outputs={
+                "model": f"{folder}/model.safetensors",
+                "history": f"{folder}/history.csv",
+                "bias_features": f"{folder}/features.npy",
+            },
+            record=f"{folder}/record.json",
+            steering=self._network(benchmark)
+            | {
+                "network": _dump(suite.auxiliary.network),
+                "training": _dump(suite.auxiliary.training),
+                "selection": _dump(benchmark.selection),
+            },
+            code=("crayon.steps.auxiliary", "crayon.methods.erm"),
+        )
+
+    def _stage_one(self, name: str) -> Job:
+        suite = self.params.active
+        benchmark = suite.benchmark(name)
+        pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain().outputs["model"]}
+        folder = f"auxiliary/{self.suite}/{name}/stage_one"
+        return Job(
+            rule="stage_one",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | pretrained,
+            outputs={"stage_one": f"{folder}/logits.npy", "history": f"{folder}/history.csv"},
+            record=f"{folder}/record.json",
+            steering=self._network(benchmark)
+            | {"training": _dump(benchmark.stage_one), "selection": _dump(benchmark.selection)},
+            code=("crayon.steps.stage_one", "crayon.methods.erm"),
+        )
+
+    def needed(self, name: str, method: str) -> dict[str, str]:
+        """What a method reads beside the data and the Original: need -> path."""
+        suite, made = self.params.active, self._interpretation(name)
+        early = suite.benchmark(name).stage_one is not None
+        paths = {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
+        paths |= {"maps": made["maps"], "logits": made["logits"]}
+        paths |= {"stage_one": self._stage_one(name).outputs["stage_one"] if early else made["logits"]}
+        needs = method_class(method).needs
+        if "bias_features" in needs:
+            paths |= {"bias_features": self._auxiliary(name).outputs["bias_features"]}
+        if suite.pretraining is not None:
+            paths |= {"pretrained": self._pretrain().outputs["model"]}
+        return {need: paths[need] for need in needs if need in paths}
+
     def _refine(self, name: str, benchmark: Benchmark, run: str, seed: int) -> Job:
         method, control = self.params.active.run(run)
         training, settings = benchmark.settings(method)
-        needs = method_class(method).needs
-        inputs = self._data(name) | {"model": self._model(name)}
-        inputs |= {"maps": self._interpretation(name)["maps"]} if "maps" in needs else {}
-        inputs |= {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS if kind in needs}
+        inputs = self._data(name) | {"model": self._model(name)} | self.needed(name, method)
         folder = f"runs/{self.suite}/{name}/{run}/{seed}"
         return Job(
             rule="refine",

@@ -35,7 +35,6 @@ class Ledger:
         self.digests = digests or Digests()
         self._breaks: dict[str, list[str]] = {}
         self._edited: dict[str, str] = {}
-        self._lifted: set[str] = set()
 
     def breaks(self, job: Job) -> list[str]:
         """Why `job` does not hold, one line a reason; empty if it holds.
@@ -118,35 +117,23 @@ class Ledger:
             if not path.exists() or path.read_text(encoding="utf-8") != "holds\n":
                 write_text(path, "holds\n")
             os.utime(path, ns=(OLD_NS, OLD_NS))
-            for job in jobs:
-                self._lift(job)
-            self._lift_benchmark(jobs, name)
+            self._lift(jobs, name)
         return str(path)
 
-    def _lift(self, job: Job) -> None:
-        """Make the outputs of a job that holds no older than its inputs, those of the jobs below first."""
-        if job.name in self._lifted:
-            return
-        self._lifted.add(job.name)
-        for path in self._upstream(job):
-            self._lift(self.plan.producers[path])
-        newest = max((Path(path).stat().st_mtime_ns for path in job.inputs.values()), default=0)
-        for path in (*job.outputs.values(), job.record):
+    def _lift(self, jobs: Sequence[Job], name: str) -> None:
+        """Make the outputs of jobs that hold no older than what any of them reads; tokens come in the plan's order.
+
+        Snakemake counts the timing that it writes for them among their outputs.
+        """
+        newest = max((Path(path).stat().st_mtime_ns for job in jobs for path in job.inputs.values()), default=0)
+        timing = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
+        written = [path for job in jobs for path in (*job.outputs.values(), job.record)]
+        for path in [*written, timing] if timing.exists() else written:
             if Path(path).stat().st_mtime_ns < newest:
-                digest = None if Path(path).is_dir() else self.digests.of(path)
+                digest = None if path is timing or Path(path).is_dir() else self.digests.of(path)
                 os.utime(path, ns=(newest, newest))
                 if digest is not None and newest < time.time_ns() - 2_000_000_000:
                     self.digests.moved(path, digest)
-
-    def _lift_benchmark(self, jobs: Sequence[Job], name: str) -> None:
-        """Snakemake counts the timing that it writes for a job among the job's outputs; lift it likewise."""
-        path = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
-        newest = max(
-            (Path(read).stat().st_mtime_ns for job in jobs for read in job.inputs.values()),
-            default=0,
-        )
-        if path.exists() and path.stat().st_mtime_ns < newest:
-            os.utime(path, ns=(newest, newest))
 
 
 def _difference(old: Any, new: Any, key: str = "") -> str:

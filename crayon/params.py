@@ -59,29 +59,51 @@ class Compute(Section):
 
 
 class Network(Section):
-    """The classifier: `mini_resnet` (sizes below) or `resnet50` (torchvision's).
+    """The classifier: `mini_resnet` (sizes below), `resnet50` (torchvision's), or `bagnet18`, the auxiliary network.
 
     `weights` of resnet50: the name of torchvision weights, or the path of a state dict; null starts from scratch.
+    `stem` is the number of channels that mini_resnet and bagnet18 begin with, `norm_momentum` how much of a batch's
+    statistics the running ones of bagnet18 take.
     """
 
-    name: Literal["mini_resnet", "resnet50"]
+    name: Literal["mini_resnet", "resnet50", "bagnet18"]
     weights: str | None = None
     stem: Count | None = None
     channels: tuple[Count, ...] | None = None
     strides: tuple[Count, ...] | None = None
     kernels: tuple[Count, ...] | None = None
 
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
+
     @model_validator(mode="after")
     def _sizes(self) -> Network:
-        sizes = (self.channels, self.strides, self.kernels)
-        if self.name == "mini_resnet":
-            if self.stem is None or None in sizes or len({len(values) for values in sizes}) != 1:
-                raise ValueError("mini_resnet needs stem, and channels, strides and kernels of one length")
-            if self.weights is not None:
-                raise ValueError("mini_resnet takes its weights from `pretraining`; remove weights")
-        elif any(values is not None for values in (self.stem, *sizes)):
-            raise ValueError(f"{self.name} has fixed sizes; remove stem, channels, strides and kernels")
+        own = {
+            "mini_resnet": {"stem", "channels", "strides", "kernels"},
+            "resnet50": {"weights"},
+            "bagnet18": {"stem", "norm_momentum"},
+        }[self.name]
+        given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
+        if self.name != "resnet50" and own - given:
+            raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
+        if given - own:
+            raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
+        if self.name == "mini_resnet" and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
+            raise ValueError("mini_resnet needs channels, strides and kernels of one length")
         return self
+
+    @property
+    def features(self) -> int:
+        """How many channels the last convolutional map has."""
+        if self.name == "mini_resnet":
+            return self.channels[-1]
+        return 2048 if self.name == "resnet50" else 8 * self.stem
+
+
+class Auxiliary(Section):
+    """The biased network that SoftCon and FLAC take features from, trained on the same images and labels."""
+
+    network: Network
+    training: Training
 
 
 class Pretraining(Section):
@@ -189,8 +211,35 @@ class Control(Section):
     labels: Literal["shuffle", "all_relevant", "all_irrelevant", "invert"]
 
 
+class Space(Section):
+    """Where a hyper-parameter is drawn from: one of `choice`, or log-uniformly between the two ends of `log`."""
+
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    log: tuple[Positive, Positive] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Space:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("needs exactly one of choice, log")
+        if self.log and self.log[0] >= self.log[1]:
+            raise ValueError("log: the first end must be the lower one")
+        return self
+
+
+class Tuning(Section):
+    """The search of `crayon tune`: `trials` draws from a method's space, each measured as the mean over `seeds`."""
+
+    trials: Count
+    seed: int
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    spaces: dict[str, dict[str, Space]]
+
+
 class Benchmark(Section):
-    """A benchmark is data and params."""
+    """A benchmark is data and params.
+
+    `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
+    """
 
     title: str
     classes: Annotated[tuple[Name, ...], Field(min_length=2)]
@@ -198,6 +247,7 @@ class Benchmark(Section):
     source: dict[str, Any]
     normalisation: Normalisation
     original: Training
+    stage_one: Training | None = None
     interpret: Interpret
     annotation: Annotation
     consensus: Consensus
@@ -242,6 +292,8 @@ class Suite(Section):
     compute: Compute
     network: Network
     pretraining: Pretraining | None
+    auxiliary: Auxiliary | None = None
+    tuning: Tuning | None = None
     benchmarks: Annotated[dict[Name, Benchmark], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -253,7 +305,12 @@ class Suite(Section):
                 raise ValueError(f"methods: {unknown('method', method, METHODS)}")
         if clash := set(self.controls) & set(METHODS):
             raise ValueError(f"controls: {sorted(clash)[0]!r} is a method's name; choose another")
+        if self.tuning is not None:
+            self._searched()
         needed = [*self.methods, *(control.method for control in self.controls.values())]
+        for method in self.methods:
+            if self.auxiliary is None and "bias_features" in method_class(method).needs:
+                raise ValueError(f"methods: {method} needs an auxiliary network; add the section auxiliary")
         from .benchmarks.sources import check  # numpy and Pillow are loaded for it
 
         for name, benchmark in self.benchmarks.items():
@@ -267,6 +324,18 @@ class Suite(Section):
                 except ParamsError as error:
                     raise ValueError(f"benchmarks.{name}.{error}") from error
         return self
+
+    def _searched(self) -> None:
+        """Check the search's methods, keys and seeds."""
+        if common := set(self.tuning.seeds) & set(self.seeds):
+            raise ValueError(f"tuning.seeds: {min(common)} is a seed of the tables; choose others")
+        for method, space in self.tuning.spaces.items():
+            if method not in METHODS:
+                raise ValueError(f"tuning.spaces: {unknown('method', method, METHODS)}")
+            known = [f.name for cls in (method_class(method), Training) for f in fields(cls)]
+            for key in space:
+                if key not in known:
+                    raise ValueError(f"tuning.spaces.{method}: {unknown('key', key, known)}")
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark `name`; ParamsError if the suite has none."""

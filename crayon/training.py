@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .errors import MethodError
+from .errors import DivergedError, MethodError
 from .images import ImageReader, forward_in_batches
 from .methods.base import Method, Training
 from .metrics import Accuracies, measure
@@ -19,6 +19,19 @@ from .networks import Classifier
 
 if TYPE_CHECKING:
     from .params import Metric
+
+
+NEEDS = {
+    "maps": "the Original's maps",
+    "logits": "the Original's predictions",
+    "stage_one": "a first stage's predictions",
+    "attention": "answers to the maps",
+    "neurons": "answers to the neurons' patches",
+    "masks": "masks of the relevant pixels (a column `mask` in the manifest)",
+    "bias_features": "the auxiliary network's features (`auxiliary` in params.yaml)",
+    "pretrained": "a pretrained backbone",
+}
+"""What a method may need, in words."""
 
 
 @dataclass(kw_only=True)
@@ -30,9 +43,13 @@ class Problem:
         images: positions (B,) in the training set -> normalised images (B, 3, H, W) on the device.
         labels: (N,) int64.
         maps: (N, h, w) float32 in [0, 1], the Original's, or None.
+        logits: (N, K) float32, the Original's, in evaluation mode, or None.
+        stage_one: (N, K) float32, of the network whose mistakes JtT and CnC start from, or None.
         attention: (N,) int8, 1 relevant, 0 irrelevant, -1 unused, or None.
         neurons: (C,) int8, 1 relevant, 0 irrelevant, or None.
         masks: (N, H, W) bool, True where relevant, or None.
+        bias_features: (N, D) float32, pooled features of the auxiliary biased network, or None.
+        pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
         precision: dtype of the forward pass.
     """
 
@@ -40,9 +57,13 @@ class Problem:
     images: ImageReader
     labels: torch.Tensor
     maps: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    stage_one: torch.Tensor | None = None
     attention: torch.Tensor | None = None
     neurons: torch.Tensor | None = None
     masks: torch.Tensor | None = None
+    bias_features: torch.Tensor | None = None
+    pretrained: Callable[[], Classifier] | None = None
     precision: torch.dtype = torch.float32
 
     def pooled_features(self) -> torch.Tensor:
@@ -51,6 +72,11 @@ class Problem:
             self.network, self.images, len(self.labels), lambda features: self.network.pool(features).float()
         )
         return torch.cat(list(outputs))
+
+    def map_size(self) -> tuple[int, int]:
+        """Height and width (h, w) of the last convolutional map."""
+        features = next(forward_in_batches(self.network, self.images, 1, lambda features: features))
+        return tuple(features.shape[2:])
 
 
 @dataclass(kw_only=True)
@@ -100,42 +126,41 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
     The order of the images depends on `seed` alone; on a CPU the same seed and number of threads give the same bits.
 
     Raises:
-        MethodError: the method lacks something it needs, or the loss is no longer finite.
+        MethodError: the method lacks something it needs.
+        DivergedError: the loss is NaN or infinite.
     """
     for need in method.needs:
         if getattr(problem, need) is None:
-            raise MethodError(f"{name}: {method.label} needs {need}, which this benchmark does not offer.")
+            raise MethodError(f"{name}: {method.label} needs {NEEDS[need]}, and this benchmark has none.")
     torch.manual_seed(seed)
     network = problem.network
     state = method.prepare(problem)
-    forward = method.forward(problem)
-    optimiser = make_optimiser(method.parameters(network), training)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(
-        optimiser, list(training.milestones), gamma=training.milestone_factor
-    )
-    shuffle = torch.Generator().manual_seed(seed)
+    forward = method.forward(problem, state)
+    optimiser = make_optimiser(method.parameters(problem, state, training), training)
+    schedule = make_schedule(optimiser, training)
+    generator = torch.Generator().manual_seed(seed)
     outcome, best, started = Outcome({}, {}, 0), -math.inf, time.monotonic()
     for epoch in range(1, training.epochs + 1):
-        network.train()
+        method.start_epoch(problem, state, epoch, training)
         rate = optimiser.param_groups[0]["lr"]
         sums = _Sums()
-        for index in torch.randperm(len(problem.labels), generator=shuffle).split(training.batch_size):
-            index = index.to(problem.labels.device)
-            with torch.autocast(index.device.type, problem.precision, enabled=problem.precision != torch.float32):
-                batch = forward(index)
-            terms = method.loss(batch, state)
+        for step in method.steps(problem, state, training, generator):
             optimiser.zero_grad(set_to_none=True)
-            sum(terms.values()).backward()
+            for index in step:
+                index = index.to(problem.labels.device)
+                with torch.autocast(index.device.type, problem.precision, enabled=problem.precision != torch.float32):
+                    batch = forward(index)
+                terms = method.loss(batch, state)
+                (sum(terms.values()) / len(step)).backward()
+                sums.add(terms, batch.logits, batch.labels)
             optimiser.step()
-            sums.add(terms, batch.logits, batch.labels)
         schedule.step()
-        row = {"epoch": epoch, "learning_rate": rate} | sums.means()
-        if not math.isfinite(row["loss"]):
-            raise MethodError(
-                f"{name}: the loss is {row['loss']} in epoch {epoch}; lower its learning rate or the weights of its "
-                "terms in params.yaml."
+        if fault := sums.first_fault():
+            raise DivergedError(
+                f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; lower its learning rate "
+                "or the weights of its terms in params.yaml. No checkpoint was written."
             )
-        row["validation"] = monitor.measure(network)
+        row = {"epoch": epoch, "learning_rate": rate} | sums.means() | {"validation": monitor.measure(network)}
         outcome.history.append(row)
         if row["validation"] > best:
             best, outcome.selected_epoch = row["validation"], epoch
@@ -149,8 +174,8 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
     return outcome
 
 
-def make_optimiser(parameters: list[torch.nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    """The optimiser that `training` names, fused where the device offers it."""
+def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Optimizer:
+    """The optimiser that `training` names, of parameters or of groups of them, fused where the device offers it."""
     common = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": True}
     if training.optimiser == "sgd":
         return torch.optim.SGD(parameters, momentum=training.momentum, **common)
@@ -158,22 +183,36 @@ def make_optimiser(parameters: list[torch.nn.Parameter], training: Training) -> 
     return cls(parameters, **common)
 
 
+def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate's course over the epochs."""
+    if training.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs)
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, list(training.milestones), training.milestone_factor)
+
+
 class _Sums:
-    """Running sums of an epoch, kept on the device so that no step waits for it."""
+    """An epoch's terms and hits, kept on the device so that no step waits for it."""
 
     def __init__(self) -> None:
-        self.terms: dict[str, torch.Tensor] = {}
+        self.terms: dict[str, list[torch.Tensor]] = {}
         self.correct: torch.Tensor | int = 0
-        self.images = self.steps = 0
+        self.images = 0
 
     def add(self, terms: Mapping[str, torch.Tensor], logits: torch.Tensor, labels: torch.Tensor) -> None:
         for name, value in terms.items():
-            self.terms[name] = self.terms.get(name, 0) + value.detach()
+            self.terms.setdefault(name, []).append(value.detach())
         self.correct = self.correct + (logits.detach().argmax(1) == labels).sum()
         self.images += len(labels)
-        self.steps += 1
+
+    def first_fault(self) -> str | None:
+        """The first step whose loss is NaN or infinite, and its terms; None if there is none."""
+        steps = zip(*(torch.stack(values).tolist() for values in self.terms.values()), strict=True)
+        for number, values in enumerate(steps, start=1):
+            if not math.isfinite(sum(values)):
+                return f"{number} ({', '.join(f'{k} {v:.4g}' for k, v in zip(self.terms, values, strict=True))})"
+        return None
 
     def means(self) -> dict[str, float]:
-        terms = {name: float(value) / self.steps for name, value in self.terms.items()}
+        terms = {name: float(torch.stack(values).double().mean()) for name, values in self.terms.items()}
         accuracy = 100 * int(self.correct) / self.images
         return {"loss": sum(terms.values()), **terms, "train_accuracy": accuracy}

@@ -11,7 +11,7 @@ from typing import Any
 
 from .jobs import Job, Plan
 from .ledger import Ledger
-from .methods import METHODS, method_class
+from .methods import METHODS
 from .params import Suite, load
 
 InputFunction = Callable[[Any], str | list[str]]
@@ -94,12 +94,8 @@ class Workflow:
         return [path for name, path in inputs.items() if name in ("manifest", "model")]
 
     def needs(self, wildcards: Any) -> list[str]:
-        """The maps and labels that a run's method needs."""
-        method = method_class(self.suite.run(wildcards.run)[0])
-        inputs = self.plan.find(
-            "refine", benchmark=wildcards.benchmark, run=wildcards.run, seed=self.suite.seeds[0]
-        ).inputs
-        return [inputs[need] for need in method.needs if need != "masks"]
+        """What a run's method needs beside the data and the Original."""
+        return list(self.plan.needed(wildcards.benchmark, self.suite.run(wildcards.run)[0]).values())
 
     def inputs(self, rule: str) -> list[str]:
         """All that a table or figure reads."""

@@ -35,6 +35,9 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
     pictures, labels = images(count, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     maps = torch.rand(count, 3, 3, generator=generator)
+    masks = torch.zeros(count, 24, 24, dtype=torch.bool)
+    for mask, label in zip(masks, labels, strict=True):  # the bright square
+        mask[6:16, 2 + label * 12 : 10 + label * 12] = True
     return Problem(
         network=Classifier(NETWORK, classes),
         images=reader(pictures),
@@ -42,7 +45,11 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
         maps=maps / maps.amax((1, 2), keepdim=True),
         attention=torch.randint(-1, 2, (count,), generator=generator).to(torch.int8),
         neurons=(torch.arange(6) % 3 != 0).to(torch.int8),
-        masks=torch.zeros(count, 24, 24, dtype=torch.bool),
+        masks=masks,
+        logits=torch.randn(count, classes, generator=generator),
+        stage_one=torch.randn(count, classes, generator=generator),
+        bias_features=torch.rand(count, 5, generator=generator),
+        pretrained=lambda: Classifier(NETWORK, classes),
     )
 
 

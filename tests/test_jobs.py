@@ -6,6 +6,7 @@ import pytest
 
 from crayon.errors import ParamsError, RecordError
 from crayon.jobs import Plan
+from crayon.methods import METHODS
 from crayon.params import load
 
 from . import tiny
@@ -23,9 +24,12 @@ def test_each_output_has_one_producer_and_each_input_one_or_is_a_persons(plan):
         assert all(path in plan.producers for path in job.inputs.values()), job.name
 
 
-def test_table1_of_the_minis_is_four_methods_five_seeds_four_benchmarks(plan):
+def test_table1_of_the_minis_is_sixteen_methods_five_seeds_four_benchmarks(plan):
     below = plan.below("results/table1.csv")
-    assert sum(job.rule == "refine" for job in below) == 4 * 5 * 4
+    assert sum(job.rule == "refine" for job in below) == 16 * 5 * 4
+    assert set(plan.params.active.methods) == set(METHODS)
+    assert sum(job.rule == "auxiliary" for job in below) == 4  # one for SoftCon and FLAC
+    assert sum(job.rule == "stage_one" for job in below) == 4  # one for JtT and CnC
     assert sum(job.rule == "original" for job in below) == 4
     assert sum(job.rule == "pretrain" for job in below) == 1
     assert below[-1].rule == "table1"
@@ -45,6 +49,24 @@ def test_a_method_reads_what_it_needs_and_nothing_else(plan):
     assert extra("crayon_pruning") == {"neurons"}
     assert extra("crayon_pruning_attention") == {"maps", "attention", "neurons"}
     assert extra("random_pruning") == {"neurons"}
+    assert extra("jtt") == extra("cnc") == {"stage_one"}
+    assert extra("lff") == extra("lc") == {"pretrained"}
+    assert extra("softcon") == extra("flac") == {"bias_features"}
+    assert extra("gradia") == {"logits", "attention"}
+    assert extra("rrr") == extra("bounding_box") == set()
+
+
+def test_methods_share_an_auxiliary_network_and_a_first_stage(plan):
+    def read(run, need):
+        return plan.find("refine", benchmark="digits", run=run, seed=3).inputs[need]
+
+    assert (
+        read("softcon", "bias_features") == read("flac", "bias_features") == "auxiliary/mini/digits/bagnet/features.npy"
+    )
+    assert read("jtt", "stage_one") == read("cnc", "stage_one") == "auxiliary/mini/digits/stage_one/logits.npy"
+    paper = Plan(plan.params.model_copy(update={"suite": "paper"}))  # there they are the Original's mistakes
+    logits = paper.find("refine", benchmark="waterbirds", run="jtt", seed=0).inputs["stage_one"]
+    assert logits == "interpretations/paper/waterbirds/logits.npy"
 
 
 def test_the_paper_suite_has_a_plan_of_its_own_files(plan):

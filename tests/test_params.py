@@ -71,6 +71,13 @@ def test_a_method_inherits_the_benchmarks_training_and_overrides_it(tmp_path, co
         (lambda s: s["benchmarks"]["waterbirds"]["annotation"].pop("seed"), ["simulated needs seed"]),
         (lambda s: s["controls"].update(erm={"method": "crayon_attention", "labels": "invert"}), ["'erm'"]),
         (lambda s: s["benchmarks"]["waterbirds"]["methods"].pop("erm"), ["'erm'"]),
+        (
+            lambda s: s.update(auxiliary=None),
+            ["methods", "flac needs an auxiliary network", "add the section auxiliary"],
+        ),
+        (lambda s: s["auxiliary"]["network"].pop("stem"), ["auxiliary.network", "bagnet18 needs stem"]),
+        (lambda s: s["auxiliary"]["network"].update(kernels=[3]), ["bagnet18 takes no kernels; remove"]),
+        (lambda s: s["benchmarks"]["digits"]["methods"]["jtt"].update(mode="copy"), ["methods.jtt.mode", "'resample'"]),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key_and_the_mend(tmp_path, content, change, words):

@@ -14,10 +14,14 @@ def params() -> dict:
     """The project's params, shrunk."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     suite = content["suites"]["mini"]
-    suite |= {"seeds": [0, 1], "seeds_per_job": 2}
+    methods = ["crayon_attention", "crayon_pruning", "crayon_pruning_attention", "jtt", "lff", "flac", "erm"]
+    suite |= {"seeds": [0, 1], "seeds_per_job": 2, "methods": methods}
     suite["network"] |= {"stem": 4, "channels": [4, 8], "strides": [2, 2], "kernels": [3, 3]}
     suite["pretraining"] |= {"images": 96, "held_out": 32, "minimum_accuracy": 0.0}
     suite["pretraining"]["training"] |= {"epochs": 1}
+    suite["tuning"]["trials"] = 3
+    suite["auxiliary"]["network"]["stem"] = 2
+    suite["auxiliary"]["training"]["epochs"] = 1
     suite["controls"] = {"shuffled_answers": {"method": "crayon_attention", "labels": "shuffle"}}
     benchmarks = suite["benchmarks"]
     few = {"waterbird/water": 14, "landbird/land": 30, "waterbird/land": 4, "landbird/water": 4}
@@ -31,6 +35,9 @@ def params() -> dict:
     for benchmark in suite["benchmarks"].values():
         benchmark["original"]["epochs"] = 1
         benchmark["refinement"]["epochs"] = 1
+        benchmark["stage_one"]["epochs"] = 1
+        for settings in benchmark["methods"].values():
+            settings.pop("epochs", None)
         benchmark["methods"]["crayon_attention"] |= {"alpha": 3000.0, "beta": 10000.0}
     return content
 

@@ -8,6 +8,18 @@ from .base import Method
 
 METHODS = {
     "erm": ("crayon.methods.erm", "ERM"),
+    "jtt": ("crayon.methods.jtt", "JtT"),
+    "masktune": ("crayon.methods.masktune", "MaskTune"),
+    "lff": ("crayon.methods.lff", "LfF"),
+    "softcon": ("crayon.methods.softcon", "SoftCon"),
+    "flac": ("crayon.methods.flac", "FLAC"),
+    "lc": ("crayon.methods.lc", "LC"),
+    "cnc": ("crayon.methods.cnc", "CnC"),
+    "rrr": ("crayon.methods.rrr", "RRR"),
+    "gradmask": ("crayon.methods.gradmask", "GradMask"),
+    "actdiff": ("crayon.methods.actdiff", "ActDiff"),
+    "gradia": ("crayon.methods.gradia", "GradIA"),
+    "bounding_box": ("crayon.methods.bounding_box", "BoundingBox"),
     "crayon_attention": ("crayon.methods.crayon_attention", "CrayonAttention"),
     "crayon_pruning": ("crayon.methods.crayon_pruning", "CrayonPruning"),
     "crayon_pruning_attention": ("crayon.methods.crayon_pruning_attention", "CrayonPruningAttention"),

@@ -5,8 +5,8 @@ A method's file imports torch inside its functions only, so that params.yaml is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -21,7 +21,10 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
-Need = Literal["maps", "attention", "neurons", "masks"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+Need = Literal["maps", "logits", "stage_one", "attention", "neurons", "masks", "bias_features", "pretrained"]
+"""What a method may need beside images and labels; the attributes of `training.Problem` of these names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Training:
         optimiser: Adam has coupled L2 weight decay; SGD has `momentum`; AdamW decouples the decay.
         learning_rate: constant, or multiplied by `milestone_factor` after each epoch listed in `milestones`.
         batch_size: images a step; the last, smaller batch of an epoch is used too.
+        schedule: `steps` follows the milestones; `cosine` anneals to zero over the epochs.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -44,6 +48,7 @@ class Training:
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     milestones: tuple[Count, ...] = ()
     milestone_factor: Positive = 1.0
+    schedule: Literal["steps", "cosine"] = "steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,7 @@ class Batch:
         features: (B, C, h, w) float, the last convolutional map, before `network.keep`; None as above.
         logits: (B, K) float.
         network: the classifier in training.
+        extra: what else a method's `forward` hands to its `loss`, by name.
     """
 
     index: torch.Tensor
@@ -65,12 +71,18 @@ class Batch:
     features: torch.Tensor | None
     logits: torch.Tensor
     network: Classifier
+    extra: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def cross_entropy(self) -> torch.Tensor:
         """-log softmax(logits)[label] of each image, (B,)."""
         from torch.nn.functional import cross_entropy
 
         return cross_entropy(self.logits, self.labels, reduction="none")
+
+
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """The values as float32 if they are narrower: losses are not computed in bfloat16."""
+    return values.float() if values.dtype.itemsize < 4 else values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,22 +104,47 @@ class Method:
     def prepare(self, problem: Problem) -> Any:
         """Compute once, from Original and annotations, what `loss` looks up by image; may set the network up."""
 
-    def parameters(self, network: Classifier) -> list[torch.nn.Parameter]:
-        """The parameters that are trained: all of them."""
-        return list(network.parameters())
+    def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
+        """The optimiser's parameter groups, each with `params` and what it trains otherwise: the whole network's."""
+        return [{"params": list(problem.network.parameters())}]
 
-    def forward(self, problem: Problem) -> Callable[[torch.Tensor], Batch]:
-        """The function from positions (B,) to the batch that `loss` reads: one pass of the network in training mode."""
-        network = problem.network
+    def start_epoch(self, problem: Problem, state: Any, epoch: int, training: Training) -> None:
+        """Called before each epoch, counted from 1; sets the network's mode, that of training."""
+        problem.network.train()
+
+    def steps(
+        self, problem: Problem, state: Any, training: Training, generator: torch.Generator
+    ) -> Iterator[list[torch.Tensor]]:
+        """The steps of an epoch, each a list of micro-batches of positions; the mean of their losses is one step's.
+
+        All images in random order, one micro-batch a step.
+        """
+        import torch
+
+        for index in torch.randperm(len(problem.labels), generator=generator).split(training.batch_size):
+            yield [index]
+
+    def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
+        """The function from positions (B,) to the batch that `loss` reads: one pass of the network."""
 
         def run(index: torch.Tensor) -> Batch:
-            images = problem.images(index)
-            features = network.features(images)
-            logits = network.classify(features)
-            labels = problem.labels[index]
-            return Batch(index=index, images=images, labels=labels, features=features, logits=logits, network=network)
+            return self.one_pass(problem, index, problem.images(index))
 
         return run
+
+    @staticmethod
+    def one_pass(problem: Problem, index: torch.Tensor, images: torch.Tensor, **extra: torch.Tensor) -> Batch:
+        """The batch of `images` (B, 3, H, W), which may have been changed, at the positions `index`."""
+        features = problem.network.features(images)
+        return Batch(
+            index=index,
+            images=images,
+            labels=problem.labels[index],
+            features=features,
+            logits=problem.network.classify(features),
+            network=problem.network,
+            extra=extra,
+        )
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
         """The terms of the loss by name, scalars that are summed."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Method, NonNegative
+from .base import Batch, Method, NonNegative, wide
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ class CrayonAttention(Method):
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The three terms of Eq. 4 on a batch."""
-        present = self.maps(batch).float()
+        present = wide(self.maps(batch))
         stored, relevant, irrelevant = (state[name][batch.index] for name in ("stored", "relevant", "irrelevant"))
         outside, inside = (present * (1 - stored)).sum((1, 2)), (present * stored).sum((1, 2))
         if self.reduction == "energy_ratio":

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Method
+from .base import Batch, Method, Training
 
 if TYPE_CHECKING:
     import torch
 
-    from ..networks import Classifier
     from ..training import Problem
 
 
@@ -40,11 +39,11 @@ class CrayonPruning(Method):
         """Switch the irrelevant neurons off."""
         problem.network.prune(problem.neurons == 0)
 
-    def parameters(self, network: Classifier) -> list[torch.nn.Parameter]:
+    def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
         """The last layer's."""
-        return list(network.head.parameters())
+        return [{"params": list(problem.network.head.parameters())}]
 
-    def forward(self, problem: Problem) -> Callable[[torch.Tensor], Batch]:
+    def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
         """Pooled features of the batch, cached over all epochs if frozen, and the last layer on them."""
         import torch
 

@@ -38,6 +38,16 @@ class Workplace:
         torch.manual_seed(seed)
         return Classifier(self.suite.network, len(self.benchmark.classes)).to(self.device)
 
+    def pretrained(self, path: str | None) -> Classifier:
+        """A classifier of the pretrained backbone (of the checkpoint `path`, if the suite pretrains) and a fresh head.
+
+        Drawn from torch's random state as it is, so that runs of several seeds differ.
+        """
+        network = Classifier(self.suite.network, len(self.benchmark.classes)).to(self.device)
+        if path is not None:
+            load_checkpoint(path, network, only="backbone.")
+        return network
+
     def trained(self, path: str) -> Classifier:
         """The classifier of a checkpoint."""
         network = self.network()

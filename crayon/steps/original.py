@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
+
 from ..files import write_csv
 from ..jobs import Plan
 from ..methods.erm import ERM
-from ..networks import load_checkpoint, save_checkpoint
+from ..networks import save_checkpoint
 from ..progress import report
 from ..records import Recording
 from ..training import Problem, train
@@ -19,9 +21,8 @@ def run(plan: Plan, name: str) -> None:
     job = plan.find("original", benchmark=name)
     recording = Recording(job)
     place = Workplace(plan, name)
-    network = place.network()
-    if "pretrained" in job.inputs:
-        load_checkpoint(job.inputs["pretrained"], network, only="backbone.")
+    torch.manual_seed(0)
+    network = place.pretrained(job.inputs.get("pretrained"))
     problem = Problem(
         network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
     )

@@ -12,8 +12,7 @@ from ..annotations.consensus import read_labels
 from ..annotations.controls import control
 from ..errors import DataError
 from ..files import read_npy
-from ..jobs import KINDS, Job, Plan
-from ..methods import method_class
+from ..jobs import KINDS, Plan
 from ..networks import save_checkpoint
 from ..progress import report
 from ..records import Digests, Recording
@@ -32,23 +31,13 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
     recordings = [Recording(job, digests) for job in jobs]
     place = Workplace(plan, name)
     training, method = place.benchmark.settings(method_name)
-    needs = method_class(method_name).needs
-    images, labels, monitor = place.images("train"), place.labels("train"), place.monitor(report)
+    monitor, read = place.monitor(report), Reader(place, plan.needed(name, method_name), method.needs)
     for job, recording, seed in zip(jobs, recordings, seeds, strict=True):
         recording.start_clock()
-        problem = Problem(
-            network=place.trained(job.inputs["model"]), images=images, labels=labels, precision=place.dtype
-        )
-        if "maps" in needs:
-            problem.maps = _maps(job, len(labels)).to(place.device)
-        if "masks" in needs and place.data.masks is not None:
-            problem.masks = torch.from_numpy(place.data.masks[place.data.rows("train")]).to(place.device)
-        for kind in KINDS:
-            if kind in needs:
-                answered = read_labels(job.inputs[kind], items(kind, place, problem.network.channels))
-                codes = np.array([CODES[label] for label in answered], np.int8)
-                if kind_of_control is not None:
-                    codes = control(codes, kind_of_control.labels, seed)
+        problem = read.problem(job.inputs["model"])
+        if kind_of_control is not None:
+            for kind in set(KINDS) & set(method.needs):
+                codes = control(getattr(problem, kind).cpu().numpy(), kind_of_control.labels, seed)
                 setattr(problem, kind, torch.from_numpy(codes).to(place.device))
         outcome = train(problem, method, training, seed, monitor, f"{name}/{run_name}/{seed}")
         recording.publish(
@@ -61,6 +50,45 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
         )
 
 
+class Reader:
+    """Reads once what a method needs, and makes fresh problems of it.
+
+    Args:
+        place: the benchmark.
+        paths: what the method needs -> file, as `Plan.needed` gives it.
+        needs: of the method; masks are the data set's.
+    """
+
+    def __init__(self, place: Workplace, paths: dict[str, str], needs: Sequence[str]) -> None:
+        self.place, self.paths = place, paths
+        self.images, self.labels = place.images("train"), place.labels("train")
+        count, device = len(self.labels), place.device
+        self.read = {
+            need: torch.from_numpy(array(paths[need], count)).to(device)
+            for need in ("maps", "logits", "stage_one", "bias_features")
+            if need in paths
+        }
+        if "masks" in needs and place.data.masks is not None:
+            self.read["masks"] = torch.from_numpy(place.data.masks[place.data.rows("train")]).to(device)
+
+    def problem(self, model: str) -> Problem:
+        """The Original of the checkpoint `model`, and all that was read."""
+        made = Problem(
+            network=self.place.trained(model),
+            images=self.images,
+            labels=self.labels,
+            precision=self.place.dtype,
+            pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
+            **self.read,
+        )
+        for kind in KINDS:
+            if kind in self.paths:
+                answered = read_labels(self.paths[kind], items(kind, self.place, made.network.channels))
+                codes = np.array([CODES[label] for label in answered], np.int8)
+                setattr(made, kind, torch.from_numpy(codes).to(self.place.device))
+        return made
+
+
 def items(kind: str, place: Workplace, channels: int) -> list[str]:
     """The items that a labels file must name, in order: training images, or neurons."""
     if kind == "attention":
@@ -68,10 +96,9 @@ def items(kind: str, place: Workplace, channels: int) -> list[str]:
     return [str(channel) for channel in range(channels)]
 
 
-def _maps(job: Job, count: int) -> torch.Tensor:
-    maps = read_npy(job.inputs["maps"], DataError)
-    if maps.ndim != 3 or len(maps) != count:
-        raise DataError(
-            f"{job.inputs['maps']}: is {maps.shape}, not ({count}, h, w); delete it, so that it is made anew."
-        )
-    return torch.from_numpy(np.array(maps, np.float32))
+def array(path: str, count: int) -> np.ndarray:
+    """The float32 array of a row for each training image; DataError if it has another number of rows."""
+    found = read_npy(path, DataError)
+    if found.ndim < 2 or len(found) != count:
+        raise DataError(f"{path}: is {found.shape}, not ({count}, ...); delete it, so that it is made anew.")
+    return np.array(found, np.float32)

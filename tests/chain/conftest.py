@@ -74,7 +74,7 @@ class Project:
 def make(folder: Path) -> Project:
     content = tiny.params()
     suite = content["suites"]["mini"]
-    suite["methods"] = ["crayon_attention", "crayon_pruning", "erm"]
+    suite["methods"] = ["crayon_attention", "crayon_pruning", "jtt", "flac", "erm"]
     suite["controls"] = {}
     return Project(tiny.write(folder, content))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ..tiny import ROOT
 from .conftest import TABLE, Project, make
 
 pytestmark = pytest.mark.chain
@@ -35,7 +37,7 @@ def test_one_command_ends_with_the_table_on_the_screen_and_in_results(project):
     assert "## Waterbirds (miniature)" in project.first_output
     assert "simulated answers" in project.first_output
     lines = project.read(TABLE).decode().splitlines()
-    assert len(lines) == 1 + 4 * 2 * 2  # Original and three methods, two benchmarks, two metrics
+    assert len(lines) == 1 + 6 * 2 * 2  # Original and five methods, two benchmarks, two metrics
 
 
 def test_the_same_command_has_nothing_to_do_afterwards(project):
@@ -128,6 +130,24 @@ def test_a_clone_without_the_tools_memory_still_knows_what_holds(copy):
     assert copy.planned() == RUNS | {"table1"}
 
 
+def test_a_search_writes_every_trial_and_touches_nothing_else(copy):
+    table = copy.folder / "results/tuning/mini/waterbirds.csv"
+    copy.run("crayon", "tune", "waterbirds", "--method", "jtt", "--method", "erm")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == ["jtt"] * 3 + ["erm"] * 3
+    for method in ("jtt", "erm"):
+        found = [row for row in rows if row["method"] == method]
+        best = max(found, key=lambda row: float(row["validation"]))  # the first among equals
+        assert [row["trial"] for row in found if row["chosen"] == "1"] == [best["trial"]]
+        assert all("learning_rate=" in row["settings"] for row in found)
+        assert ("upweight=" in found[0]["settings"]) == (method == "jtt")
+    first = table.read_bytes()
+    copy.run("crayon", "tune", "waterbirds", "--method", "erm")  # the same trials again, the others kept
+    assert table.read_bytes() == first
+    assert copy.planned() == set()
+
+
 def test_a_failed_job_leaves_no_result_and_its_sentence_is_shown(copy):
     (copy.folder / ANSWERS).write_text("item,annotator,answer\nnobody,ann,yes\n")
     text = copy.snakemake(TABLE, check=False)
@@ -176,12 +196,13 @@ def versioned(project, tmp_path_factory) -> Project:
     found = Project(folder)
     (folder / "crayon").symlink_to(Path(__file__).parents[2] / "crayon")  # dvc.yaml depends on the code
     (folder / ".gitignore").write_text(
-        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/results/*.record.json\n"
+        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/auxiliary\n/results/*.record.json\n"
     )
     found.run("git", "init", "-q", "-b", "main")
     found.run("git", "config", "user.email", "test@example.org")
     found.run("git", "config", "user.name", "test")
     found.run("dvc", "init", "-q")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     before = found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors")
     found.repro = found.run("dvc", "repro")
     assert found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors") == before  # nothing was trained
@@ -194,6 +215,10 @@ def test_dvc_records_what_snakemake_made(versioned):
     assert "epoch" not in versioned.repro
     assert f"{TABLE}  holds" in versioned.repro
     assert (versioned.folder / "dvc.lock").exists()
+    versioned.run("dvc", "plots", "show", "-o", "plots")
+    page = versioned.read("plots/index.html").decode()
+    assert "datum.benchmark + ', ' + datum.metric" in page  # a panel each, not one bar of their sum
+    assert '"label": "Crayon-Attention"' in page
     assert "up to date" in versioned.run("dvc", "status", "download", "original", "refine", "evaluate", "render")
 
 

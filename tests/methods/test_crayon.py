@@ -100,7 +100,7 @@ def test_without_an_answer_of_a_kind_its_term_is_zero():
     problem.attention = torch.full((10,), -1, dtype=torch.int8)
     method = attention()
     state = method.prepare(problem)
-    terms = method.loss(method.forward(problem)(torch.arange(10)), state)
+    terms = method.loss(method.forward(problem, None)(torch.arange(10)), state)
     assert terms["relevant"].item() == terms["irrelevant"].item() == 0
 
 
@@ -111,7 +111,7 @@ def test_an_all_zero_stored_map_gives_no_nan_and_no_relevant_term():
     method = attention()
     state = method.prepare(problem)
     assert state["relevant"].tolist() == [0, 3, 0, 0]
-    terms = method.loss(method.forward(problem)(torch.arange(4)), state)
+    terms = method.loss(method.forward(problem, None)(torch.arange(4)), state)
     total = sum(terms.values())
     total.backward()
     assert torch.isfinite(total)
@@ -121,7 +121,7 @@ def test_an_all_zero_stored_map_gives_no_nan_and_no_relevant_term():
 def test_alpha_and_beta_zero_is_summed_cross_entropy(small):
     problem = problems.problem(8)
     method = attention(alpha=0, beta=0)
-    batch = method.forward(problem)(torch.arange(8))
+    batch = method.forward(problem, None)(torch.arange(8))
     total = sum(method.loss(batch, method.prepare(problem)).values())
     assert total.item() == pytest.approx(8 * ERM().loss(batch, None)["classification"].item(), rel=1e-6)
 
@@ -189,8 +189,10 @@ def test_pruning_switches_off_irrelevant_neurons_and_trains_the_head_alone():
     method = CrayonPruning(batch_norm="frozen")
     method.prepare(problem)
     assert problem.network.keep.tolist() == [0, 1, 1, 0, 1, 1]
-    assert {id(p) for p in method.parameters(problem.network)} == {id(p) for p in problem.network.head.parameters()}
-    method.loss(method.forward(problem)(torch.arange(12)), None)["classification"].backward()
+    assert {id(p) for p in method.parameters(problem, None, None)[0]["params"]} == {
+        id(p) for p in problem.network.head.parameters()
+    }
+    method.loss(method.forward(problem, None)(torch.arange(12)), None)["classification"].backward()
     gradient = problem.network.head.weight.grad
     assert gradient[:, [0, 3]].abs().max() == 0
     assert gradient[:, [1, 2, 4, 5]].abs().min() > 0
@@ -205,7 +207,7 @@ def test_pruning_nothing_reproduces_the_originals_logits():
     problem.neurons = torch.ones(6, dtype=torch.int8)
     method = CrayonPruning(batch_norm="frozen")
     method.prepare(problem)
-    after = method.forward(problem)(torch.arange(12)).logits
+    after = method.forward(problem, None)(torch.arange(12)).logits
     assert torch.allclose(before, after, atol=1e-6)
 
 
@@ -215,7 +217,7 @@ def test_frozen_pruning_caches_what_evaluation_computes_and_drifting_moves_the_r
         problem.network.train()
         method = CrayonPruning(batch_norm=how)
         method.prepare(problem)
-        method.forward(problem)(torch.arange(12))
+        method.forward(problem, None)(torch.arange(12))
     assert frozen.network.backbone[1].running_mean.abs().max() == 0
     assert drifting.network.backbone[1].running_mean.abs().max() > 0
 

@@ -8,6 +8,7 @@ localrules:
     stage_interpret,
     stage_annotate,
     stage_ingest,
+    stage_auxiliary,
     stage_refine,
     stage_evaluate,
 
@@ -35,6 +36,13 @@ rule stage_annotate:
 rule stage_ingest:
     input:
         PLAN.outputs("ingest"),
+
+
+rule stage_auxiliary:
+    input:
+        PLAN.outputs("auxiliary", "stage_one"),
+    shell:
+        f"mkdir -p auxiliary/{PLAN.name}"  # DVC wants the folder, even where no method needs such a network
 
 
 rule stage_refine:

@@ -1,0 +1,77 @@
+"""ActDiff (Viviano et al., ICLR 2021; reference code: josephdviviano/saliency-red-herring).
+
+    L = mean_i CE(z(x_i)) + weight * mean_i |f(x'_i) - f(x_i) + 1e-6|_2
+
+f: pooled features. x': the image with its irrelevant pixels destroyed. Neither branch is detached; the norm is not
+squared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .base import Batch, Method, NonNegative, wide
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..training import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActDiff(Method):
+    """Make features the same with and without the irrelevant pixels.
+
+    Attributes:
+        weight: of the second term.
+        destroy: shuffle permutes the irrelevant pixels of each image anew at each step (reference); zero blackens them
+            (the words of Crayon's paper).
+    """
+
+    label = "ActDiff"
+    annotation = "Map"
+    needs = ("masks",)
+
+    weight: NonNegative
+    destroy: Literal["shuffle", "zero"] = "shuffle"
+
+    def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
+        """A pass of the destroyed images, then one of the images."""
+        import torch
+
+        network = problem.network
+
+        def run(index: torch.Tensor) -> Batch:
+            images, relevant = problem.images(index), problem.masks[index]
+            if self.destroy == "shuffle":
+                destroyed = shuffle_pixels(images, ~relevant)
+            else:
+                destroyed = torch.where(relevant.unsqueeze(1), images, problem.images.black)
+            masked = network.pool(network.features(destroyed))
+            return self.one_pass(problem, index, images, masked=masked)
+
+        return run
+
+    def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
+        """The two terms."""
+        difference = batch.extra["masked"] - batch.network.pool(batch.features) + 1e-6
+        return {
+            "classification": batch.cross_entropy().mean(),
+            "activation": self.weight * wide(difference).norm(dim=1).mean(),
+        }
+
+
+def shuffle_pixels(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Permute the chosen pixels (B, H, W) bool of each image (B, 3, H, W) among themselves, colours kept together."""
+    import torch
+
+    chosen = chosen.flatten(1)
+    place = torch.arange(chosen.shape[1], device=images.device, dtype=torch.float32).expand_as(chosen)
+    # Both list the chosen pixels first, `source` at random and `target` in order, then the others in order.
+    source = torch.where(chosen, torch.rand(chosen.shape, device=images.device) - 1, place).argsort(1)
+    target = torch.where(chosen, place - chosen.shape[1], place).argsort(1)
+    pixels = images.flatten(2)
+    moved = pixels.gather(2, source.unsqueeze(1).expand_as(pixels))
+    return torch.empty_like(pixels).scatter(2, target.unsqueeze(1).expand_as(pixels), moved).view_as(images)

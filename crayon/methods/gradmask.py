@@ -1,0 +1,65 @@
+"""GradMask (Simpson et al. 2019; reference code: josephdviviano/saliency-red-herring).
+
+    L = mean_i CE_i + weight * mean_i sum_{pixels, colours} |A d c_i / dx_i|,   c_i = |z_i[y_i] - max_{k != y_i} z_i[k]|
+
+A is 1 on irrelevant pixels. With two classes c is |z[0] - z[1]|, the published contrast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .base import Batch, Method, NonNegative, wide
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..training import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradMask(Method):
+    """Penalise gradients of the contrast between the classes on irrelevant pixels.
+
+    Attributes:
+        weight: of the second term.
+        reduction: of that term over the images: mean, or sum (reference).
+    """
+
+    label = "GradMask"
+    annotation = "Map"
+    needs = ("masks",)
+
+    weight: NonNegative
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def prepare(self, problem: Problem) -> torch.Tensor:
+        """The masks of relevant pixels, (N, H, W) bool."""
+        return problem.masks
+
+    def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
+        """One pass of images that ask for a gradient."""
+
+        def run(index: torch.Tensor) -> Batch:
+            return self.one_pass(problem, index, problem.images(index).requires_grad_())
+
+        return run
+
+    def loss(self, batch: Batch, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The two terms."""
+        import torch
+
+        contrast = class_contrast(wide(batch.logits), batch.labels)
+        (gradient,) = torch.autograd.grad(contrast.sum(), batch.images, create_graph=True)
+        outside = (~state[batch.index].unsqueeze(1) * gradient).abs().flatten(1).sum(1)
+        outside = outside.mean() if self.reduction == "mean" else outside.sum()
+        return {"classification": batch.cross_entropy().mean(), "outside": self.weight * outside}
+
+
+def class_contrast(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """C (B,), of logits (B, K) and labels (B,)."""
+    own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+    others = logits.scatter(1, labels.unsqueeze(1), -float("inf"))
+    return (own - others.amax(1)).abs()

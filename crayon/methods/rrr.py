@@ -1,0 +1,71 @@
+"""RRR, right for the right reasons (Ross et al., IJCAI 2017; reference code: dtak/rrr).
+
+    L = mean_i CE_i + weight * R,   R = mean_i sum_{pixels, colours} (A g_i)^2,   g_i = d/dx_i sum_k log p_i[k]
+
+A is 1 on irrelevant pixels, 0 on relevant ones. In training mode batch normalisation lets g mix the images of a batch,
+as in the references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .base import Batch, Method, NonNegative, wide
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..training import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class RRR(Method):
+    """Penalise input gradients on irrelevant pixels.
+
+    Attributes:
+        weight: lambda.
+        reduction: of R over the images: mean, sum (references), or mean over pixels and colours, too.
+        saliency: input is the objective above; gradcam takes the Grad-CAM of the label for g and the irrelevant share
+            of each of its cells for A.
+    """
+
+    label = "RRR"
+    annotation = "Map"
+    needs = ("masks",)
+
+    weight: NonNegative
+    reduction: Literal["mean", "sum", "mean_pixels"] = "mean"
+    saliency: Literal["input", "gradcam"] = "input"
+
+    def prepare(self, problem: Problem) -> torch.Tensor:
+        """The masks of relevant pixels, (N, H, W) bool."""
+        return problem.masks
+
+    def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
+        """One pass of images that ask for a gradient."""
+
+        def run(index: torch.Tensor) -> Batch:
+            return self.one_pass(problem, index, problem.images(index).requires_grad_(self.saliency == "input"))
+
+        return run
+
+    def loss(self, batch: Batch, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The two terms."""
+        import torch
+
+        from ..interpret.maps import cell_shares, class_activation
+
+        irrelevant = ~state[batch.index]
+        if self.saliency == "input":
+            log_p = wide(batch.logits).log_softmax(1)
+            (saliency,) = torch.autograd.grad(log_p.sum(), batch.images, create_graph=True)
+            irrelevant = irrelevant.unsqueeze(1)
+        else:
+            saliency = class_activation(batch.features, batch.network.head.weight[batch.labels])
+            irrelevant = cell_shares(irrelevant, tuple(saliency.shape[1:]))
+        energy = (irrelevant * wide(saliency)).square().flatten(1)
+        energy = energy.mean(1) if self.reduction == "mean_pixels" else energy.sum(1)
+        energy = energy.sum() if self.reduction == "sum" else energy.mean()
+        return {"classification": batch.cross_entropy().mean(), "reasons": self.weight * energy}

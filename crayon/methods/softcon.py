@@ -1,0 +1,139 @@
+"""SoftCon, soft bias-contrastive loss (Hong and Yang, NeurIPS 2021; code: grayhong/bias-contrastive-learning).
+
+Images of one class attract each other, the more the less a biased network's features g agree on them:
+
+    L = alpha * mean_i CE_i + L_con
+    L_con = -mean_a [ sum_j omega_aj log p_aj / sum_j omega_aj ],   omega_aj = [y_a = y_j] (1 - cos(g_a, g_j))
+    log p_aj = s_aj - log(sum_{k != a} exp(s_ak) + 1e-9),   s = u u^T / T
+
+u: normalised pooled features of the views of a second batch, drawn for the contrast and augmented; a runs over all of
+its views. g is of the auxiliary network, which sees patches of 5x5 pixels only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from .base import Batch, Count, Method, NonNegative, Positive, wide
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..training import Problem
+
+REFERENCES = 1024
+"""How many images of its class an image is compared with for its sampling weight (reference code)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftCon(Method):
+    """Contrast images of a class by how much their bias differs.
+
+    Attributes:
+        alpha: weight of the cross-entropy.
+        gamma: images are drawn for the contrast by how far their bias features are from their class's, with that weight
+            clipped at gamma times its least positive value; 0 draws uniformly, a negative value does not clip.
+        temperature: T.
+        images: of the contrastive batch.
+        views: augmented views of each; 1 takes the image as it is.
+    """
+
+    label = "SoftCon"
+    needs = ("bias_features",)
+
+    alpha: NonNegative
+    gamma: float
+    temperature: Positive
+    images: Count = 64
+    views: Annotated[int, Field(ge=1, le=8)] = 2
+
+    def prepare(self, problem: Problem) -> dict[str, Any]:
+        """The unit bias features (N, D) and the weights (N,) by which images are drawn (None: uniformly)."""
+        from torch.nn.functional import normalize
+
+        bias = normalize(problem.bias_features, dim=1)
+        return {"bias": bias, "drawn_by": sampling_weights(bias, problem.labels, self.gamma) if self.gamma else None}
+
+    def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
+        """One pass of the batch, and one of the views of the images drawn for the contrast."""
+        import torch
+
+        augment = augmentation(tuple(problem.images.raw(torch.tensor([0])).shape[2:])) if self.views > 1 else None
+        count = min(self.images, len(problem.labels))
+
+        def run(index: torch.Tensor) -> Batch:
+            if state["drawn_by"] is None:
+                drawn = torch.randperm(len(problem.labels), device=index.device)[:count]
+            else:
+                drawn = torch.multinomial(state["drawn_by"], count, replacement=True)
+            drawn = drawn.repeat(self.views)
+            raw = problem.images.raw(drawn)
+            if augment is not None:
+                raw = torch.stack([augment(image) for image in raw])
+            batch = self.one_pass(problem, index, problem.images(index))
+            network = problem.network
+            features = network.pool(network.features(problem.images.normalise(raw)))
+            batch.extra.update(drawn=drawn, drawn_labels=problem.labels[drawn], drawn_features=features)
+            return batch
+
+        return run
+
+    def loss(self, batch: Batch, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """The two terms."""
+        extra = batch.extra
+        contrast = soft_contrast(
+            wide(extra["drawn_features"]), state["bias"][extra["drawn"]], extra["drawn_labels"], self.temperature
+        )
+        return {"classification": self.alpha * batch.cross_entropy().mean(), "contrast": contrast}
+
+
+def soft_contrast(features: torch.Tensor, bias: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """L_con of views' features (M, C), the unit bias features of their images (M, D) and labels (M,), a scalar.
+
+    An anchor without positives, or whose positives all share its bias, contributes 0.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    unit = normalize(features, dim=1)
+    others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    weight = (1 - bias @ bias.T).clamp_min(0) * ((labels[:, None] == labels) & others)
+    scores = unit @ unit.T / temperature
+    scores = scores - scores.detach().amax(1, keepdim=True)
+    log_p = scores - ((scores.exp() * others).sum(1, keepdim=True) + 1e-9).log()
+    total = weight.sum(1)
+    return -((weight * log_p).sum(1) / torch.where(total == 0, 1.0, total)).mean()
+
+
+def sampling_weights(bias: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
+    """By which images are drawn, (N,): the summed distance 1 - cos to random images of the class, clipped."""
+    import torch
+
+    marginal = bias.new_zeros(len(bias))
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        references = members[torch.randperm(len(members), device=members.device)[:REFERENCES]]
+        # sum_r (1 - <g, r>) = R - <g, sum_r r>
+        marginal[members] = len(references) - bias[members] @ bias[references].sum(0)
+    marginal = marginal.clamp_min(0)
+    if not (marginal > 0).any():  # every image of a class has the same bias
+        return torch.ones_like(marginal)
+    return marginal.clamp_max(gamma * marginal[marginal > 0].min()) if gamma > 0 else marginal
+
+
+def augmentation(size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A random crop, flip, colour jitter and greyscale of one image (3, H, W) uint8 (reference code)."""
+    from torchvision.transforms import v2
+
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            v2.RandomGrayscale(0.2),
+        ]
+    )

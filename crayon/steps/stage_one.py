@@ -1,0 +1,45 @@
+"""Train the first stage of JtT and CnC, an ERM stopped early, and keep its predictions of the training images.
+
+An Original that fits its training images makes no mistakes to learn from; both methods' papers stop their first stage
+before that.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from ..files import write_npy
+from ..images import forward_in_batches
+from ..jobs import Plan
+from ..methods.erm import ERM
+from ..progress import report
+from ..records import Recording
+from ..training import Problem, train
+from .load import Workplace
+from .original import write_history
+
+
+def run(plan: Plan, name: str) -> None:
+    """As the Original, with the training of `stage_one`; the logits are those of evaluation mode."""
+    job = plan.find("stage_one", benchmark=name)
+    recording = Recording(job)
+    place = Workplace(plan, name)
+    torch.manual_seed(0)
+    network, images, labels = (
+        place.pretrained(job.inputs.get("pretrained")),
+        place.images("train"),
+        place.labels("train"),
+    )
+    problem = Problem(network=network, images=images, labels=labels, precision=place.dtype)
+    outcome = train(problem, ERM(), place.benchmark.stage_one, 0, place.monitor(report), f"{name}/stage_one")
+    logits = torch.cat(list(forward_in_batches(network, images, len(labels), network.classify))).float().cpu()
+    report(f"{name}/stage_one  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
+    recording.publish(
+        {
+            "stage_one": partial(write_npy, array=logits.numpy()),
+            "history": partial(write_history, history=outcome.history),
+        },
+        **place.told,
+    )

@@ -1,0 +1,401 @@
+"""The compared methods' losses against plain loops in float64, on batches small enough to follow."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from crayon.methods.actdiff import ActDiff, shuffle_pixels
+from crayon.methods.base import Batch
+from crayon.methods.bounding_box import BoundingBox, box_coverage
+from crayon.methods.cnc import CnC, Pools, contrast
+from crayon.methods.flac import FLAC, mismatch, similarity
+from crayon.methods.generalised import generalised_cross_entropy
+from crayon.methods.gradia import GradIA, blur
+from crayon.methods.gradmask import GradMask, class_contrast
+from crayon.methods.jtt import JtT
+from crayon.methods.lc import LC, mean_by_group, mixup_share, partners
+from crayon.methods.lff import LfF, Losses
+from crayon.methods.masktune import hottest
+from crayon.methods.rrr import RRR
+from crayon.methods.softcon import sampling_weights, soft_contrast
+
+from .. import problems
+
+D = torch.float64
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, dtype=D, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(logits, labels, **more) -> Batch:
+    given = {"index": torch.arange(len(labels)), "images": None, "features": None, "network": None} | more
+    return Batch(logits=logits, labels=labels, **given)
+
+
+def cross_entropies(logits, labels):
+    return [math.log(sum(math.exp(v) for v in row)) - row[y] for row, y in zip(logits.tolist(), labels, strict=True)]
+
+
+def test_jtt_multiplies_and_does_not_renormalise():
+    logits, labels = random(4, 3), torch.tensor([0, 1, 2, 0])
+    wrong = torch.tensor([True, False, False, True])
+    state = {"wrong": wrong, "weight": 1 + 19 * wrong.double()}
+    ce = cross_entropies(logits, labels.tolist())
+    found = JtT(upweight=20.0).loss(batch(logits, labels), state)["classification"]
+    assert float(found) == pytest.approx((20 * ce[0] + ce[1] + ce[2] + 20 * ce[3]) / 4, rel=1e-12)
+
+
+def test_masktune_blacks_out_above_mean_plus_two_population_deviations_of_the_positive_heat():
+    maps = torch.zeros(1, 4, 4)
+    maps[0, 1] = torch.tensor([0.1, 0.1, 0.1, 0.1])
+    maps[0, 2] = torch.tensor([0.1, 0.1, 0.1, 1.0])
+    heat = (maps[0] / (1 + 1e-7)).double().numpy()
+    positive = heat[heat > 0]
+    assert len(positive) == 8
+    tau = positive.mean() + 2 * positive.std()  # 0.8079; with the sample's deviation 0.849, of all pixels 0.566
+    assert np.array_equal(hottest(maps, (4, 4), 2.0)[0].numpy(), heat > tau)
+    assert hottest(maps, (4, 4), 2.0).sum() == 1
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_a_flat_map_masks_nothing(level):
+    assert not hottest(torch.full((1, 3, 3), level), (9, 9), 2.0).any()
+
+
+def test_generalised_cross_entropy_has_the_gradient_of_the_reference():
+    logits, labels = random(5, 3).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
+    generalised_cross_entropy(logits, labels, 0.7).mean().backward()
+    p = logits.detach().softmax(1)
+    own = p[torch.arange(5), labels]
+    expected = 0.7 * own[:, None] ** 0.7 * (p - torch.eye(3, dtype=D)[labels]) / 5
+    assert torch.allclose(logits.grad, expected, atol=1e-12)
+
+
+def test_running_losses_take_the_first_as_it_is_and_divide_by_the_class_over_the_whole_table():
+    table = Losses(torch.tensor([0, 0, 1, 1]), 0.7)
+    assert table.update(torch.tensor([0, 2]), torch.tensor([4.0, 1.0])).tolist() == [1.0, 1.0]
+    again = table.update(torch.tensor([1, 0]), torch.tensor([2.0, 1.0]))
+    mean = 0.7 * 4 + 0.3 * 1  # 3.1, the class's greatest
+    assert again.tolist() == pytest.approx([2 / mean, 1.0])
+    assert table.mean.tolist() == pytest.approx([mean, 2.0, 1.0, 0.0])
+    assert table.update(torch.tensor([1]), torch.tensor([2.0])).tolist() == pytest.approx([2 / mean])  # not the batch's
+
+
+def test_lff_of_identical_networks_weighs_one_half():
+    logits, labels = random(6, 2), torch.tensor([0, 1, 0, 1, 1, 0])
+    state = {"twin_losses": Losses(labels, 0.7), "losses": Losses(labels, 0.7)}
+    terms = LfF().loss(batch(logits, labels, extra={"twin_logits": logits}), state)
+    assert float(terms["classification"]) == pytest.approx(0.5 * np.mean(cross_entropies(logits, labels)), rel=1e-6)
+
+
+def test_lc_means_by_group_and_prior_over_classes():
+    probability = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=D)
+    labels, guess = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
+    table = mean_by_group(probability, labels, guess)
+    assert table.tolist() == [
+        [pytest.approx(0.9 / 1.0001), pytest.approx(0.2 / 1.0001)],
+        [pytest.approx(0.4 / 1.0001), 0],
+    ]
+    logits = (probability.log() * 0.1).float()  # softmax(logits / 0.1) is the probability
+    logits[1] = torch.tensor([0.0, 0.1 * math.log(4)])
+    prior = LC().prior(logits, labels, {"table": None})
+    assert prior[0].tolist() == pytest.approx([9 / 13, 4 / 13], rel=1e-4)  # over y, of the guess's column
+    assert prior[1].tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
+
+
+def test_lc_with_a_uniform_prior_is_cross_entropy_and_a_contrary_one_raises_it():
+    logits, labels = random(4, 2), torch.tensor([0, 1, 0, 1])
+
+    def loss(prior):
+        extra = {"prior": prior.double(), "twin_logits": logits}
+        return float(LC().loss(batch(logits, labels, extra=extra), {})["classification"])
+
+    even = np.mean(cross_entropies(logits, labels))
+    assert loss(torch.full((4, 2), 0.5)) == pytest.approx(even, rel=1e-9)
+    assert loss(1 - torch.eye(2)[labels]) > even
+
+
+def test_lc_mixes_within_the_class_and_with_wrongly_guessed_images():
+    labels, guess = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 0, 1, 1])
+    partner = partners(labels, guess)
+    assert partner[:3].tolist() == [1, 1, 1]
+    assert sorted(partner[3:].tolist()) == [3, 4]
+    assert mixup_share(0) == pytest.approx(0.5 * math.exp(-5))
+    assert mixup_share(1) == 0.5
+
+
+def test_softcon_by_loops():
+    features, bias = random(5, 3), random(5, 4, seed=1).abs()
+    bias = bias / bias.norm(dim=1, keepdim=True)
+    labels, t = torch.tensor([0, 0, 1, 0, 2]), 0.3
+    u = (features / features.norm(dim=1, keepdim=True)).numpy()
+    total = 0.0
+    for a in range(5):
+        scores = u @ u[a] / t
+        denominator = sum(math.exp(scores[k]) for k in range(5) if k != a)
+        weights = [float(labels[a] == labels[j] and a != j) * (1 - float(bias[a] @ bias[j])) for j in range(5)]
+        inner = sum(w * (scores[j] - math.log(denominator)) for j, w in enumerate(weights))
+        total -= inner / (sum(weights) or 1)
+    assert float(soft_contrast(features, bias, labels, t)) == pytest.approx(total / 5, rel=1e-7)
+    alike = bias[:1].expand(5, 4)
+    assert float(soft_contrast(features, alike, labels, t)) == pytest.approx(0, abs=1e-6)
+
+
+def test_softcon_without_positives_is_zero_with_a_finite_gradient():
+    features = random(3, 4).requires_grad_()
+    loss = soft_contrast(features, random(3, 4), torch.arange(3), 0.1)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.isfinite(features.grad).all()
+
+
+def test_softcon_draws_by_clipped_distance_from_the_class():
+    bias = torch.eye(2, dtype=D)[[0, 0, 0, 1]]
+    labels = torch.zeros(4, dtype=torch.long)
+    assert sampling_weights(bias, labels, -1.0).tolist() == [1, 1, 1, 3]
+    assert sampling_weights(bias, labels, 2.0).tolist() == [1, 1, 1, 2]
+
+
+def test_flac_by_loops():
+    u, t, labels = random(6, 3), random(6, 2, seed=3), [0, 0, 1, 1, 0, 1]
+
+    def s(v):
+        v = v.numpy()
+        distance = np.sqrt(((v[:, None] - v) ** 2).sum(2) + 1e-6)
+        return 1 / (1 + distance**0.5)
+
+    su, st = s(u), s(t)
+    threshold = (st.max() + st.min()) / 2
+    q = [
+        [(labels[i] == labels[j]) == (st[i, j] < threshold) and st[i, j] != threshold for j in range(6)]
+        for i in range(6)
+    ]
+    found = []
+    for i in range(6):
+        rows = [j for j in range(6) if q[i][j]]
+        for j in rows:
+            a = (1 - st[i, j]) / (sum(1 - st[i, k] for k in rows) + 1e-7)
+            r = su[i, j] / (sum(su[i, k] for k in rows) + 1e-7)
+            found.append((a - r) * (math.log(a) - math.log(r)))
+    loss = mismatch(similarity(u, 0.5), similarity(t, 0.5), torch.tensor(labels))
+    assert len(found) > 5
+    assert float(loss) == pytest.approx(np.mean(found), rel=1e-7)
+
+
+def test_flac_of_one_bias_is_zero_with_a_finite_gradient():
+    u = random(4, 3).requires_grad_()
+    loss = mismatch(similarity(u, 0.5), similarity(torch.ones(4, 2, dtype=D), 0.5), torch.zeros(4, dtype=torch.long))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.isfinite(u.grad).all()
+
+
+def test_cnc_contrast_by_hand():
+    anchor = torch.tensor([1.0, 0.0], dtype=D)
+    positives, negatives = anchor[None], torch.tensor([[0.0, 1.0]] * 3, dtype=D)
+    assert float(contrast(anchor, positives, negatives, 0.5)) == pytest.approx(math.log(1 + 3 * math.exp(-2)))
+    two = torch.tensor([[1.0, 0.0], [0.6, 0.8]], dtype=D)
+    z = math.log(math.exp(2) + math.exp(1.2) + 3)  # all positives stand in the denominator
+    assert float(contrast(anchor, two, negatives, 0.5)) == pytest.approx(-(2 + 1.2) / 2 + z)
+
+
+def method(**changes) -> CnC:
+    sizes = {"anchors": 2, "positives": 3, "negatives": 2, "easy_negatives": 2}
+    return CnC(**({"temperature": 0.1} | sizes | changes))
+
+
+def test_cnc_parts_are_what_they_are_called():
+    predicted = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0])
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0, 0, 1])
+    pools = Pools(predicted, labels, method())
+    assert pools.sizes == [2, 2, 2, 2]  # two positives of class 0 and of class 1, two negatives of each slice
+    generator = torch.Generator().manual_seed(0)
+    for start in pools.starts(1.0, generator):
+        anchors, positives, negatives, easy = pools.sample(start, generator).split(pools.sizes)
+        name = int(labels[start])
+        assert anchors[0] == start
+        assert len(set(anchors.tolist())) == 2
+        assert (predicted[anchors] == name).all()
+        assert (labels[anchors] == name).all()
+        assert (labels[positives] == name).all()
+        assert (predicted[positives] != name).all()
+        assert (predicted[negatives] == name).all()
+        assert (labels[negatives] != name).all()
+        assert (labels[easy] != name).all()
+        assert (predicted[easy] == labels[easy]).all()
+
+
+@pytest.mark.parametrize("predicted", [[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0], [2, 2, 2, 1, 1, 1], [1, 1, 1, 0, 0, 2]])
+def test_cnc_finds_samples_whatever_the_first_stage_predicts(predicted):
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])
+    pools = Pools(torch.tensor(predicted), labels, method())
+    generator = torch.Generator().manual_seed(0)
+    for start in pools.starts(1.0, generator):
+        assert len(pools.sample(start, generator)) == sum(pools.sizes)
+
+
+def test_rrr_by_the_gradient_in_closed_form():
+    weight = random(3, 12, seed=2)
+    images, labels = random(2, 3, 2, 2).requires_grad_(), torch.tensor([0, 2])
+    masks = torch.tensor([[[True, False], [False, False]], [[True, True], [False, True]]])
+    logits = images.flatten(1) @ weight.T
+    found = RRR(weight=5.0).loss(batch(logits, labels, images=images), masks)["reasons"]
+    p = logits.detach().softmax(1)
+    gradient = ((1 - 3 * p) @ weight).view(2, 3, 2, 2)  # d/dx of sum_k log p_k
+    expected = 5 * ((gradient * ~masks[:, None]) ** 2).sum() / 2
+    assert float(found.detach()) == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_class_contrast_is_the_published_one_for_two_classes_and_ignores_a_shift():
+    logits = random(5, 2)
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    assert torch.allclose(class_contrast(logits, labels), (logits[:, 0] - logits[:, 1]).abs())
+    assert torch.allclose(class_contrast(logits + 3, labels), class_contrast(logits, labels))
+    nine = random(4, 9)
+    by_hand = [abs(row[2] - max(row[:2] + row[3:])) for row in nine.tolist()]
+    assert class_contrast(nine, torch.full((4,), 2)).tolist() == pytest.approx(by_hand)
+
+
+def test_actdiff_keeps_relevant_pixels_and_shuffles_the_others_with_their_colours():
+    images = random(2, 3, 6, 6)
+    relevant = torch.zeros(2, 6, 6, dtype=torch.bool)
+    relevant[0, 2:5, 1:4] = True
+    torch.manual_seed(0)
+    out = shuffle_pixels(images, ~relevant)
+    assert torch.equal(out[0][:, relevant[0]], images[0][:, relevant[0]])
+    for before, after, outside in zip(images, out, ~relevant, strict=True):
+        assert sorted(map(tuple, before[:, outside].T.tolist())) == sorted(map(tuple, after[:, outside].T.tolist()))
+        assert not torch.equal(before[:, outside], after[:, outside])
+
+
+def test_actdiff_adds_the_epsilon_to_every_component_and_does_not_square():
+    class Network:
+        pool = staticmethod(lambda features: features.mean((2, 3)))
+
+    features, masked = random(2, 4, 3, 3), random(2, 4, seed=5)
+    terms = ActDiff(weight=2.0).loss(
+        batch(random(2, 2), torch.tensor([0, 1]), features=features, extra={"masked": masked}, network=Network()), None
+    )
+    difference = masked - features.mean((2, 3)) + 1e-6
+    expected = 2 * np.mean([math.sqrt(sum(v * v for v in row)) for row in difference.tolist()])
+    assert float(terms["activation"]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradia_quadrants_and_targets():
+    problem = problems.problem(4)
+    problem.attention = torch.tensor([1, 0, 1, 0], dtype=torch.int8)
+    wrong = 1 - problem.labels
+    predicted = torch.where(torch.tensor([True, True, False, False]), problem.labels, wrong)
+    problem.logits = torch.nn.functional.one_hot(predicted, 2).float()
+    state = GradIA().prepare(problem)
+    assert state["prediction"].tolist() == pytest.approx([1.0, 0.4, 0.8, 1.0])
+    assert state["attention"].tolist() == pytest.approx([0.0, 1.6, 0.2, 1.0])
+    assert state["target"].amax((1, 2)).tolist() == [1] * 4
+    problem.masks[1] = False
+    assert GradIA().prepare(problem)["attention"][1] == 0
+
+
+def test_gradia_blurs_with_mirrored_borders():
+    maps = torch.zeros(1, 3, 3)
+    maps[0, 0, 0] = 16
+    assert blur(maps)[0].tolist() == [[4, 2, 0], [2, 1, 0], [0, 0, 0]]  # repeated borders would leave 9 in the corner
+
+
+def test_bounding_box_by_hand():
+    class Network:
+        head = torch.nn.Linear(1, 2).double()
+
+    torch.nn.init.ones_(Network.head.weight)
+    features = torch.tensor([[[[1.0, 3.0], [0.0, 4.0]]], [[[2.0, 0.0], [0.0, 2.0]]]], dtype=D)
+    state = {"covered": torch.tensor([[[1.0, 0.5], [0.0, 0.0]]] * 2, dtype=D), "boxed": torch.tensor([True, True])}
+    terms = BoundingBox(weight=3.0).loss(
+        batch(random(2, 2), torch.tensor([0, 1]), features=features, network=Network()), state
+    )
+    assert float(terms["energy"]) == pytest.approx(3 * ((1 - 2.5 / 8) + (1 - 2 / 4)), rel=1e-6)
+    state["boxed"][0] = False
+    terms = BoundingBox(weight=3.0, reduction="mean").loss(
+        batch(random(2, 2), torch.tensor([0, 1]), features=-features, network=Network()), state
+    )
+    assert float(terms["energy"]) == pytest.approx(3.0)  # a dead map: e = 1
+
+
+def test_boxes_are_tight_and_cover_cells_by_fractions():
+    masks = torch.zeros(2, 9, 6, dtype=torch.bool)
+    masks[0, 2, 1] = masks[0, 5, 3] = True  # rows 2..5, columns 1..3
+    covered = box_coverage(masks, (2, 2))  # cells of 4.5 x 3 pixels
+    rows, columns = [2.5 / 4.5, 1.5 / 4.5], [2 / 3, 1 / 3]
+    assert covered[0].flatten().tolist() == pytest.approx([r * c for r in rows for c in columns])
+    assert not covered[1].any()
+
+
+PENALTIES = {
+    "rrr": RRR(weight=2.0),
+    "gradmask": GradMask(weight=2.0),
+    "actdiff": ActDiff(weight=2.0, destroy="zero"),
+    "bounding_box": BoundingBox(weight=2.0),
+    "gradia": GradIA(),
+    "flac": FLAC(weight=2.0),
+}
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_the_penaltys_gradient_is_that_of_finite_differences_in_a_convolution(name):
+    problem = problems.problem(6)
+    problem.network.double()
+    images = problem.images
+
+    def pictures(index):
+        return images(index).double()
+
+    pictures.black, pictures.device = images.black.double(), images.device
+    problem.images = pictures
+    problem.attention.zero_()
+    problem.bias_features = problem.bias_features.double()
+    state = PENALTIES[name].prepare(problem)
+    problem.network.train()
+    forward = PENALTIES[name].forward(problem, state)
+
+    def penalty():
+        terms = PENALTIES[name].loss(forward(torch.arange(6)), state)
+        return next(value for key, value in terms.items() if key != "classification")
+
+    weight = problem.network.backbone[3].conv1.weight
+    penalty().backward()
+    entry, step = (1, 2, 0, 1), 1e-6
+    with torch.no_grad():
+        weight[entry] += step
+    above = float(penalty().detach())
+    with torch.no_grad():
+        weight[entry] -= 2 * step
+    slope = (above - float(penalty().detach())) / (2 * step)
+    assert abs(slope) > 1e-6
+    assert float(weight.grad[entry]) == pytest.approx(slope, rel=1e-4, abs=1e-8)
+
+
+def test_what_is_constant_gets_no_gradient():
+    problem = problems.problem(6)
+    problem.attention.zero_()
+    head = problem.network.head.weight
+    for chosen, trained in ((GradIA(), False), (BoundingBox(weight=1.0), True)):
+        state = chosen.prepare(problem)
+        terms = chosen.loss(chosen.forward(problem, state)(torch.arange(6)), state)
+        term = next(value for key, value in terms.items() if key != "classification")
+        (gradient,) = torch.autograd.grad(term, head, allow_unused=True)
+        assert (gradient is not None and bool(gradient.any())) == trained
+
+
+@pytest.mark.parametrize("name", ["rrr", "gradmask", "bounding_box", "actdiff"])
+def test_with_everything_relevant_it_is_erm(name):
+    problem = problems.problem(6)
+    problem.masks[:] = True
+    problem.network.head.weight.data.abs_()  # no dead map, whose energy counts as outside
+    problem.network.eval()
+    chosen = PENALTIES[name]
+    state = chosen.prepare(problem)
+    found = chosen.loss(chosen.forward(problem, state)(torch.arange(6)), state)
+    assert float(sum(found.values()).detach()) == pytest.approx(float(found["classification"].detach()), abs=2e-5)
