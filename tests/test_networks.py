@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crayon.errors import CheckpointError
-from crayon.networks import Classifier, load_checkpoint, save_checkpoint
+from crayon.networks import Classifier, Pointwise, load_checkpoint, save_checkpoint
 from crayon.params import Network
 
 from .problems import NETWORK
@@ -102,3 +102,49 @@ def test_a_wrong_checkpoint_is_named(tmp_path, spoil):
         load_checkpoint(path, Classifier(NETWORK, 2))
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def bagnet(stem=4) -> Classifier:
+    return Classifier(Network(name="bagnet18", stem=stem, norm_momentum=0.001), 2)
+
+
+def test_bagnet_sees_five_pixels_and_has_the_published_width():
+    reach = torch.zeros(61, 61, dtype=torch.bool)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        image = torch.randn(1, 3, 61, 61, requires_grad=True)
+        features = bagnet().eval().features(image)
+        centre = features.shape[-1] // 2
+        features[0, :, centre, centre].sum().backward()
+        reach |= image.grad[0].abs().sum(0) > 0
+    assert (int(reach.any(0).sum()), int(reach.any(1).sum())) == (5, 5)
+    assert bagnet(64).channels == 512
+
+
+@pytest.mark.parametrize("size", [(224, 224), (274, 224), (48, 48)])
+def test_bagnet_takes_the_benchmarks_sizes(size):
+    network = bagnet(1)
+    height, width = ((side - 2 - 3) // 2 + 1 for side in size)
+    expected = [((side + 1) // 2 + 1) // 2 for side in (height, width)]
+    assert network.features(torch.zeros(2, 3, *size)).shape == (2, 8, *expected)
+
+
+def test_bagnets_convolutions_start_as_published_and_its_statistics_move_slowly():
+    torch.manual_seed(0)
+    network = bagnet(64)
+    convolution = network.backbone[1]
+    assert convolution.weight.std().item() == pytest.approx((2 / (3 * 3 * 64)) ** 0.5, rel=0.02)
+    assert {m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.001}
+
+
+@pytest.mark.parametrize("channels", [2, 8, 16])
+def test_a_strided_pointwise_convolution_is_pytorchs(channels):
+    torch.manual_seed(0)
+    ours = Pointwise(channels, channels, 2).double()
+    theirs = torch.nn.Conv2d(channels, channels, 1, 2, bias=False).double()
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(2, channels, 7, 10, dtype=torch.float64)
+    assert torch.equal(ours(images), theirs(images))
+    large = torch.randn(8, channels, 46, 46).to(memory_format=torch.channels_last).requires_grad_()
+    ours.float()(large).sum().backward()  # PyTorch's own crashes here with few channels
+    assert large.grad.isfinite().all()

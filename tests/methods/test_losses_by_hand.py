@@ -50,16 +50,17 @@ def test_jtt_multiplies_and_does_not_renormalise():
     assert float(found) == pytest.approx((20 * ce[0] + ce[1] + ce[2] + 20 * ce[3]) / 4, rel=1e-12)
 
 
-def test_masktune_blacks_out_above_mean_plus_two_population_deviations_of_the_positive_heat():
+@pytest.mark.parametrize(("positive", "deviations", "masked"), [(4, 2.0, 0), (5, 1.9, 1), (6, 2.0, 1)])
+def test_masktune_blacks_out_above_mean_plus_population_deviations_of_the_positive_heat(positive, deviations, masked):
+    # Of n pixels one stands sqrt(n - 1) deviations above the mean: 1.73, 2, 2.24. With the sample's deviation five are
+    # too few for 1.9, and over all sixteen pixels four would do.
     maps = torch.zeros(1, 4, 4)
-    maps[0, 1] = torch.tensor([0.1, 0.1, 0.1, 0.1])
-    maps[0, 2] = torch.tensor([0.1, 0.1, 0.1, 1.0])
-    heat = (maps[0] / (1 + 1e-7)).double().numpy()
-    positive = heat[heat > 0]
-    assert len(positive) == 8
-    tau = positive.mean() + 2 * positive.std()  # 0.8079; with the sample's deviation 0.849, of all pixels 0.566
-    assert np.array_equal(hottest(maps, (4, 4), 2.0)[0].numpy(), heat > tau)
-    assert hottest(maps, (4, 4), 2.0).sum() == 1
+    maps.view(-1)[:positive] = 0.1
+    maps[0, 0, 0] = 1.0
+    hot = hottest(maps, (4, 4), deviations)
+    assert int(hot.sum()) == masked
+    assert bool(hot[0, 0, 0]) == bool(masked)
+    assert torch.equal(hot, hottest(maps * 7, (4, 4), deviations))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3])
@@ -118,6 +119,11 @@ def test_lc_with_a_uniform_prior_is_cross_entropy_and_a_contrary_one_raises_it()
     even = np.mean(cross_entropies(logits, labels))
     assert loss(torch.full((4, 2), 0.5)) == pytest.approx(even, rel=1e-9)
     assert loss(1 - torch.eye(2)[labels]) > even
+    corrected = logits + torch.tensor([math.log(0.25 + 1e-4), math.log(0.75 + 1e-4)], dtype=D)
+    by_hand = np.mean(cross_entropies(corrected, labels))
+    assert loss(torch.tensor([[0.25, 0.75]] * 4)) == pytest.approx(by_hand, rel=1e-9)
+    never = logits + torch.tensor([math.log(1e-4), math.log(1 + 1e-4)], dtype=D)
+    assert loss(torch.tensor([[0.0, 1.0]] * 4)) == pytest.approx(np.mean(cross_entropies(never, labels)), rel=1e-9)
 
 
 def test_lc_mixes_within_the_class_and_with_wrongly_guessed_images():
