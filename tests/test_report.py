@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from crayon.jobs import Plan
+from crayon.methods import METHODS, method_class
 from crayon.params import load
 from crayon.report import controls, table1
-from crayon.report.tables import Cell, markdown, published
+from crayon.report.tables import ORIGINAL, Cell, markdown, published
 
 from . import tiny
+
+PUBLISHED = tiny.ROOT / "crayon/report/published/table1.csv"
 
 VALUES = {"crayon_attention": (70.0, 74.0), "crayon_pruning": (60.0, 60.0), "erm": (20.0, 30.0)}
 
@@ -111,6 +114,12 @@ def test_published_numbers_are_the_papers():
     assert len(paper) == 17 * 6
     assert paper["crayon_pruning_attention", "biased_celeba", "WGA"] == (84.38, 1.49)
     assert paper["original", "backgrounds", "BG-Gap"] == (12.99, None)
+
+
+def test_the_methods_are_named_as_in_the_papers_table():
+    printed = {row["method"]: (row["label"], row["annotation"]) for row in read(PUBLISHED)}
+    ours = {name: (method_class(name).label, method_class(name).annotation) for name in METHODS}
+    assert printed == ours | {"original": ORIGINAL}
 
 
 def test_a_cell_is_mean_and_sample_deviation():

@@ -90,6 +90,73 @@ def test_the_learning_rate_falls_after_its_milestones():
     assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4])
 
 
+class Frozen(ERM):
+    """ERM with batch normalisation in evaluation mode, so that images do not interact."""
+
+    def start_epoch(self, problem, state, epoch, training):
+        problem.network.eval()
+
+
+class Halves(Frozen):
+    """The same, each step in two micro-batches."""
+
+    def steps(self, *arguments):
+        for (index,) in super().steps(*arguments):
+            yield list(index.chunk(2))
+
+
+def test_micro_batches_make_one_step_of_their_mean():
+    whole, halves = (train(problems.problem(), how(), TRAINING, 0, problems.monitor(), "x") for how in (Frozen, Halves))
+    for key, value in whole.last.items():
+        assert torch.allclose(value, halves.last[key], atol=1e-4), key
+    assert whole.history[0]["loss"] == pytest.approx(halves.history[0]["loss"], rel=1e-4)
+
+
+def test_a_twin_is_trained_beside_with_its_own_rate():
+    problem = problems.problem()
+    method = method_class("lc")(twin_rate=0.1, mixup=False)
+    state = method.prepare(problem)
+    network, twin = method.parameters(problem, state, TRAINING)
+    assert twin["lr"] == pytest.approx(1e-3)
+    assert twin["weight_decay"] == 0
+    optimiser = make_optimiser([network, twin], TRAINING)
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([1e-2, 1e-3])
+    assert {id(p) for p in twin["params"]} == {id(p) for p in state["twin"].parameters()}
+    assert all(p is not q for p in state["twin"].parameters() for q in problem.network.parameters())
+
+
+def test_cosine_falls_to_zero_over_the_epochs():
+    rates = [
+        row["learning_rate"] for row in run("erm", dataclasses.replace(TRAINING, epochs=4, schedule="cosine")).history
+    ]
+    assert rates == pytest.approx([1e-2, 8.5355e-3, 5e-3, 1.4645e-3], rel=1e-4)
+
+
+def test_cnc_without_mistakes_is_erm_and_says_so(capsys):
+    problem = problems.problem()
+    problem.stage_one = torch.nn.functional.one_hot(problem.labels, 2).float()
+    method = method_class("cnc")(**SETTINGS["cnc"])
+    outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    erm = train(problems.problem(), Frozen(), TRAINING, 0, problems.monitor(), "x")
+    assert all(torch.equal(value, erm.last[key]) for key, value in outcome.last.items())
+    assert "nothing to contrast" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["jtt", "rrr", "gradmask"])
+def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
+    problem = problems.problem()
+    method = method_class(name)
+    if name == "jtt":
+        problem.stage_one = torch.nn.functional.one_hot(problem.labels, 2).float()
+        method = method(upweight=50.0)
+    else:
+        method = method(weight=0.0)
+    outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    erm = run("erm")
+    for key, value in outcome.last.items():
+        assert torch.allclose(value, erm.last[key], atol=1e-6), key
+
+
 def test_a_loss_that_is_no_number_is_refused_with_method_and_epoch():
     training = dataclasses.replace(TRAINING, optimiser="sgd", learning_rate=1e30)
     with pytest.raises(

@@ -39,7 +39,7 @@ class GradIA(Method):
     """
 
     label = "GradIA"
-    annotation = "Yes-No + Map"
+    annotation = "Yes-No, Map"
     needs = ("logits", "attention", "masks")
 
     attention_weight: NonNegative = 1.0
