@@ -179,7 +179,19 @@ def tune(
     print(tune_run(plan, benchmark, method or ()))
 
 
-RENDERERS = {"table1": "table1", "controls": "controls", "before_after": "before_after"}
+@app.command()
+def provenance(
+    context: typer.Context,
+    result: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or controls")],
+) -> None:
+    """Gather the records of all that a table is made of in one file, which git keeps."""
+    plan = _plan(context)
+    from .report.provenance import run
+
+    run(plan, result)
+
+
+RENDERERS = {"answers": "answers", "table1": "table1", "controls": "controls", "before_after": "before_after"}
 
 
 @app.command()
@@ -206,15 +218,66 @@ def render(
 @app.command()
 def audit(
     context: typer.Context,
-    targets: Annotated[list[Path] | None, typer.Argument(help="results to check; all that exist if left out")] = None,
+    targets: Annotated[list[Path] | None, typer.Argument(help="results; all that exist if left out")] = None,
+    cell: Annotated[
+        str | None, typer.Option(metavar="BENCHMARK/METHOD/METRIC", help="explain one number of the table")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="list every number that this file reaches (answers, data, a model)")
+    ] = None,
+    item: Annotated[str | None, typer.Option(help="with --from, one item's answers")] = None,
+    annotator: Annotated[str | None, typer.Option(help="with --from, one annotator's answers")] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="REV1 REV2", help="say what changed under each changed number; `workspace`: the files here"
+        ),
+    ] = None,
+    ro_crate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="export a result with all below it as a Workflow Run RO-Crate")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="read every file again, whatever is remembered of it")] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="note code that no commit holds, and do not take it for a break")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
-    """Check the whole chain below results: params, code, every file read and written. Status 1 if it is broken."""
-    plan = _plan(context)
-    from .audit import run
+    """Check the chain below results: params, code, files, dvc.lock, numbers. Or explain, trace, compare, export it.
 
-    if not run(plan, [path.as_posix() for path in targets or []], full=full):
-        raise typer.Exit(1)
+    Status 0: all holds. 1: something is broken, and named. 2: it cannot be judged (a record is missing or unreadable).
+    """
+    from .audit.command import run
+
+    asked = [
+        name
+        for name, value in {"--cell": cell, "--from": source, "--diff": diff, "--ro-crate": ro_crate}.items()
+        if value
+    ]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} are different questions; ask one.")
+    if (item or annotator) and source is None:
+        raise typer.BadParameter("--item and --annotator belong to --from.")
+    try:
+        status = run(
+            lambda: _plan(context),
+            [path.as_posix() for path in targets or []],
+            cell=cell,
+            source=source and source.as_posix(),
+            item=item,
+            annotator=annotator,
+            diff=diff,
+            ro_crate=ro_crate,
+            full=full,
+            allow_dirty=allow_dirty,
+            as_json=as_json,
+        )
+    except CrayonError as error:  # the audit could not be made
+        from .progress import report
+
+        report(f"crayon: {error}")
+        status = 2
+    if status:
+        raise typer.Exit(status)
 
 
 def main(run: Callable[[], None] = app) -> None:

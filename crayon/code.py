@@ -8,7 +8,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import os
+import subprocess
 import tokenize
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -26,10 +29,18 @@ NEUTRAL = frozenset(
 @cache
 def digest(modules: tuple[str, ...]) -> str:
     """sha256 over the code of `modules` and of all that they import from this package."""
-    whole = hashlib.sha256()
-    for name in closure(modules):
-        whole.update(f"{name}\0{_digest_of(name)}\n".encode())
-    return whole.hexdigest()
+    return combined(digests(modules))
+
+
+@cache
+def digests(modules: tuple[str, ...]) -> Mapping[str, str]:
+    """Module -> sha256 of its code, of `modules` and of all that they import from this package."""
+    return {name: _digest_of(name) for name in closure(modules)}
+
+
+def combined(of_modules: Mapping[str, str]) -> str:
+    """One digest of several modules' digests."""
+    return hashlib.sha256("".join(f"{name}\0{of_modules[name]}\n" for name in sorted(of_modules)).encode()).hexdigest()
 
 
 @cache
@@ -111,3 +122,48 @@ def essence(source: str) -> str:
                         statement.end_lineno - statement.lineno + 1
                     )
     return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """The commit that this package is of, and whether its files differ from it; None where git does not know them."""
+    try:
+        if _git("ls-files", "--", "__init__.py") is None:
+            return None, None
+        return _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".") is not None
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def uncommitted(modules: Iterable[str]) -> list[str] | None:
+    """The files of `modules` whose code no commit holds, relative to the package; None where git does not know it."""
+    if commit()[0] is None:
+        return None
+    changed = []
+    for line in (_git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or "").split("\0"):
+        changed.append(line[3:])
+    prefix = _git("rev-parse", "--show-prefix") or ""
+    files = {name: _file(name).relative_to(PACKAGE).as_posix() for name in modules}
+    found = []
+    for name, file in sorted(files.items()):
+        if prefix + file in changed:
+            try:
+                before = _git("show", f"HEAD:{prefix}{file}", strip=False) or ""
+            except subprocess.CalledProcessError:  # a new file
+                before = ""
+            if essence(before) != essence(_file(name).read_text(encoding="utf-8")):
+                found.append(file)
+    return found
+
+
+def _git(*arguments: str, strip: bool = True) -> str | None:
+    """What git says in the package's folder; None for nothing."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=PACKAGE,
+        env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return (done.stdout.strip("\n") if strip else done.stdout) or None

@@ -37,5 +37,9 @@ class RecordError(CrayonError):
     """A record, or the chain of records below a result, does not hold."""
 
 
+class EditedError(RecordError):
+    """A record is not what was written."""
+
+
 class OutputError(CrayonError):
     """An output cannot be written (no space, no permission)."""

@@ -9,7 +9,7 @@ The Snakemake rules execute these jobs, and a record beside the outputs of each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -86,8 +86,8 @@ class Plan:
 
     @cached_property
     def producers(self) -> dict[str, Job]:
-        """Output path -> the job that makes it."""
-        return {path: job for job in self.jobs.values() for path in job.outputs.values()}
+        """Output path, or path of a record -> the job that makes it."""
+        return {path: job for job in self.jobs.values() for path in (*job.outputs.values(), job.record)}
 
     def below(self, target: str) -> list[Job]:
         """The jobs that `target` (an output path) depends on, its own last.
@@ -97,17 +97,13 @@ class Plan:
         """
         if target not in self.producers:
             raise RecordError(unknown("output", target, sorted(self.producers)))
-        order: dict[str, Job] = {}
+        return below([self.producers[target]], self.producers)
 
-        def visit(job: Job) -> None:
-            if job.name not in order:
-                for path in job.inputs.values():
-                    if path in self.producers:
-                        visit(self.producers[path])
-                order[job.name] = job
-
-        visit(self.producers[target])
-        return list(order.values())
+    def results(self) -> list[str]:
+        """The outputs that people read: all of results/ but what other results are made of."""
+        read = {path for job in self.jobs.values() for path in job.inputs.values()}
+        outputs = [path for job in self.jobs.values() for path in job.outputs.values()]
+        return [path for path in outputs if path.startswith("results/") and path not in read]
 
     def _all(self) -> Iterator[Job]:
         suite = self.params.active
@@ -132,9 +128,10 @@ class Plan:
                 for seed in suite.seeds:
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run, seed)
-        yield self._table1()
-        if suite.controls:
-            yield self._controls()
+        yield self._answers()
+        for result in [self._table1(), *([self._controls()] if suite.controls else [])]:
+            yield self._provenance(result)
+            yield result
         yield self._before_after()
 
     # One function a step; `_dump` gives the values of a section of params.
@@ -385,6 +382,10 @@ class Plan:
             for kind in KINDS
         }
 
+    def _sealed_by(self, rule: str) -> dict[str, str]:
+        """What stands in git beside a table to trace it there: made before the table, and checked with it."""
+        return {"answers": "results/answers.csv", "provenance": provenance_of(rule)}
+
     def _render(self, rule: str, module: str, inputs: dict[str, str], outputs: dict[str, str], **steering: Any) -> Job:
         suite = self.params.active
         return Job(
@@ -406,12 +407,40 @@ class Plan:
             code=(module,),
         )
 
+    def _answers(self) -> Job:
+        """All answers in one file small enough for git, so that two revisions can be compared without the cache."""
+        names = self.params.active.benchmarks
+        answers = {f"{name}/{kind}": f"annotations/{self.suite}/{name}/{kind}.csv" for name in names for kind in KINDS}
+        return Job(
+            rule="answers",
+            wildcards={},
+            inputs=answers,
+            outputs={"answers": "results/answers.csv"},
+            record="results/answers.record.json",
+            steering={"suite": self.suite},
+            code=("crayon.report.answers",),
+        )
+
+    def _provenance(self, result: Job) -> Job:
+        """What every job below a table says of itself, in one file small enough for git."""
+        made = {path: job for job in self.jobs.values() for path in job.outputs.values()}
+        jobs = below([made[path] for path in result.inputs.values() if path in made], made)
+        return Job(
+            rule="provenance",
+            wildcards={"result": result.rule},
+            inputs={job.name: job.record for job in jobs if job.rule != "answers"},
+            outputs={"provenance": provenance_of(result.rule)},
+            record=f"results/{result.rule}.provenance.record.json",
+            steering={"suite": self.suite},
+            code=("crayon.report.provenance",),
+        )
+
     def _table1(self) -> Job:
         methods = self.params.active.methods
         return self._render(
             "table1",
             "crayon.report.table1",
-            self.evaluations(["original", *methods]) | self._summaries(),
+            self.evaluations(["original", *methods]) | self._summaries() | self._sealed_by("table1"),
             {"table": "table1.csv", "markdown": "table1.md", "runs": "runs.csv", "metrics": "metrics.json"},
             methods=list(methods),
         )
@@ -422,7 +451,7 @@ class Plan:
         return self._render(
             "controls",
             "crayon.report.controls",
-            self.evaluations([*compared, *controls]),
+            self.evaluations([*compared, *controls]) | self._sealed_by("controls"),
             {"table": "controls.csv", "markdown": "controls.md"},
             controls={name: _dump(control) for name, control in controls.items()},
         )
@@ -440,6 +469,27 @@ class Plan:
             benchmark=name,
             **self._network(benchmark),
         )
+
+
+def provenance_of(rule: str) -> str:
+    """Where the provenance of a table lies."""
+    return f"results/{rule}.provenance.json"
+
+
+def below(jobs: Iterable[Job], producers: Mapping[str, Job]) -> list[Job]:
+    """These jobs and those that make what they read, each after what it depends on."""
+    order: dict[str, Job] = {}
+
+    def visit(job: Job) -> None:
+        if job.name not in order:
+            for path in job.inputs.values():
+                if path in producers:
+                    visit(producers[path])
+            order[job.name] = job
+
+    for job in jobs:
+        visit(job)
+    return list(order.values())
 
 
 def _dump(section: Any) -> Any:

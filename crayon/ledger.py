@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import code
-from .errors import RecordError
+from .errors import EditedError, RecordError
 from .files import canonical, write_text
 from .jobs import Job, Plan
 from .records import Digests, read_record
@@ -35,12 +35,15 @@ class Ledger:
         self.digests = digests or Digests()
         self._breaks: dict[str, list[str]] = {}
         self._edited: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        """Job -> why it must not be run anew though it does not hold: it would overwrite what a person wrote."""
 
     def breaks(self, job: Job) -> list[str]:
         """Why `job` does not hold, one line a reason; empty if it holds.
 
-        Raises:
-            RecordError: a person edited its outputs, and it would have to be run anew.
+        A reason begins with its kind: stale (params, code, or a file that it reads are others now), edited (a file is
+        not what was written), missing, unrecorded (a record is missing or unreadable, so that nothing can be said),
+        follows (a job below does not hold).
         """
         if job.name not in self._breaks:
             self._breaks[job.name] = self._examine(job)
@@ -52,64 +55,82 @@ class Ledger:
         return self._edited.get(job.name)
 
     def _examine(self, job: Job) -> list[str]:
+        follows = [reason for path in self._upstream(job) for reason in self._follows(path)]
         try:
             record = read_record(job.record)
-        except RecordError:
+        except EditedError:
+            self._protect(job, "may have been edited, which its record, itself edited, cannot tell")
+            return [f"edited: {job.record}", *follows[:1]]
+        except RecordError as error:
             missing = [path for path in job.outputs.values() if not Path(path).exists()]
-            reason = f"missing: {missing[0]}" if missing else f"unrecorded: {job.record} is missing or unreadable"
-            upstream = [reason for path in self._upstream(job) for reason in self._stale(path)]
-            return [reason, *upstream[:1]]
+            if not missing:
+                self._protect(job, f"may have been edited, which its record cannot tell ({error})")
+            return [f"missing: {missing[0]}" if missing else f"unrecorded: {error}", *follows[:1]]
         found = []
         steering = json.loads(canonical(job.steering))
         if record["params"] != steering:
-            found.append(f"params: {_difference(record['params'], steering)}")
+            found.append("stale: params " + "; ".join(differences(record["params"], steering)))
         if record["code"]["digest"] != code.digest(job.code):
-            found.append("code: the modules it runs have changed")
+            changed = differences(record["code"]["modules"], dict(code.digests(job.code)))
+            found.append("stale: code of " + ", ".join(line.split()[0] for line in changed))
         if set(record["inputs"]) != set(job.inputs.values()):
             other = sorted(set(record["inputs"]) ^ set(job.inputs.values()))
-            found.append(f"inputs: {other[0]} is read now and was not, or the reverse")
+            found.append(f"stale: {other[0]} is read now and was not, or the reverse")
         for path in job.inputs.values():
-            digest = self.digests.of(path)
-            if digest is None:
+            digest, made = self.digests.of(path), path in self.plan.producers
+            if digest is None and not made:
                 found.append(f"missing: {path}")
-            elif path in record["inputs"] and digest != record["inputs"][path]:
-                found.append(f"changed: {path}")
-        for path in self._upstream(job):
-            found.extend(self._stale(path))
+            elif digest != record["inputs"].get(path, digest) and not (made and self._follows(path)):
+                found.append(f"stale: {path} has changed")
+        found.extend(follows)
         edited = []
         for path in job.outputs.values():
             digest = self.digests.of(path)
             if digest is None:
                 found.append(f"missing: {path}")
-            elif digest != record["outputs"].get(path):
+            elif path not in record["outputs"]:
+                found.append(f"unrecorded: {path}: {job.record} does not name it; run `snakemake --cores 2 {path}`.")
+            elif digest != record["outputs"][path]:
                 edited.append(path)
         if edited and job.keeps_edits:
             self._edited[job.name] = edited[0]
             if found and not any(reason.startswith(f"missing: {edited[0]}") for reason in found):
-                raise RecordError(
-                    f"{edited[0]}: was edited after it was simulated, and what it answers is about to change "
-                    f"({found[0]}). Delete the file to simulate it anew, or set this benchmark's annotation to "
-                    "`source: people` to keep it."
+                self._protect(
+                    job, f"was edited after it was simulated, and what it answers is about to change ({found[0]})"
                 )
         elif edited:
             found.extend(f"edited: {path}" for path in edited)
         return found
 
+    def _protect(self, job: Job, why: str) -> None:
+        if job.keeps_edits:
+            self.refused[job.name] = (
+                f"{next(iter(job.outputs.values()))}: {why}. Delete the file to simulate it anew, or set this "
+                "benchmark's annotation to `source: people` to keep it."
+            )
+
     def _upstream(self, job: Job) -> list[str]:
         return [path for path in job.inputs.values() if path in self.plan.producers]
 
-    def _stale(self, path: str) -> list[str]:
+    def _follows(self, path: str) -> list[str]:
         producer = self.plan.producers[path]
-        return [f"stale: {path} (from `{producer.name}`)"] if self.breaks(producer) else []
+        return [f"follows: {path} (from `{producer.name}`)"] if self.breaks(producer) else []
 
     def token_path(self, name: str) -> str:
         """Where a token lies."""
         return f".crayon/tokens/{self.plan.suite}/{name.replace(' ', '/')}.txt"
 
     def token(self, jobs: Sequence[Job], name: str) -> str:
-        """Bring the token of `jobs` (those that one Snakemake job runs together) up to date; gives its path."""
+        """Bring the token of `jobs` (those that one Snakemake job runs together) up to date; gives its path.
+
+        Raises:
+            RecordError: one of them would overwrite what a person wrote.
+        """
         path = Path(self.token_path(name))
         broken = [f"{job.name}: {reason}" for job in jobs for reason in self.breaks(job)]
+        for job in jobs:
+            if job.name in self.refused:
+                raise RecordError(self.refused[job.name])
         if broken:
             # A new text each time: Snakemake takes a newer file with the text it remembers for unchanged.
             write_text(path, "\n".join([*broken, f"found {time.time_ns()}", ""]))
@@ -136,10 +157,12 @@ class Ledger:
                     self.digests.moved(path, digest)
 
 
-def _difference(old: Any, new: Any, key: str = "") -> str:
-    """The first difference of two params subsets, as `key old -> new`."""
+def differences(old: Any, new: Any, key: str = "") -> list[str]:
+    """The differences of two params subsets, each as `key old -> new`."""
     if isinstance(old, dict) and isinstance(new, dict):
+        found = []
         for name in sorted(set(old) | set(new)):
             if old.get(name) != new.get(name):
-                return _difference(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    return f"{key} {json.dumps(old)} -> {json.dumps(new)}"
+                found += differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+        return found
+    return [f"{key} {json.dumps(old)} -> {json.dumps(new)}"]

@@ -11,35 +11,43 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from . import __version__, code
-from .errors import RecordError
-from .files import canonical, read_json, sha256, write_json
+from .errors import EditedError, OutputError, RecordError
+from .files import canonical, read_json, sha256, write_json, write_text
 from .jobs import Job
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Digests:
     """sha256 of files and folders, remembered by path, size, mtime and inode.
 
     A file changed within the last moments is not remembered: a second change could leave all three as they are.
+
+    Args:
+        memory: where they are remembered.
+        full: read every file again.
     """
 
-    def __init__(self, memory: str | Path = ".crayon/digests.json") -> None:
+    def __init__(self, memory: str | Path = ".crayon/digests.json", full: bool = False) -> None:
         self.memory = Path(memory)
         self.changed = False
+        self.md5s: dict[str, str] = {}
         try:
-            self.known: dict[str, list] = json.loads(self.memory.read_bytes())
-        except (OSError, ValueError):
+            remembered = json.loads(self.memory.read_bytes())
+            self.known: dict[str, list] = {} if full else dict(remembered["files"])
+            self.md5s |= remembered["md5"]  # of a content, so that it is true whatever happens to a file
+        except (OSError, ValueError, TypeError, KeyError):
             self.known = {}
 
     def of(self, path: str | Path) -> str | None:
@@ -52,11 +60,39 @@ class Digests:
         entry = self.known.get(str(path))
         if entry is not None and entry[0] == stamp:
             return entry[1]
-        digest = sha256(path)
+        return self._keep(path, stamp, newest, sha256(path))
+
+    def _keep(self, path: Path, stamp: str, newest: int, digest: str) -> str:
         if time.time_ns() - newest > 2_000_000_000:
             self.known[str(path)] = [stamp, digest]
             self.changed = True
         return digest
+
+    def read(self, paths: Iterable[str]) -> None:
+        """Take the digests of many files, those that are not remembered on all cores at once."""
+        unknown = []
+        for path in dict.fromkeys(paths):
+            with suppress(OSError):
+                stamp, newest = _stamp(Path(path))
+                if self.known.get(path, [None])[0] != stamp:
+                    unknown.append((Path(path), stamp, newest))
+        if len(unknown) > 1:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for (path, stamp, newest), digest in zip(
+                    unknown, pool.map(sha256, [path for path, _, _ in unknown]), strict=True
+                ):
+                    self._keep(path, stamp, newest, digest)
+
+    def md5(self, path: str | Path) -> str | None:
+        """The md5 of a file, by which DVC knows it; remembered by the content's sha256. None if there is no file."""
+        digest = self.of(path)
+        if digest is None:
+            return None
+        if digest not in self.md5s:
+            with Path(path).open("rb") as file:
+                self.md5s[digest] = hashlib.file_digest(file, "md5").hexdigest()
+            self.changed = True
+        return self.md5s[digest]
 
     def moved(self, path: str | Path, digest: str) -> None:
         """Remember `digest` for a file whose mtime was just set to the past, its content untouched."""
@@ -64,9 +100,10 @@ class Digests:
         self.changed = True
 
     def save(self) -> None:
-        """Write the memory, if it changed."""
+        """Write the memory, if it changed; in a project that may not be written to it is not kept."""
         if self.changed:
-            write_json(self.memory, self.known)
+            with suppress(OutputError):
+                write_text(self.memory, json.dumps({"files": self.known, "md5": self.md5s}))
             self.changed = False
 
 
@@ -130,44 +167,89 @@ class Recording:
         try:
             with suppress(NotADirectoryError):  # the first write will say it better
                 Path(job.record).unlink(missing_ok=True)
-            for name, write in writers.items():
-                write(job.outputs[name])
-            write_json(job.record, self._record(told))
+            if job.keeps_edits:  # its record first, or a job killed in between would leave what looks like an edit
+                self._publish_behind_record(writers, told)
+            else:
+                for name, write in writers.items():
+                    write(job.outputs[name])
+                write_json(job.record, self._record(told, {path: sha256(path) for path in job.outputs.values()}))
         except BaseException:
             for path in job.outputs.values():
                 with suppress(OSError):
                     Path(path).unlink()
             raise
 
-    def _record(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def _publish_behind_record(self, writers: Mapping[str, Callable[[str], Any]], told: Mapping[str, Any]) -> None:
+        staged = {}
+        try:
+            for name, write in writers.items():
+                staged[name] = f"{self.job.outputs[name]}.part"
+                write(staged[name])
+            for path in self.job.outputs.values():
+                Path(path).unlink(missing_ok=True)
+            digests = {self.job.outputs[name]: sha256(path) for name, path in staged.items()}
+            write_json(self.job.record, self._record(told, digests))
+            for name, path in staged.items():
+                Path(path).replace(self.job.outputs[name])
+        finally:
+            for path in staged.values():
+                Path(path).unlink(missing_ok=True)
+
+    def _record(self, told: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
         job = self.job
-        return {
-            "format": FORMAT,
-            "rule": job.rule,
-            "wildcards": job.wildcards,
-            "params": json.loads(canonical(job.steering)),
-            "inputs": self.read,
-            "outputs": {path: sha256(path) for path in job.outputs.values()},
-            "code": {"digest": code.digest(job.code), "modules": list(code.closure(job.code))},
-            "told": {
-                "crayon": __version__,
-                **_commit(),
-                "python": platform.python_version(),
-                "packages": _versions(),
-                "machine": platform.machine(),
-                "wall_seconds": round(time.monotonic() - self.started, 3),
-                "cpu_seconds": round(_cpu_seconds() - self.cpu, 3),
-                "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-                **told,
-            },
-        }
+        commit, dirty = code.commit()
+        modules = code.digests(job.code)
+        return sealed(
+            {
+                "format": FORMAT,
+                "rule": job.rule,
+                "wildcards": job.wildcards,
+                "params": json.loads(canonical(job.steering)),
+                "inputs": self.read,
+                "outputs": dict(outputs),
+                "code": {"digest": code.combined(modules), "modules": dict(modules)},
+                "told": {
+                    "crayon": __version__,
+                    "commit": commit,
+                    "dirty": dirty,
+                    "python": platform.python_version(),
+                    "packages": _versions(),
+                    "machine": platform.machine(),
+                    "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "wall_seconds": round(time.monotonic() - self.started, 3),
+                    "cpu_seconds": round(_cpu_seconds() - self.cpu, 3),
+                    "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                    **told,
+                },
+            }
+        )
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with its own digest, so that a record which was edited says so."""
+    return content | {"seal": hashlib.sha256(canonical(content).encode()).hexdigest()}
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Read a record; RecordError if it is none."""
+    """Read a record.
+
+    Raises:
+        EditedError: it is not what was written.
+        RecordError: it is missing, cut off, or of another version of this software.
+    """
     record = read_json(path, RecordError)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise RecordError(f"{path}: is not a record of format {FORMAT}; delete it, so that it is made anew.")
+    version = record.get("format") if isinstance(record, dict) else None
+    if version != FORMAT:
+        later = isinstance(version, int) and version > FORMAT
+        raise RecordError(
+            f"{path}: is a record of format {version}, and this Crayon knows {FORMAT}; install the later version that "
+            "wrote it, or delete it, so that it is made anew."
+            if later
+            else f"{path}: is not a record of format {FORMAT}; delete it, so that it is made anew."
+        )
+    content = dict(record)
+    if sealed({key: value for key, value in content.items() if key != "seal"}) != content:
+        raise EditedError(f"{path}: is not what was written; delete it, so that it is made anew.")
     return record
 
 
@@ -184,19 +266,3 @@ def _versions() -> dict[str, str]:
         if module is not None:
             found[name] = str(module.__version__)
     return found
-
-
-def _commit() -> dict[str, Any]:
-    """The commit of the working tree and whether the package differs from it; nothing outside a git checkout."""
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=code.PACKAGE, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}

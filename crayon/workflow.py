@@ -70,7 +70,7 @@ class Workflow:
 
         def path(wildcards: Any) -> str:
             values = dict(wildcards.items()) | fixed
-            named = [values[key] for key in ("benchmark", "run", "kind") if key in values]
+            named = [values[key] for key in ("benchmark", "run", "kind", "result") if key in values]
             return self.ledger.token_path(" ".join([rule, *named, *(str(seed) for seed in (seeds or [])[:1])]))
 
         return path
@@ -96,6 +96,10 @@ class Workflow:
     def needs(self, wildcards: Any) -> list[str]:
         """What a run's method needs beside the data and the Original."""
         return list(self.plan.needed(wildcards.benchmark, self.suite.run(wildcards.run)[0]).values())
+
+    def records(self, wildcards: Any) -> list[str]:
+        """The records of all jobs below a table."""
+        return list(self.plan.find("provenance", result=wildcards.result).inputs.values())
 
     def inputs(self, rule: str) -> list[str]:
         """All that a table or figure reads."""

@@ -46,6 +46,11 @@ def write_answers(path: str | Path, answers: Iterable[Answer]) -> None:
     write_csv(path, COLUMNS, map(astuple, answers))
 
 
+def read_raw(path: str | Path) -> list[dict[str, str]]:
+    """The rows of an answers CSV as text, whatever they answer; AnnotationError if it is no such CSV."""
+    return read_csv(path, ("item", "annotator", "answer"), AnnotationError, optional=COLUMNS[3:])
+
+
 def read_answers(path: str | Path, items: Collection[str], digest: str | None = None) -> list[Answer]:
     """Read and validate an answers CSV.
 
@@ -56,7 +61,7 @@ def read_answers(path: str | Path, items: Collection[str], digest: str | None = 
     Raises:
         AnnotationError: one sentence with the file, the line and the mend.
     """
-    rows = read_csv(path, ("item", "annotator", "answer"), AnnotationError, optional=COLUMNS[3:])
+    rows = read_raw(path)
     if not rows:
         raise AnnotationError(f"{path}: holds no answer; annotate first, or use a method that needs no annotation.")
     known = set(items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..files import write_csv, write_text
 from ..jobs import Plan
@@ -18,32 +19,50 @@ def run(plan: Plan) -> None:
     """Write results/controls.csv and controls.md."""
     job = plan.find("controls")
     recording = Recording(job)
-    suite, found = plan.params.active, evaluations(job.inputs)
-    runs = dict.fromkeys(name for _, name in found)
-    rows, parts = [], [f"# Controls: {suite.title} (suite `{plan.suite}`)\n"]
-    for name, benchmark in suite.benchmarks.items():
-        lines = []
-        for run_name in runs:
-            control = suite.controls.get(run_name)
-            method = control.method if control else run_name
-            labels = control.labels if control else "as answered"
-            cells = {metric: cell(found[name, run_name], metric) for metric in benchmark.metrics}
-            for metric, value in cells.items():
+    found = evaluations(job.inputs)
+    columns, rows = tables(plan, found)[job.outputs["table"]]
+    recording.publish(
+        {
+            "table": partial(write_csv, columns=columns, rows=rows),
+            "markdown": partial(write_text, text=_markdown(plan, found)),
+        }
+    )
+    runs = {run for _, run in found}
+    report(f"controls  {len(runs)} runs on {len(plan.params.active.benchmarks)} benchmarks -> {job.outputs['table']}")
+
+
+def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations."""
+    rows = []
+    for name, benchmark in plan.params.active.benchmarks.items():
+        for run_name, method, labels in _runs(plan, found):
+            for metric in benchmark.metrics:
+                value = cell(found[name, run_name], metric)
                 gain = value.mean - cell(found[name, "original"], metric).mean
                 numbers = (number(value.mean), number(value.std), value.seeds, number(gain))
                 rows.append([plan.suite, run_name, method, labels, name, metric, *numbers])
-            label = naming(method)[0]
+    return {plan.find("controls").outputs["table"]: (COLUMNS, rows)}
+
+
+def _runs(plan: Plan, found: dict) -> list[tuple[str, str, str]]:
+    """Each run's name, method and labels."""
+    known = plan.params.active.controls
+    runs = dict.fromkeys(name for _, name in found)
+    return [(n, known[n].method, known[n].labels) if n in known else (n, n, "as answered") for n in runs]
+
+
+def _markdown(plan: Plan, found: dict) -> str:
+    suite = plan.params.active
+    parts = [f"# Controls: {suite.title} (suite `{plan.suite}`)\n"]
+    for name, benchmark in suite.benchmarks.items():
+        lines = []
+        for run_name, method, labels in _runs(plan, found):
             said = labels.replace("_", " ") if method not in ("original", "erm") else ""
-            lines.append([label, said, *map(str, cells.values())])
+            cells = (str(cell(found[name, run_name], metric)) for metric in benchmark.metrics)
+            lines.append([naming(method)[0], said, *cells])
         lines.sort(key=lambda line: ["Original", "ERM"].index(line[0]) if line[0] in ("Original", "ERM") else 2)
         parts.append(f"\n## {benchmark.title}\n\n" + markdown(["method", "answers", *benchmark.metrics], lines))
-    recording.publish(
-        {
-            "table": partial(write_csv, columns=COLUMNS, rows=rows),
-            "markdown": partial(write_text, text="\n".join(parts)),
-        }
-    )
-    report(f"controls  {len(runs)} runs on {len(suite.benchmarks)} benchmarks -> {job.outputs['table']}")
+    return "\n".join(parts)
 
 
 def text(plan: Plan) -> str:

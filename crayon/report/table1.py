@@ -34,11 +34,16 @@ def run(plan: Plan) -> None:
     job = plan.find("table1")
     recording = Recording(job)
     found = evaluations(job.inputs)
+    made = tables(plan, found)
+    writers = {
+        key: partial(write_csv, columns=made[path][0], rows=made[path][1])
+        for key, path in job.outputs.items()
+        if path in made
+    }
     recording.publish(
-        {
-            "table": partial(write_csv, columns=COLUMNS, rows=rows(plan, found)),
+        writers
+        | {
             "markdown": partial(write_text, text=_markdown(plan, job, found)),
-            "runs": partial(write_csv, columns=RUN_COLUMNS, rows=run_rows(plan, found)),
             "metrics": partial(write_json, value=_metrics(plan, found)),
         }
     )
@@ -48,6 +53,15 @@ def run(plan: Plan) -> None:
 def text(plan: Plan) -> str:
     """The table as it was written, for the screen."""
     return Path(plan.find("table1").outputs["markdown"]).read_text(encoding="utf-8")
+
+
+def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations."""
+    outputs = plan.find("table1").outputs
+    return {
+        outputs["table"]: (COLUMNS, rows(plan, found)),
+        outputs["runs"]: (RUN_COLUMNS, run_rows(plan, found)),
+    }
 
 
 def _order(plan: Plan) -> list[tuple[str, str, str]]:

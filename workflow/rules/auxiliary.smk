@@ -22,6 +22,7 @@ rule auxiliary:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
+        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} auxiliary {wildcards.benchmark}"
@@ -47,6 +48,7 @@ rule stage_one:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
+        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} stage-one {wildcards.benchmark}"

@@ -1,5 +1,6 @@
 # The plan of the active suite, and what the rules ask of it.
 import atexit
+import os
 import sys
 
 from crayon.errors import CrayonError
@@ -11,6 +12,8 @@ except CrayonError as error:
     sys.exit(f"crayon: {error}")
 SUITE = PLAN.suite
 atexit.register(PLAN.remember)  # a dry run computes digests, too
+if workflow.nodes is None:  # more trainings at once than there are processors would only be in each other's way
+    workflow.register_resource("processor", os.cpu_count())
 
 
 wildcard_constraints:
@@ -19,3 +22,4 @@ wildcard_constraints:
     run="|".join(PLAN.runs),
     kind="attention|neurons",
     seed=r"\d+",
+    result="table1|controls",

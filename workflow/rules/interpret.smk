@@ -22,6 +22,7 @@ rule interpret:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
+        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} interpret {wildcards.benchmark}"

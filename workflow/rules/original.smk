@@ -15,6 +15,8 @@ rule pretrain:
     conda:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
+    resources:
+        processor=SUITE.compute.threads,
     shell:
         "crayon --log {log} pretrain"
 
@@ -39,6 +41,7 @@ rule original:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
+        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} original {wildcards.benchmark}"

@@ -27,6 +27,7 @@ for number, seeds in enumerate(SUITE.chunks()):
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
+            processor=SUITE.compute.threads,
             gpu=PLAN.gpus,
         params:
             seeds=[f"--seed {seed}" for seed in seeds],
@@ -55,6 +56,7 @@ for number, seeds in enumerate(SUITE.chunks()):
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
+            processor=SUITE.compute.threads,
             gpu=PLAN.gpus,
         params:
             seeds=[f"--seed {seed}" for seed in seeds],
@@ -81,6 +83,7 @@ rule evaluate_original:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
+        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} evaluate {wildcards.benchmark} original"

@@ -1,6 +1,40 @@
 # Tables and figures: results/. They are of the active suite, and say so.
 
 
+rule answers:
+    input:
+        PLAN.inputs("answers"),
+        token=PLAN.token("answers"),
+    output:
+        answers="results/answers.csv",
+        record="results/answers.record.json",
+    log:
+        f"logs/{PLAN.name}/answers.log",
+    benchmark:
+        f"logs/{PLAN.name}/answers.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render answers"
+
+
+rule provenance:
+    input:
+        PLAN.records,
+        token=PLAN.token("provenance"),
+    output:
+        provenance="results/{result}.provenance.json",
+        record="results/{result}.provenance.record.json",
+    log:
+        f"logs/{PLAN.name}/provenance/{{result}}.log",
+    benchmark:
+        f"logs/{PLAN.name}/provenance/{{result}}.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} provenance {wildcards.result}"
+
+
 rule table1:
     input:
         PLAN.inputs("table1"),

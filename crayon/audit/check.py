@@ -1,0 +1,203 @@
+"""Does the chain below a result hold? Params, code and files against records and dvc.lock, numbers against runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import code
+from ..errors import RecordError
+from ..files import read_csv
+from ..jobs import Job, Plan
+from ..ledger import Ledger
+from ..metrics import Accuracies, measure
+from ..records import Digests, read_record
+from ..report import controls, table1
+from ..report.tables import evaluations, number
+from . import lock
+
+KEYS = ("benchmark", "method", "run", "metric", "seed")
+"""Columns that name a number, in this order; the others of a table are values."""
+
+
+@dataclass
+class Verdict:
+    """What the audit of some results found.
+
+    Attributes:
+        results: path -> how many jobs lie below it, and how many of them do not hold.
+        breaks: (kind, where, what): kinds as in `Ledger.breaks`, and recomputed-differs, dirty code.
+        follow: how many jobs do not hold only because one below them does not.
+        notes: what is worth knowing and breaks nothing.
+    """
+
+    results: dict[str, tuple[int, int]] = field(default_factory=dict)
+    breaks: list[tuple[str, str, str]] = field(default_factory=list)
+    follow: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """0: all holds. 1: something is broken. 2: something cannot be judged: no record, or none that can be read."""
+        return 2 if any(kind == "unrecorded" for kind, _, _ in self.breaks) else 1 if self.breaks else 0
+
+    def lines(self) -> Iterator[str]:
+        """The verdict in words."""
+        for path, (jobs, bad) in self.results.items():
+            whole = bad or any(where == path or what.startswith(path) for _, where, what in self.breaks)
+            yield f"{path}  " + (f"broken: {bad} of {jobs} jobs do not hold" if whole else f"holds: {jobs} jobs")
+        for kind, where, what in self.breaks:
+            yield f"  {where}: {kind}: {what}"
+        if self.follow:
+            yield f"  and {self.follow} jobs that depend on these"
+        yield from (f"  note: {note}" for note in self.notes)
+
+    def content(self) -> dict[str, Any]:
+        """The verdict as JSON."""
+        return {
+            "holds": not self.breaks,
+            "results": {path: {"jobs": jobs, "broken": bad} for path, (jobs, bad) in self.results.items()},
+            "breaks": [{"kind": kind, "where": where, "what": what} for kind, where, what in self.breaks],
+            "notes": self.notes,
+        }
+
+
+def check(plan: Plan, targets: Sequence[str], full: bool = False, allow_dirty: bool = False) -> Verdict:
+    """Examine all that lies below `targets`.
+
+    Args:
+        targets: outputs of the plan; the results that exist if empty.
+        full: do not trust remembered digests.
+        allow_dirty: code that no commit holds is noted, not a break.
+
+    Raises:
+        RecordError: no target is given and none exists, a target is not the plan's, or dvc.lock cannot be read.
+    """
+    if not targets:
+        targets = [path for path in plan.results() if Path(path).exists()]
+        if not targets:
+            raise RecordError("results/: holds no result yet; make one with `snakemake --cores 2 results/table1.csv`.")
+    digests = Digests(full=full)
+    ledger = Ledger(plan, digests)
+    verdict = Verdict()
+    jobs: dict[str, Job] = {}
+    for target in targets:
+        jobs |= {job.name: job for job in plan.below(target)}
+    files = [path for job in jobs.values() for path in (*job.inputs.values(), *job.outputs.values(), job.record)]
+    digests.read(files)
+    for target in targets:
+        below = plan.below(target)
+        verdict.results[target] = (len(below), sum(bool(ledger.breaks(job)) for job in below))
+    for job in jobs.values():
+        reasons = [reason.split(": ", 1) for reason in ledger.breaks(job)]
+        own = [(kind, what) for kind, what in reasons if kind != "follows"]
+        verdict.follow += bool(reasons) and not own
+        verdict.breaks += [(kind, job.name, what) for kind, what in own]
+        if path := ledger.edited(job):
+            verdict.notes.append(f"edited by hand, and used as it is: {path}")
+    _name_swaps(verdict, list(jobs.values()), digests)
+    for target in targets:
+        verdict.breaks += [("recomputed-differs", target, what) for what in recomputed(plan, target)]
+    verdict.breaks += [
+        ("stale", lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it")
+        for path in lock.differing(list(dict.fromkeys(files)), digests)
+    ]
+    _look_at_code(verdict, jobs.values(), allow_dirty)
+    digests.save()
+    return verdict
+
+
+def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None:
+    """Of an edited file whose content another job wrote, say which."""
+    if not any(kind == "edited" for kind, _, _ in verdict.breaks):
+        return
+    wrote: dict[str, str] = {}
+    for job in jobs:
+        try:
+            wrote |= {digest: path for path, digest in read_record(job.record)["outputs"].items()}
+        except RecordError:
+            continue
+    for place, (kind, where, what) in enumerate(verdict.breaks):
+        other = wrote.get(digests.of(what) or "")
+        if kind == "edited" and other not in (None, what):
+            verdict.breaks[place] = (kind, where, f"{what} (it holds {other})")
+
+
+def _look_at_code(verdict: Verdict, jobs, allow_dirty: bool) -> None:
+    modules = sorted({name for job in jobs for name in code.closure(job.code)})
+    files = code.uncommitted(modules)
+    if files is None:
+        verdict.notes.append("the package is in no git checkout, so that no commit can be named for its code")
+    for file in files or ():
+        what = f"{code.PACKAGE.name}/{file} differs from the last commit; commit it, so that others can have it"
+        if allow_dirty:
+            verdict.notes.append(f"dirty code: {what}")
+        else:
+            verdict.breaks.append(("dirty code", "git", what))
+
+
+def recomputed(plan: Plan, target: str) -> Iterator[str]:
+    """The numbers of a table that are not what its runs give, and runs' metrics that are not what their counts give."""
+    for rule, module in (("table1", table1), ("controls", controls)):
+        job = plan.jobs.get(rule)
+        if job is None or target not in job.outputs.values():
+            continue
+        inputs = {name: path for name, path in job.inputs.items() if path.endswith("/metrics.json")}
+        if not all(Path(path).exists() for path in (target, *inputs.values())):
+            return  # named as missing already
+        try:
+            found = evaluations(inputs)
+            yield from _recounted(plan, found)
+            if target in (tables := module.tables(plan, found)):
+                yield from _compared(target, *tables[target])
+        except (RecordError, KeyError, TypeError, ValueError) as error:
+            yield f"cannot be recomputed ({type(error).__name__}: {error})"
+
+
+def _compared(path: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    keys = [name for name in KEYS if name in columns]
+    there = {}
+    for row in read_csv(path, columns, RecordError):
+        there["/".join(row[key] for key in keys)] = row
+    for values in rows:
+        row = dict(zip(columns, map(str, values), strict=True))
+        name = "/".join(row[key] for key in keys)
+        if name not in there:
+            yield f"{name}: is not there"
+        for column in columns:
+            if name in there and there[name][column] != row[column]:
+                yield f"{name}: {column} is {there[name][column]}, and {row[column]} from its runs"
+    known = {"/".join(str(dict(zip(columns, values, strict=True))[key]) for key in keys) for values in rows}
+    yield from (f"{name}: is there, and no run is" for name in there if name not in known)
+
+
+def _recounted(plan: Plan, found: dict) -> Iterator[str]:
+    for (name, run), seeds in found.items():
+        benchmark = plan.params.active.benchmarks[name]
+        for seed, epochs in seeds.items():
+            for epoch, values in epochs.items():
+                counts = {
+                    split: Accuracies(
+                        {(row["label"], row["group"]): row["correct"] for row in rows},
+                        {(row["label"], row["group"]): row["count"] for row in rows},
+                    )
+                    for split, rows in values["splits"].items()
+                }
+                for key, metric in benchmark.metrics.items():
+                    if number(measure(metric, counts)) != number(values["metrics"][key]):
+                        yield f"{name}/{run}/{key}/{seed}: the {epoch} epoch's is not what its counts give"
+
+
+def cells(path: str) -> dict[str, dict[str, str]]:
+    """`benchmark/run/metric` (`/seed`) -> row, of a table of numbers.
+
+    Raises:
+        RecordError: it is none.
+    """
+    if not path.endswith(".csv"):
+        raise RecordError(f"{path}: holds no cells; ask for those of a CSV table, results/table1.csv.")
+    rows = read_csv(path, ("benchmark", "metric"), RecordError)
+    keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
+    return {"/".join(row[key] for key in keys): row for row in rows}

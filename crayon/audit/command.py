@@ -1,0 +1,83 @@
+"""The verb `crayon audit`: which question, and its answer as words or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RecordError
+from ..jobs import Plan
+
+
+def run(
+    plan: Callable[[], Plan],
+    targets: Sequence[str],
+    *,
+    cell: str | None = None,
+    source: str | None = None,
+    item: str | None = None,
+    annotator: str | None = None,
+    diff: tuple[str, str] | None = None,
+    ro_crate: Path | None = None,
+    full: bool = False,
+    allow_dirty: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Answer one question on standard output; gives the exit status.
+
+    Args:
+        plan: gives the plan; not asked for where two revisions are compared.
+        targets: results.
+        cell: explain this number of the one target.
+        source, item, annotator: list what this file, or these answers of it, reach.
+        diff: compare the target in two revisions.
+        ro_crate: export the one target there.
+    """
+    if diff is not None:
+        from .difference import compare
+
+        found = compare(*diff, _one(targets or ["results/table1.csv"], "--diff"))
+    elif source is not None:
+        from .reach import reached
+
+        found = reached(plan(), source, item, annotator)
+    else:
+        from .check import check
+
+        planned = plan()
+        if cell is not None or ro_crate is not None:
+            targets = [_one(targets or ["results/table1.csv"], "--cell" if cell else "--ro-crate")]
+        verdict = check(planned, targets, full=full, allow_dirty=allow_dirty)
+        if cell is not None:
+            from .explain import explain
+
+            found = explain(planned, targets[0], cell, verdict)
+        elif ro_crate is not None:
+            from .crate import export
+
+            if verdict.breaks:
+                print("\n".join(verdict.lines()))
+                return verdict.status
+            found = export(planned, targets[0], ro_crate)
+        else:
+            found = verdict
+        _show(found, as_json)
+        return verdict.status
+    _show(found, as_json)
+    return 0
+
+
+def _one(targets: Sequence[str], option: str) -> str:
+    if len(targets) != 1:
+        raise RecordError(f"{option}: takes one result, not {', '.join(targets)}.")
+    return targets[0]
+
+
+def _show(found: Any, as_json: bool) -> None:
+    """Print an answer: an object with `lines()` and `content()`."""
+    if as_json:
+        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(found.lines()))

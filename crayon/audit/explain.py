@@ -1,0 +1,233 @@
+"""What made one number: the tree of jobs below it, down to the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import RecordError
+from ..files import read_json
+from ..jobs import Job, Plan
+from ..records import read_record
+from ..suggest import unknown
+from .check import Verdict, cells
+
+SHORT = 12
+"""How many digits of a digest are shown in words."""
+
+
+@dataclass
+class Node:
+    """One thing of the tree.
+
+    Attributes:
+        text: it in words.
+        facts: it for machines.
+        below: what it was made of.
+    """
+
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    below: list[Node] = field(default_factory=list)
+
+    def lines(self, first: str = "", rest: str = "") -> Iterator[str]:
+        """The tree in words, a thing a line."""
+        yield first + self.text
+        for node in self.below:
+            last = node is self.below[-1]
+            yield from node.lines(rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+
+    def content(self) -> dict[str, Any]:
+        """The tree as JSON."""
+        return self.facts | ({"from": [node.content() for node in self.below]} if self.below else {})
+
+
+def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
+    """The tree below a number.
+
+    Args:
+        target: a table of results/.
+        cell: `benchmark/method/metric`, or with `/seed` where the table has runs.
+        verdict: of the target; stands at the top.
+
+    Raises:
+        RecordError: the table has no such number, or a record cannot be read.
+    """
+    rows = cells(target)
+    if cell not in rows:
+        raise RecordError(f"{target}: " + unknown("cell", cell, rows))
+    row = rows[cell]
+    benchmark, run, metric, *seed = cell.split("/")
+    paths = {
+        name: path
+        for name, path in plan.evaluations([run]).items()
+        if name.startswith(f"{benchmark}/") and (not seed or seed[0] in ("-", name.split("/")[-1]))
+    }
+    values = {name: read_json(path, RecordError) for name, path in paths.items()}
+    head = f"{target}  {cell}  {_value(row)} (suite {plan.suite}: {plan.params.active.title})"
+    facts = {"result": target, "cell": cell, "row": row, "suite": plan.suite} | {"verdict": verdict.content()}
+    said = "; ".join(line.strip() for line in verdict.lines())
+    root = Node(head, facts, [Node(said, {"holds": not verdict.breaks})])
+    for name, found in values.items():
+        seed_of = name.split("/")[2] if name.count("/") == 2 else "-"
+        of_run = found["last"]["metrics"][metric]
+        node = Node(
+            f"{'the Original' if run == 'original' else f'seed {seed_of}'}: {of_run:.4f} after epoch "
+            f"{found['last']['epoch']}{_worst(plan, benchmark, metric, found)}",
+            {"seed": seed_of, "value": of_run, "epoch": found["last"]["epoch"], "file": paths[name]},
+        )
+        root.below.append(node)
+    jobs = [plan.producers[path] for path in paths.values()]
+    root.below += _Tree(plan).of(jobs)
+    root.below += _software(plan, target)
+    return root
+
+
+def _value(row: dict[str, str]) -> str:
+    if "mean" in row:
+        spread = f" ± {row['std']}" if row["std"] else ""
+        return f"{row['mean']}{spread} percent, mean over {row['seeds']} run{'s' * (row['seeds'] != '1')}"
+    return f"{row['last']} percent"
+
+
+def _worst(plan: Plan, benchmark: str, metric: str, found: dict[str, Any]) -> str:
+    """Which group is the worst, where the metric is of the worst group."""
+    kind = plan.params.active.benchmarks[benchmark].metrics[metric]
+    if kind.kind != "worst_group":
+        return ""
+    worst = min(found["last"]["splits"][kind.splits[0]], key=lambda row: row["correct"] / row["count"])
+    return f" ({worst['label']} on {worst['group']}: {worst['correct']} of {worst['count']})"
+
+
+class _Tree:
+    """Builds the nodes of jobs; what was told once is named only."""
+
+    ORDER = ("refine", "ingest", "annotate", "interpret", "auxiliary", "stage_one", "original", "pretrain", "download")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.told: set[str] = set()
+
+    def of(self, jobs: list[Job]) -> list[Node]:
+        """The nodes of the jobs below `jobs`, those that differ by their seed as one."""
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            for path in job.inputs.values():
+                if path in self.plan.producers:
+                    maker = self.plan.producers[path]
+                    name = " ".join([maker.rule, *(v for k, v in maker.wildcards.items() if k != "seed")])
+                    if maker not in groups.setdefault(name, []):
+                        groups[name].append(maker)
+        ordered = sorted(groups.items(), key=lambda pair: self._rank(pair[1][0].rule))
+        return [self._node(name, makers) for name, makers in ordered]
+
+    def _rank(self, rule: str) -> int:
+        return self.ORDER.index(rule) if rule in self.ORDER else len(self.ORDER)
+
+    def _node(self, name: str, jobs: list[Job]) -> Node:
+        if name in self.told:
+            return Node(f"{name}: see above", {"job": name, "told": "above"})
+        self.told.add(name)
+        records = [read_record(job.record) for job in jobs]
+        seeds = [job.wildcards["seed"] for job in jobs if "seed" in job.wildcards]
+        below = self.of(jobs)
+        told = getattr(self, f"_{jobs[0].rule}", lambda job, record: "")(jobs[0], records[0])
+        title = name + (f", seeds {' '.join(seeds)}" if seeds else "")
+        files = [
+            Node(
+                f"{path}  {digest[:SHORT]}",
+                {"file": path, "sha256": digest},
+            )
+            for record in records
+            for path, digest in record["outputs"].items()
+            if Path(path).suffix in (".safetensors", ".csv", ".npy") and not path.endswith("history.csv")
+        ]
+        facts = {
+            "job": name,
+            "seeds": seeds,
+            "told": told,
+            "params": records[0]["params"],
+            "records": [job.record for job in jobs],
+        }
+        foreign = [
+            Node(f"{path}  {digest[:SHORT]}", {"file": path, "sha256": digest})
+            for path, digest in records[0]["inputs"].items()
+            if path not in self.plan.producers
+        ]
+        return Node(title + (f": {told}" if told else ""), facts, [*files, *foreign, *below])
+
+    # What is worth saying of a job, by its rule.
+
+    def _refine(self, job: Job, record: dict[str, Any]) -> str:
+        params = record["params"]
+        settings = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in params["settings"].items()
+        )
+        control = f"; control: labels {params['labels']}" if "labels" in params else ""
+        return "; ".join(filter(None, [settings, _training(params["training"])])) + control
+
+    def _ingest(self, job: Job, record: dict[str, Any]) -> str:
+        summary = read_json(job.outputs["summary"], RecordError)
+        counts = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
+        if job.wildcards["kind"] == "neurons":
+            pruned = summary["labels"].get("irrelevant", 0)
+            counts += f": {pruned} of {sum(summary['labels'].values())} neurons are pruned"
+        agreement = summary["agreement"]
+        agreed = "" if agreement is None else f"; annotators agree on {agreement:.1%} (kappa {summary['kappa']:.2f})"
+        return (
+            f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
+            f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"
+        )
+
+    def _annotate(self, job: Job, record: dict[str, Any]) -> str:
+        return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in _flat(record["params"]))
+
+    def _original(self, job: Job, record: dict[str, Any]) -> str:
+        return _training(record["params"]["training"])
+
+    _auxiliary = _stage_one = _original
+
+    def _download(self, job: Job, record: dict[str, Any]) -> str:
+        return f"{record['params']['source']['kind']}"
+
+
+def _flat(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, dict):
+            yield from _flat(value)
+        elif not isinstance(value, list):
+            yield key, value
+
+
+def _training(training: dict[str, Any]) -> str:
+    return (
+        f"{training['optimiser']} {training['learning_rate']:g}, weight decay {training['weight_decay']:g}, "
+        f"batches of {training['batch_size']}, {training['epochs']} epoch{'s' * (training['epochs'] != 1)}"
+    )
+
+
+def _software(plan: Plan, target: str) -> list[Node]:
+    """By which versions, and on what, the jobs below were run."""
+    made: dict[str, tuple[dict[str, Any], int]] = {}
+    for job in plan.below(target):
+        told = read_record(job.record)["told"]
+        packages = {
+            name: version for name, version in told["packages"].items() if name in ("torch", "torchvision", "numpy")
+        }
+        commit = (
+            "no commit"
+            if told["commit"] is None
+            else f"commit {told['commit'][:SHORT]}" + (" with changes" if told["dirty"] else "")
+        )
+        if "torch" not in packages:
+            continue
+        text = f"crayon {told['crayon']} ({commit}), python {told['python']}, " + ", ".join(
+            f"{n} {v}" for n, v in packages.items()
+        )
+        text += f", {told.get('device', 'cpu')}, {told['machine']}"
+        facts = {key: told.get(key) for key in ("crayon", "commit", "dirty", "python", "packages", "device", "machine")}
+        made[text] = (facts, made.get(text, (None, 0))[1] + 1)
+    return [Node(f"{count} jobs by {text}", facts | {"jobs": count}) for text, (facts, count) in made.items()]

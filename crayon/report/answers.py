@@ -1,0 +1,40 @@
+"""All answers of the suite in one file that git keeps: what a revision's numbers rest on, without the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from urllib.parse import quote, unquote
+
+from ..annotations.answers import read_raw
+from ..files import write_csv
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+
+COLUMNS = ("suite", "benchmark", "kind", "item", "answers")
+
+
+def run(plan: Plan) -> None:
+    """Write results/answers.csv: an item a row, its answers as `annotator=answer`, separated by blanks."""
+    job = plan.find("answers")
+    recording = Recording(job)
+    rows = list(_rows(plan.suite, job.inputs))
+    recording.publish({"answers": partial(write_csv, columns=COLUMNS, rows=rows)})
+    report(f"answers  {len(rows)} items -> {job.outputs['answers']}")
+
+
+def _rows(suite: str, inputs: dict[str, str]) -> Iterator[tuple[str, ...]]:
+    for name, path in inputs.items():
+        benchmark, kind = name.split("/")
+        of_item: dict[str, list[str]] = {}
+        for row in read_raw(path):
+            of_item.setdefault(row["item"], []).append(f"{quote(row['annotator'], safe='')}={row['answer']}")
+        for item, answers in of_item.items():
+            yield suite, benchmark, kind, item, " ".join(answers)
+
+
+def parse(answers: str) -> dict[str, str]:
+    """Annotator -> answer, from a field of the column `answers`."""
+    pairs = (pair.rsplit("=", 1) for pair in answers.split())
+    return {unquote(annotator): answer for annotator, answer in pairs}

@@ -1,0 +1,20 @@
+"""The provenance of a table, made before it and of the same records: results/<table>.provenance.json."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..files import write_json
+from ..jobs import Plan
+from ..progress import report
+from ..provenance import Provenance
+from ..records import Recording, read_record
+
+
+def run(plan: Plan, result: str) -> None:
+    """Write the provenance of `result` (a rule that renders a table)."""
+    job = plan.find("provenance", result=result)
+    recording = Recording(job)
+    found = Provenance.of(plan.suite, {name: read_record(path) for name, path in job.inputs.items()})
+    recording.publish({"provenance": partial(write_json, value=found.content())})
+    report(f"provenance {result}  {len(found.jobs)} jobs -> {job.outputs['provenance']}")
