@@ -165,7 +165,7 @@ def test_an_edited_annotation_is_kept_and_what_follows_is_stale(project):
     before = Path(path).read_text()
     edit(path)
     found = broken()
-    assert own(found) == dict.fromkeys(["ingest waterbirds attention", "answers"], [f"stale: {path} has changed"])
+    assert own(found) == {name: [f"stale: {path} has changed"] for name in ("ingest waterbirds attention", "answers")}
     follows = {name.split()[2] for name in found if name.startswith("refine")}
     assert follows == {"crayon_attention", "crayon_pruning_attention"}
     assert not any("digits" in name for name in found)

@@ -2,8 +2,8 @@
 
     L = mean_i CE(z(x_i)) + weight * mean_i |f(x'_i) - f(x_i) + 1e-6|_2
 
-f: pooled features. x': the image with its irrelevant pixels destroyed. Neither branch is detached; the norm is not
-squared.
+f: pooled features. x': the image with its irrelevant pixels destroyed (none, without a mask). Neither branch is
+detached; the norm is not squared.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Method, NonNegative, wide
+from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
@@ -37,18 +37,22 @@ class ActDiff(Method):
     weight: NonNegative
     destroy: Literal["shuffle", "zero"] = "shuffle"
 
-    def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
+    def prepare(self, problem: Problem) -> torch.Tensor:
+        """The irrelevant pixels, (N, H, W) bool."""
+        return irrelevant_pixels(problem.masks)
+
+    def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """A pass of the destroyed images, then one of the images."""
         import torch
 
         network = problem.network
 
         def run(index: torch.Tensor) -> Batch:
-            images, relevant = problem.images(index), problem.masks[index]
+            images, irrelevant = problem.images(index), state[index]
             if self.destroy == "shuffle":
-                destroyed = shuffle_pixels(images, ~relevant)
+                destroyed = shuffle_pixels(images, irrelevant)
             else:
-                destroyed = torch.where(relevant.unsqueeze(1), images, problem.images.black)
+                destroyed = torch.where(irrelevant.unsqueeze(1), problem.images.black, images)
             masked = network.pool(network.features(destroyed))
             return self.one_pass(problem, index, images, masked=masked)
 

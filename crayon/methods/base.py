@@ -85,6 +85,11 @@ def wide(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.dtype.itemsize < 4 else values
 
 
+def irrelevant_pixels(masks: torch.Tensor) -> torch.Tensor:
+    """The pixels outside masks of relevant ones, (N, H, W) bool; none of an image without a mask."""
+    return ~masks & masks.flatten(1).any(1)[:, None, None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """Base of all methods; the defaults are those of ERM.

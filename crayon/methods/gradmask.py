@@ -2,7 +2,8 @@
 
     L = mean_i CE_i + weight * mean_i sum_{pixels, colours} |A d c_i / dx_i|,   c_i = |z_i[y_i] - max_{k != y_i} z_i[k]|
 
-A is 1 on irrelevant pixels. With two classes c is |z[0] - z[1]|, the published contrast.
+A is 1 on irrelevant pixels, 0 all over an image without a mask. With two classes c is |z[0] - z[1]|, the published
+contrast.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Method, NonNegative, wide
+from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +37,8 @@ class GradMask(Method):
     reduction: Literal["mean", "sum"] = "mean"
 
     def prepare(self, problem: Problem) -> torch.Tensor:
-        """The masks of relevant pixels, (N, H, W) bool."""
-        return problem.masks
+        """The irrelevant pixels, (N, H, W) bool."""
+        return irrelevant_pixels(problem.masks)
 
     def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
@@ -53,7 +54,7 @@ class GradMask(Method):
 
         contrast = class_contrast(wide(batch.logits), batch.labels)
         (gradient,) = torch.autograd.grad(contrast.sum(), batch.images, create_graph=True)
-        outside = (~state[batch.index].unsqueeze(1) * gradient).abs().flatten(1).sum(1)
+        outside = (state[batch.index].unsqueeze(1) * gradient).abs().flatten(1).sum(1)
         outside = outside.mean() if self.reduction == "mean" else outside.sum()
         return {"classification": batch.cross_entropy().mean(), "outside": self.weight * outside}
 

@@ -2,8 +2,8 @@
 
     L = mean_i CE_i + weight * R,   R = mean_i sum_{pixels, colours} (A g_i)^2,   g_i = d/dx_i sum_k log p_i[k]
 
-A is 1 on irrelevant pixels, 0 on relevant ones. In training mode batch normalisation lets g mix the images of a batch,
-as in the references.
+A is 1 on irrelevant pixels, 0 on relevant ones and all over an image without a mask. In training mode batch
+normalisation lets g mix the images of a batch, as in the references.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Method, NonNegative, wide
+from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
@@ -40,8 +40,8 @@ class RRR(Method):
     saliency: Literal["input", "gradcam"] = "input"
 
     def prepare(self, problem: Problem) -> torch.Tensor:
-        """The masks of relevant pixels, (N, H, W) bool."""
-        return problem.masks
+        """The irrelevant pixels, (N, H, W) bool."""
+        return irrelevant_pixels(problem.masks)
 
     def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
@@ -57,7 +57,7 @@ class RRR(Method):
 
         from ..interpret.maps import cell_shares, class_activation
 
-        irrelevant = ~state[batch.index]
+        irrelevant = state[batch.index]
         if self.saliency == "input":
             log_p = wide(batch.logits).log_softmax(1)
             (saliency,) = torch.autograd.grad(log_p.sum(), batch.images, create_graph=True)

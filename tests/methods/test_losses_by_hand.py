@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crayon.methods.actdiff import ActDiff, shuffle_pixels
-from crayon.methods.base import Batch
+from crayon.methods.base import Batch, irrelevant_pixels
 from crayon.methods.bounding_box import BoundingBox, box_coverage
 from crayon.methods.cnc import CnC, Pools, contrast
 from crayon.methods.flac import FLAC, mismatch, similarity
@@ -250,11 +250,24 @@ def test_rrr_by_the_gradient_in_closed_form():
     images, labels = random(2, 3, 2, 2).requires_grad_(), torch.tensor([0, 2])
     masks = torch.tensor([[[True, False], [False, False]], [[True, True], [False, True]]])
     logits = images.flatten(1) @ weight.T
-    found = RRR(weight=5.0).loss(batch(logits, labels, images=images), masks)["reasons"]
+    found = RRR(weight=5.0).loss(batch(logits, labels, images=images), irrelevant_pixels(masks))["reasons"]
     p = logits.detach().softmax(1)
     gradient = ((1 - 3 * p) @ weight).view(2, 3, 2, 2)  # d/dx of sum_k log p_k
     expected = 5 * ((gradient * ~masks[:, None]) ** 2).sum() / 2
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-10)
+
+
+@pytest.mark.parametrize("method", [RRR(weight=5.0), GradMask(weight=5.0), ActDiff(weight=5.0)])
+def test_an_image_without_a_mask_has_no_irrelevant_pixel(method):
+    problem = problems.problem(4)
+    problem.masks[1:] = False
+    state = method.prepare(problem)
+    assert torch.equal(state[0], ~problem.masks[0])
+    assert not state[1:].any()
+    index = torch.arange(1, 4)
+    terms = method.loss(method.forward(problem, state)(index), state)
+    (extra,) = (float(value.detach()) for name, value in terms.items() if name != "classification")
+    assert extra == pytest.approx(0.0, abs=1e-3)  # ActDiff: its epsilon
 
 
 def test_class_contrast_is_the_published_one_for_two_classes_and_ignores_a_shift():
