@@ -10,12 +10,13 @@ from typing import Any
 from .. import code
 from ..errors import RecordError
 from ..files import read_csv
-from ..jobs import Job, Plan
+from ..jobs import Job, Plan, below
 from ..ledger import Ledger
 from ..metrics import Accuracies, measure
 from ..records import Digests, read_record
 from ..report import controls, table1
 from ..report.tables import evaluations, number
+from ..suggest import unknown
 from . import lock
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
@@ -64,13 +65,16 @@ class Verdict:
         }
 
 
-def check(plan: Plan, targets: Sequence[str], full: bool = False, allow_dirty: bool = False) -> Verdict:
+def check(
+    plan: Plan, targets: Sequence[str], full: bool = False, allow_dirty: bool = False, cell: str | None = None
+) -> Verdict:
     """Examine all that lies below `targets`.
 
     Args:
         targets: outputs of the plan; the results that exist if empty.
         full: do not trust remembered digests.
         allow_dirty: code that no commit holds is noted, not a break.
+        cell: only what lies below this number of the one target.
 
     Raises:
         RecordError: no target is given and none exists, a target is not the plan's, or dvc.lock cannot be read.
@@ -84,22 +88,29 @@ def check(plan: Plan, targets: Sequence[str], full: bool = False, allow_dirty: b
     verdict = Verdict()
     jobs: dict[str, Job] = {}
     for target in targets:
-        jobs |= {job.name: job for job in plan.below(target)}
+        chain = plan.below(target)
+        if cell is not None:
+            chain = [*below(evaluations_of(plan, cell).values(), plan.producers), plan.producers[target]]
+        jobs |= {job.name: job for job in chain}
+        verdict.results[target] = (len(chain), 0)
     files = [path for job in jobs.values() for path in (*job.inputs.values(), *job.outputs.values(), job.record)]
     digests.read(files)
     for target in targets:
-        below = plan.below(target)
-        verdict.results[target] = (len(below), sum(bool(ledger.breaks(job)) for job in below))
+        chain = [job for job in plan.below(target) if job.name in jobs]
+        verdict.results[target] = (len(chain), sum(bool(ledger.breaks(job)) for job in chain))
     for job in jobs.values():
         reasons = [reason.split(": ", 1) for reason in ledger.breaks(job)]
         own = [(kind, what) for kind, what in reasons if kind != "follows"]
+        if cell is not None and not own and job.rule in ("table1", "controls"):
+            continue  # follows from other numbers
         verdict.follow += bool(reasons) and not own
         verdict.breaks += [(kind, job.name, what) for kind, what in own]
         if path := ledger.edited(job):
             verdict.notes.append(f"edited by hand, and used as it is: {path}")
     _name_swaps(verdict, list(jobs.values()), digests)
     for target in targets:
-        verdict.breaks += [("recomputed-differs", target, what) for what in recomputed(plan, target)]
+        found = recomputed(plan, target)
+        verdict.breaks += [("recomputed-differs", target, what) for what in found if what.startswith(cell or "")]
     verdict.breaks += [
         ("stale", lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it")
         for path in lock.differing(list(dict.fromkeys(files)), digests)
@@ -201,3 +212,21 @@ def cells(path: str) -> dict[str, dict[str, str]]:
     rows = read_csv(path, ("benchmark", "metric"), RecordError)
     keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
     return {"/".join(row[key] for key in keys): row for row in rows}
+
+
+def known(path: str, cell: str) -> dict[str, str]:
+    """The row of a table that holds a number; RecordError if there is none of the name."""
+    rows = cells(path)
+    if cell not in rows:
+        raise RecordError(f"{path}: " + unknown("cell", cell, rows))
+    return rows[cell]
+
+
+def evaluations_of(plan: Plan, cell: str) -> dict[str, Job]:
+    """`benchmark/run/seed` -> the evaluation, of those that a number is made of."""
+    benchmark, run, _, *seed = cell.split("/")
+    return {
+        name: plan.producers[path]
+        for name, path in plan.evaluations([run]).items()
+        if name.startswith(f"{benchmark}/") and (not seed or seed[0] in ("-", name.split("/")[-1]))
+    }

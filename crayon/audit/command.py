@@ -44,12 +44,14 @@ def run(
 
         found = reached(plan(), source, item, annotator)
     else:
-        from .check import check
+        from .check import check, known
 
         planned = plan()
         if cell is not None or ro_crate is not None:
             targets = [_one(targets or ["results/table1.csv"], "--cell" if cell else "--ro-crate")]
-        verdict = check(planned, targets, full=full, allow_dirty=allow_dirty)
+        if cell is not None:
+            known(targets[0], cell)
+        verdict = check(planned, targets, full=full, allow_dirty=allow_dirty, cell=cell)
         if cell is not None:
             from .explain import explain
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from ..errors import RecordError
 from ..files import read_json
-from ..jobs import Job, Plan
+from ..jobs import Job, Plan, below
 from ..records import read_record
-from ..suggest import unknown
-from .check import Verdict, cells
+from .check import Verdict, evaluations_of, known
 
 SHORT = 12
 """How many digits of a digest are shown in words."""
@@ -55,33 +54,26 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
     Raises:
         RecordError: the table has no such number, or a record cannot be read.
     """
-    rows = cells(target)
-    if cell not in rows:
-        raise RecordError(f"{target}: " + unknown("cell", cell, rows))
-    row = rows[cell]
-    benchmark, run, metric, *seed = cell.split("/")
-    paths = {
-        name: path
-        for name, path in plan.evaluations([run]).items()
-        if name.startswith(f"{benchmark}/") and (not seed or seed[0] in ("-", name.split("/")[-1]))
-    }
-    values = {name: read_json(path, RecordError) for name, path in paths.items()}
+    row = known(target, cell)
+    benchmark, run, metric = cell.split("/")[:3]
+    jobs = evaluations_of(plan, cell)
+    values = {name: read_json(job.outputs["metrics"], RecordError) for name, job in jobs.items()}
     head = f"{target}  {cell}  {_value(row)} (suite {plan.suite}: {plan.params.active.title})"
     facts = {"result": target, "cell": cell, "row": row, "suite": plan.suite} | {"verdict": verdict.content()}
-    said = "; ".join(line.strip() for line in verdict.lines())
-    root = Node(head, facts, [Node(said, {"holds": not verdict.breaks})])
+    said = [line.strip() for line in verdict.lines()]
+    root = Node(head, facts, [Node(said[0], {"holds": not verdict.breaks}, [Node(line) for line in said[1:]])])
     for name, found in values.items():
         seed_of = name.split("/")[2] if name.count("/") == 2 else "-"
         of_run = found["last"]["metrics"][metric]
         node = Node(
             f"{'the Original' if run == 'original' else f'seed {seed_of}'}: {of_run:.4f} after epoch "
             f"{found['last']['epoch']}{_worst(plan, benchmark, metric, found)}",
-            {"seed": seed_of, "value": of_run, "epoch": found["last"]["epoch"], "file": paths[name]},
+            {"seed": seed_of, "value": of_run, "epoch": found["last"]["epoch"], "file": jobs[name].outputs["metrics"]},
         )
         root.below.append(node)
-    jobs = [plan.producers[path] for path in paths.values()]
-    root.below += _Tree(plan).of(jobs)
-    root.below += _software(plan, target)
+    tree = _Tree(plan)
+    root.below += tree.of(list(jobs.values()))
+    root.below += _software(below(jobs.values(), plan.producers))
     return root
 
 
@@ -209,10 +201,10 @@ def _training(training: dict[str, Any]) -> str:
     )
 
 
-def _software(plan: Plan, target: str) -> list[Node]:
+def _software(jobs: list[Job]) -> list[Node]:
     """By which versions, and on what, the jobs below were run."""
     made: dict[str, tuple[dict[str, Any], int]] = {}
-    for job in plan.below(target):
+    for job in jobs:
         told = read_record(job.record)["told"]
         packages = {
             name: version for name, version in told["packages"].items() if name in ("torch", "torchvision", "numpy")

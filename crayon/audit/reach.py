@@ -12,7 +12,7 @@ from ..errors import AnnotationError, RecordError
 from ..files import read_csv
 from ..jobs import Job, Plan
 from ..suggest import unknown
-from .check import cells
+from .check import cells, evaluations_of
 
 
 @dataclass
@@ -81,13 +81,7 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
                 found.whole.append(table)
             continue
         for cell, row in cells(table).items():
-            benchmark, run, _, *seed = cell.split("/")
-            names = {
-                f"evaluate {name.replace('/', ' ')}"
-                for name in plan.evaluations([run])
-                if name.startswith(f"{benchmark}/") and (not seed or seed[0] in ("-", name.split("/")[-1]))
-            }
-            if names & jobs.keys():
+            if any(job.name in jobs for job in evaluations_of(plan, cell).values()):
                 found.numbers.setdefault(table, {})[cell] = _value(row)
     return found
 
