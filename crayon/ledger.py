@@ -43,7 +43,7 @@ class Ledger:
 
         A reason begins with its kind: stale (params, code, or a file that it reads are others now), edited (a file is
         not what was written), missing, unrecorded (a record is missing or unreadable, so that nothing can be said),
-        follows (a job below does not hold).
+        follows (a job below does not hold, or a person edited what it wrote).
         """
         if job.name not in self._breaks:
             self._breaks[job.name] = self._examine(job)
@@ -81,7 +81,8 @@ class Ledger:
             if digest is None and not made:
                 found.append(f"missing: {path}")
             elif digest != record["inputs"].get(path, digest) and not (made and self._follows(path)):
-                found.append(f"stale: {path} has changed")
+                by_hand = path in self._edited.values()
+                found.append(f"follows: {path} (edited by hand)" if by_hand else f"stale: {path} has changed")
         found.extend(follows)
         edited = []
         for path in job.outputs.values():

@@ -5,16 +5,50 @@ Functions of wildcards are what Snakemake calls input functions. Imports neither
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from .errors import RecordError
 from .jobs import Job, Plan
 from .ledger import Ledger
 from .methods import METHODS
 from .params import Suite, load
 
+TURN = Path(".crayon/running")
+"""Locked while a workflow runs here. The operating system lets go of it even if the process is killed."""
+
 InputFunction = Callable[[Any], str | list[str]]
+
+
+def take_turn() -> IO[str]:
+    """Make sure that no other workflow runs in this folder, for as long as the file that is given stays open.
+
+    A workflow that was killed leaves Snakemake's own lock behind; where no workflow runs, that is taken away.
+
+    Raises:
+        RecordError: another workflow is running.
+    """
+    TURN.parent.mkdir(exist_ok=True)
+    file = TURN.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise RecordError(
+            f"{TURN}: process {file.read().strip() or 'of another machine'} runs the workflow in this folder; wait "
+            "until it has ended, or work in another clone."
+        ) from None
+    except OSError:  # a file system without locks: Snakemake's own has to do
+        return file
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    for stale in Path(".snakemake/locks").glob("*"):
+        stale.unlink(missing_ok=True)
+    return file
 
 
 class Workflow:
@@ -23,10 +57,15 @@ class Workflow:
     Args:
         enforce: bring tokens up to date with the ledger; only the process that the user started may do so, since a
             job's own process on a cluster would see files that other jobs are writing.
+
+    Raises:
+        ParamsError: params.yaml is malformed.
+        RecordError: another workflow is running here, or a person's answers would be overwritten.
     """
 
     def __init__(self, params: str | Path = "params.yaml", enforce: bool = True) -> None:
         self.plan = Plan(load(params))
+        self._turn = take_turn() if enforce else None
         self.ledger = Ledger(self.plan)
         self.name = self.plan.suite
         self.suite: Suite = self.plan.params.active

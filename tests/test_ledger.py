@@ -165,7 +165,8 @@ def test_an_edited_annotation_is_kept_and_what_follows_is_stale(project):
     before = Path(path).read_text()
     edit(path)
     found = broken()
-    assert own(found) == {name: [f"stale: {path} has changed"] for name in ("ingest waterbirds attention", "answers")}
+    assert own(found) == {}
+    assert found["ingest waterbirds attention"] == found["answers"] == [f"follows: {path} (edited by hand)"]
     follows = {name.split()[2] for name in found if name.startswith("refine")}
     assert follows == {"crayon_attention", "crayon_pruning_attention"}
     assert not any("digits" in name for name in found)

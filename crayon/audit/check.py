@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import code
-from ..errors import RecordError
+from ..annotations.answers import read_raw
+from ..errors import CrayonError, RecordError
 from ..files import read_csv
 from ..jobs import Job, Plan, below
 from ..ledger import Ledger
 from ..metrics import Accuracies, measure
 from ..records import Digests, read_record
 from ..report import controls, table1
+from ..report.answers import parse
 from ..report.tables import evaluations, number
 from ..suggest import unknown
 from . import lock
@@ -106,14 +108,22 @@ def check(
         verdict.follow += bool(reasons) and not own
         verdict.breaks += [(kind, job.name, what) for kind, what in own]
         if path := ledger.edited(job):
-            verdict.notes.append(f"edited by hand, and used as it is: {path}")
+            behind = [name for name, reader in jobs.items() if path in reader.inputs.values() and ledger.breaks(reader)]
+            if behind:
+                verdict.breaks.append(("edited", job.name, f"{path}{_answers_changed(plan, job, path)}"))
+            else:
+                verdict.notes.append(f"edited by hand, and used as it is: {path}")
+    named = {what.split(" ")[0].rstrip(":") for _, _, what in verdict.breaks}
     _name_swaps(verdict, list(jobs.values()), digests)
     for target in targets:
+        if named & {path for path in plan.producers[target].inputs.values() if path.endswith("/metrics.json")}:
+            continue  # these come first
         found = recomputed(plan, target)
         verdict.breaks += [("recomputed-differs", target, what) for what in found if what.startswith(cell or "")]
     verdict.breaks += [
         ("stale", lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it")
         for path in lock.differing(list(dict.fromkeys(files)), digests)
+        if not any(file == path or file.startswith(f"{path}/") for file in named)
     ]
     _look_at_code(verdict, jobs.values(), allow_dirty)
     digests.save()
@@ -134,6 +144,20 @@ def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None
         other = wrote.get(digests.of(what) or "")
         if kind == "edited" and other not in (None, what):
             verdict.breaks[place] = (kind, where, f"{what} (it holds {other})")
+
+
+def _answers_changed(plan: Plan, job: Job, path: str) -> str:
+    """Which answers of an edited file are others than those that results/answers.csv holds."""
+    try:
+        rows = read_csv(plan.find("answers").outputs["answers"], ("benchmark", "kind", "item", "answers"), RecordError)
+        here = [row for row in rows if [row["benchmark"], row["kind"]] == list(job.wildcards.values())]
+        before = {(row["item"], name): said for row in here for name, said in parse(row["answers"]).items()}
+        now = {(row["item"], row["annotator"]): row["answer"] for row in read_raw(path)}
+    except CrayonError:
+        return ""
+    changed = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    shown = [f"{' '.join(key)}: {before.get(key, 'none')} -> {now.get(key, 'none')}" for key in changed[:3]]
+    return f" ({'; '.join(shown)}{f' and {len(changed) - 3} more' * (len(changed) > 3)})" if changed else ""
 
 
 def _look_at_code(verdict: Verdict, jobs, allow_dirty: bool) -> None:

@@ -22,18 +22,21 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run a command with this environment's tools; its output, both streams."""
-        environment = os.environ | {
+    def environment(self) -> dict[str, str]:
+        """This environment's tools first, and nothing of the user's."""
+        return os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
             "GIT_CEILING_DIRECTORIES": str(self.folder.parent),
             "XDG_CACHE_HOME": str(self.folder / ".cache"),
         }
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command; its output, both streams."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self.environment(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
