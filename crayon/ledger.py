@@ -26,6 +26,8 @@ from .records import Digests, read_record
 OLD_NS = 946_684_800 * 10**9
 """2000-01-01: the modification time of a token whose job holds."""
 
+SNAKEMAKES = ".snakemake_timestamp"
+
 
 class Ledger:
     """The verdict on every job of a plan, and its token."""
@@ -147,15 +149,23 @@ class Ledger:
 
         Snakemake counts the timing that it writes for them among their outputs.
         """
-        newest = max((Path(path).stat().st_mtime_ns for job in jobs for path in job.inputs.values()), default=0)
+        read = (_seen(path) for job in jobs for path in job.inputs.values())
+        newest = max((path.stat().st_mtime_ns for path in read), default=0)
         timing = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
         written = [path for job in jobs for path in (*job.outputs.values(), job.record)]
-        for path in [*written, timing] if timing.exists() else written:
-            if Path(path).stat().st_mtime_ns < newest:
-                digest = None if path is timing or Path(path).is_dir() else self.digests.of(path)
+        for path in map(_seen, [*written, timing] if timing.exists() else written):
+            if path.stat().st_mtime_ns < newest:
+                told = path == timing or path.is_dir() or path.name == SNAKEMAKES
+                digest = None if told else self.digests.of(path)
                 os.utime(path, ns=(newest, newest))
                 if digest is not None and newest < time.time_ns() - 2_000_000_000:
                     self.digests.moved(path, digest)
+
+
+def _seen(path: str | Path) -> Path:
+    """The file whose time Snakemake takes for that of `path`: of a folder that it made, one of its own in there."""
+    own = Path(path, SNAKEMAKES)
+    return own if own.exists() else Path(path)
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,16 +135,16 @@ def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None
     """Of an edited file whose content another job wrote, say which."""
     if not any(kind == "edited" for kind, _, _ in verdict.breaks):
         return
-    wrote: dict[str, str] = {}
+    wrote: dict[str | None, list[str]] = {}
     for job in jobs:
-        try:
-            wrote |= {digest: path for path, digest in read_record(job.record)["outputs"].items()}
-        except RecordError:
-            continue
+        with suppress(RecordError):
+            for path, digest in read_record(job.record)["outputs"].items():
+                wrote.setdefault(digest, []).append(path)
     for place, (kind, where, what) in enumerate(verdict.breaks):
-        other = wrote.get(digests.of(what) or "")
-        if kind == "edited" and other not in (None, what):
-            verdict.breaks[place] = (kind, where, f"{what} (it holds {other})")
+        others = wrote.get(digests.of(what), []) if kind == "edited" else []
+        if others and what not in others:
+            alike = [path for path in others if Path(path).name == Path(what).name]
+            verdict.breaks[place] = (kind, where, f"{what} (it holds {(alike or others)[0]})")
 
 
 def _answers_changed(plan: Plan, job: Job, path: str) -> str:
