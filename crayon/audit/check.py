@@ -25,6 +25,9 @@ from . import lock
 KEYS = ("benchmark", "method", "run", "metric", "seed")
 """Columns that name a number, in this order; the others of a table are values."""
 
+LISTED = 12
+"""How many breaks of a kind are listed in words."""
+
 
 @dataclass
 class Verdict:
@@ -52,8 +55,12 @@ class Verdict:
         for path, (jobs, bad) in self.results.items():
             whole = bad or any(where == path or what.startswith(path) for _, where, what in self.breaks)
             yield f"{path}  " + (f"broken: {bad} of {jobs} jobs do not hold" if whole else f"holds: {jobs} jobs")
-        for kind, where, what in self.breaks:
-            yield f"  {where}: {kind}: {what}"
+        for kind in dict.fromkeys(kind for kind, _, _ in self.breaks):
+            found = [f"  {where}: {kind}: {what}" for own, where, what in self.breaks if own == kind]
+            yield from found[:LISTED]
+            if len(found) > LISTED:
+                brings = "; `dvc pull` brings what DVC keeps" * (kind == "missing")
+                yield f"  and {len(found) - LISTED} more {kind} (--json lists all){brings}"
         if self.follow:
             yield f"  and {self.follow} jobs that depend on these"
         yield from (f"  note: {note}" for note in self.notes)

@@ -1,0 +1,197 @@
+"""Time the audit, and what both workflow tools take to find that there is nothing to do.
+
+    python benchmarks/audit.py                         1,000 runs with 5 GB of artefacts; 1,500 jobs of the paper suite
+    python benchmarks/audit.py --runs 100 --gigabytes 0.5 --jobs 150
+    python benchmarks/audit.py --csv benchmarks/audit.csv
+
+Lays two projects with made-up outputs and real records in a temporary folder, and runs the real commands there:
+
+    audit            `crayon audit results/table1.csv`, each file's digest remembered
+    audit --full     every file read again, against `sha256sum` over the same files (both after one unmeasured pass)
+    snakemake        `snakemake -n results/table1.csv`, which has nothing to do
+    dvc              `dvc repro`, which has nothing to do but its last stage, the audit
+
+Printed: median, least and greatest seconds of the repeats, taken in turn; for --full the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from crayon import code
+from crayon.jobs import Job, Plan
+from crayon.params import load
+from crayon.records import Digests, Recording
+from crayon.report import answers, provenance, table1
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = "results/table1.csv"
+
+
+def lay(folder: Path, suite: str, seeds: int) -> Plan:
+    """A project of a suite with so many seeds, and its plan."""
+    folder.mkdir(parents=True)
+    for name in ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", "crayon"):
+        (folder / name).symlink_to(ROOT / name)
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["suite"] = suite
+    content["suites"][suite] |= {"seeds": list(range(seeds)), "controls": {}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    os.chdir(folder)
+    return Plan(load())
+
+
+def fill(plan: Plan, size: int) -> None:
+    """Write outputs of all jobs below the table: checkpoints of runs of `size` random bytes, all else small."""
+    code.commit = lambda: (None, None)  # asking git three thousand times is not what is measured
+    digests = Digests()
+    for benchmark in plan.params.active.benchmarks.values():
+        if "path" in benchmark.source and "compose" not in benchmark.source:
+            for part in ("images", "masks"):
+                Path(benchmark.source["path"], part).mkdir(parents=True, exist_ok=True)
+            Path(benchmark.source["path"], "manifest.csv").write_text("image,split,label,group\n", encoding="utf-8")
+    for job in plan.below(TABLE):
+        if job.rule == "answers":
+            answers.run(plan)
+        elif job.rule == "provenance":
+            provenance.run(plan, job.wildcards["result"])
+        elif job.rule == "table1":
+            table1.run(plan)
+        elif job.rule == "ingest" and not Path(job.inputs["answers"]).exists():
+            _write(job, job.inputs["answers"], 0)  # people's
+            Recording(job, digests).publish({n: lambda path, job=job: _write(job, path, size) for n in job.outputs})
+        else:
+            Recording(job, digests).publish({n: lambda path, job=job: _write(job, path, size) for n in job.outputs})
+
+
+def _write(job: Job, path: str, size: int) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if path.endswith("metrics.json"):
+        Path(path).write_text(json.dumps(_evaluation(job)), encoding="utf-8")
+    elif path.endswith("summary.json"):
+        Path(path).write_text(json.dumps({"sources": {"simulated": 1}, "labels": {"relevant": 1}}), encoding="utf-8")
+    elif path.startswith("annotations/"):
+        Path(path).write_text("item,annotator,answer\na,one,yes\n", encoding="utf-8")
+    elif Path(path).suffix == "":
+        Path(path).mkdir(exist_ok=True)
+        Path(path, "a.png").write_bytes(os.urandom(64))
+    else:
+        large = job.rule == "refine" and path.endswith(".safetensors")
+        Path(path).write_bytes(os.urandom(size if large else 256))
+
+
+def _evaluation(job: Job) -> dict:
+    """Made-up counts of each split, and the metrics that they give."""
+    from crayon.metrics import Accuracies, measure
+    from crayon.params import Metric, adapter
+
+    metrics = {key: adapter(Metric).validate_python(value) for key, value in job.steering["metrics"].items()}
+    classes, groups = job.steering["classes"], job.steering["groups"]
+    counts = {(label, group): (3, 4) for label in classes for group in groups}
+    found = Accuracies({k: v[0] for k, v in counts.items()}, {k: v[1] for k, v in counts.items()})
+    splits = {split for metric in metrics.values() for split in metric.splits}
+    rows = [{"label": k[0], "group": k[1], "correct": v[0], "count": v[1]} for k, v in counts.items()]
+    values = {key: measure(metric, dict.fromkeys(splits, found)) for key, metric in metrics.items()}
+    epoch = {"epoch": 1, "metrics": values, "splits": dict.fromkeys(splits, rows)}
+    return {"last": epoch} | ({} if job.wildcards["run"] == "original" else {"selected": epoch})
+
+
+def seconds(command: Sequence[str], folder: Path) -> float:
+    """Wall seconds of a command that must succeed."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+    }
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:4])} failed: {(done.stdout + done.stderr)[-2000:]}")
+    return time.monotonic() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--gigabytes", type=float, default=5.0)
+    parser.add_argument("--jobs", type=int, default=1500)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    rows: list[tuple[str, str, list[float]]] = []
+
+    def measure(name: str, what: str, *takes: Callable[[], float]) -> list[list[float]]:
+        found: list[list[float]] = [[] for _ in takes]
+        for _ in range(options.repeats):
+            for values, take in zip(found, takes, strict=True):
+                values.append(take())
+        for values, label in zip(found, name.split("|"), strict=True):
+            rows.append((label, what, values))
+        return found
+
+    with tempfile.TemporaryDirectory(prefix="crayon-audit-") as name:
+        folder = Path(name, "runs")
+        methods = 16 * 4
+        plan = lay(folder, "mini", max(1, round(options.runs / methods)))
+        runs = sum(job.rule == "refine" for job in plan.below(TABLE))
+        fill(plan, int(options.gigabytes * 1e9 / runs / 2))
+        time.sleep(2.5)  # a file changed just now is not remembered
+        files = [
+            path for job in plan.below(TABLE) for path in (*job.outputs.values(), job.record) if Path(path).is_file()
+        ]
+        size = sum(Path(path).stat().st_size for path in files) / 1e9
+        what = f"{runs} runs, {len(files)} files, {size:.1f} GB"
+        audit = ["crayon", "audit", "--allow-dirty", TABLE]
+        (folder / "files.txt").write_text("\0".join(files), encoding="utf-8")
+        summing = ["xargs", "-0", "-a", "files.txt", "sha256sum", "--"]
+        seconds(audit, folder)
+        seconds(summing, folder)
+        measure("audit", what, lambda: seconds(audit, folder))
+        full, plain = measure(
+            "audit --full|sha256sum",
+            what,
+            lambda: seconds([*audit, "--full"], folder),
+            lambda: seconds(summing, folder),
+        )
+        ratios = [one / other for one, other in zip(full, plain, strict=True)]
+        os.chdir(ROOT)
+        shutil.rmtree(folder)
+
+        folder = Path(name, "paper")
+        plan = lay(folder, "paper", max(1, round(options.jobs / (16 * 3 * 2))))
+        fill(plan, 256)
+        what = f"{len(plan.below(TABLE))} jobs"
+        seconds(["git", "init", "-q"], folder)
+        seconds(["dvc", "init", "-q"], folder)
+        (folder / ".gitignore").write_text("/*/paper\n/results\n", encoding="utf-8")
+        seconds(["dvc", "repro", "-q"], folder)
+        measure("snakemake -n", what, lambda: seconds(["snakemake", "-n", "--quiet", "all", "--", TABLE], folder))
+        measure("dvc repro", what, lambda: seconds(["dvc", "repro", "-q"], folder))
+        os.chdir(ROOT)
+
+    for label, what, values in rows:
+        print(f"{label:14} {statistics.median(values):7.2f} s  ({min(values):.2f} to {max(values):.2f})  {what}")
+    print(f"audit --full / sha256sum: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    if options.csv:
+        with options.csv.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("measured", "of", "median", "least", "greatest"))
+            writer.writerows(
+                (n, w, f"{statistics.median(v):.3f}", f"{min(v):.3f}", f"{max(v):.3f}") for n, w, v in rows
+            )
+
+
+if __name__ == "__main__":
+    main()
