@@ -95,3 +95,35 @@ def copy(project, tmp_path) -> Project:
     """A copy of it, to be spoilt."""
     shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
     return Project(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def versioned(project, tmp_path_factory) -> Project:
+    """The project under git and DVC, `dvc repro` after `snakemake`."""
+    folder = tmp_path_factory.mktemp("dvc") / "project"
+    shutil.copytree(project.folder, folder, symlinks=True)
+    found = Project(folder)
+    (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
+    (folder / ".gitignore").write_text(
+        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/auxiliary\n/results/*.record.json\n"
+    )
+    found.run("git", "init", "-q", "-b", "main")
+    found.run("git", "config", "user.email", "test@example.org")
+    found.run("git", "config", "user.name", "test")
+    found.run("dvc", "init", "-q")
+    shutil.copytree(tiny.ROOT / ".dvc/plots", folder / ".dvc/plots")
+    before = found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors")
+    found.repro = found.run("dvc", "repro")
+    assert found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors") == before  # nothing was trained
+    found.run("git", "add", "-A")
+    found.run("git", "commit", "-qm", "first")
+    return found
+
+
+@pytest.fixture
+def mine(versioned, tmp_path) -> Project:
+    """A copy of the project under git and DVC, its cache too, to be spoilt."""
+    shutil.copytree(versioned.folder, tmp_path / "mine", symlinks=True)
+    found = Project(tmp_path / "mine")
+    found.repro = versioned.repro
+    return found

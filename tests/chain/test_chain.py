@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
 
-from ..tiny import ROOT
 from .conftest import TABLE, Project, make
 
 pytestmark = pytest.mark.chain
@@ -188,58 +186,35 @@ def test_the_rules_and_the_plan_mean_the_same_jobs(project):
         assert set(wanted) <= inputs[output], output
 
 
-@pytest.fixture(scope="module")
-def versioned(project, tmp_path_factory) -> Project:
-    """The project under git and DVC, `dvc repro` after `snakemake`."""
-    folder = tmp_path_factory.mktemp("dvc") / "project"
-    shutil.copytree(project.folder, folder, symlinks=True)
-    found = Project(folder)
-    (folder / "crayon").symlink_to(Path(__file__).parents[2] / "crayon")  # dvc.yaml depends on the code
-    (folder / ".gitignore").write_text(
-        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/auxiliary\n/results/*.record.json\n"
-    )
-    found.run("git", "init", "-q", "-b", "main")
-    found.run("git", "config", "user.email", "test@example.org")
-    found.run("git", "config", "user.name", "test")
-    found.run("dvc", "init", "-q")
-    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
-    before = found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors")
-    found.repro = found.run("dvc", "repro")
-    assert found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors") == before  # nothing was trained
-    found.run("git", "add", "-A")
-    found.run("git", "commit", "-qm", "first")
-    return found
-
-
-def test_dvc_records_what_snakemake_made(versioned):
-    assert "epoch" not in versioned.repro
-    assert f"{TABLE}  holds" in versioned.repro
-    assert (versioned.folder / "dvc.lock").exists()
-    versioned.run("dvc", "plots", "show", "-o", "plots")
-    page = versioned.read("plots/index.html").decode()
+def test_dvc_records_what_snakemake_made(mine):
+    assert "epoch" not in mine.repro
+    assert f"{TABLE}  holds" in mine.repro
+    assert (mine.folder / "dvc.lock").exists()
+    mine.run("dvc", "plots", "show", "-o", "plots")
+    page = mine.read("plots/index.html").decode()
     assert "datum.benchmark + ', ' + datum.metric" in page  # a panel each, not one bar of their sum
     assert '"label": "Crayon-Attention"' in page
-    assert "up to date" in versioned.run("dvc", "status", "download", "original", "refine", "evaluate", "render")
+    assert "up to date" in mine.run("dvc", "status", "download", "original", "refine", "evaluate", "render")
 
 
-def test_dvc_runs_what_a_changed_param_steers_and_shows_what_it_did_then_goes_back(versioned):
-    change_alpha(versioned, 9e5)
-    text = versioned.run("dvc", "repro")
+def test_dvc_runs_what_a_changed_param_steers_and_shows_what_it_did_then_goes_back(mine):
+    change_alpha(mine, 9e5)
+    text = mine.run("dvc", "repro")
     trained = {line.split()[0] for line in text.splitlines() if " epoch 1/1 " in line}
     assert trained == {"waterbirds/crayon_attention/0", "waterbirds/crayon_attention/1"}
-    assert "alpha" in versioned.run("dvc", "params", "diff")
-    assert "crayon_attention" in versioned.run("dvc", "metrics", "diff", "--all")
-    assert versioned.planned() == set()  # dvc first, snakemake afterwards
-    versioned.run("git", "checkout", "-q", "--", ".")
-    versioned.run("dvc", "checkout", "-q")
-    assert versioned.planned() == set()  # the old results under the old params, and nothing is run
-    assert f"{TABLE}  holds" in versioned.run("crayon", "audit", TABLE)
+    assert "alpha" in mine.run("dvc", "params", "diff")
+    assert "crayon_attention" in mine.run("dvc", "metrics", "diff", "--all")
+    assert mine.planned() == set()  # dvc first, snakemake afterwards
+    mine.run("git", "checkout", "-q", "--", ".")
+    mine.run("dvc", "checkout", "-q")
+    assert mine.planned() == set()  # the old results under the old params, and nothing is run
+    assert f"{TABLE}  holds" in mine.run("crayon", "audit", TABLE)
 
 
-def test_the_last_stage_refuses_a_broken_chain(versioned):
-    back = versioned.keep(TABLE)
-    (versioned.folder / TABLE).write_text("made up\n")
-    text = versioned.run("dvc", "repro", "-s", "audit", check=False)
-    assert versioned.status != 0
+def test_the_last_stage_refuses_a_broken_chain(mine):
+    back = mine.keep(TABLE)
+    (mine.folder / TABLE).write_text("made up\n")
+    text = mine.run("dvc", "repro", "-s", "audit", check=False)
+    assert mine.status != 0
     assert f"table1: edited: {TABLE}" in text
     back()

@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import json
 import random
-import shutil
 import subprocess
 import threading
 
@@ -14,19 +13,11 @@ import pytest
 import yaml
 
 from .conftest import TABLE, Project
-from .test_chain import ANSWERS, change_alpha, flip_one, versioned
+from .test_chain import ANSWERS, change_alpha, flip_one
 
 pytestmark = pytest.mark.chain
 
-__all__ = ["versioned"]  # the fixture
 ALPHA = "suites.mini.benchmarks.waterbirds.methods.crayon_attention.alpha"
-
-
-@pytest.fixture
-def mine(versioned, tmp_path) -> Project:
-    """A copy of the project under git and DVC, its cache too."""
-    shutil.copytree(versioned.folder, tmp_path / "mine", symlinks=True)
-    return Project(tmp_path / "mine")
 
 
 def audit(project: Project, *arguments: str, check: bool = True) -> str:
