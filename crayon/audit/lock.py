@@ -82,7 +82,8 @@ def _differing(path: str, said: dict[str, Any], below: list[str], digests: Diges
         return
     if said.get("nfiles", len(listed)) != len(listed):
         yield path
-    for file in below:
+    for file in (one for name in below for one in (_walk(Path(name)) if Path(name).is_dir() else [name])):
+        file = str(file)
         digest = digests.md5(file)
         if digest is not None and listed.get(file[len(path) + 1 :]) != digest:
             yield file
