@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,14 +128,24 @@ def check(
             continue  # these come first
         found = recomputed(plan, target)
         verdict.breaks += [("recomputed-differs", target, what) for what in found if what.startswith(cell or "")]
-    verdict.breaks += [
-        ("stale", lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it")
-        for path in lock.differing(list(dict.fromkeys(files)), digests)
-        if not any(file == path or file.startswith(f"{path}/") for file in named)
-    ]
+    _look_at_lock(verdict, list(dict.fromkeys(files)), {job.record for job in jobs.values()}, named, digests)
     _look_at_code(verdict, jobs.values(), allow_dirty)
     digests.save()
     return verdict
+
+
+def _look_at_lock(
+    verdict: Verdict, files: Sequence[str], records: Collection[str], named: Collection[str], digests: Digests
+) -> None:
+    """What DVC does not have as it is here; a record that was only written anew, of equal outputs, is noted."""
+    anew = 0
+    for path in lock.differing(files, digests):
+        if path in records and path not in named:
+            anew += 1
+        elif not any(file == path or file.startswith(f"{path}/") for file in named):
+            verdict.breaks.append(("stale", lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it"))
+    if anew:
+        verdict.notes.append(f"{lock.LOCK} is older than {anew} of the records; `dvc repro` records them")
 
 
 def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None:
