@@ -41,8 +41,6 @@ rule stage_ingest:
 rule stage_auxiliary:
     input:
         PLAN.outputs("auxiliary", "stage_one"),
-    shell:
-        f"mkdir -p auxiliary/{PLAN.name}"  # DVC wants the folder, even where no method needs such a network
 
 
 rule stage_refine:
