@@ -22,7 +22,6 @@ rule auxiliary:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
-        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} auxiliary {wildcards.benchmark}"
@@ -48,7 +47,6 @@ rule stage_one:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
-        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} stage-one {wildcards.benchmark}"

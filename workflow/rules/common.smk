@@ -13,7 +13,7 @@ except CrayonError as error:
 SUITE = PLAN.suite
 atexit.register(PLAN.remember)  # a dry run computes digests, too
 if workflow.nodes is None:  # more trainings at once than there are processors would only be in each other's way
-    workflow.register_resource("processor", os.cpu_count())
+    workflow.register_resource("_cores", min(workflow.cores, os.cpu_count()))
 
 
 wildcard_constraints:

@@ -22,7 +22,6 @@ rule interpret:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
-        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} interpret {wildcards.benchmark}"

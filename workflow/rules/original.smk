@@ -15,8 +15,6 @@ rule pretrain:
     conda:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
-    resources:
-        processor=SUITE.compute.threads,
     shell:
         "crayon --log {log} pretrain"
 
@@ -41,7 +39,6 @@ rule original:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
-        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} original {wildcards.benchmark}"

@@ -27,7 +27,6 @@ for number, seeds in enumerate(SUITE.chunks()):
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
-            processor=SUITE.compute.threads,
             gpu=PLAN.gpus,
         params:
             seeds=[f"--seed {seed}" for seed in seeds],
@@ -56,7 +55,6 @@ for number, seeds in enumerate(SUITE.chunks()):
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
-            processor=SUITE.compute.threads,
             gpu=PLAN.gpus,
         params:
             seeds=[f"--seed {seed}" for seed in seeds],
@@ -83,7 +81,6 @@ rule evaluate_original:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
-        processor=SUITE.compute.threads,
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} evaluate {wildcards.benchmark} original"
