@@ -8,9 +8,7 @@ include: "workflow/rules/common.smk"
 rule all:
     default_target: True
     input:
-        "results/table1.csv",
-        "results/controls.csv" if SUITE.controls else [],
-        "results/before_after.png",
+        PLAN.everything(),
 
 
 include: "workflow/rules/download.smk"
@@ -18,6 +16,7 @@ include: "workflow/rules/original.smk"
 include: "workflow/rules/interpret.smk"
 include: "workflow/rules/annotate.smk"
 include: "workflow/rules/auxiliary.smk"
+include: "workflow/rules/transfer.smk"
 include: "workflow/rules/refine.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/stages.smk"

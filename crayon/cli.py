@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="a method, or a control of params.yaml")]
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
 
@@ -66,12 +66,15 @@ def check(context: typer.Context) -> None:
 
 
 @app.command()
-def pretrain(context: typer.Context) -> None:
+def pretrain(
+    context: typer.Context,
+    transfer: Annotated[bool, typer.Option("--transfer", help="that of the transfer study's network")] = False,
+) -> None:
     """Train the backbone on figures and textures (stands in for ImageNet)."""
     plan = _plan(context)
     from .steps.pretrain import run
 
-    run(plan)
+    run(plan, transfer)
 
 
 @app.command()
@@ -93,12 +96,18 @@ def download(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 
 @app.command()
-def original(context: typer.Context, benchmark: BenchmarkName) -> None:
+def original(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    transfer: Annotated[
+        list[int] | None, typer.Option(help="one of the transfer study's Originals instead; repeat for several")
+    ] = None,
+) -> None:
     """Train the Original."""
     plan = _plan(context)
     from .steps.original import run
 
-    run(plan, benchmark)
+    run(plan, benchmark, transfer or (None,))
 
 
 @app.command()
@@ -147,21 +156,30 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 
 @app.command()
-def refine(context: typer.Context, benchmark: BenchmarkName, run: RunName, seed: Seeds = None) -> None:
+def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Refine the Original with a method."""
     plan = _plan(context)
     from .steps.refine import run as refine_run
 
-    refine_run(plan, benchmark, run, seed or plan.params.active.seeds)
+    refine_run(plan, benchmark, run, seed)
 
 
 @app.command()
-def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunName, seed: Seeds = None) -> None:
+def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Measure refined networks, or the Original."""
     plan = _plan(context)
     from .steps.evaluate import run as evaluate_run
 
-    evaluate_run(plan, benchmark, run, seed or plan.params.active.seeds)
+    evaluate_run(plan, benchmark, run, seed)
+
+
+@app.command()
+def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Time the Crayon variants on training sets of several sizes."""
+    plan = _plan(context)
+    from .steps.runtime import run
+
+    run(plan, benchmark)
 
 
 @app.command()
@@ -191,7 +209,7 @@ def provenance(
     run(plan, result)
 
 
-RENDERERS = {"answers": "answers", "table1": "table1", "controls": "controls", "before_after": "before_after"}
+RENDERERS = ("answers", "table1", "table2", "table3", "controls", "before_after", "figure4", "figure5", "runtime")
 
 
 @app.command()
@@ -209,7 +227,7 @@ def render(
 
     if what not in RENDERERS:
         raise ParamsError(unknown("result", what, RENDERERS))
-    module = import_module(f"crayon.report.{RENDERERS[what]}")
+    module = import_module(f"crayon.report.{what}")
     module.run(plan)
     if show:
         print(module.text(plan))

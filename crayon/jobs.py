@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .errors import RecordError
+from .errors import ParamsError, RecordError
 from .methods import METHODS, method_class
-from .params import Benchmark, Params, adapter
+from .params import CRAYON, Benchmark, Network, Params, adapter, changed
+from .runs import TRANSFERRED, Run, expand, studies
 from .suggest import unknown
 
 KINDS = ("attention", "neurons")
@@ -60,6 +61,7 @@ class Plan:
     jobs: dict[str, Job] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.runs = expand(self.params.active)
         for job in self._all():
             self.jobs[job.name] = job
 
@@ -77,8 +79,8 @@ class Plan:
         """
         if "benchmark" in wildcards:
             self.params.active.benchmark(str(wildcards["benchmark"]))
-        if wildcards.get("run", "original") != "original":
-            self.params.active.run(str(wildcards["run"]))
+        if "run" in wildcards:
+            self._where(str(wildcards["run"]))
         name = " ".join([rule, *(str(value) for value in wildcards.values())])
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))
@@ -124,29 +126,42 @@ class Plan:
             if benchmark.stage_one and any("stage_one" in method_class(method).needs for method in suite.methods):
                 yield self._stage_one(name)
             yield self._evaluate(name, benchmark, "original", None)
-            for run in (*suite.methods, *suite.controls):
-                for seed in suite.seeds:
+            for run in self.runs.values():
+                for seed in run.seeds if name in run.benchmarks else ():
                     yield self._refine(name, benchmark, run, seed)
-                    yield self._evaluate(name, benchmark, run, seed)
+                    yield self._evaluate(name, benchmark, run.name, seed)
+        yield from self._transfer()
         yield self._answers()
-        for result in [self._table1(), *([self._controls()] if suite.controls else [])]:
+        for result in [self._table1(), *([self._controls()] if suite.controls else []), *self._studies()]:
             yield self._provenance(result)
             yield result
         yield self._before_after()
+        if suite.studies.runtime is not None:
+            for name in suite.studies.runtime.benchmarks:
+                yield self._measure(name, suite.benchmarks[name])
+            yield self._runtime()
 
     # One function a step; `_dump` gives the values of a section of params.
 
-    def _pretrain(self) -> Job:
+    def _pretrain(self, transfer: bool = False) -> Job:
         suite = self.params.active
+        study = suite.studies.transfer if transfer else None
+        folder = f"models/{self.suite}/transfer" if study else f"models/{self.suite}"
+        pretraining = (study.pretraining if study else None) or suite.pretraining
         return Job(
             rule="pretrain",
-            wildcards={},
+            wildcards={"network": "transfer"} if study else {},
             inputs={},
-            outputs={"model": f"models/{self.suite}/pretrained.safetensors"},
-            record=f"models/{self.suite}/pretrained.record.json",
-            steering={"network": _dump(suite.network), "pretraining": _dump(suite.pretraining)},
+            outputs={"model": f"{folder}/pretrained.safetensors"},
+            record=f"{folder}/pretrained.record.json",
+            steering={"network": _dump(self.network(transfer)), "pretraining": _dump(pretraining)},
             code=("crayon.steps.pretrain",),
         )
+
+    def network(self, transfer: bool = False) -> Network:
+        """The suite's network, or that of the transfer study."""
+        suite = self.params.active
+        return suite.studies.transfer.network if transfer else suite.network
 
     def _compose(self, name: str, benchmark: Benchmark) -> Job:
         folder = benchmark.source["path"]
@@ -185,25 +200,41 @@ class Plan:
     def _model(self, name: str) -> str:
         return f"models/{self.suite}/{name}/original.safetensors"
 
-    def _original(self, name: str, benchmark: Benchmark) -> Job:
-        suite = self.params.active
-        pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain().outputs["model"]}
-        folder = f"models/{self.suite}/{name}"
+    def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
+        """The benchmark's Original, or that of the transfer study's network with this number."""
+        suite, transfer = self.params.active, number is not None
+        pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain(transfer).outputs["model"]}
+        folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
+        training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
         return Job(
             rule="original",
-            wildcards={"benchmark": name},
+            wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
             inputs=self._data(name) | pretrained,
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self._network(benchmark)
-            | {"training": _dump(benchmark.original), "selection": _dump(benchmark.selection)},
+            steering=self._network(benchmark, transfer)
+            | {"training": _dump(training), "selection": _dump(benchmark.selection)}
+            | ({"seed": number} if transfer else {}),
             code=("crayon.steps.original", "crayon.methods.erm"),
         )
 
-    def _network(self, benchmark: Benchmark) -> dict[str, Any]:
+    def _transfer(self) -> Iterator[Job]:
+        """Another network's pretraining and Originals, and the evaluations of these."""
+        study = self.params.active.studies.transfer
+        if study is None:
+            return
+        if self.params.active.pretraining is not None:
+            yield self._pretrain(transfer=True)
+        for name in study.benchmarks:
+            benchmark = self.params.active.benchmarks[name]
+            for number in study.originals:
+                yield self._original(name, benchmark, number)
+                yield self._evaluate(name, benchmark, TRANSFERRED, number)
+
+    def _network(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
         suite = self.params.active
         return {
-            "network": _dump(suite.network),
+            "network": _dump(self.network(transfer)),
             "normalisation": _dump(benchmark.normalisation),
             "precision": suite.compute.precision,
             "classes": list(benchmark.classes),
@@ -319,61 +350,90 @@ class Plan:
             paths |= {"pretrained": self._pretrain().outputs["model"]}
         return {need: paths[need] for need in needs if need in paths}
 
-    def _refine(self, name: str, benchmark: Benchmark, run: str, seed: int) -> Job:
-        method, control = self.params.active.run(run)
-        training, settings = benchmark.settings(method)
-        inputs = self._data(name) | {"model": self._model(name)} | self.needed(name, method)
-        folder = f"runs/{self.suite}/{name}/{run}/{seed}"
+    def _refine(self, name: str, benchmark: Benchmark, run: Run, seed: int) -> Job:
+        training, settings = run.settings(benchmark)
+        model = self._original(name, benchmark, run.original).outputs["model"]
+        varied = {"labels": run.labels, "answers": run.answers}
+        folder = f"runs/{self.suite}/{name}/{run.name}/{seed}"
         return Job(
             rule="refine",
-            wildcards={"benchmark": name, "run": run, "seed": str(seed)},
-            inputs=inputs,
+            wildcards={"benchmark": name, "run": run.name, "seed": str(seed)},
+            inputs=self._data(name) | {"model": model} | self.needed(name, run.method),
             outputs={
                 "last": f"{folder}/last.safetensors",
                 "selected": f"{folder}/selected.safetensors",
                 "history": f"{folder}/history.csv",
             },
             record=f"{folder}/record.json",
-            steering=self._network(benchmark)
+            steering=self._network(benchmark, self.transferred(run.name))
             | {
-                "method": method,
+                "method": run.method,
                 "settings": _dump(settings),
                 "training": _dump(training),
                 "selection": _dump(benchmark.selection),
                 "seed": seed,
             }
-            | ({"labels": control.labels} if control else {}),
-            code=("crayon.steps.refine", METHODS[method][0]),
+            | {key: value for key, value in varied.items() if value is not None},
+            code=("crayon.steps.refine", METHODS[run.method][0]),
         )
 
     def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
-        original = run == "original"
-        models = (
-            {"last": self._model(name), "history": f"models/{self.suite}/{name}/history.csv"}
-            if original
-            else self._refine(name, benchmark, run, seed).outputs
-        )
-        folder = f"evaluations/{self.suite}/{name}/{run}" + ("" if original else f"/{seed}")
+        if run in self.runs:
+            models = self._refine(name, benchmark, self.runs[run], seed).outputs
+        else:  # an Original, of which no selected epoch is kept
+            original = self._original(name, benchmark, seed).outputs
+            models = {"last": original["model"], "history": original["history"]}
+        folder = f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
         return Job(
             rule="evaluate",
-            wildcards={"benchmark": name, "run": run} | ({} if original else {"seed": str(seed)}),
+            wildcards={"benchmark": name, "run": run} | ({} if seed is None else {"seed": str(seed)}),
             inputs=self._data(name) | models,
             outputs={"metrics": f"{folder}/metrics.json"},
             record=f"{folder}/record.json",
-            steering=self._network(benchmark)
+            steering=self._network(benchmark, self.transferred(run))
             | {"metrics": {key: _dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.steps.evaluate",),
         )
 
-    def evaluations(self, runs: Iterable[str]) -> dict[str, str]:
-        """`benchmark/run/seed` (`benchmark/original`) -> metrics.json, in the order of params.yaml."""
-        paths = {}
+    def evaluations(
+        self, runs: Iterable[str], benchmarks: Iterable[str] = (), seeds: Iterable[int] | None = None
+    ) -> dict[str, str]:
+        """`benchmark/run/seed` (`benchmark/original`) -> metrics.json, in the order of params.yaml.
+
+        Args:
+            runs: names of runs, or `original`, or that of the transferred Originals.
+            benchmarks: all of a run's if left out.
+            seeds: all of a run's if left out.
+        """
+        paths, wanted = {}, set(benchmarks)
         for name, benchmark in self.params.active.benchmarks.items():
             for run in runs:
-                for seed in [None] if run == "original" else self.params.active.seeds:
+                there, of_run = self._where(run)
+                if name not in there or (wanted and name not in wanted):
+                    continue
+                for seed in of_run if seeds is None or None in of_run else [s for s in of_run if s in set(seeds)]:
                     job = self._evaluate(name, benchmark, run, seed)
                     paths["/".join(job.wildcards.values())] = job.outputs["metrics"]
         return paths
+
+    def run(self, name: str) -> Run:
+        """The run of a name; ParamsError if the suite has none."""
+        if name not in self.runs:
+            raise ParamsError(unknown("run", name, self.runs))
+        return self.runs[name]
+
+    def transferred(self, run: str) -> bool:
+        """Whether the networks of a run are those of the transfer study."""
+        return run == TRANSFERRED or (run in self.runs and self.runs[run].original is not None)
+
+    def _where(self, run: str) -> tuple[Iterable[str], tuple[int | None, ...]]:
+        """The benchmarks and the seeds of what is evaluated under a name."""
+        if run == "original":
+            return self.params.active.benchmarks, (None,)
+        study = self.params.active.studies.transfer
+        if run == TRANSFERRED and study is not None:
+            return study.benchmarks, study.originals
+        return self.run(run).benchmarks, self.run(run).seeds
 
     def _summaries(self) -> dict[str, str]:
         return {
@@ -456,11 +516,64 @@ class Plan:
             controls={name: _dump(control) for name, control in controls.items()},
         )
 
+    def _studies(self) -> Iterator[Job]:
+        """The tables and figures beyond Table 1 that are made of evaluations."""
+        suite = self.params.active
+        of_study = studies(suite)
+        for study, (rule, compared, outputs) in STUDIES.items():
+            if (section := getattr(suite.studies, study)) is None:
+                continue
+            runs = [*compared, *(run.name for run in of_study[study])]
+            found = self.evaluations(runs, section.benchmarks)
+            summaries = {
+                key: path for key, path in self._summaries().items() if key.split("/")[0] in section.benchmarks
+            }
+            yield self._render(
+                rule,
+                f"crayon.report.{rule}",
+                found | (summaries if study == "annotations" else {}) | self._sealed_by(rule),
+                {key: f"{rule}.{suffix}" for key, suffix in outputs.items()},
+                study=_dump(section),
+            )
+
+    def _measure(self, name: str, benchmark: Benchmark) -> Job:
+        """Seconds of the Crayon variants on a benchmark, for several sizes of its training set."""
+        suite = self.params.active
+        needed = {need: path for method in CRAYON for need, path in self.needed(name, method).items()}
+        folder = f"evaluations/{self.suite}/{name}"
+        return Job(
+            rule="measure",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | {"model": self._model(name)} | needed,
+            outputs={"seconds": f"{folder}/runtime.csv"},
+            record=f"{folder}/runtime.record.json",
+            steering=self._network(benchmark)
+            | {
+                "runtime": _dump(suite.studies.runtime),
+                "methods": {
+                    method: [_dump(section) for section in self.runs[method].settings(benchmark)] for method in CRAYON
+                },
+                "threads": suite.compute.threads,
+            },
+            code=("crayon.steps.runtime", *(METHODS[method][0] for method in CRAYON)),
+        )
+
+    def _runtime(self) -> Job:
+        names = self.params.active.studies.runtime.benchmarks
+        measured = {name: self._measure(name, self.params.active.benchmarks[name]).outputs["seconds"] for name in names}
+        return self._render(
+            "runtime",
+            "crayon.report.runtime",
+            measured,
+            {"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
+            study=_dump(self.params.active.studies.runtime),
+        )
+
     def _before_after(self) -> Job:
         suite = self.params.active
         name = next(iter(suite.benchmarks))
         benchmark = suite.benchmarks[name]
-        run = self._refine(name, benchmark, "crayon_attention", suite.seeds[0])
+        run = self._refine(name, benchmark, self.runs["crayon_attention"], suite.seeds[0])
         return self._render(
             "before_after",
             "crayon.report.before_after",
@@ -469,6 +582,19 @@ class Plan:
             benchmark=name,
             **self._network(benchmark),
         )
+
+
+STUDIES = {
+    "ablation": ("table2", ("crayon_attention", "erm"), {"table": "csv", "markdown": "md"}),
+    "transfer": ("table3", (TRANSFERRED,), {"table": "csv", "markdown": "md"}),
+    "annotations": ("figure4", ("original", *CRAYON), {"table": "csv", "svg": "svg", "png": "png"}),
+    "sensitivity": (
+        "figure5",
+        ("original", "crayon_attention", "crayon_pruning_attention"),
+        {"table": "csv", "svg": "svg", "png": "png"},
+    ),
+}
+"""Study -> the table or figure that shows it, what it is compared with, and what is written."""
 
 
 def provenance_of(rule: str) -> str:

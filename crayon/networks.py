@@ -1,8 +1,9 @@
 """Classifiers of one shape: a convolutional backbone, global average pooling, a linear head.
 
-    features A (B, C, h, w) = backbone(images);   logits = head(keep * pool(A))
+    features A (B, C, h, w) = backbone(images);   logits = head(norm(keep * pool(A)))
 
-`keep` (C,) in {0, 1} switches channels (neurons) off. With this head Grad-CAM has a closed form, see `interpret.maps`.
+`keep` (C,) in {0, 1} switches channels (neurons) off; `norm` is a LayerNorm in ConvNeXts, nothing in the others. With
+these heads Grad-CAM has a closed form, see `Classifier.map_weights` and `interpret.maps`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ class Block(nn.Module):
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-def mini_backbone(options: Network) -> nn.Sequential:
+Parts = tuple[nn.Sequential, nn.Module]
+"""A backbone, and what normalises its pooled features (B, C) before the head."""
+
+
+def mini_resnet(options: Network) -> Parts:
     """A residual network small enough to train on a CPU in seconds, with a small receptive field.
 
     The field matters: where it spans the image, the background leaks into the object's cells and no map can tell them
@@ -53,28 +58,88 @@ def mini_backbone(options: Network) -> nn.Sequential:
     for outputs, stride, kernel in zip(options.channels, options.strides, options.kernels, strict=True):
         layers.append(Block(inputs, outputs, stride, kernel))
         inputs = outputs
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers), nn.Identity()
 
 
-def resnet50_backbone(options: Network) -> nn.Sequential:
-    """torchvision's ResNet-50 up to its last convolutional stage (2,048 channels, a 7x7 map at 224 px)."""
+def _torchvisions(options: Network) -> nn.Module:
+    """torchvision's whole network of this name, with the weights that are asked for."""
     from torchvision.models import get_model
 
     path = Path(options.weights) if options.weights else None
     if path is not None and path.suffix in (".pt", ".pth"):
-        whole = get_model("resnet50", weights=None)
+        whole = get_model(options.name, weights=None)
         try:
             whole.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except FileNotFoundError:
             raise CheckpointError(f"{path}: there is no such file; correct network.weights in params.yaml.") from None
         except Exception as error:
-            raise CheckpointError(f"{path}: holds no weights of torchvision's resnet50 ({_line(error)}).") from error
-    else:
-        try:
-            whole = get_model("resnet50", weights=options.weights)
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f"network.weights {options.weights!r} is unknown to torchvision.") from error
-    return nn.Sequential(*list(whole.children())[:-2])
+            raise CheckpointError(
+                f"{path}: holds no weights of torchvision's {options.name} ({_line(error)})."
+            ) from error
+        return whole
+    try:
+        return get_model(options.name, weights=options.weights)
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"network.weights {options.weights!r} is unknown to torchvision.") from error
+
+
+def resnet50(options: Network) -> Parts:
+    """torchvision's ResNet-50 up to its last convolutional stage (2,048 channels, a 7x7 map at 224 px)."""
+    return nn.Sequential(*list(_torchvisions(options).children())[:-2]), nn.Identity()
+
+
+def convnext_tiny(options: Network) -> Parts:
+    """torchvision's ConvNeXt-Tiny (768 channels, a 7x7 map at 224 px); the norm is its classifier's, as trained."""
+    whole = _torchvisions(options)
+    norm = nn.LayerNorm(options.features, eps=whole.classifier[0].eps)
+    norm.load_state_dict(whole.classifier[0].state_dict())
+    return whole.features, norm
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm of each cell's channels, (B, C, H, W) -> the same."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Without a copy where the memory is channels last."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class NextBlock(nn.Module):
+    """Block of ConvNeXt: depthwise convolution, LayerNorm, 1x1 to 4 times the channels, GELU, 1x1 back, scale, sum."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.expand = nn.Linear(channels, 4 * channels)
+        self.reduce = nn.Linear(4 * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), LAYER_SCALE))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> the same."""
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.scale * self.reduce(nn.functional.gelu(self.expand(y)))
+        return x + y.permute(0, 3, 1, 2)
+
+
+LAYER_SCALE = 0.1
+"""What a block's sum starts from; the published 1e-6 is for networks of many blocks and hundreds of epochs."""
+
+
+def mini_convnext(options: Network) -> Parts:
+    """A ConvNeXt as small as `mini_resnet` and with as small a receptive field: 4x4 patches, then blocks.
+
+    A block whose stride is not 1, or whose channels are new, comes after a LayerNorm and a convolution of
+    stride x stride that do not overlap.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, options.stem, 4, 4), ChannelNorm(options.stem, eps=1e-6)]
+    inputs = options.stem
+    for outputs, stride, kernel in zip(options.channels, options.strides, options.kernels, strict=True):
+        if inputs != outputs or stride != 1:
+            layers += [ChannelNorm(inputs, eps=1e-6), nn.Conv2d(inputs, outputs, stride, stride)]
+        layers.append(NextBlock(outputs, kernel))
+        inputs = outputs
+    return nn.Sequential(*layers), nn.LayerNorm(inputs, eps=1e-6)
 
 
 class Pointwise(nn.Conv2d):
@@ -116,7 +181,7 @@ class LocalBlock(nn.Module):
         return torch.relu(y + self.shortcut(x)[:, :, : y.shape[2], : y.shape[3]])
 
 
-def bagnet18_backbone(options: Network) -> nn.Sequential:
+def bagnet18(options: Network) -> Parts:
     """BagNet-18 (Brendel and Bethge 2019, as in SoftCon's reference code): each cell sees 5x5 pixels alone.
 
     Such a network can hardly learn shapes, and serves SoftCon and FLAC as one that is biased towards textures. `stem`
@@ -139,14 +204,14 @@ def bagnet18_backbone(options: Network) -> nn.Sequential:
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return backbone
+    return backbone, nn.Identity()
 
 
-BACKBONES = {"mini_resnet": mini_backbone, "resnet50": resnet50_backbone, "bagnet18": bagnet18_backbone}
+NETWORKS = {build.__name__: build for build in (mini_resnet, mini_convnext, resnet50, convnext_tiny, bagnet18)}
 
 
 class Classifier(nn.Module):
-    """Backbone, channel switches, pooling, linear head.
+    """Backbone, pooling, channel switches, norm, linear head.
 
     Attributes:
         keep: (C,) float buffer of ones and zeros; a checkpoint holds it, so a pruned network stays pruned.
@@ -154,7 +219,7 @@ class Classifier(nn.Module):
 
     def __init__(self, options: Network, classes: int) -> None:
         super().__init__()
-        self.backbone = BACKBONES[options.name](options)
+        self.backbone, self.norm = NETWORKS[options.name](options)
         self.channels = options.features
         self.head = nn.Linear(self.channels, classes)
         self.register_buffer("keep", torch.ones(self.channels))
@@ -170,7 +235,43 @@ class Classifier(nn.Module):
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, K) logits of the kept channels."""
-        return self.head(self.pool(features) * self.keep)
+        return self.logits(self.pool(features))
+
+    def logits(self, pooled: torch.Tensor, pruned: bool = True) -> torch.Tensor:
+        """Pooled features (B, C) -> (B, K); with all channels switched on unless `pruned`."""
+        return self.head(self.norm(pooled * self.keep if pruned else pooled))
+
+    def map_weights(self, features: torch.Tensor, target: torch.Tensor, pruned: bool = True) -> torch.Tensor:
+        """Grad-CAM's weights d z[target] / d pool(A), differentiable in the features, the norm and the head.
+
+        With W the head's weights, x the kept pooled features, n = (x - mean(x)) / s normalised and g the norm's scale:
+
+            without a norm:   alpha_k = keep_k W[target, k]
+            with LayerNorm:   alpha_k = keep_k (v_k - mean(v) - n_k mean(v n)) / s,   v_k = g_k W[target, k]
+
+        A LayerNorm forgets the scale, so that sum_k alpha_k x_k is about 0, and the map before ReLU sums up to about 0.
+
+        Args:
+            features: (B, C, h, w) float.
+            target: (B,) int64, each image's class.
+            pruned: whether channels are switched off; if not, it is the map of the network with all of them on.
+
+        Returns:
+            (B, C), of the head's dtype.
+        """
+        weights = (self.head.weight * self.keep if pruned else self.head.weight)[target]
+        if isinstance(self.norm, nn.Identity):
+            return weights
+        weights = self.head.weight[target] * self.norm.weight
+        pooled = self.pool(features).to(weights.dtype)
+        if pruned:
+            pooled = pooled * self.keep
+        variance, mean = torch.var_mean(pooled, 1, correction=0, keepdim=True)
+        deviation = (variance + self.norm.eps).sqrt()
+        normal = (pooled - mean) / deviation
+        weights = weights - weights.mean(1, keepdim=True) - normal * (weights * normal).mean(1, keepdim=True)
+        weights = weights / deviation
+        return weights * self.keep if pruned else weights
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> (B, K) logits."""
@@ -186,11 +287,11 @@ def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor]) -> None:
     write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
 
 
-def load_checkpoint(path: str | Path, network: nn.Module, only: str = "") -> None:
+def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str, ...] = "") -> None:
     """Load a safetensors checkpoint into `network`.
 
     Args:
-        only: load just the parameters whose name starts with this (`backbone.`), and leave the rest as they are.
+        only: load just the parameters whose name starts with this, or one of these, and leave the rest as they are.
 
     Raises:
         CheckpointError: no such file, a corrupt one, or one of another network.

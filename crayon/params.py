@@ -23,6 +23,7 @@ from .suggest import unknown
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Colour = tuple[float, float, float]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 adapter = cache(TypeAdapter)
 """The validator of a type; building one takes longer than using it."""
@@ -59,14 +60,16 @@ class Compute(Section):
 
 
 class Network(Section):
-    """The classifier: `mini_resnet` (sizes below), `resnet50` (torchvision's), or `bagnet18`, the auxiliary network.
+    """The classifier: a miniature, `mini_resnet` or `mini_convnext` (sizes below), one of torchvision's, `resnet50` or
+    `convnext_tiny`, or `bagnet18`, the auxiliary network.
 
-    `weights` of resnet50: the name of torchvision weights, or the path of a state dict; null starts from scratch.
-    `stem` is the number of channels that mini_resnet and bagnet18 begin with, `norm_momentum` how much of a batch's
-    statistics the running ones of bagnet18 take.
+    `weights` of torchvision's: the name of torchvision weights, or the path of a state dict; null starts from scratch.
+    `stem` is the number of channels that the miniatures and bagnet18 begin with; `channels`, `strides` and `kernels`
+    are those of the miniatures' blocks. `norm_momentum`: how much of a batch's statistics the running ones of bagnet18
+    take.
     """
 
-    name: Literal["mini_resnet", "resnet50", "bagnet18"]
+    name: Literal["mini_resnet", "mini_convnext", "resnet50", "convnext_tiny", "bagnet18"]
     weights: str | None = None
     stem: Count | None = None
     channels: tuple[Count, ...] | None = None
@@ -77,26 +80,29 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _sizes(self) -> Network:
+        blocks = {"stem", "channels", "strides", "kernels"}
         own = {
-            "mini_resnet": {"stem", "channels", "strides", "kernels"},
+            "mini_resnet": blocks,
+            "mini_convnext": blocks,
             "resnet50": {"weights"},
+            "convnext_tiny": {"weights"},
             "bagnet18": {"stem", "norm_momentum"},
         }[self.name]
         given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
-        if self.name != "resnet50" and own - given:
+        if own != {"weights"} and own - given:
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
-        if self.name == "mini_resnet" and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
-            raise ValueError("mini_resnet needs channels, strides and kernels of one length")
+        if own == blocks and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
+            raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
         return self
 
     @property
     def features(self) -> int:
         """How many channels the last convolutional map has."""
-        if self.name == "mini_resnet":
+        if self.channels is not None:
             return self.channels[-1]
-        return 2048 if self.name == "resnet50" else 8 * self.stem
+        return {"resnet50": 2048, "convnext_tiny": 768}.get(self.name) or 8 * self.stem
 
 
 class Auxiliary(Section):
@@ -231,8 +237,94 @@ class Tuning(Section):
 
     trials: Count
     seed: int
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Seeds
     spaces: dict[str, dict[str, Space]]
+
+
+class Study(Section):
+    """Where a table or figure beyond Table 1 varies the methods, and with which seeds."""
+
+    benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    seeds: Seeds
+
+
+class Ablation(Study):
+    """Table 2: Crayon-Attention without one of its two map losses; with neither it is ERM."""
+
+
+class Transfer(Study):
+    """Table 3: Originals of another network, refined with the maps and answers of the suite's own.
+
+    `pretraining`: how that network is pretrained, null as the suite pretrains its own. `original`, `refinement`: what
+    differs in the training of these Originals, and in that of their refinements. `originals`: their seeds.
+    """
+
+    network: Network
+    pretraining: Pretraining | None = None
+    original: dict[str, Any] = {}
+    refinement: dict[str, Any] = {}
+    originals: Seeds
+
+
+class Annotations(Study):
+    """Figure 4: `maps` and `neurons` are how many of each count as answered; all of them is the method itself."""
+
+    maps: Annotated[tuple[Count, ...], Field(min_length=1)]
+    neurons: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class Sensitivity(Study):
+    """Figure 5: what a benchmark's own alpha, and its own beta, are multiplied by; 1 is the method itself."""
+
+    alphas: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    betas: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class Runtime(Section):
+    """Sec. III-D: seconds of the Crayon variants against the size of the training set, in shares of the whole."""
+
+    benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    sizes: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2)]
+    repeats: Count
+
+
+class Studies(Section):
+    """What a suite shows beyond Table 1 and the controls; what is left out is not made."""
+
+    ablation: Ablation | None = None
+    transfer: Transfer | None = None
+    annotations: Annotations | None = None
+    sensitivity: Sensitivity | None = None
+    runtime: Runtime | None = None
+
+
+CRAYON = ("crayon_attention", "crayon_pruning", "crayon_pruning_attention")
+"""The three variants of the method."""
+
+STUDIED = {
+    "ablation": ("crayon_attention", "erm"),
+    "transfer": ("crayon_attention",),
+    "annotations": CRAYON,
+    "sensitivity": ("crayon_attention", "crayon_pruning_attention"),
+    "runtime": CRAYON,
+}
+"""Study -> the methods that it varies, or compares with."""
+
+
+def changed(training: Training, by: Mapping[str, Any]) -> Training:
+    """The training with some of its keys changed.
+
+    Raises:
+        ParamsError: an unknown key, or a value that is not allowed.
+    """
+    known = [f.name for f in fields(Training)]
+    for key in by:
+        if key not in known:
+            raise ParamsError(unknown("key", key, known))
+    try:
+        return adapter(Training).validate_python(adapter(Training).dump_python(training) | dict(by))
+    except ValidationError as error:
+        raise ParamsError(_sentence(error)) from error
 
 
 class Benchmark(Section):
@@ -285,7 +377,7 @@ class Suite(Section):
     """All that one suite runs."""
 
     title: str
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Seeds
     seeds_per_job: Count
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     controls: dict[Name, Control]
@@ -294,6 +386,7 @@ class Suite(Section):
     pretraining: Pretraining | None
     auxiliary: Auxiliary | None = None
     tuning: Tuning | None = None
+    studies: Studies = Studies()
     benchmarks: Annotated[dict[Name, Benchmark], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -323,7 +416,28 @@ class Suite(Section):
                     benchmark.settings(method)
                 except ParamsError as error:
                     raise ValueError(f"benchmarks.{name}.{error}") from error
+        self._studied()
         return self
+
+    def _studied(self) -> None:
+        """Check what the studies vary, and that the runs they are compared with are in Table 1."""
+        for name, study in self.studies:
+            if study is None:
+                continue
+            for benchmark in study.benchmarks:
+                if benchmark not in self.benchmarks:
+                    raise ValueError(f"studies.{name}.benchmarks: {unknown('benchmark', benchmark, self.benchmarks)}")
+            for method in STUDIED[name]:
+                if method not in self.methods:
+                    raise ValueError(f"studies.{name}: needs {method}; add it to methods, or leave the study out")
+        transfer = self.studies.transfer
+        for benchmark in transfer.benchmarks if transfer else ():
+            for key, base in (("original", self.benchmarks[benchmark].original), ("refinement", None)):
+                base = base or self.benchmarks[benchmark].settings("crayon_attention")[0]
+                try:
+                    changed(base, getattr(transfer, key))
+                except ParamsError as error:
+                    raise ValueError(f"studies.transfer.{key}.{error}") from error
 
     def _searched(self) -> None:
         """Check the search's methods, keys and seeds."""
@@ -342,18 +456,6 @@ class Suite(Section):
         if name not in self.benchmarks:
             raise ParamsError(unknown("benchmark", name, self.benchmarks))
         return self.benchmarks[name]
-
-    def run(self, name: str) -> tuple[str, Control | None]:
-        """The method that the run `name` trains, and the control if `name` is a control's."""
-        if name in self.controls:
-            return self.controls[name].method, self.controls[name]
-        if name not in METHODS:
-            raise ParamsError(unknown("method or control", name, [*METHODS, *self.controls]))
-        return name, None
-
-    def chunks(self) -> list[tuple[int, ...]]:
-        """The seeds in groups of `seeds_per_job`: a job starts once for all seeds of its group."""
-        return [self.seeds[i : i + self.seeds_per_job] for i in range(0, len(self.seeds), self.seeds_per_job)]
 
 
 class Params(Section):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import RecordError
-from .jobs import Job, Plan
+from .jobs import Job, Plan, below
 from .ledger import Ledger
 from .methods import METHODS
 from .params import Suite, load
+from .runs import ANY_RUN, TRANSFERRED, Batch, batches
 
 TURN = Path(".crayon/running")
 """Locked while a workflow runs here. The operating system lets go of it even if the process is killed."""
@@ -51,6 +53,11 @@ def take_turn() -> IO[str]:
     return file
 
 
+def named(batch: Batch, wildcards: Any) -> list[str]:
+    """The names of a batch's runs."""
+    return [wildcards.run if run == ANY_RUN else run for run in batch.runs]
+
+
 class Workflow:
     """The plan of the active suite, as the rules see it.
 
@@ -76,7 +83,7 @@ class Workflow:
 
     @property
     def runs(self) -> list[str]:
-        """All names a run may have."""
+        """The names of the runs that a wildcard stands for: methods and controls."""
         return [*METHODS, *self.suite.controls]
 
     @property
@@ -97,22 +104,82 @@ class Workflow:
 
     def _groups(self) -> dict[str, list[Job]]:
         """Name of a token -> the jobs that one Snakemake job runs: the seeds of a chunk together, others alone."""
-        first = {str(seed): str(chunk[0]) for chunk in self.suite.chunks() for seed in chunk}
+        first = {
+            (run, str(seed)): (batch.runs[0], str(batch.seeds[0]))
+            for batch in self.batches
+            for run in batch.runs
+            for seed in batch.seeds
+        }
         groups: dict[str, list[Job]] = {}
         for job in self.plan.jobs.values():
-            named = job.wildcards | ({"seed": first[job.wildcards["seed"]]} if "seed" in job.wildcards else {})
+            named = dict(job.wildcards)
+            if "seed" in named:
+                run = named["run"]
+                key = run if (run, named["seed"]) in first else ANY_RUN
+                head, named["seed"] = first[key, named["seed"]]
+                named["run"] = run if head == ANY_RUN else head
+            if "original" in named:
+                named["original"] = first[TRANSFERRED, named["original"]][1]
             groups.setdefault(" ".join([job.rule, *named.values()]), []).append(job)
         return groups
 
-    def token(self, rule: str, seeds: Sequence[int] | None = None, **fixed: str) -> InputFunction:
-        """The input function that gives a job's token; with `seeds`, that of the jobs which one process runs."""
+    def token(self, rule: str, **fixed: str) -> InputFunction:
+        """The input function that gives a job's token."""
 
         def path(wildcards: Any) -> str:
             values = dict(wildcards.items()) | fixed
-            named = [values[key] for key in ("benchmark", "run", "kind", "result") if key in values]
-            return self.ledger.token_path(" ".join([rule, *named, *(str(seed) for seed in (seeds or [])[:1])]))
+            keys = ("benchmark", "run", "kind", "result", "network", "original")
+            return self.ledger.token_path(" ".join([rule, *(values[key] for key in keys if key in values)]))
 
         return path
+
+    def batch_token(self, rule: str, batch: Batch) -> InputFunction:
+        """The input function that gives the token of a batch's jobs."""
+
+        def path(wildcards: Any) -> str:
+            return self.ledger.token_path(
+                " ".join([rule, wildcards.benchmark, named(batch, wildcards)[0], str(batch.seeds[0])])
+            )
+
+        return path
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """The runs and seeds that one process trains, and evaluates; those of the other network's Originals as well."""
+        return batches(self.suite)
+
+    @staticmethod
+    def refines(batch: Batch) -> bool:
+        """Whether a batch is of refinements, not of Originals."""
+        return TRANSFERRED not in batch.runs
+
+    @staticmethod
+    def names(batch: Batch) -> InputFunction:
+        """The function that gives the names of a batch's runs, for its command."""
+        return lambda wildcards: named(batch, wildcards)
+
+    def originals(self, batch: Batch) -> InputFunction:
+        """The input function of all that a batch of the transfer study's Originals reads."""
+        return lambda wildcards: list(
+            self.plan.find("original", benchmark=wildcards.benchmark, original=batch.seeds[0]).inputs.values()
+        )
+
+    def measured(self, wildcards: Any) -> list[str]:
+        """What `measure` reads."""
+        return list(self.plan.find("measure", benchmark=wildcards.benchmark).inputs.values())
+
+    def read(self, rule: str, batch: Batch) -> InputFunction:
+        """The input function of all that the jobs of a batch read."""
+
+        def paths(wildcards: Any) -> list[str]:
+            jobs = (
+                self.plan.find(rule, benchmark=wildcards.benchmark, run=run, seed=seed)
+                for run in named(batch, wildcards)
+                for seed in batch.seeds
+            )
+            return list(dict.fromkeys(path for job in jobs for path in job.inputs.values()))
+
+        return paths
 
     def source(self, wildcards: Any) -> list[str]:
         """What `download` reads: nothing for drawn benchmarks."""
@@ -132,10 +199,6 @@ class Workflow:
         inputs = self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs
         return [path for name, path in inputs.items() if name in ("manifest", "model")]
 
-    def needs(self, wildcards: Any) -> list[str]:
-        """What a run's method needs beside the data and the Original."""
-        return list(self.plan.needed(wildcards.benchmark, self.suite.run(wildcards.run)[0]).values())
-
     def records(self, wildcards: Any) -> list[str]:
         """The records of all jobs below a table."""
         return list(self.plan.find("provenance", result=wildcards.result).inputs.values())
@@ -145,10 +208,14 @@ class Workflow:
         return list(self.plan.find(rule).inputs.values()) if rule in self.plan.jobs else []
 
     def outputs(self, *rules: str) -> list[str]:
-        """All that the jobs of some rules write for Table 1 (controls' runs have a table of their own)."""
-        jobs = [job for job in self.plan.jobs.values() if job.rule in rules]
-        wanted = [job for job in jobs if job.wildcards.get("run") not in self.suite.controls]
-        return [path for job in wanted for path in job.outputs.values()]
+        """All that the jobs of some rules write for Table 1 (controls and studies have tables of their own)."""
+        table = self.plan.evaluations(["original", *self.suite.methods]).values()
+        wanted = below([self.plan.producers[path] for path in table], self.plan.producers)
+        return [path for job in wanted if job.rule in rules for path in job.outputs.values()]
+
+    def everything(self) -> list[str]:
+        """One file of each result that people read."""
+        return list({job.name: path for path in self.plan.results() for job in [self.plan.producers[path]]}.values())
 
     def remember(self) -> None:
         """Keep the digests that were computed for the next time."""

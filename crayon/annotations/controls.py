@@ -1,4 +1,4 @@
-"""Labels replaced on purpose, to see whether the answers do the work."""
+"""Labels replaced or left out on purpose, to see whether, and how much, the answers do."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
     else:
         codes[used] = {"all_relevant": 1, "all_irrelevant": 0}[kind]
     return codes
+
+
+def subset(codes: np.ndarray, count: int, seed: int, otherwise: int) -> np.ndarray:
+    """Keep the labels of `count` items; a larger subset of the same seed holds every smaller one.
+
+    Args:
+        codes: (n,) int8, 1 relevant, 0 irrelevant, -1 unused.
+        count: how many items count as answered, whatever came of their answers.
+        otherwise: the code of the rest.
+
+    Returns:
+        (n,) int8, a new array.
+    """
+    kept = np.random.default_rng([seed, 3]).permutation(len(codes))[:count]
+    found = np.full_like(codes, otherwise)
+    found[kept] = codes[kept]
+    return found

@@ -45,7 +45,8 @@ class BoundingBox(Method):
 
         from ..interpret.maps import class_activation
 
-        maps = wide(class_activation(batch.features, batch.network.head.weight[batch.labels]))
+        weights = batch.network.map_weights(batch.features, batch.labels)
+        maps = wide(class_activation(batch.features, weights))
         covered, boxed = (state[name][batch.index] for name in ("covered", "boxed"))
         inside, total = (covered * maps).sum((1, 2)), maps.sum((1, 2))
         energy = (1 - inside / torch.where(total < 1e-7, 1.0, total)) * boxed

@@ -22,7 +22,6 @@ from .base import Batch, Method, NonNegative, wide
 if TYPE_CHECKING:
     import torch
 
-    from ..networks import Classifier
     from ..training import Problem
 
 
@@ -72,12 +71,11 @@ class CrayonAttention(Method):
         """The present maps (B, h, w), differentiable in the features and in the head."""
         from ..interpret.maps import class_activation, normalise
 
-        weights = self.head_weights(batch.network)[self.guided_class(batch)]
-        return normalise(class_activation(batch.features, weights))
+        return normalise(class_activation(batch.features, self.map_weights(batch)))
 
-    def head_weights(self, network: Classifier) -> torch.Tensor:
-        """The last layer's weights (K, C) that make a map out of the features."""
-        return network.head.weight
+    def map_weights(self, batch: Batch) -> torch.Tensor:
+        """The weights (B, C) that make a map out of the features."""
+        return batch.network.map_weights(batch.features, self.guided_class(batch))
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """The class (B,) whose map is guided."""

@@ -56,13 +56,12 @@ class CrayonPruning(Method):
             else:
                 with torch.no_grad():
                     pooled = network.pool(network.features(problem.images(index)))
-            logits = network.head(pooled * network.keep)
             return Batch(
                 index=index,
                 images=None,
                 labels=problem.labels[index],
                 features=None,
-                logits=logits,
+                logits=network.logits(pooled),
                 network=network,
             )
 

@@ -1,6 +1,7 @@
 """Crayon-Pruning+Attention (paper, Sec. III-D): Crayon-Attention's loss on the network that Crayon-Pruning prunes.
 
-All parameters are trained. The guided map is that of the pruned head, ReLU(sum_k c_k W[y, k] A_k) / (h w).
+All parameters are trained. The guided map is that of the pruned network, with a linear head
+ReLU(sum_k c_k W[y, k] A_k) / (h w).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from .crayon_attention import CrayonAttention
 if TYPE_CHECKING:
     import torch
 
-    from ..networks import Classifier
     from ..training import Problem
 
 
@@ -40,12 +40,12 @@ class CrayonPruningAttention(CrayonAttention):
         problem.network.prune(problem.neurons == 0)
         return super().prepare(problem)
 
-    def head_weights(self, network: Classifier) -> torch.Tensor:
-        """The last layer's weights (K, C), those of switched-off neurons zero unless `pruned_maps` is off."""
-        return network.head.weight * network.keep if self.pruned_maps else network.head.weight
+    def map_weights(self, batch: Batch) -> torch.Tensor:
+        """The weights (B, C) of the map, those of switched-off neurons zero unless `pruned_maps` is off."""
+        return batch.network.map_weights(batch.features, self.guided_class(batch), pruned=self.pruned_maps)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """The class (B,) whose map is guided."""
         if self.target == "unpruned_prediction":
-            return batch.network.head(batch.network.pool(batch.features)).argmax(1)
+            return batch.network.logits(batch.network.pool(batch.features), pruned=False).argmax(1)
         return super().guided_class(batch)

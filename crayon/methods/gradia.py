@@ -72,7 +72,7 @@ class GradIA(Method):
         """The two terms; the second is 0 where no image of the batch has wa > 0 and a map that is not flat."""
         import torch
 
-        weights = batch.network.head.weight[batch.labels].detach()
+        weights = batch.network.map_weights(batch.features, batch.labels).detach()
         maps = torch.einsum("bchw,bc->bhw", wide(batch.features), weights)
         least, most = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
         flat = most == least

@@ -46,7 +46,7 @@ class MaskTune(Method):
 
         def maps(features: torch.Tensor) -> torch.Tensor:
             predicted = network.classify(features).argmax(1)
-            return stretch(class_activation(features, network.head.weight[predicted]))
+            return stretch(class_activation(features, network.map_weights(features, predicted)))
 
         return torch.cat(list(forward_in_batches(network, problem.images, len(problem.labels), maps)))
 

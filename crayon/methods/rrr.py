@@ -63,7 +63,8 @@ class RRR(Method):
             (saliency,) = torch.autograd.grad(log_p.sum(), batch.images, create_graph=True)
             irrelevant = irrelevant.unsqueeze(1)
         else:
-            saliency = class_activation(batch.features, batch.network.head.weight[batch.labels])
+            weights = batch.network.map_weights(batch.features, batch.labels)
+            saliency = class_activation(batch.features, weights)
             irrelevant = cell_shares(irrelevant, tuple(saliency.shape[1:]))
         energy = (irrelevant * wide(saliency)).square().flatten(1)
         energy = energy.mean(1) if self.reduction == "mean_pixels" else energy.sum(1)

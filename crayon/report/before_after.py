@@ -41,7 +41,7 @@ def _look(place: Workplace, checkpoint: str, split: str, labels: torch.Tensor) -
     predictions, maps, first = [], [], 0
     for features in forward_in_batches(network, images, len(images), lambda features: features):
         target = labels[first : first + len(features)]
-        weights = (network.head.weight * network.keep).detach()[target]
+        weights = network.map_weights(features, target).detach()
         maps.append(normalise_stored(class_activation(features, weights)))
         predictions.append(network.classify(features).detach().argmax(1))
         first += len(features)

@@ -18,15 +18,12 @@ from ..records import Digests, Recording
 from .load import Workplace
 
 
-def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
-    """Write metrics.json of each seed (of the Original: no seed)."""
-    if run_name == "original":
-        jobs = [plan.find("evaluate", benchmark=name, run=run_name)]
-    else:
-        jobs = [plan.find("evaluate", benchmark=name, run=run_name, seed=seed) for seed in seeds]
+def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
+    """Write metrics.json of runs and seeds, all of a run's if left out (of the Original: no seed)."""
+    jobs = [plan.producers[path] for run in runs for path in plan.evaluations([run], [name], seeds).values()]
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    place = Workplace(plan, name)
+    place = Workplace(plan, name, plan.transferred(runs[0]))
     splits = sorted({split for metric in place.benchmark.metrics.values() for split in metric.splits})
     images = {split: place.images(split) for split in splits}
     for job, recording in zip(jobs, recordings, strict=True):

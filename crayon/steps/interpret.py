@@ -28,7 +28,8 @@ def run(plan: Plan, name: str) -> None:
     for features in forward_in_batches(network, images, len(labels), lambda features: features):
         here = network.classify(features).detach()
         target = labels[first : first + len(features)] if options.target == "label" else here.argmax(1)
-        maps.append(normalise_stored(class_activation(features, network.head.weight[target].detach())).cpu())
+        weights = network.map_weights(features, target).detach()
+        maps.append(normalise_stored(class_activation(features, weights)).cpu())
         logits.append(here.cpu())
         patches.update(features.cpu(), first)
         first += len(features)

@@ -16,13 +16,18 @@ from ..training import Monitor
 class Workplace:
     """A benchmark opened for computing: params, data set, device.
 
+    Args:
+        transfer: whether networks are those of the transfer study.
+
     Attributes:
         dtype: of the forward pass.
+        options: the network's params.
     """
 
-    def __init__(self, plan: Plan, name: str) -> None:
+    def __init__(self, plan: Plan, name: str, transfer: bool = False) -> None:
         self.plan, self.name, self.suite = plan, name, plan.params.active
         self.benchmark: Benchmark = self.suite.benchmark(name)
+        self.transfer, self.options = transfer, plan.network(transfer)
         self.device = start_torch(self.suite.compute)
         self.dtype = getattr(torch, self.suite.compute.precision)
         self.data: Dataset = load_dataset(f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups)
@@ -36,16 +41,16 @@ class Workplace:
     def network(self, seed: int = 0) -> Classifier:
         """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""
         torch.manual_seed(seed)
-        return Classifier(self.suite.network, len(self.benchmark.classes)).to(self.device)
+        return Classifier(self.options, len(self.benchmark.classes)).to(self.device)
 
     def pretrained(self, path: str | None) -> Classifier:
         """A classifier of the pretrained backbone (of the checkpoint `path`, if the suite pretrains) and a fresh head.
 
         Drawn from torch's random state as it is, so that runs of several seeds differ.
         """
-        network = Classifier(self.suite.network, len(self.benchmark.classes)).to(self.device)
+        network = Classifier(self.options, len(self.benchmark.classes)).to(self.device)
         if path is not None:
-            load_checkpoint(path, network, only="backbone.")
+            load_checkpoint(path, network, only=("backbone.", "norm."))
         return network
 
     def trained(self, path: str) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -10,30 +11,40 @@ from ..files import write_csv
 from ..jobs import Plan
 from ..methods.erm import ERM
 from ..networks import save_checkpoint
+from ..params import changed
 from ..progress import report
 from ..records import Recording
 from ..training import Problem, train
 from .load import Workplace
 
 
-def run(plan: Plan, name: str) -> None:
-    """Train from the pretrained backbone with a fresh head, or from `network.weights` without pretraining."""
-    job = plan.find("original", benchmark=name)
-    recording = Recording(job)
-    place = Workplace(plan, name)
-    torch.manual_seed(0)
-    network = place.pretrained(job.inputs.get("pretrained"))
-    problem = Problem(
-        network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
-    )
-    outcome = train(problem, ERM(), place.benchmark.original, 0, place.monitor(report), f"{name}/original")
-    recording.publish(
-        {
-            "model": lambda path: save_checkpoint(path, outcome.last),
-            "history": partial(write_history, history=outcome.history),
-        },
-        **place.told,
-    )
+def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
+    """Train from the pretrained backbone with a fresh head, or from `network.weights` without pretraining.
+
+    Args:
+        numbers: which of the transfer study's Originals, each with the seed of its number; None is the benchmark's.
+    """
+    for number in numbers:
+        transfer = number is not None
+        job = plan.find("original", benchmark=name, **({"original": number} if transfer else {}))
+        recording = Recording(job)
+        place = Workplace(plan, name, transfer)
+        training = place.benchmark.original
+        if transfer:
+            training = changed(training, place.suite.studies.transfer.original)
+        torch.manual_seed(number or 0)
+        network = place.pretrained(job.inputs.get("pretrained"))
+        problem = Problem(
+            network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
+        )
+        outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name)
+        recording.publish(
+            {
+                "model": partial(save_checkpoint, state=outcome.last),
+                "history": partial(write_history, history=outcome.history),
+            },
+            **place.told,
+        )
 
 
 def write_history(path: str, history: list[dict[str, float]]) -> None:

@@ -19,22 +19,26 @@ from ..records import Recording
 from ..training import make_optimiser
 
 
-def run(plan: Plan) -> None:
+def run(plan: Plan, transfer: bool = False) -> None:
     """Two heads on the pooled features: figure and texture, the texture's loss weighted.
+
+    Args:
+        transfer: train the transfer study's network instead of the suite's.
 
     Raises:
         MethodError: too few held-out figures are named rightly for the features to be of use.
     """
-    job = plan.find("pretrain")
+    job = plan.find("pretrain", **({"network": "transfer"} if transfer else {}))
     recording = Recording(job)
     suite = plan.params.active
-    options, training = suite.pretraining, suite.pretraining.training
+    options = (suite.studies.transfer.pretraining if transfer else None) or suite.pretraining
+    training = options.training
     device = start_torch(suite.compute)
     images, figures, textures = draw_figures(options.seed, options.images + options.held_out, options.size)
     reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
     figures, textures = torch.from_numpy(figures).to(device), torch.from_numpy(textures).to(device)
     torch.manual_seed(options.seed)
-    network = Classifier(suite.network, FIGURES + len(TEXTURES)).to(device)
+    network = Classifier(plan.network(transfer), FIGURES + len(TEXTURES)).to(device)
     optimiser = make_optimiser(list(network.parameters()), training)
     steps = training.epochs * -(-options.images // training.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=steps)
@@ -44,7 +48,7 @@ def run(plan: Plan) -> None:
         for index in torch.randperm(options.images, generator=shuffle).split(training.batch_size):
             index = index.to(device)
             pooled = dropout(network.pool(network.features(reader(index))), options.dropout)
-            logits = network.head(pooled)
+            logits = network.logits(pooled)
             loss = cross_entropy(logits[:, :FIGURES], figures[index])
             loss = loss + options.texture_weight * cross_entropy(logits[:, FIGURES:], textures[index])
             optimiser.zero_grad(set_to_none=True)

@@ -7,15 +7,17 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from ..annotations.consensus import read_labels
-from ..annotations.controls import control
-from ..errors import DataError
+from ..annotations.controls import control, subset
+from ..errors import DataError, MethodError
 from ..files import read_npy
 from ..jobs import KINDS, Plan
 from ..networks import save_checkpoint
 from ..progress import report
 from ..records import Digests, Recording
+from ..runs import Run
 from ..training import Problem, train
 from .load import Workplace
 from .original import write_history
@@ -23,23 +25,27 @@ from .original import write_history
 CODES = {"relevant": 1, "irrelevant": 0, "unused": -1}
 
 
-def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
-    """Train one method, or one control, with each of the seeds; each is published as it ends."""
-    method_name, kind_of_control = plan.params.active.run(run_name)
-    jobs = [plan.find("refine", benchmark=name, run=run_name, seed=seed) for seed in seeds]
+def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
+    """Train methods, controls or variations with each of the seeds, all of a run's if left out.
+
+    Each is published as it ends.
+    """
+    wanted = [(plan.run(run), seed) for run in runs for seed in (plan.run(run).seeds if seeds is None else seeds)]
+    jobs = [plan.find("refine", benchmark=name, run=run.name, seed=seed) for run, seed in wanted]
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    place = Workplace(plan, name)
-    training, method = place.benchmark.settings(method_name)
-    monitor, read = place.monitor(report), Reader(place, plan.needed(name, method_name), method.needs)
-    for job, recording, seed in zip(jobs, recordings, seeds, strict=True):
+    place, read = None, {}
+    for job, recording, (run, seed) in zip(jobs, recordings, wanted, strict=True):
         recording.start_clock()
-        problem = read.problem(job.inputs["model"])
-        if kind_of_control is not None:
-            for kind in set(KINDS) & set(method.needs):
-                codes = control(getattr(problem, kind).cpu().numpy(), kind_of_control.labels, seed)
-                setattr(problem, kind, torch.from_numpy(codes).to(place.device))
-        outcome = train(problem, method, training, seed, monitor, f"{name}/{run_name}/{seed}")
+        transfer = plan.transferred(run.name)
+        if place is None or place.transfer != transfer:
+            place, read = Workplace(plan, name, transfer), {}
+        training, method = run.settings(place.benchmark)
+        if run.method not in read:
+            read[run.method] = Reader(place, plan.needed(name, run.method), run.needs)
+        problem = read[run.method].problem(job.inputs["model"])
+        vary(problem, run, seed)
+        outcome = train(problem, method, training, seed, place.monitor(report), f"{name}/{run.name}/{seed}")
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
@@ -48,6 +54,35 @@ def run(plan: Plan, name: str, run_name: str, seeds: Sequence[int]) -> None:
             },
             **place.told,
         )
+
+
+def vary(problem: Problem, run: Run, seed: int) -> None:
+    """Replace the answers of a control, leave some of them out, and fit the maps to another network's size.
+
+    Raises:
+        MethodError: more answers are asked for than there are items.
+    """
+    for kind in set(KINDS) & set(run.needs):
+        codes = getattr(problem, kind).cpu().numpy()
+        if run.labels is not None:
+            codes = control(codes, run.labels, seed)
+        if run.answers is not None and kind == run.sampled:
+            if run.answers > len(codes):
+                raise MethodError(
+                    f"{run.name}: there are {len(codes)} items to answer, and studies.annotations in params.yaml asks "
+                    f"for {run.answers} of them; leave that number out."
+                )
+            codes = subset(codes, run.answers, seed, otherwise=-1 if kind == "attention" else 1)
+        setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
+    if run.original is not None:
+        problem.maps = resized(problem.maps, problem.map_size())
+
+
+def resized(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Maps (N, h, w), bilinearly of another size (H, W) where theirs is not that."""
+    if tuple(maps.shape[1:]) == size:
+        return maps
+    return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 class Reader:

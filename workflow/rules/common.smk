@@ -22,4 +22,4 @@ wildcard_constraints:
     run="|".join(PLAN.runs),
     kind="attention|neurons",
     seed=r"\d+",
-    result="table1|controls",
+    result="|".join(job.wildcards["result"] for job in PLAN.plan.jobs.values() if job.rule == "provenance"),

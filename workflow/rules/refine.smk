@@ -1,65 +1,69 @@
-# Refinements, runs/<suite>/<benchmark>/<method or control>/<seed>/, and their metrics under evaluations/.
-# A rule serves the seeds of one group (seeds_per_job), because a process start costs more than a miniature's training.
+# Refinements, runs/<suite>/<benchmark>/<run>/<seed>/, and their metrics under evaluations/.
+# A rule serves the runs and seeds of one batch, because a process start costs more than a miniature's training: those of one
+# method or control ({run}), or a study's variations of a method.
 
 
-for number, seeds in enumerate(SUITE.chunks()):
+def paths(batch, pattern):
+    """A file of each run and seed of a batch."""
+    return expand(pattern, run=batch.runs, seed=batch.seeds)
 
-    rule:
-        name:
-            f"refine_{number}"
-        input:
-            PLAN.needs,
-            token=PLAN.token("refine", seeds=seeds),
-            manifest="data/{suite}/{benchmark}/manifest.csv",
-            images="data/{suite}/{benchmark}/images.npy",
-            masks="data/{suite}/{benchmark}/masks.npy",
-            model="models/{suite}/{benchmark}/original.safetensors",
-        output:
-            last=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/last.safetensors", seed=seeds),
-            selected=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/selected.safetensors", seed=seeds),
-            history=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/history.csv", seed=seeds),
-            record=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/record.json", seed=seeds),
-        log:
-            f"logs/{{suite}}/refine/{{benchmark}}/{{run}}/{seeds[0]}.log",
-        benchmark:
-            f"logs/{{suite}}/refine/{{benchmark}}/{{run}}/{seeds[0]}.tsv"
-        conda:
-            "../envs/crayon.yaml"
-        threads: SUITE.compute.threads
-        resources:
-            gpu=PLAN.gpus,
-        params:
-            seeds=[f"--seed {seed}" for seed in seeds],
-        shell:
-            "crayon --log {log} refine {wildcards.benchmark} {wildcards.run} {params.seeds}"
+
+for number, batch in enumerate(PLAN.batches):
+    if PLAN.refines(batch):
+
+        rule:
+            name:
+                f"refine_{number}"
+            input:
+                PLAN.read("refine", batch),
+                token=PLAN.batch_token("refine", batch),
+            output:
+                last=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/last.safetensors"),
+                selected=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/selected.safetensors"),
+                history=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/history.csv"),
+                record=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/record.json"),
+            log:
+                f"logs/{{suite}}/refine/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.log",
+            benchmark:
+                f"logs/{{suite}}/refine/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.tsv"
+            wildcard_constraints:
+                benchmark="|".join(batch.benchmarks),
+            conda:
+                "../envs/crayon.yaml"
+            threads: SUITE.compute.threads
+            resources:
+                gpu=PLAN.gpus,
+            params:
+                runs=PLAN.names(batch),
+                seeds=[f"--seed {seed}" for seed in batch.seeds],
+            shell:
+                "crayon --log {log} refine {wildcards.benchmark} {params.runs} {params.seeds}"
 
     rule:
         name:
             f"evaluate_{number}"
         input:
-            token=PLAN.token("evaluate", seeds=seeds),
-            manifest="data/{suite}/{benchmark}/manifest.csv",
-            images="data/{suite}/{benchmark}/images.npy",
-            masks="data/{suite}/{benchmark}/masks.npy",
-            last=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/last.safetensors", seed=seeds),
-            selected=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/selected.safetensors", seed=seeds),
-            history=expand("runs/{{suite}}/{{benchmark}}/{{run}}/{seed}/history.csv", seed=seeds),
+            PLAN.read("evaluate", batch),
+            token=PLAN.batch_token("evaluate", batch),
         output:
-            metrics=expand("evaluations/{{suite}}/{{benchmark}}/{{run}}/{seed}/metrics.json", seed=seeds),
-            record=expand("evaluations/{{suite}}/{{benchmark}}/{{run}}/{seed}/record.json", seed=seeds),
+            metrics=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/metrics.json"),
+            record=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/record.json"),
         log:
-            f"logs/{{suite}}/evaluate/{{benchmark}}/{{run}}/{seeds[0]}.log",
+            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.log",
         benchmark:
-            f"logs/{{suite}}/evaluate/{{benchmark}}/{{run}}/{seeds[0]}.tsv"
+            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.tsv"
+        wildcard_constraints:
+            benchmark="|".join(batch.benchmarks),
         conda:
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
         params:
-            seeds=[f"--seed {seed}" for seed in seeds],
+            runs=PLAN.names(batch),
+            seeds=[f"--seed {seed}" for seed in batch.seeds],
         shell:
-            "crayon --log {log} evaluate {wildcards.benchmark} {wildcards.run} {params.seeds}"
+            "crayon --log {log} evaluate {wildcards.benchmark} {params.runs} {params.seeds}"
 
 
 rule evaluate_original:
@@ -84,3 +88,23 @@ rule evaluate_original:
         gpu=PLAN.gpus,
     shell:
         "crayon --log {log} evaluate {wildcards.benchmark} original"
+
+
+rule measure:
+    input:
+        PLAN.measured,
+        token=PLAN.token("measure"),
+    output:
+        seconds="evaluations/{suite}/{benchmark}/runtime.csv",
+        record="evaluations/{suite}/{benchmark}/runtime.record.json",
+    log:
+        "logs/{suite}/measure/{benchmark}.log",
+    benchmark:
+        "logs/{suite}/measure/{benchmark}.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    threads: workflow.cores  # alone, so that nothing else is in the way of what is timed
+    resources:
+        gpu=PLAN.gpus,
+    shell:
+        "crayon --log {log} measure {wildcards.benchmark}"

@@ -88,3 +88,96 @@ rule before_after:
         "../envs/crayon.yaml"
     shell:
         "crayon --log {log} render before_after"
+
+
+rule table2:
+    input:
+        PLAN.inputs("table2"),
+        token=PLAN.token("table2"),
+    output:
+        table="results/table2.csv",
+        markdown="results/table2.md",
+        record="results/table2.record.json",
+    log:
+        f"logs/{PLAN.name}/table2.log",
+    benchmark:
+        f"logs/{PLAN.name}/table2.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render table2 --show"
+
+
+rule table3:
+    input:
+        PLAN.inputs("table3"),
+        token=PLAN.token("table3"),
+    output:
+        table="results/table3.csv",
+        markdown="results/table3.md",
+        record="results/table3.record.json",
+    log:
+        f"logs/{PLAN.name}/table3.log",
+    benchmark:
+        f"logs/{PLAN.name}/table3.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render table3 --show"
+
+
+rule figure4:
+    input:
+        PLAN.inputs("figure4"),
+        token=PLAN.token("figure4"),
+    output:
+        table="results/figure4.csv",
+        svg="results/figure4.svg",
+        png="results/figure4.png",
+        record="results/figure4.record.json",
+    log:
+        f"logs/{PLAN.name}/figure4.log",
+    benchmark:
+        f"logs/{PLAN.name}/figure4.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render figure4"
+
+
+rule figure5:
+    input:
+        PLAN.inputs("figure5"),
+        token=PLAN.token("figure5"),
+    output:
+        table="results/figure5.csv",
+        svg="results/figure5.svg",
+        png="results/figure5.png",
+        record="results/figure5.record.json",
+    log:
+        f"logs/{PLAN.name}/figure5.log",
+    benchmark:
+        f"logs/{PLAN.name}/figure5.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render figure5"
+
+
+rule runtime:
+    input:
+        PLAN.inputs("runtime"),
+        token=PLAN.token("runtime"),
+    output:
+        table="results/runtime.csv",
+        svg="results/figure_runtime.svg",
+        png="results/figure_runtime.png",
+        record="results/runtime.record.json",
+    log:
+        f"logs/{PLAN.name}/runtime.log",
+    benchmark:
+        f"logs/{PLAN.name}/runtime.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render runtime --show"

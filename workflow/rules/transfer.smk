@@ -1,0 +1,50 @@
+# The transfer study's network: its pretrained backbone, and its Originals, models/<suite>/<benchmark>/transfer/<number>/.
+
+
+rule pretrain_transfer:
+    input:
+        token=PLAN.token("pretrain", network="transfer"),
+    output:
+        model="models/{suite}/transfer/pretrained.safetensors",
+        record="models/{suite}/transfer/pretrained.record.json",
+    log:
+        "logs/{suite}/pretrain_transfer.log",
+    benchmark:
+        "logs/{suite}/pretrain_transfer.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    threads: SUITE.compute.threads
+    shell:
+        "crayon --log {log} pretrain --transfer"
+
+
+for number, batch in enumerate(PLAN.batches):
+    if not PLAN.refines(batch):
+
+        rule:
+            name:
+                f"original_transfer_{number}"
+            input:
+                PLAN.originals(batch),
+                token=PLAN.token("original", original=str(batch.seeds[0])),
+            output:
+                model=expand(
+                    "models/{{suite}}/{{benchmark}}/transfer/{number}/original.safetensors", number=batch.seeds
+                ),
+                history=expand("models/{{suite}}/{{benchmark}}/transfer/{number}/history.csv", number=batch.seeds),
+                record=expand("models/{{suite}}/{{benchmark}}/transfer/{number}/record.json", number=batch.seeds),
+            log:
+                f"logs/{{suite}}/original_transfer/{{benchmark}}/{batch.seeds[0]}.log",
+            benchmark:
+                f"logs/{{suite}}/original_transfer/{{benchmark}}/{batch.seeds[0]}.tsv"
+            wildcard_constraints:
+                benchmark="|".join(batch.benchmarks),
+            conda:
+                "../envs/crayon.yaml"
+            threads: SUITE.compute.threads
+            resources:
+                gpu=PLAN.gpus,
+            params:
+                numbers=[f"--transfer {number}" for number in batch.seeds],
+            shell:
+                "crayon --log {log} original {wildcards.benchmark} {params.numbers}"
