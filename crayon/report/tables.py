@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import RecordError
 from ..files import read_json
+from ..jobs import Plan
 from ..methods import method_class
 
 ORIGINAL = ("Original", "-")
@@ -66,21 +67,32 @@ def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last
     return Cell.of(values) if values else None
 
 
-def published() -> dict[tuple[str, str, str], tuple[float, float | None]]:
-    """(method, benchmark, metric) -> mean and standard deviation as printed in Table 1 of the paper (percent)."""
-    text = files(__package__).joinpath("published/table1.csv").read_text(encoding="utf-8")
+def published(
+    table: str = "table1", keys: Sequence[str] = ("method", "benchmark", "metric")
+) -> dict[tuple[str, ...], tuple[float, float | None]]:
+    """Values of `keys` -> mean and standard deviation as printed in a table of the paper (percent)."""
     return {
-        (row["method"], row["benchmark"], row["metric"]): (
-            float(row["mean"]),
-            float(row["std"]) if row["std"] else None,
-        )
-        for row in csv.DictReader(text.splitlines())
+        tuple(row[key] for key in keys): (float(row["mean"]), float(row["std"]) if row.get("std") else None)
+        for row in published_rows(table)
     }
 
 
-def number(value: float | None) -> str:
+def published_rows(table: str) -> list[dict[str, str]]:
+    """The rows of a table of the paper."""
+    text = files(__package__).joinpath(f"published/{table}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
+    """The first two metrics of a benchmark, which figures show, and whether `higher` or `lower` is better."""
+    metrics = plan.params.active.benchmarks[benchmark].metrics
+    kinds = [(key, "lower" if metric.kind == "difference" else "higher") for key, metric in metrics.items()]
+    return kinds[:2]
+
+
+def number(value: float | None, digits: int = 4) -> str:
     """A number of a CSV: rounded to 1e-4 percent, empty if there is none."""
-    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,0 +1,71 @@
+"""Grids of curves over seeds, as Figures 4 and 5 and the runtime are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import seaborn
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from . import style
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One field of the grid.
+
+    Attributes:
+        data: columns method, x and value, one run a row.
+        title, x, y: what stands above, below and beside it.
+        better: `higher` or `lower`, of what is shown.
+    """
+
+    data: DataFrame
+    title: str
+    x: str
+    y: str
+    better: str | None = None
+
+
+def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True) -> Figure:
+    """The grid, the mean over runs as a line, one sample standard deviation as a band where there are several."""
+    with style.theme():
+        figure = Figure(figsize=(3.1 * len(grid[0]), 2.6 * len(grid) + 0.6), layout="constrained")
+        axes = figure.subplots(len(grid), len(grid[0]), squeeze=False)
+        handles: dict[str, matplotlib.artist.Artist] = {}
+        for row, fields in zip(grid, axes, strict=True):
+            for panel, field in zip(row, fields, strict=True):
+                _field(field, panel, log, band)
+                handles |= dict(zip(*reversed(field.get_legend_handles_labels()), strict=True))
+                field.get_legend().remove()
+        labels = [style.label(method) for method in handles]
+        figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        style.foot(figure, footer)
+    return figure
+
+
+def _field(field, panel: Panel, log: bool, band: bool) -> None:
+    seeds = panel.data.groupby(["method", "x"]).size().max()
+    methods = list(dict.fromkeys(panel.data["method"]))
+    seaborn.lineplot(
+        panel.data,
+        x="x",
+        y="value",
+        hue="method",
+        style="method",
+        hue_order=methods,
+        style_order=methods,
+        palette={method: style.colour(method) for method in methods},
+        markers={method: style.marker(method) for method in methods},
+        dashes=False,
+        errorbar="sd" if band and seeds > 1 else None,
+        ax=field,
+    )
+    if log:
+        field.set_xscale("log")
+    arrow = {"higher": " (higher is better)", "lower": " (lower is better)", None: ""}[panel.better]
+    field.set_title(panel.title)
+    field.set(xlabel=panel.x, ylabel=panel.y + arrow)

@@ -1,0 +1,72 @@
+"""Figure 4: the metrics against the number of annotations, for the three variants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from pandas import DataFrame
+
+from ..errors import RecordError
+from ..files import read_json, write_csv
+from ..jobs import Plan
+from ..params import CRAYON
+from ..progress import report
+from ..records import Recording
+from . import curves, style
+from .tables import evaluations, number, shown
+
+COLUMNS = ("suite", "benchmark", "method", "kind", "annotations", "metric", "seed", "value")
+
+
+def run(plan: Plan) -> None:
+    """Write results/figure4.csv, one run's number a row, and the figure that is drawn from it."""
+    job = plan.find("figure4")
+    recording = Recording(job)
+    columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
+    figure = curves.draw(_grid(plan, rows), style.origin(plan))
+    recording.publish({"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure))
+    report(f"figure4  {len(rows)} numbers -> {job.outputs['svg']}")
+
+
+def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations.
+
+    No annotation at all is the Original; all of them, the method as Table 1 has it.
+    """
+    job, suite = plan.find("figure4"), plan.params.active
+    rows = []
+    for name in suite.studies.annotations.benchmarks:
+        for method in CRAYON:
+            kind = plan.run(method).sampled
+            items = sum(read_json(job.inputs[f"{name}/{kind}"], RecordError)["labels"].values())
+            runs = {0: "original"}
+            runs |= {run.answers: run.name for run in plan.runs.values() if run.answers and run.method == method}
+            runs |= {items: method}
+            for count, run_name in runs.items():
+                for metric in suite.benchmarks[name].metrics:
+                    for seed, value in found[name, run_name].items():
+                        of_seed = number(value["last"]["metrics"][metric])
+                        rows.append([plan.suite, name, method, kind, count, metric, seed, of_seed])
+    return {job.outputs["table"]: (COLUMNS, rows)}
+
+
+def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
+    """A row a benchmark; a column a metric and a kind of annotation, since there are far fewer neurons than maps."""
+    table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})
+    counted = {"attention": "maps answered", "neurons": "neurons answered"}
+    return [
+        [
+            curves.Panel(
+                table[(table["benchmark"] == name) & (table["metric"] == metric) & (table["kind"] == kind)],
+                plan.params.active.benchmarks[name].title,
+                words,
+                f"{metric} (%)",
+                better,
+            )
+            for kind, words in counted.items()
+            for metric, better in shown(plan, name)
+        ]
+        for name in plan.params.active.studies.annotations.benchmarks
+    ]

@@ -1,0 +1,70 @@
+"""Figure 5: the metrics against alpha and beta, for the two variants that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from pandas import DataFrame
+
+from ..files import write_csv
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+from . import curves, style
+from .tables import evaluations, number, shown
+
+COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
+METHODS = ("crayon_attention", "crayon_pruning_attention")
+
+
+def run(plan: Plan) -> None:
+    """Write results/figure5.csv, one run's number a row, and the figure that is drawn from it."""
+    job = plan.find("figure5")
+    recording = Recording(job)
+    columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
+    figure = curves.draw(_grid(plan, rows), style.origin(plan), log=True)
+    recording.publish({"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure))
+    report(f"figure5  {len(rows)} numbers -> {job.outputs['svg']}")
+
+
+def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations.
+
+    `factor` is what the benchmark's own alpha, or beta, was multiplied by, and `weight_value` what came of it.
+    """
+    suite = plan.params.active
+    rows = []
+    for name in suite.studies.sensitivity.benchmarks:
+        for method in METHODS:
+            for weight in ("alpha", "beta"):
+                varied = [run for run in plan.runs.values() if run.method == method and set(run.factors) == {weight}]
+                runs = {1.0: plan.run(method)} | {run.factors[weight]: run for run in varied if run.factors[weight] > 0}
+                for factor in sorted(runs):
+                    used = getattr(runs[factor].settings(suite.benchmarks[name])[1], weight)
+                    for metric in suite.benchmarks[name].metrics:
+                        for seed, value in found[name, runs[factor].name].items():
+                            of_seed = number(value["last"]["metrics"][metric])
+                            told = (weight, f"{factor:g}", f"{used:g}", metric, seed, of_seed)
+                            rows.append([plan.suite, name, method, *told])
+    return {plan.find("figure5").outputs["table"]: (COLUMNS, rows)}
+
+
+def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
+    """A row a benchmark; a column a metric and a weight."""
+    table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})
+    return [
+        [
+            curves.Panel(
+                table[(table["benchmark"] == name) & (table["metric"] == metric) & (table["weight"] == weight)],
+                plan.params.active.benchmarks[name].title,
+                f"{weight}, times the chosen one",
+                f"{metric} (%)",
+                better,
+            )
+            for weight in ("alpha", "beta")
+            for metric, better in shown(plan, name)
+        ]
+        for name in plan.params.active.studies.sensitivity.benchmarks
+    ]

@@ -1,0 +1,97 @@
+"""Table 2: the two map losses of Crayon-Attention, together, one alone, and neither (which is ERM)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..files import write_csv, write_text
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+from .tables import Cell, cell, evaluations, markdown, number, published
+
+COLUMNS = (
+    "suite",
+    "run",
+    "loss_relevant",
+    "loss_irrelevant",
+    "benchmark",
+    "metric",
+    "mean",
+    "std",
+    "seeds",
+    "paper_mean",
+)
+ROWS = {
+    ("true", "true"): "crayon_attention",
+    ("true", "false"): "crayon_attention-beta-0",
+    ("false", "true"): "crayon_attention-alpha-0",
+    ("false", "false"): "erm",
+}
+"""(relevant, irrelevant): whether the loss of these maps is there -> run."""
+
+
+def run(plan: Plan) -> None:
+    """Write results/table2.csv and table2.md."""
+    job = plan.find("table2")
+    recording = Recording(job)
+    found = evaluations(job.inputs)
+    columns, rows = tables(plan, found)[job.outputs["table"]]
+    recording.publish(
+        {
+            "table": partial(write_csv, columns=columns, rows=rows),
+            "markdown": partial(write_text, text=_markdown(plan, found)),
+        }
+    )
+    report(f"table2  {len(rows)} numbers -> {job.outputs['table']}")
+
+
+def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations."""
+    paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
+    rows = []
+    for losses, name in ROWS.items():
+        for benchmark, metric, value in _cells(plan, found, name):
+            mean, _ = paper.get((*losses, benchmark, metric), (None, None))
+            numbers = (number(value.mean), number(value.std), value.seeds, number(mean, 2))
+            rows.append([plan.suite, name, *losses, benchmark, metric, *numbers])
+    return {plan.find("table2").outputs["table"]: (COLUMNS, rows)}
+
+
+def _cells(plan: Plan, found: dict, run_name: str) -> list[tuple[str, str, Cell]]:
+    suite = plan.params.active
+    return [
+        (name, metric, cell(found[name, run_name], metric))
+        for name in suite.studies.ablation.benchmarks
+        for metric in suite.benchmarks[name].metrics
+    ]
+
+
+def _markdown(plan: Plan, found: dict) -> str:
+    suite = plan.params.active
+    paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
+    parts = [
+        f"# Table 2: the two map losses: {suite.title} (suite `{plan.suite}`)\n",
+        "Percent, mean ± sample standard deviation over seeds; behind it the paper's, of the real data sets. Without "
+        "either loss, Crayon-Attention is ERM.\n",
+    ]
+    for name in suite.studies.ablation.benchmarks:
+        metrics = list(suite.benchmarks[name].metrics)
+        lines = []
+        for losses, run_name in ROWS.items():
+            line = ["yes" if there == "true" else "no" for there in losses]
+            for metric in metrics:
+                mean, _ = paper.get((*losses, name, metric), (None, None))
+                line += [str(cell(found[name, run_name], metric)), number(mean, 2)]
+            lines.append(line)
+        header = [title for metric in metrics for title in (metric, f"{metric} paper")]
+        parts.append(f"\n## {suite.benchmarks[name].title}\n")
+        parts.append(markdown(["loss of relevant maps", "loss of irrelevant maps", *header], lines))
+    return "\n".join(parts)
+
+
+def text(plan: Plan) -> str:
+    """The table as it was written, for the screen."""
+    return Path(plan.find("table2").outputs["markdown"]).read_text(encoding="utf-8")

@@ -1,0 +1,96 @@
+"""Table 3: transfer. Originals of another network, refined with the maps and answers of the suite's own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..files import write_csv, write_text
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+from ..runs import TRANSFERRED
+from .tables import Cell, evaluations, markdown, number, published
+
+COLUMNS = (
+    "suite",
+    "model",
+    "network",
+    "benchmark",
+    "metric",
+    "mean",
+    "std",
+    "originals",
+    "seeds",
+    "paper_mean",
+)
+
+
+def run(plan: Plan) -> None:
+    """Write results/table3.csv and table3.md."""
+    job = plan.find("table3")
+    recording = Recording(job)
+    found = evaluations(job.inputs)
+    columns, rows = tables(plan, found)[job.outputs["table"]]
+    recording.publish(
+        {
+            "table": partial(write_csv, columns=columns, rows=rows),
+            "markdown": partial(write_text, text=_markdown(plan, rows)),
+        }
+    )
+    report(f"table3  {len(rows)} numbers -> {job.outputs['table']}")
+
+
+def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations.
+
+    The mean and the sample standard deviation of the refined networks are over all Originals and seeds together.
+    """
+    suite = plan.params.active
+    study, paper = suite.studies.transfer, published("table3", ("model", "benchmark", "metric"))
+    rows = []
+    for model in ("original", "refined"):
+        for name in study.benchmarks:
+            runs = [run for run in plan.runs.values() if run.original is not None]
+            names = [TRANSFERRED] if model == "original" else [run.name for run in runs]
+            for metric in suite.benchmarks[name].metrics:
+                value = Cell.of(
+                    [seed["last"]["metrics"][metric] for run in names for seed in found[name, run].values()]
+                )
+                mean, _ = paper.get((model, name, metric), (None, None))
+                seeds = 1 if model == "original" else len(study.seeds)
+                numbers = (number(value.mean), number(value.std), len(study.originals), seeds, number(mean, 2))
+                rows.append([plan.suite, model, study.network.name, name, metric, *numbers])
+    return {plan.find("table3").outputs["table"]: (COLUMNS, rows)}
+
+
+def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
+    suite = plan.params.active
+    study = suite.studies.transfer
+    parts = [
+        f"# Table 3: transfer to {study.network.name}: {suite.title} (suite `{plan.suite}`)\n",
+        f"Crayon-Attention on {len(study.originals)} Originals of another network, each refined with {len(study.seeds)} "
+        f"seeds, with the maps and the answers of the {suite.network.name} Original. Percent, mean ± sample standard "
+        "deviation over all of them; behind it the paper's, of ConvNeXt-Tiny on the real data sets.\n",
+    ]
+    table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    for name in study.benchmarks:
+        metrics = list(suite.benchmarks[name].metrics)
+        lines = []
+        for model in ("original", "refined"):
+            line = [model]
+            for row in table:
+                if (row["model"], row["benchmark"]) == (model, name):
+                    spread = f" ± {float(row['std']):.2f}" if row["std"] else ""
+                    line += [f"{float(row['mean']):.2f}{spread}", row["paper_mean"]]
+            lines.append(line)
+        header = [title for metric in metrics for title in (metric, f"{metric} paper")]
+        parts.append(f"\n## {suite.benchmarks[name].title}\n")
+        parts.append(markdown(["model", *header], lines))
+    return "\n".join(parts)
+
+
+def text(plan: Plan) -> str:
+    """The table as it was written, for the screen."""
+    return Path(plan.find("table3").outputs["markdown"]).read_text(encoding="utf-8")
