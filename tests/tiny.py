@@ -23,6 +23,15 @@ def params() -> dict:
     suite["auxiliary"]["network"]["stem"] = 2
     suite["auxiliary"]["training"]["epochs"] = 1
     suite["controls"] = {"shuffled_answers": {"method": "crayon_attention", "labels": "shuffle"}}
+    there = {"benchmarks": ["waterbirds"], "seeds": [0, 1]}
+    network = {"name": "mini_convnext", "stem": 4, "channels": [8], "strides": [2], "kernels": [3]}
+    suite["studies"] = {
+        "ablation": dict(there),
+        "transfer": there | {"network": network, "originals": [0, 1]},
+        "annotations": there | {"maps": [10, 20], "neurons": [2, 4]},
+        "sensitivity": there | {"seeds": [0], "alphas": [0.1, 10], "betas": [10]},
+        "runtime": {"benchmarks": ["waterbirds", "digits"], "sizes": [0.5, 1], "repeats": 2},
+    }
     benchmarks = suite["benchmarks"]
     few = {"waterbird/water": 14, "landbird/land": 30, "waterbird/land": 4, "landbird/water": 4}
     benchmarks["waterbirds"]["source"]["counts"] = {
