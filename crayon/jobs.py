@@ -109,8 +109,11 @@ class Plan:
 
     def _all(self) -> Iterator[Job]:
         suite = self.params.active
+        transfer = suite.studies.transfer
         if suite.pretraining is not None:
             yield self._pretrain()
+            if transfer is not None:
+                yield self._pretrain(transfer=True)
         for name, benchmark in suite.benchmarks.items():
             if "compose" in benchmark.source:
                 yield self._compose(name, benchmark)
@@ -126,11 +129,13 @@ class Plan:
             if benchmark.stage_one and any("stage_one" in method_class(method).needs for method in suite.methods):
                 yield self._stage_one(name)
             yield self._evaluate(name, benchmark, "original", None)
+            for number in transfer.originals if transfer is not None and name in transfer.benchmarks else ():
+                yield self._original(name, benchmark, number)
+                yield self._evaluate(name, benchmark, TRANSFERRED, number)
             for run in self.runs.values():
                 for seed in run.seeds if name in run.benchmarks else ():
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run.name, seed)
-        yield from self._transfer()
         yield self._answers()
         for result in [self._table1(), *([self._controls()] if suite.controls else []), *self._studies()]:
             yield self._provenance(result)
@@ -217,19 +222,6 @@ class Plan:
             | ({"seed": number} if transfer else {}),
             code=("crayon.steps.original", "crayon.methods.erm"),
         )
-
-    def _transfer(self) -> Iterator[Job]:
-        """Another network's pretraining and Originals, and the evaluations of these."""
-        study = self.params.active.studies.transfer
-        if study is None:
-            return
-        if self.params.active.pretraining is not None:
-            yield self._pretrain(transfer=True)
-        for name in study.benchmarks:
-            benchmark = self.params.active.benchmarks[name]
-            for number in study.originals:
-                yield self._original(name, benchmark, number)
-                yield self._evaluate(name, benchmark, TRANSFERRED, number)
 
     def _network(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
         suite = self.params.active

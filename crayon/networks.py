@@ -122,17 +122,20 @@ class NextBlock(nn.Module):
         return x + y.permute(0, 3, 1, 2)
 
 
-LAYER_SCALE = 0.1
+LAYER_SCALE = 1.0
 """What a block's sum starts from; the published 1e-6 is for networks of many blocks and hundreds of epochs."""
 
 
 def mini_convnext(options: Network) -> Parts:
-    """A ConvNeXt as small as `mini_resnet` and with as small a receptive field: 4x4 patches, then blocks.
+    """A ConvNeXt as small as `mini_resnet` and with as small a receptive field: patches, then blocks.
 
     A block whose stride is not 1, or whose channels are new, comes after a LayerNorm and a convolution of
     stride x stride that do not overlap.
     """
-    layers: list[nn.Module] = [nn.Conv2d(3, options.stem, 4, 4), ChannelNorm(options.stem, eps=1e-6)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, options.stem, options.patch, options.patch),
+        ChannelNorm(options.stem, eps=1e-6),
+    ]
     inputs = options.stem
     for outputs, stride, kernel in zip(options.channels, options.strides, options.kernels, strict=True):
         if inputs != outputs or stride != 1:

@@ -65,12 +65,13 @@ class Network(Section):
 
     `weights` of torchvision's: the name of torchvision weights, or the path of a state dict; null starts from scratch.
     `stem` is the number of channels that the miniatures and bagnet18 begin with; `channels`, `strides` and `kernels`
-    are those of the miniatures' blocks. `norm_momentum`: how much of a batch's statistics the running ones of bagnet18
-    take.
+    are those of the miniatures' blocks. `patch`: how many pixels mini_convnext's patches are wide and high.
+    `norm_momentum`: how much of a batch's statistics the running ones of bagnet18 take.
     """
 
     name: Literal["mini_resnet", "mini_convnext", "resnet50", "convnext_tiny", "bagnet18"]
     weights: str | None = None
+    patch: Count | None = None
     stem: Count | None = None
     channels: tuple[Count, ...] | None = None
     strides: tuple[Count, ...] | None = None
@@ -83,7 +84,7 @@ class Network(Section):
         blocks = {"stem", "channels", "strides", "kernels"}
         own = {
             "mini_resnet": blocks,
-            "mini_convnext": blocks,
+            "mini_convnext": blocks | {"patch"},
             "resnet50": {"weights"},
             "convnext_tiny": {"weights"},
             "bagnet18": {"stem", "norm_momentum"},
@@ -93,7 +94,7 @@ class Network(Section):
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
-        if own == blocks and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
+        if own >= blocks and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
         return self
 

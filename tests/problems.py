@@ -62,3 +62,16 @@ def monitor(count: int = 16, report=lambda line: None) -> Monitor:
         metric=Metric(accuracy="validation"),
         report=report,
     )
+
+
+class Head(Classifier):
+    """A classifier without a backbone, its linear head of given weights."""
+
+    def __init__(self, weight, keep=None):
+        torch.nn.Module.__init__(self)
+        self.backbone = self.norm = torch.nn.Identity()
+        self.head = torch.nn.Linear(weight.shape[1], weight.shape[0]).double()
+        with torch.no_grad():
+            self.head.weight.copy_(weight)
+            self.head.bias.zero_()
+        self.keep = torch.ones(weight.shape[1], dtype=torch.float64) if keep is None else keep

@@ -78,7 +78,7 @@ def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
 
 
 def test_an_unknown_job_or_target_names_the_nearest(plan):
-    with pytest.raises(RecordError, match="table1"):
+    with pytest.raises(RecordError, match="did you mean 'results/table"):
         plan.below("results/table.csv")
     with pytest.raises(RecordError, match="refine waterbirds erm"):
         plan.find("refine", benchmark="waterbirds", run="erm", seed=77)

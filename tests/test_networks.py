@@ -148,3 +148,39 @@ def test_a_strided_pointwise_convolution_is_pytorchs(channels):
     large = torch.randn(8, channels, 46, 46).to(memory_format=torch.channels_last).requires_grad_()
     ours.float()(large).sum().backward()  # PyTorch's own crashes here with few channels
     assert large.grad.isfinite().all()
+
+
+def convnext(classes: int = 3) -> Classifier:
+    torch.manual_seed(0)
+    blocks = {"patch": 2, "stem": 4, "channels": (4, 6), "strides": (1, 2), "kernels": (3, 1)}
+    network = Classifier(Network(name="mini_convnext", **blocks), classes).double().eval()
+    with torch.no_grad():
+        network.norm.weight.uniform_(0.5, 1.5)
+        network.norm.bias.uniform_(-1, 1)
+    return network
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_map_weights_are_grad_cams_behind_a_layer_norm(pruned):
+    network = convnext()
+    network.prune(torch.tensor([True, False, False, False, True, False]))
+    features = network.features(torch.randn(5, 3, 16, 16, dtype=torch.float64)).detach().requires_grad_()
+    assert features.shape == (5, 6, 4, 4)
+    target = torch.tensor([0, 1, 2, 0, 1])
+    pooled = network.pool(features)
+    logits = network.logits(pooled, pruned=pruned)
+    (expected,) = torch.autograd.grad(logits[torch.arange(5), target].sum(), pooled)
+    found = network.map_weights(features, target, pruned=pruned)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_map_behind_a_layer_norm_can_be_guided():
+    """Gradient of the maps in the features, against finite differences: the weights depend on the features."""
+    network = convnext()
+    target = torch.tensor([0, 2])
+
+    def maps(features):
+        return torch.einsum("bchw,bc->bhw", features, network.map_weights(features, target))
+
+    features = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(maps, (features,))

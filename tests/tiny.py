@@ -24,7 +24,7 @@ def params() -> dict:
     suite["auxiliary"]["training"]["epochs"] = 1
     suite["controls"] = {"shuffled_answers": {"method": "crayon_attention", "labels": "shuffle"}}
     there = {"benchmarks": ["waterbirds"], "seeds": [0, 1]}
-    network = {"name": "mini_convnext", "stem": 4, "channels": [8], "strides": [2], "kernels": [3]}
+    network = {"name": "mini_convnext", "patch": 4, "stem": 4, "channels": [8], "strides": [2], "kernels": [3]}
     suite["studies"] = {
         "ablation": dict(there),
         "transfer": there | {"network": network, "originals": [0, 1]},

@@ -14,12 +14,13 @@ anchors of the slice of the first positive]. With v the first of one part, unit 
     L = lambda [l(first anchor; positives, negatives) + l(first positive; anchors, easy negatives)]
         + (1 - lambda) mean CE over equally many of each part,        averaged over the samples of a step
 
-Batch normalisation stays in evaluation mode, as in the reference.
+Batch normalisation stays in evaluation mode, as in the reference: an image's features do not depend on the others of
+its batch, so that the samples of a step go through the network together, and an image that several hold goes once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     import torch
 
     from ..training import Problem
+
+
+PIXELS = 2**22
+"""How many pixels go through the network together at most, but for one sample: 83 images of 224 x 224."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,29 +78,61 @@ class CnC(Method):
     def steps(
         self, problem: Problem, state: Pools | None, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Samples drawn anew for the epoch, `samples` a step."""
+        """Samples drawn anew for the epoch, `samples` a step, in micro-batches of equally many samples."""
+        import torch
+
         if state is None:
             yield from super().steps(problem, state, training, generator)
             return
         starts = state.starts(self.share, generator)
+        limit = PIXELS // problem.images(torch.tensor(starts[:1]))[0, 0].numel()
         for first in range(0, len(starts), self.samples):
-            yield [state.sample(anchor, generator) for anchor in starts[first : first + self.samples]]
+            samples = [state.sample(anchor, generator) for anchor in starts[first : first + self.samples]]
+            most = min(len(samples), max(1, limit // sum(state.sizes)))
+            each = next(count for count in range(most, 0, -1) if len(samples) % count == 0)
+            yield [torch.cat(samples[i : i + each]) for i in range(0, len(samples), each)]
+
+    def forward(self, problem: Problem, state: Pools | None) -> Callable[[torch.Tensor], Batch]:
+        """One pass of the images that a batch holds, each once; `extra` has `pooled`, their features (B, C)."""
+        if state is None:
+            return super().forward(problem, state)
+
+        def run(index: torch.Tensor) -> Batch:
+            held, where = index.unique(return_inverse=True)
+            passed = self.one_pass(problem, held, problem.images(held))
+            return Batch(
+                index=index,
+                images=None,
+                labels=problem.labels[index],
+                features=None,
+                logits=passed.logits[where],
+                network=problem.network,
+                extra={"pooled": problem.network.pool(passed.features)[where]},
+            )
+
+        return run
 
     def loss(self, batch: Batch, state: Pools | None) -> dict[str, torch.Tensor]:
-        """The terms of one sample."""
+        """The terms, means over the samples of the batch."""
+        import torch
         from torch.nn.functional import normalize
 
         losses = batch.cross_entropy()
         if state is None:
             return {"classification": losses.mean()}
-        features = normalize(wide(batch.network.pool(batch.features)), dim=1)
-        anchors, positives, negatives, easy = features.split(state.sizes)
-        forwards = contrast(anchors[0], positives, negatives, self.temperature)
-        backwards = contrast(positives[0], anchors, easy, self.temperature)
-        equally = [part[: min(state.sizes)].mean() for part in losses.split(state.sizes)]
+        features = normalize(wide(batch.extra["pooled"]), dim=1)
+        size = sum(state.sizes)
+        contrasts, classifications = [], []
+        for sample, of_images in zip(features.split(size), losses.split(size), strict=True):
+            anchors, positives, negatives, easy = sample.split(state.sizes)
+            forwards = contrast(anchors[0], positives, negatives, self.temperature)
+            backwards = contrast(positives[0], anchors, easy, self.temperature)
+            contrasts.append(forwards + backwards)
+            equally = [part[: min(state.sizes)].mean() for part in of_images.split(state.sizes)]
+            classifications.append(sum(equally) / len(equally))
         return {
-            "classification": (1 - self.contrast) * sum(equally) / len(equally),
-            "contrast": self.contrast * (forwards + backwards),
+            "classification": (1 - self.contrast) * torch.stack(classifications).mean(),
+            "contrast": self.contrast * torch.stack(contrasts).mean(),
         }
 
 

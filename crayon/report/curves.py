@@ -20,7 +20,7 @@ class Panel:
     Attributes:
         data: columns method, x and value, one run a row.
         title, x, y: what stands above, below and beside it.
-        better: `higher` or `lower`, of what is shown.
+        better: `higher` or `lower`, of what is shown; an arrow beside it says so.
     """
 
     data: DataFrame
@@ -33,7 +33,7 @@ class Panel:
 def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True) -> Figure:
     """The grid, the mean over runs as a line, one sample standard deviation as a band where there are several."""
     with style.theme():
-        figure = Figure(figsize=(3.1 * len(grid[0]), 2.6 * len(grid) + 0.6), layout="constrained")
+        figure = Figure(figsize=(3.1 * max(len(grid[0]), 1.3), 2.6 * len(grid) + 0.8), layout="constrained")
         axes = figure.subplots(len(grid), len(grid[0]), squeeze=False)
         handles: dict[str, matplotlib.artist.Artist] = {}
         for row, fields in zip(grid, axes, strict=True):
@@ -42,7 +42,8 @@ def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: 
                 handles |= dict(zip(*reversed(field.get_legend_handles_labels()), strict=True))
                 field.get_legend().remove()
         labels = [style.label(method) for method in handles]
-        figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        columns = len(labels) if len(grid[0]) > 1 else 1
+        figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=columns, frameon=False)
         style.foot(figure, footer)
     return figure
 
@@ -66,6 +67,6 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
     )
     if log:
         field.set_xscale("log")
-    arrow = {"higher": " (higher is better)", "lower": " (lower is better)", None: ""}[panel.better]
+    better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
     field.set_title(panel.title)
-    field.set(xlabel=panel.x, ylabel=panel.y + arrow)
+    field.set(xlabel=panel.x, ylabel=panel.y + better)

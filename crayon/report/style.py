@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from textwrap import fill
 
 import matplotlib
 import seaborn
@@ -74,15 +75,16 @@ def origin(plan: Plan) -> str:
     """Where a figure's numbers come from, in words."""
     suite = plan.params.active
     simulated = [b.title for b in suite.benchmarks.values() if b.annotation.source == "simulated"]
-    who = "simulated annotators" if len(simulated) == len(suite.benchmarks) else "annotators are people"
+    who = "simulated" if len(simulated) == len(suite.benchmarks) else "people's"
     if simulated and len(simulated) < len(suite.benchmarks):
-        who = f"simulated annotators on {', '.join(simulated)}"
-    return f"Suite {plan.suite}: {suite.title}; {who}."
+        who = f"simulated on {', '.join(simulated)}, else people's"
+    return f"Suite {plan.suite} ({suite.title}); answers: {who}."
 
 
 def foot(figure: Figure, text: str) -> None:
     """A line of small print below a figure."""
-    figure.supxlabel(text, fontsize="small", color="#555555", x=0.01, ha="left")
+    lines = fill(text, int(figure.get_figwidth() * 14))
+    figure.supxlabel(lines, fontsize="small", color="#555555", x=0.01, ha="left")
 
 
 def writers(figure: Figure) -> dict[str, Callable[[str], None]]:

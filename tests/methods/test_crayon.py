@@ -18,23 +18,8 @@ from crayon.methods.erm import ERM
 from .. import problems
 
 
-class Head:
-    """A linear head of given weights, where a method expects a classifier."""
-
-    def __init__(self, weight, keep=None):
-        self.head = torch.nn.Linear(weight.shape[1], weight.shape[0]).double()
-        with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.zero_()
-        self.keep = torch.ones(weight.shape[1], dtype=torch.float64) if keep is None else keep
-
-    @staticmethod
-    def pool(features):
-        return features.mean((2, 3))
-
-
 def batch_of(features, weight, labels, keep=None) -> Batch:
-    network = Head(weight, keep)
+    network = problems.Head(weight, keep)
     logits = network.head(network.pool(features) * network.keep)
     return Batch(
         index=torch.arange(len(features)),

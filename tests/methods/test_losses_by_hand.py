@@ -236,6 +236,34 @@ def test_cnc_parts_are_what_they_are_called():
         assert (predicted[easy] == labels[easy]).all()
 
 
+@pytest.mark.parametrize("pixels", [1, 7 * 8 * 64, 10**9])
+def test_cnc_samples_that_go_through_together_give_the_mean_of_their_losses(pixels, monkeypatch):
+    monkeypatch.setattr("crayon.methods.cnc.PIXELS", pixels)
+    problem = problems.problem(20)
+    problem.network.double()
+    problem.images = lambda index, images=problem.images: images(index).double()
+    problem.stage_one = torch.nn.functional.one_hot((problem.labels + torch.arange(20) % 3 // 2) % 2, 2).float()
+    cnc = method(samples=4)
+    problem.network.eval()
+    state = cnc.prepare(problem)
+    forward = cnc.forward(problem, state)
+    step = next(cnc.steps(problem, state, None, torch.Generator().manual_seed(1)))
+    found = sum(sum(cnc.loss(forward(index), state).values()) for index in step) / len(step)
+    samples = torch.cat(step).split(sum(state.sizes))
+    expected = []
+    for sample in samples:  # each image anew, each sample alone
+        features = problem.network.pool(problem.network.features(problem.images(sample)))
+        losses = torch.nn.functional.cross_entropy(
+            problem.network.logits(features), problem.labels[sample], reduction="none"
+        )
+        a, p, n, e = torch.nn.functional.normalize(features, dim=1).split(state.sizes)
+        equally = torch.stack([part[: min(state.sizes)].mean() for part in losses.split(state.sizes)]).mean()
+        both = contrast(a[0], p, n, 0.1) + contrast(p[0], a, e, 0.1)
+        expected.append(0.75 * both + 0.25 * equally)
+    assert len(samples) > 1
+    assert float(found.detach()) == pytest.approx(float(torch.stack(expected).mean().detach()), rel=1e-10)
+
+
 @pytest.mark.parametrize("predicted", [[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0], [2, 2, 2, 1, 1, 1], [1, 1, 1, 0, 0, 2]])
 def test_cnc_finds_samples_whatever_the_first_stage_predicts(predicted):
     labels = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -326,19 +354,16 @@ def test_gradia_blurs_with_mirrored_borders():
 
 
 def test_bounding_box_by_hand():
-    class Network:
-        head = torch.nn.Linear(1, 2).double()
-
-    torch.nn.init.ones_(Network.head.weight)
+    network = problems.Head(torch.ones(2, 1, dtype=D))
     features = torch.tensor([[[[1.0, 3.0], [0.0, 4.0]]], [[[2.0, 0.0], [0.0, 2.0]]]], dtype=D)
     state = {"covered": torch.tensor([[[1.0, 0.5], [0.0, 0.0]]] * 2, dtype=D), "boxed": torch.tensor([True, True])}
     terms = BoundingBox(weight=3.0).loss(
-        batch(random(2, 2), torch.tensor([0, 1]), features=features, network=Network()), state
+        batch(random(2, 2), torch.tensor([0, 1]), features=features, network=network), state
     )
     assert float(terms["energy"]) == pytest.approx(3 * ((1 - 2.5 / 8) + (1 - 2 / 4)), rel=1e-6)
     state["boxed"][0] = False
     terms = BoundingBox(weight=3.0, reduction="mean").loss(
-        batch(random(2, 2), torch.tensor([0, 1]), features=-features, network=Network()), state
+        batch(random(2, 2), torch.tensor([0, 1]), features=-features, network=network), state
     )
     assert float(terms["energy"]) == pytest.approx(3.0)  # a dead map: e = 1
 

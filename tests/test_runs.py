@@ -1,0 +1,127 @@
+"""Runs that vary a method: their names, batches, answers, and what they train with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crayon.annotations.controls import subset
+from crayon.errors import ParamsError
+from crayon.jobs import Plan
+from crayon.params import Params, load
+from crayon.runs import ANY_RUN, TRANSFERRED, batches
+
+from . import tiny
+
+
+def plan(**changes) -> Plan:
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] |= changes
+    return Plan(Params.model_validate(content))
+
+
+@given(st.integers(1, 60), st.integers(0, 5), st.data())
+def test_subsets_of_answers_are_nested_and_seeded(count, seed, data):
+    codes = np.random.default_rng(7).integers(-1, 2, 60).astype(np.int8)
+    smaller = data.draw(st.integers(1, count))
+    many, few = subset(codes, count, seed, -1), subset(codes, smaller, seed, -1)
+    kept = few >= 0
+    assert (many[kept] == few[kept]).all()
+    assert (few[kept] == codes[kept]).all()
+    assert (subset(codes, count, seed, -1) == many).all()
+
+
+def test_a_subset_holds_exactly_as_many_answers_as_asked():
+    codes = np.zeros(40, np.int8)
+    for count in (1, 10, 40):
+        assert (subset(codes, count, 3, otherwise=1) == 0).sum() == count
+        assert (subset(codes, count, 3, otherwise=-1) == 0).sum() == count
+    assert (subset(codes, 10, 3, -1) != subset(codes, 10, 4, -1)).any()
+
+
+def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
+    found = plan()
+    benchmark = found.params.active.benchmark("waterbirds")
+    training, own = benchmark.settings("crayon_attention")
+    lone = found.run("crayon_attention-beta-0").settings(benchmark)
+    assert lone == (training, type(own)(alpha=own.alpha, beta=0.0, reduction=own.reduction, target=own.target))
+    tenth = found.run("crayon_attention-alpha-0.1").settings(benchmark)[1]
+    assert (tenth.alpha, tenth.beta) == (own.alpha / 10, own.beta)
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-alpha-0.1", seed=0)
+    assert job.steering["settings"]["alpha"] == own.alpha / 10
+
+
+def test_a_method_as_it_is_has_no_trace_of_the_studies_in_its_params():
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] = {}
+    alone = Plan(Params.model_validate(content))
+    found = plan()
+    for name, job in alone.jobs.items():
+        if job.rule in ("refine", "evaluate", "original", "pretrain"):
+            assert found.jobs[name] == job
+
+
+def test_answers_of_a_study_are_counted_where_the_method_asks():
+    found = plan()
+    assert found.run("crayon_pruning-answers-2").sampled == "neurons"
+    assert found.run("crayon_pruning_attention-answers-10").sampled == "attention"
+    job = found.find("refine", benchmark="waterbirds", run="crayon_pruning-answers-2", seed=1)
+    assert job.steering["answers"] == 2
+
+
+def test_a_transferred_original_has_its_own_network_and_the_suites_maps_and_answers():
+    found = plan()
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-transfer-1", seed=0)
+    assert job.inputs["model"] == "models/mini/waterbirds/transfer/1/original.safetensors"
+    assert job.inputs["maps"] == "interpretations/mini/waterbirds/maps.npy"
+    assert job.inputs["attention"] == "labels/mini/waterbirds/attention.csv"
+    assert job.steering["network"]["name"] == "mini_convnext"
+    assert found.find("evaluate", benchmark="waterbirds", run=TRANSFERRED, seed=1).inputs["last"] == job.inputs["model"]
+    assert "refine digits crayon_attention-transfer-1 0" not in found.jobs  # not a benchmark of the study
+
+
+def test_every_run_is_in_one_batch_and_a_batch_reads_one_original():
+    found = plan()
+    made = batches(found.params.active)
+    for run in found.runs.values():
+        holders = [batch for batch in made if run.name in batch.runs]
+        plain = run.name in (*found.params.active.methods, *found.params.active.controls)
+        assert len(holders) == (0 if plain else 1)
+        for batch in holders:
+            assert len({found.run(name).original for name in batch.runs}) == 1
+            assert batch.seeds == run.seeds
+    assert sum(ANY_RUN in batch.runs for batch in made) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"ablation": {"benchmarks": ["waterbird"], "seeds": [0]}}, "did you mean 'waterbirds'"),
+        ({"ablations": {}}, "did you mean 'ablation'"),
+        ({"ablation": {"benchmarks": ["waterbirds"], "seeds": []}}, "studies.ablation.seeds"),
+        ({"runtime": {"benchmarks": ["waterbirds"], "sizes": [0.5], "repeats": 1}}, "studies.runtime.sizes"),
+    ],
+)
+def test_a_wrong_study_is_refused_before_anything_is_computed(changes, sentence, tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] |= changes
+    path = tiny.write(tmp_path, content) / "params.yaml"
+    with pytest.raises(ParamsError, match=sentence):
+        load(path)
+
+
+def test_a_wrong_key_of_the_transfers_training_is_refused(tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["studies"]["transfer"]["refinement"] = {"learning_rat": 1.0}
+    with pytest.raises(ParamsError, match=r"studies\.transfer\.refinement.*did you mean 'learning_rate'"):
+        load(tiny.write(tmp_path, content) / "params.yaml")
+
+
+def test_a_study_needs_the_methods_it_compares(tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["methods"].remove("erm")
+    content["suites"]["mini"]["controls"] = {}
+    with pytest.raises(ParamsError, match=r"studies\.ablation: needs erm"):
+        load(tiny.write(tmp_path, content) / "params.yaml")
