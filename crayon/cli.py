@@ -209,7 +209,21 @@ def provenance(
     run(plan, result)
 
 
-RENDERERS = ("answers", "table1", "table2", "table3", "controls", "before_after", "figure4", "figure5", "runtime")
+RENDERERS = (
+    "answers",
+    "table1",
+    "table2",
+    "table3",
+    "controls",
+    "figure2",
+    "figure3",
+    "figure4",
+    "figure5",
+    "runtime",
+    "attention",
+    "before_after",
+    "page",
+)
 
 
 @app.command()

@@ -137,10 +137,12 @@ class Plan:
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run.name, seed)
         yield self._answers()
-        for result in [self._table1(), *([self._controls()] if suite.controls else []), *self._studies()]:
+        for result in [self._table1(), *([self._controls()] if suite.controls else [])]:
             yield self._provenance(result)
             yield result
-        yield self._before_after()
+        yield from self._studies()
+        yield self._attention()
+        yield from self._pictures()
         if suite.studies.runtime is not None:
             for name in suite.studies.runtime.benchmarks:
                 yield self._measure(name, suite.benchmarks[name])
@@ -508,6 +510,15 @@ class Plan:
             controls={name: _dump(control) for name, control in controls.items()},
         )
 
+    def _attention(self) -> Job:
+        outputs = {"table": "csv", "markdown": "md", "svg": "svg", "png": "png"}
+        return self._render(
+            "attention",
+            "crayon.report.attention",
+            self.evaluations(["original", *self.params.active.methods]),
+            {key: f"attention.{suffix}" for key, suffix in outputs.items()},
+        )
+
     def _studies(self) -> Iterator[Job]:
         """The tables and figures beyond Table 1 that are made of evaluations."""
         suite = self.params.active
@@ -523,7 +534,7 @@ class Plan:
             yield self._render(
                 rule,
                 f"crayon.report.{rule}",
-                found | (summaries if study == "annotations" else {}) | self._sealed_by(rule),
+                found | (summaries if study == "annotations" else {}),
                 {key: f"{rule}.{suffix}" for key, suffix in outputs.items()},
                 study=_dump(section),
             )
@@ -561,19 +572,33 @@ class Plan:
             study=_dump(self.params.active.studies.runtime),
         )
 
-    def _before_after(self) -> Job:
+    def _pictures(self) -> Iterator[Job]:
+        """The figures that are drawn of images."""
         suite = self.params.active
-        name = next(iter(suite.benchmarks))
-        benchmark = suite.benchmarks[name]
-        run = self._refine(name, benchmark, self.runs["crayon_attention"], suite.seeds[0])
-        return self._render(
-            "before_after",
-            "crayon.report.before_after",
-            self._data(name) | {"original": self._model(name), "refined": run.outputs["last"]},
-            {"figure": "before_after.png"},
-            benchmark=name,
-            **self._network(benchmark),
-        )
+        drawn = {"table": "csv", "svg": "svg", "png": "png"}
+        inputs: dict[str, dict[str, str]] = {"figure2": {}, "figure3": {}, "before_after": {}}
+        for name, benchmark in suite.benchmarks.items():
+            data = {f"{name}/{key}": path for key, path in self._data(name).items()}
+            made = self._interpretation(name)
+            labels = {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
+            refined = self._refine(name, benchmark, self.runs[suite.methods[0]], suite.seeds[0]).outputs["last"]
+            inputs["figure2"] |= data | {f"{name}/patches": made["patches"], f"{name}/labels": labels["neurons"]}
+            inputs["figure3"] |= data | {f"{name}/maps": made["maps"], f"{name}/labels": labels["attention"]}
+            inputs["before_after"] |= data | {f"{name}/original": self._model(name), f"{name}/refined": refined}
+        for rule, read in inputs.items():
+            steering = {"views": {name: list(b.views) for name, b in suite.benchmarks.items()}}
+            if rule == "before_after":
+                steering = {
+                    "method": suite.methods[0],
+                    "networks": {n: self._network(b) for n, b in suite.benchmarks.items()},
+                }
+            yield self._render(
+                rule,
+                f"crayon.report.{rule}",
+                read,
+                {key: f"{rule}.{suffix}" for key, suffix in drawn.items()},
+                **steering,
+            )
 
 
 STUDIES = {

@@ -332,6 +332,7 @@ class Benchmark(Section):
     """A benchmark is data and params.
 
     `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
+    `views`: what annotators see of a map, in this order: the image, the attention as opacity, the attention in red.
     """
 
     title: str
@@ -342,6 +343,11 @@ class Benchmark(Section):
     original: Training
     stage_one: Training | None = None
     interpret: Interpret
+    views: Annotated[tuple[Literal["image", "overlaid", "red"], ...], Field(min_length=1)] = (
+        "image",
+        "overlaid",
+        "red",
+    )
     annotation: Annotation
     consensus: Consensus
     metrics: dict[str, Metric]

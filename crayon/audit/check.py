@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from ..jobs import Job, Plan, below
 from ..ledger import Ledger
 from ..metrics import Accuracies, measure
 from ..records import Digests, read_record
-from ..report import controls, table1
 from ..report.answers import parse
 from ..report.tables import evaluations, number
 from ..suggest import unknown
 from . import lock
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
-"""Columns that name a number, in this order; the others of a table are values."""
+"""Columns that name a number, in this order; the others of a table are values. A table may have KEYS of its own."""
+
+TABLES = ("table1", "table2", "table3", "controls", "figure4", "figure5", "attention")
+"""What is made of evaluations, and can be recomputed by the `tables` of the module of this name."""
 
 LISTED = 12
 """How many breaks of a kind are listed in words."""
@@ -111,7 +114,7 @@ def check(
     for job in jobs.values():
         reasons = [reason.split(": ", 1) for reason in ledger.breaks(job)]
         own = [(kind, what) for kind, what in reasons if kind != "follows"]
-        if cell is not None and not own and job.rule in ("table1", "controls"):
+        if cell is not None and not own and job.rule in TABLES:
             continue  # follows from other numbers
         verdict.follow += bool(reasons) and not own
         verdict.breaks += [(kind, job.name, what) for kind, what in own]
@@ -193,10 +196,11 @@ def _look_at_code(verdict: Verdict, jobs, allow_dirty: bool) -> None:
 
 def recomputed(plan: Plan, target: str) -> Iterator[str]:
     """The numbers of a table that are not what its runs give, and runs' metrics that are not what their counts give."""
-    for rule, module in (("table1", table1), ("controls", controls)):
+    for rule in TABLES:
         job = plan.jobs.get(rule)
         if job is None or target not in job.outputs.values():
             continue
+        module = import_module(f"crayon.report.{rule}")
         inputs = {name: path for name, path in job.inputs.items() if path.endswith("/metrics.json")}
         if not all(Path(path).exists() for path in (target, *inputs.values())):
             return  # named as missing already
@@ -204,13 +208,15 @@ def recomputed(plan: Plan, target: str) -> Iterator[str]:
             found = evaluations(inputs)
             yield from _recounted(plan, found)
             if target in (tables := module.tables(plan, found)):
-                yield from _compared(target, *tables[target])
+                yield from _compared(target, *tables[target], getattr(module, "KEYS", KEYS))
         except (RecordError, KeyError, TypeError, ValueError) as error:
             yield f"cannot be recomputed ({type(error).__name__}: {error})"
 
 
-def _compared(path: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
-    keys = [name for name in KEYS if name in columns]
+def _compared(
+    path: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], named_by: Sequence[str]
+) -> Iterator[str]:
+    keys = [name for name in named_by if name in columns]
     there = {}
     for row in read_csv(path, columns, RecordError):
         there["/".join(row[key] for key in keys)] = row
@@ -253,7 +259,12 @@ def cells(path: str) -> dict[str, dict[str, str]]:
         raise RecordError(f"{path}: holds no cells; ask for those of a CSV table, results/table1.csv.")
     rows = read_csv(path, ("benchmark", "metric"), RecordError)
     keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
-    return {"/".join(row[key] for key in keys): row for row in rows}
+    named = {"/".join(row[key] for key in keys): row for row in rows}
+    if len(named) != len(rows):
+        raise RecordError(
+            f"{path}: its numbers have no name of the form benchmark/run/metric; ask for those of results/table1.csv."
+        )
+    return named
 
 
 def known(path: str, cell: str) -> dict[str, str]:

@@ -1,11 +1,14 @@
-"""One picture: what the Original looks at, and what the refined network looks at, on the same test images."""
+"""Before and after: test images that the refined network mends, and breaks, with where both networks look."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
-from ..files import publish
+from ..files import write_csv
 from ..images import forward_in_batches
 from ..interpret.maps import class_activation, normalise_stored
 from ..interpret.views import highlight_overlaid
@@ -13,26 +16,66 @@ from ..jobs import Plan
 from ..progress import report
 from ..records import Recording
 from ..steps.load import Workplace
+from .tables import naming
 
-COUNT = 6
+COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
+EXAMPLES = 4
+"""How many images of each kind are shown of a benchmark: the first of the split, labels and groups taking turns."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one benchmark's test images.
+
+    Attributes:
+        before, after: predictions (n,) int64.
+        maps: of both networks, each (n, h, w) in [0, 1], of the images' labels.
+        mended, broken: positions of the images that are right only afterwards, only before.
+    """
+
+    place: Workplace
+    split: str
+    before: np.ndarray
+    after: np.ndarray
+    maps: tuple[np.ndarray, np.ndarray]
+    mended: np.ndarray
+    broken: np.ndarray
 
 
 def run(plan: Plan) -> None:
-    """Write results/before_after.png.
+    """Write results/before_after.csv, each image that was mended or broken, and the picture."""
+    from . import gallery, style
 
-    The images are the first of the test split, in file order and evenly from each label and group, that the Original
-    gets wrong and the refined network right: picked by rule, not by hand.
-    """
     job = plan.find("before_after")
     recording = Recording(job)
-    place = Workplace(plan, job.steering["benchmark"])
+    rows, lines = [], []
+    for name, benchmark in plan.params.active.benchmarks.items():
+        change = _compare(plan, name, job.inputs[f"{name}/original"], job.inputs[f"{name}/refined"])
+        for kind in ("mended", "broken"):
+            positions = getattr(change, kind)
+            shown = choose(change, positions)
+            rows += [_row(plan, name, change, kind, position, position in shown) for position in positions.tolist()]
+            tiles = [tile for position in shown for tile in _tiles(change, position)]
+            count = f"{len(positions)} of {len(change.before)}"
+            lines.append(gallery.Row(f"{benchmark.title}\n{kind}: {count}", tiles, f"No image was {kind}."))
+    method = naming(job.steering["method"])[0]
+    title = f"Test images: the image, where the Original looks, where {method} looks (and what they say)"
+    recording.publish(
+        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
+        | style.writers(gallery.draw(lines, title, style.origin(plan)))
+    )
+    report(f"before_after  {len(rows)} images changed -> {job.outputs['png']}")
+
+
+def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
+    place = Workplace(plan, name)
     split = next(iter(place.benchmark.metrics.values())).splits[0]
-    rows, labels = place.data.rows(split), place.labels(split)
-    before, after = (_look(place, job.inputs[name], split, labels) for name in ("original", "refined"))
-    mended = np.flatnonzero((before[0] != labels.numpy()) & (after[0] == labels.numpy()))
-    chosen = _evenly(mended, [(place.data.labels[row], place.data.group_ids[row]) for row in rows[mended]])
-    recording.publish({"figure": lambda path: _draw(path, plan, place, rows[chosen], before, after, chosen)})
-    report(f"before_after  {len(mended)} test images mended, {len(chosen)} shown -> {job.outputs['figure']}")
+    labels = place.labels(split)
+    (before, first), (after, second) = (_look(place, path, split, labels) for path in (original, refined))
+    right = labels.cpu().numpy()
+    mended, broken = (before != right) & (after == right), (before == right) & (after != right)
+    found = (np.flatnonzero(mended), np.flatnonzero(broken))
+    return Change(place, split, before, after, (first, second), *found)
 
 
 def _look(place: Workplace, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -48,43 +91,33 @@ def _look(place: Workplace, checkpoint: str, split: str, labels: torch.Tensor) -
     return torch.cat(predictions).cpu().numpy(), torch.cat(maps).cpu().numpy()
 
 
-def _evenly(candidates: np.ndarray, kinds: list[tuple[int, int]]) -> np.ndarray:
-    """The first `COUNT` candidates, taking turns among the kinds."""
-    queues = {
-        kind: [c for c, k in zip(candidates.tolist(), kinds, strict=True) if k == kind] for kind in sorted(set(kinds))
-    }
-    chosen = []
-    while len(chosen) < COUNT and any(queues.values()):
-        for queue in queues.values():
-            if queue and len(chosen) < COUNT:
-                chosen.append(queue.pop(0))
-    return np.array(chosen, np.int64)
+def choose(change: Change, positions: np.ndarray) -> list[int]:
+    """The first `EXAMPLES` of the positions, taking turns among labels and groups."""
+    data, rows = change.place.data, change.place.data.rows(change.split)
+    queues: dict[tuple[int, int], list[int]] = {}
+    for position in positions.tolist():
+        row = rows[position]
+        queues.setdefault((int(data.labels[row]), int(data.group_ids[row])), []).append(position)
+    longest = max(map(len, queues.values()), default=0)
+    turns = [queue[turn] for turn in range(longest) for _, queue in sorted(queues.items()) if turn < len(queue)]
+    return turns[:EXAMPLES]
 
 
-def _draw(path, plan, place, rows, before, after, chosen) -> None:
-    import matplotlib
+def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown: bool) -> list:
+    data, benchmark = change.place.data, change.place.benchmark
+    row = data.rows(change.split)[position]
+    said = (benchmark.classes[values[position]] for values in (change.before, change.after))
+    names = (data.image_ids[row], benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
+    return [plan.suite, name, change.split, kind, int(shown), *names, *said]
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
 
-    titles = ("image", "before: the Original", "after: Crayon-Attention")
-    figure, axes = pyplot.subplots(
-        3, max(1, len(rows)), figsize=(1.6 * max(1, len(rows)), 5.4), squeeze=False, layout="constrained"
-    )
-    for column, (row, position) in enumerate(zip(rows, chosen, strict=True)):
-        image = place.data.images[row]
-        views = (image, *(highlight_overlaid(image, maps[position]) for _, maps in (before, after)))
-        classes = place.benchmark.classes
-        said = (classes[place.data.labels[row]], *(classes[p[position]] for p, _ in (before, after)))
-        for line, (view, word) in enumerate(zip(views, said, strict=True)):
-            axis = axes[line, column]
-            axis.imshow(view, interpolation="bilinear")
-            axis.set_xlabel(word if line == 0 else f"says {word}", fontsize=8)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if column == 0:
-                axis.set_ylabel(titles[line], fontsize=8)
-    figure.suptitle(f"{place.benchmark.title}: test images mended, suite {plan.suite}", fontsize=9)
-    with publish(path) as file:
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+def _tiles(change: Change, position: int) -> list:
+    from .gallery import Tile, readable
+
+    place = change.place
+    row = place.data.rows(change.split)[position]
+    image, classes = readable(place.data.images[row])[0], place.benchmark.classes
+    said = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
+    looks = [highlight_overlaid(image, maps[position]) for maps in change.maps]
+    words = (classes[place.data.labels[row]], *said)
+    return [Tile(picture, word) for picture, word in zip((image, *looks), words, strict=True)]

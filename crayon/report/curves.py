@@ -70,3 +70,21 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
     better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
     field.set_title(panel.title)
     field.set(xlabel=panel.x, ylabel=panel.y + better)
+
+
+def dots(panels: Sequence[Panel], footer: str) -> Figure:
+    """A field a panel: a method a line, its mean as a large mark, each row of `data` as a small one."""
+    with style.theme():
+        figure = Figure(figsize=(2.9 * max(len(panels), 2), 2.9), layout="constrained")
+        for field, panel in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels, strict=True):
+            methods = list(dict.fromkeys(panel.data["method"]))
+            looks = {"hue": "method", "palette": {method: style.colour(method) for method in methods}, "legend": False}
+            common = {"data": panel.data, "x": "value", "y": "method", "order": methods, "ax": field} | looks
+            seaborn.stripplot(**common, size=3, alpha=0.6, jitter=0.15)
+            for place, method in enumerate(methods):
+                mean = panel.data[panel.data["method"] == method]["value"].mean()
+                field.plot([mean], [place], style.marker(method), color=style.colour(method), markersize=8)
+            field.set(title=panel.title, xlabel=panel.y, ylabel="", xlim=(0, 100))
+            field.set_yticks(range(len(methods)), [style.label(method) for method in methods])
+        style.foot(figure, footer)
+    return figure

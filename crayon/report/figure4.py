@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from pandas import DataFrame
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RecordError
 from ..files import read_json, write_csv
@@ -14,14 +12,19 @@ from ..jobs import Plan
 from ..params import CRAYON
 from ..progress import report
 from ..records import Recording
-from . import curves, style
 from .tables import evaluations, number, shown
 
+if TYPE_CHECKING:
+    from . import curves
+
 COLUMNS = ("suite", "benchmark", "method", "kind", "annotations", "metric", "seed", "value")
+KEYS = ("benchmark", "method", "annotations", "metric", "seed")
 
 
 def run(plan: Plan) -> None:
     """Write results/figure4.csv, one run's number a row, and the figure that is drawn from it."""
+    from . import curves, style
+
     job = plan.find("figure4")
     recording = Recording(job)
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
@@ -54,6 +57,10 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark; a column a metric and a kind of annotation, since there are far fewer neurons than maps."""
+    from pandas import DataFrame
+
+    from . import curves
+
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})
     counted = {"attention": "maps answered", "neurons": "neurons answered"}
     return [

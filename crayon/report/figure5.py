@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from pandas import DataFrame
+from typing import TYPE_CHECKING, Any
 
 from ..files import write_csv
 from ..jobs import Plan
 from ..progress import report
 from ..records import Recording
-from . import curves, style
 from .tables import evaluations, number, shown
 
+if TYPE_CHECKING:
+    from . import curves
+
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
+KEYS = ("benchmark", "method", "weight", "factor", "metric", "seed")
 METHODS = ("crayon_attention", "crayon_pruning_attention")
 
 
 def run(plan: Plan) -> None:
     """Write results/figure5.csv, one run's number a row, and the figure that is drawn from it."""
+    from . import curves, style
+
     job = plan.find("figure5")
     recording = Recording(job)
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
@@ -53,6 +56,10 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark; a column a metric and a weight."""
+    from pandas import DataFrame
+
+    from . import curves
+
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})
     return [
         [

@@ -25,6 +25,7 @@ COLUMNS = (
     "seeds",
     "paper_mean",
 )
+KEYS = ("benchmark", "model", "metric")
 
 
 def run(plan: Plan) -> None:

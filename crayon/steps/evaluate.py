@@ -1,4 +1,4 @@
-"""Measure a refined network, or the Original, on the splits of its benchmark's metrics."""
+"""Measure what a refined network, or the Original, says on the splits of a benchmark's metrics, and where it looks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 
 from ..files import write_json
 from ..images import ImageReader, forward_in_batches
+from ..interpret.maps import class_activation
+from ..interpret.scores import energy_inside, points_inside
 from ..jobs import Job, Plan
 from ..metrics import Accuracies, measure
 from ..progress import report
@@ -38,8 +40,8 @@ def evaluate(place: Workplace, job: Job, images: dict[str, ImageReader]) -> dict
     """The metrics of a run's last epoch and, where a selected one was kept, of that.
 
     Returns:
-        {"last": {...}, "selected": {...}}, each with `epoch`, `metrics` (name -> percent) and `splits`
-        (split -> list of {label, group, correct, count}).
+        {"last": {...}, "selected": {...}}, each with `epoch`, `metrics` (name -> percent), `splits`
+        (split -> list of {label, group, correct, count}) and `attention`, see `where_it_looks`.
     """
     with Path(job.inputs["history"]).open(encoding="utf-8", newline="") as file:
         history = list(csv.DictReader(file))
@@ -50,12 +52,19 @@ def evaluate(place: Workplace, job: Job, images: dict[str, ImageReader]) -> dict
     return found
 
 
+@torch.no_grad()
 def _measure(place: Workplace, checkpoint: str, images: dict[str, ImageReader]) -> dict[str, Any]:
     network = place.trained(checkpoint)
     accuracies: dict[str, Accuracies] = {}
+    attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
-        logits = torch.cat(list(forward_in_batches(network, reader, len(reader), network.classify)))
-        accuracies[split] = place.accuracies(logits.argmax(1).cpu().numpy(), split)
+        labels, said, maps = place.labels(split), [], []
+        for features in forward_in_batches(network, reader, len(reader), lambda features: features):
+            target = labels[sum(map(len, said)) :][: len(features)]
+            said.append(network.classify(features).argmax(1))
+            maps.append(class_activation(features, network.map_weights(features, target)))
+        accuracies[split] = place.accuracies(torch.cat(said).cpu().numpy(), split)
+        attention[split] = where_it_looks(place, split, torch.cat(maps).cpu())
     benchmark = place.benchmark
     return {
         "metrics": {key: measure(metric, accuracies) for key, metric in benchmark.metrics.items()},
@@ -71,4 +80,32 @@ def _measure(place: Workplace, checkpoint: str, images: dict[str, ImageReader]) 
             ]
             for split, values in accuracies.items()
         },
+        "attention": {split: rows for split, rows in attention.items() if rows},
     }
+
+
+def where_it_looks(place: Workplace, split: str, maps: torch.Tensor) -> list[dict[str, Any]]:
+    """The attention scores of a split's maps (N, h, w), each of its image's label.
+
+    Returns:
+        For each label and group {label, group, energy, pointing (mean percent over the maps that look anywhere), count
+        (how many these are), blank (how many look nowhere)}. Images without a mask are left out; empty without any.
+    """
+    if place.data.masks is None:
+        return []
+    rows = place.data.rows(split)
+    masks = torch.from_numpy(place.data.masks[rows])
+    masked = masks.flatten(1).any(1)
+    energy, pointing = energy_inside(maps, masks), points_inside(maps, masks)
+    labels, groups = (torch.from_numpy(values[rows]) for values in (place.data.labels, place.data.group_ids))
+    found = []
+    for label, name in enumerate(place.benchmark.classes):
+        for group, of_group in enumerate(place.benchmark.groups):
+            here = masked & (labels == label) & (groups == group)
+            looks = here & ~energy.isnan()
+            if looks.any():
+                scores = {"energy": energy, "pointing": pointing}
+                means = {key: 100 * float(values[looks].double().mean()) for key, values in scores.items()}
+                counts = {"count": int(looks.sum()), "blank": int((here & ~looks).sum())}
+                found.append({"label": name, "group": of_group, **means, **counts})
+    return found

@@ -73,23 +73,6 @@ rule controls:
         "crayon --log {log} render controls --show"
 
 
-rule before_after:
-    input:
-        PLAN.inputs("before_after"),
-        token=PLAN.token("before_after"),
-    output:
-        figure="results/before_after.png",
-        record="results/before_after.record.json",
-    log:
-        f"logs/{PLAN.name}/before_after.log",
-    benchmark:
-        f"logs/{PLAN.name}/before_after.tsv"
-    conda:
-        "../envs/crayon.yaml"
-    shell:
-        "crayon --log {log} render before_after"
-
-
 rule table2:
     input:
         PLAN.inputs("table2"),
@@ -181,3 +164,80 @@ rule runtime:
         "../envs/crayon.yaml"
     shell:
         "crayon --log {log} render runtime --show"
+
+
+rule attention:
+    input:
+        PLAN.inputs("attention"),
+        token=PLAN.token("attention"),
+    output:
+        table="results/attention.csv",
+        markdown="results/attention.md",
+        svg="results/attention.svg",
+        png="results/attention.png",
+        record="results/attention.record.json",
+    log:
+        f"logs/{PLAN.name}/attention.log",
+    benchmark:
+        f"logs/{PLAN.name}/attention.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render attention --show"
+
+
+rule figure2:
+    input:
+        PLAN.inputs("figure2"),
+        token=PLAN.token("figure2"),
+    output:
+        table="results/figure2.csv",
+        svg="results/figure2.svg",
+        png="results/figure2.png",
+        record="results/figure2.record.json",
+    log:
+        f"logs/{PLAN.name}/figure2.log",
+    benchmark:
+        f"logs/{PLAN.name}/figure2.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render figure2"
+
+
+rule figure3:
+    input:
+        PLAN.inputs("figure3"),
+        token=PLAN.token("figure3"),
+    output:
+        table="results/figure3.csv",
+        svg="results/figure3.svg",
+        png="results/figure3.png",
+        record="results/figure3.record.json",
+    log:
+        f"logs/{PLAN.name}/figure3.log",
+    benchmark:
+        f"logs/{PLAN.name}/figure3.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render figure3"
+
+
+rule before_after:
+    input:
+        PLAN.inputs("before_after"),
+        token=PLAN.token("before_after"),
+    output:
+        table="results/before_after.csv",
+        svg="results/before_after.svg",
+        png="results/before_after.png",
+        record="results/before_after.record.json",
+    log:
+        f"logs/{PLAN.name}/before_after.log",
+    benchmark:
+        f"logs/{PLAN.name}/before_after.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render before_after"

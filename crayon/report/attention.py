@@ -1,0 +1,113 @@
+"""Where the networks look: the share of map energy on the object, before and after, per label and group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files import write_csv, write_text
+from ..jobs import Plan
+from ..params import CRAYON
+from ..progress import report
+from ..records import Recording
+from .tables import Cell, evaluations, markdown, naming, number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from . import curves
+
+COLUMNS = ("suite", "benchmark", "method", "split", "label", "group", "score", "mean", "std", "seeds", "images")
+KEYS = ("benchmark", "method", "split", "label", "group", "score")
+SCORES = {"energy": "energy inside the mask", "pointing": "maximum inside the mask"}
+
+
+def run(plan: Plan) -> None:
+    """Write results/attention.csv, attention.md and the figure that is drawn from the CSV."""
+    from pandas import DataFrame
+
+    from . import curves, style
+
+    job = plan.find("attention")
+    recording = Recording(job)
+    found = evaluations(job.inputs)
+    columns, rows = tables(plan, found)[job.outputs["table"]]
+    table = DataFrame(rows, columns=COLUMNS)
+    figure = curves.dots(_panels(plan, table), style.origin(plan))
+    recording.publish(
+        {
+            "table": partial(write_csv, columns=columns, rows=rows),
+            "markdown": partial(write_text, text=_markdown(plan, table)),
+        }
+        | style.writers(figure)
+    )
+    report(f"attention  {len(rows)} numbers -> {job.outputs['table']}")
+
+
+def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations: means over seeds of the last epoch (percent)."""
+    rows = []
+    for (name, method), seeds in found.items():
+        values: dict[tuple[str, str, str, str], list[tuple[float, int]]] = {}
+        for seed in seeds.values():
+            for split, label, group, score, value, count in _scores(seed["last"]):
+                values.setdefault((split, label, group, score), []).append((value, count))
+        for key, of_seeds in values.items():
+            mean = Cell.of([value for value, _ in of_seeds])
+            images = sum(count for _, count in of_seeds)
+            rows.append([plan.suite, name, method, *key, number(mean.mean), number(mean.std), mean.seeds, images])
+    return {plan.find("attention").outputs["table"]: (COLUMNS, rows)}
+
+
+def _scores(evaluation: dict[str, Any]) -> Iterator[tuple[str, str, str, str, float, int]]:
+    for split, rows in evaluation.get("attention", {}).items():
+        for row in rows:
+            for score in SCORES:
+                yield split, row["label"], row["group"], score, row[score], row["count"]
+
+
+def _overall(table: DataFrame, benchmark: str, method: str, score: str) -> float | None:
+    """Mean over the labels and groups of the first split, each counting alike."""
+    here = table[(table["benchmark"] == benchmark) & (table["method"] == method) & (table["score"] == score)]
+    here = here[here["split"] == here["split"].min()]
+    return here["mean"].astype(float).mean() if len(here) else None
+
+
+def _markdown(plan: Plan, table: DataFrame) -> str:
+    suite = plan.params.active
+    parts = [
+        f"# Where the networks look: {suite.title} (suite `{plan.suite}`)\n",
+        "Percent, means over labels, groups and seeds. *Energy inside the mask*: share of the map's energy on the "
+        "object (energy-based pointing game). *Maximum inside the mask*: how often the map is highest on the object "
+        "(pointing game). Each map is that of the image's label. `attention.csv` has each label and group.\n",
+    ]
+    for name, benchmark in suite.benchmarks.items():
+        lines = []
+        for method in dict.fromkeys(table[table["benchmark"] == name]["method"]):
+            values = [_overall(table, name, method, score) for score in SCORES]
+            lines.append([naming(method)[0], *(number(value, 1) for value in values)])
+        if lines:
+            parts.append(f"\n## {benchmark.title}\n")
+            parts.append(markdown(["method", *SCORES.values()], lines))
+    return "\n".join(parts)
+
+
+def _panels(plan: Plan, table: DataFrame) -> list[curves.Panel]:
+    """A field a benchmark: a point each label and group, of the Original, ERM and the Crayon variants."""
+    from . import curves
+
+    shown = [method for method in ("original", "erm", *CRAYON) if method in set(table["method"])]
+    table = table[(table["score"] == "energy") & table["method"].isin(shown)].astype({"mean": float})
+    table = table.rename(columns={"mean": "value", "label": "x"})
+    return [
+        curves.Panel(here, benchmark.title, "", "energy inside the mask (%)", "higher")
+        for name, benchmark in plan.params.active.benchmarks.items()
+        if len(here := table[table["benchmark"] == name])
+    ]
+
+
+def text(plan: Plan) -> str:
+    """The table as it was written, for the screen."""
+    return Path(plan.find("attention").outputs["markdown"]).read_text(encoding="utf-8")

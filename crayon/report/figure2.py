@@ -1,0 +1,79 @@
+"""Figure 2: neuron concept patches, what annotators judge for Crayon-Pruning."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..annotations.consensus import read_labels
+from ..files import write_csv
+from ..interpret.patches import Patch, read_patches
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+
+COLUMNS = ("suite", "benchmark", "neuron", "label", "rank", "image", "left", "top", "right", "bottom", "activation")
+NEURONS = 3
+"""How many neurons of each label are shown of a benchmark: those whose strongest patch excites them most."""
+
+
+def run(plan: Plan) -> None:
+    """Write results/figure2.csv, a patch a row, and the figure: a neuron's patches side by side, each in red."""
+    from . import gallery, style
+
+    job = plan.find("figure2")
+    recording = Recording(job)
+    rows, lines = [], []
+    for name, benchmark in plan.params.active.benchmarks.items():
+        images = _images(plan, name)
+        neurons = [str(neuron) for neuron in range(plan.network().features)]
+        labels = read_labels(job.inputs[f"{name}/labels"], neurons)
+        chosen = choose(read_patches(job.inputs[f"{name}/patches"]), labels)
+        for label, of_label in chosen.items():
+            tiles = []
+            for patches in of_label:
+                for patch in patches:
+                    tiles.append(_tile(images[patch.image], patch, gallery))
+                    place = (patch.image, patch.left, patch.top, patch.right, patch.bottom)
+                    rows.append([plan.suite, name, patch.neuron, label, patch.rank, *place, f"{patch.activation:.4f}"])
+            heading = f"{benchmark.title}\n{label}"
+            lines.append(gallery.Row(heading, tiles, f"No neuron was judged {label}."))
+    title = f"Neuron concept patches: {NEURONS} neurons a row, three patches each"
+    recording.publish(
+        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
+        | style.writers(gallery.draw(lines, title, style.origin(plan)))
+    )
+    report(f"figure2  {len(rows)} patches -> {job.outputs['svg']}")
+
+
+def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch]]]:
+    """Label -> the patches of the neurons that are shown, strongest neuron first.
+
+    Args:
+        labels: of each neuron.
+    """
+    of_neuron: dict[int, list[Patch]] = {}
+    for patch in patches:
+        of_neuron.setdefault(patch.neuron, []).append(patch)
+    ordered = sorted(of_neuron.values(), key=lambda found: (-found[0].activation, found[0].neuron))
+    return {
+        label: [found for found in ordered if labels[found[0].neuron] == label][:NEURONS]
+        for label in ("relevant", "irrelevant")
+    }
+
+
+def _images(plan: Plan, name: str) -> dict[str, Any]:
+    """Image id -> (H, W, 3) uint8."""
+    from ..benchmarks.dataset import load_dataset
+
+    benchmark = plan.params.active.benchmarks[name]
+    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+    return dict(zip(data.image_ids, data.images, strict=True))
+
+
+def _tile(image: Any, patch: Patch, gallery: Any) -> Any:
+    from ..interpret.views import patch_view
+
+    large, factor = gallery.readable(image)
+    corners = [factor * value for value in (patch.left, patch.top, patch.right, patch.bottom)]
+    return gallery.Tile(patch_view(large, *corners, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else "")

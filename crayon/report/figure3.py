@@ -1,0 +1,65 @@
+"""Figure 3: what annotators see of the Original's attention (paper, Sec. IV-B)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ..annotations.consensus import LABELS, read_labels
+from ..errors import DataError
+from ..files import read_npy, write_csv
+from ..interpret.views import highlight_in_red, highlight_overlaid
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+
+COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
+EXAMPLES = 3
+"""How many images of each label are shown of a benchmark: the first of the training set, a class at a time."""
+
+VIEWS = {
+    "image": lambda image, attention: image,
+    "overlaid": highlight_overlaid,
+    "red": highlight_in_red,
+}
+
+
+def run(plan: Plan) -> None:
+    """Write results/figure3.csv, an image a row, and the figure: each image as annotators see it."""
+    from ..benchmarks.dataset import load_dataset
+    from . import gallery, style
+
+    job = plan.find("figure3")
+    recording = Recording(job)
+    rows, lines = [], []
+    for name, benchmark in plan.params.active.benchmarks.items():
+        data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+        train = data.rows("train")
+        maps = read_npy(job.inputs[f"{name}/maps"], DataError)
+        labels = read_labels(job.inputs[f"{name}/labels"], [data.image_ids[row] for row in train])
+        for label in ("relevant", "irrelevant"):
+            tiles = []
+            for position in choose(labels, data.labels[train], label):
+                row = train[position]
+                image = gallery.readable(data.images[row])[0]
+                names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
+                for view in benchmark.views:
+                    said = names[0] if view == benchmark.views[0] else ""
+                    tiles.append(gallery.Tile(VIEWS[view](image, maps[position]), said))
+                rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
+            lines.append(gallery.Row(f"{benchmark.title}\n{label}", tiles, f"No map was judged {label}."))
+    title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
+    recording.publish(
+        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
+        | style.writers(gallery.draw(lines, title, style.origin(plan)))
+    )
+    report(f"figure3  {len(rows)} images -> {job.outputs['svg']}")
+
+
+def choose(labels: list[str], classes: np.ndarray, label: str) -> list[int]:
+    """Positions of the first images with the label, the classes taking turns."""
+    assert label in LABELS
+    queues = [[i for i in np.flatnonzero(classes == c).tolist() if labels[i] == label] for c in np.unique(classes)]
+    turns = [queue[turn] for turn in range(EXAMPLES) for queue in queues if turn < len(queue)]
+    return turns[:EXAMPLES]
