@@ -224,6 +224,7 @@ RENDERERS = (
     "before_after",
     "page",
 )
+PARTLY = ("table1", "page")
 
 
 @app.command()
@@ -231,6 +232,9 @@ def render(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
     show: Annotated[bool, typer.Option(help="print the table, too")] = False,
+    partly: Annotated[
+        bool, typer.Option("--partly", help="table1, page: show what is there, missing runs as empty cells")
+    ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
     plan = _plan(context)
@@ -242,7 +246,12 @@ def render(
     if what not in RENDERERS:
         raise ParamsError(unknown("result", what, RENDERERS))
     module = import_module(f"crayon.report.{what}")
-    module.run(plan)
+    if partly and what not in PARTLY:
+        raise ParamsError(f"--partly is for {' and '.join(PARTLY)}; {what} needs all that it is made of.")
+    if partly:
+        module.run(plan, partly=True)
+    else:
+        module.run(plan)
     if show:
         print(module.text(plan))
 

@@ -103,7 +103,7 @@ class Plan:
 
     def results(self) -> list[str]:
         """The outputs that people read: all of results/ but what other results are made of."""
-        read = {path for job in self.jobs.values() for path in job.inputs.values()}
+        read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
         outputs = [path for job in self.jobs.values() for path in job.outputs.values()]
         return [path for path in outputs if path.startswith("results/") and path not in read]
 
@@ -147,6 +147,7 @@ class Plan:
             for name in suite.studies.runtime.benchmarks:
                 yield self._measure(name, suite.benchmarks[name])
             yield self._runtime()
+        yield self._page()
 
     # One function a step; `_dump` gives the values of a section of params.
 
@@ -495,7 +496,13 @@ class Plan:
             "table1",
             "crayon.report.table1",
             self.evaluations(["original", *methods]) | self._summaries() | self._sealed_by("table1"),
-            {"table": "table1.csv", "markdown": "table1.md", "runs": "runs.csv", "metrics": "metrics.json"},
+            {
+                "table": "table1.csv",
+                "markdown": "table1.md",
+                "latex": "table1.tex",
+                "runs": "runs.csv",
+                "metrics": "metrics.json",
+            },
             methods=list(methods),
         )
 
@@ -570,6 +577,18 @@ class Plan:
             measured,
             {"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
             study=_dump(self.params.active.studies.runtime),
+        )
+
+    def _page(self) -> Job:
+        """The page of all results, which have to be made before it."""
+        suite = self.params.active
+        shown = {path for job in self.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
+        return self._render(
+            "page",
+            "crayon.report.page",
+            self.evaluations(["original", *suite.methods]) | self._summaries() | {path: path for path in sorted(shown)},
+            {"page": "report.html"},
+            methods=list(suite.methods),
         )
 
     def _pictures(self) -> Iterator[Job]:

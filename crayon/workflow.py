@@ -214,8 +214,8 @@ class Workflow:
         return [path for job in wanted if job.rule in rules for path in job.outputs.values()]
 
     def everything(self) -> list[str]:
-        """One file of each result that people read."""
-        return list({job.name: path for path in self.plan.results() for job in [self.plan.producers[path]]}.values())
+        """The page of all results, for which all others are made."""
+        return [path for job in self.plan.jobs.values() if job.rule == "page" for path in job.outputs.values()]
 
     def remember(self) -> None:
         """Keep the digests that were computed for the next time."""

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import csv
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from crayon.errors import RecordError
 from crayon.jobs import Plan
 from crayon.methods import METHODS, method_class
-from crayon.params import load
-from crayon.report import controls, table1
-from crayon.report.tables import ORIGINAL, Cell, markdown, published
+from crayon.params import CRAYON, load
+from crayon.report import attention, controls, figure4, figure5, page, runtime, table1, table2, table3
+from crayon.report.tables import ORIGINAL, Cell, markdown, marks, published
 
 from . import tiny
 
 PUBLISHED = tiny.ROOT / "crayon/report/published/table1.csv"
 
-VALUES = {"crayon_attention": (70.0, 74.0), "crayon_pruning": (60.0, 60.0), "erm": (20.0, 30.0)}
+VALUES = {
+    "crayon_attention": (70.0, 74.0),
+    "crayon_pruning": (60.0, 60.0),
+    "erm": (20.0, 30.0),
+    "crayon_attention-alpha-0": (50.0, 54.0),
+    "crayon_attention-transfer-0": (30.0, 40.0),
+    "crayon_attention-transfer-1": (50.0, 60.0),
+    "crayon_attention-alpha-0.1": (65.0,),
+}
 
 
 @pytest.fixture
@@ -31,7 +42,8 @@ def project(tmp_path, monkeypatch):
         if job.rule == "evaluate":
             seed = int(job.wildcards.get("seed", 0))
             wga = VALUES.get(job.wildcards["run"], (10.0, 12.0))[seed]
-            found = {"last": {"epoch": 1, "metrics": {"WGA": wga, "MGA": wga + 10}}}
+            rows = [{"label": "a", "group": "b", "energy": wga, "pointing": 100.0, "count": 5, "blank": 0}]
+            found = {"last": {"epoch": 1, "metrics": {"WGA": wga, "MGA": wga + 10}, "attention": {"test": rows}}}
             if job.wildcards["run"] != "original":
                 found["selected"] = {"epoch": 1, "metrics": {"WGA": wga + 1, "MGA": wga + 11}}
             put(job.outputs["metrics"], found)
@@ -108,7 +120,8 @@ def test_controls_say_how_much_they_gain(project):
 def test_a_tables_record_makes_it_hold(project):
     table1.run(project)
     record = json.loads(Path("results/table1.record.json").read_text())
-    assert set(record["outputs"]) == {f"results/{n}" for n in ("table1.csv", "table1.md", "runs.csv", "metrics.json")}
+    names = ("table1.csv", "table1.md", "table1.tex", "runs.csv", "metrics.json")
+    assert set(record["outputs"]) == {f"results/{name}" for name in names}
 
 
 def test_published_numbers_are_the_papers():
@@ -131,3 +144,213 @@ def test_a_cell_is_mean_and_sample_deviation():
 
 def test_markdown_is_padded():
     assert markdown(["a", "b"], [["xx", "1"]]) == "| a  | b |\n| -- | : |\n| xx | 1 |\n"
+
+
+def test_best_and_second_are_marked_by_what_is_printed_and_by_the_metrics_direction():
+    cells = {
+        "a": Cell(70.001, 1.0, 5),
+        "b": Cell(70.004, 1.0, 5),
+        "c": Cell(69.0, None, 1),
+        "d": None,
+        "e": Cell(1, 0, 5),
+    }
+    assert marks(cells, lower=False) == {"a": "best", "b": "best", "c": "second"}
+    assert marks(cells, lower=True) == {"e": "best", "c": "second"}
+
+
+def test_table1_marks_best_and_second_best_in_markdown_and_latex(project):
+    table1.run(project)
+    text = Path("results/table1.md").read_text()
+    assert "**72.00 ± 2.83**" in text
+    assert "*60.00 ± 0.00*" in text
+    latex = Path("results/table1.tex").read_text()
+    assert "\\textbf{72.00 $\\pm$ 2.83}" in latex
+    assert "\\underline{60.00 $\\pm$ 0.00}" in latex
+    assert "\\textcolor{gray}{72.31 $\\pm$ 0.89}" in latex
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
+    body = [line for line in latex.splitlines() if line.startswith(("Crayon", "ERM", "Original"))]
+    assert {line.count("&") for line in body} == {1 + 4}
+
+
+def erm_on_digits() -> dict[str, str]:
+    rows = read("results/table1.csv")
+    return next(row for row in rows if (row["method"], row["benchmark"], row["metric"]) == ("erm", "digits", "WGA"))
+
+
+def test_a_missing_seed_is_counted_and_a_missing_run_is_an_empty_cell(project):
+    runs = {seed: project.find("evaluate", benchmark="digits", run="erm", seed=seed) for seed in (0, 1)}
+    Path(runs[1].outputs["metrics"]).unlink()
+    with pytest.raises(RecordError, match="erm/1"):
+        table1.run(project)
+    table1.run(project, partly=True)
+    (row,) = [
+        r for r in read("results/table1.csv") if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
+    ]
+    assert (row["mean"], row["std"], row["seeds"]) == ("20.0000", "", "1")
+    Path(runs[0].outputs["metrics"]).unlink()
+    table1.run(project, partly=True)
+    (row,) = [
+        r for r in read("results/table1.csv") if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
+    ]
+    assert (row["mean"], row["std"], row["seeds"]) == ("", "", "0")
+    record = json.loads(Path("results/table1.record.json").read_text())
+    assert set(record["inputs"]) != set(project.find("table1").inputs.values())  # so that it is stale
+
+
+def test_table2_has_the_four_combinations_and_the_papers(project):
+    table2.run(project)
+    rows = {(r["loss_relevant"], r["loss_irrelevant"], r["metric"]): r for r in read("results/table2.csv")}
+    assert len(rows) == 4 * 2
+    assert rows["true", "true", "WGA"]["mean"] == "72.0000"
+    assert rows["false", "true", "WGA"]["mean"] == "52.0000"  # alpha, the relevant maps' weight, is 0
+    assert rows["true", "false", "WGA"]["run"] == "crayon_attention-beta-0"
+    assert rows["false", "false", "WGA"]["run"] == "erm"
+    assert rows["true", "false", "WGA"]["paper_mean"] == "67.38"
+    assert "72.00 ± 2.83" in table2.text(project)
+
+
+def test_table3_is_over_originals_and_seeds_together(project):
+    table3.run(project)
+    rows = {(r["model"], r["metric"]): r for r in read("results/table3.csv")}
+    refined = rows["refined", "WGA"]
+    assert (refined["mean"], refined["originals"], refined["seeds"]) == ("45.0000", "2", "2")
+    assert float(refined["std"]) == pytest.approx(12.9099, abs=1e-4)  # of 30, 40, 50, 60
+    assert rows["original", "WGA"]["mean"] == "11.0000"
+    assert refined["paper_mean"] == "76.73"
+
+
+def test_figure4_goes_from_the_original_to_all_answers(project):
+    figure4.run(project)
+    rows = [r for r in read("results/figure4.csv") if (r["method"], r["metric"]) == ("crayon_attention", "WGA")]
+    assert [(r["annotations"], r["seed"], r["value"]) for r in rows] == [
+        ("0", "-", "10.0000"),
+        *[(count, str(seed), value) for count in ("10", "20") for seed, value in ((0, "10.0000"), (1, "12.0000"))],
+        ("5", "0", "70.0000"),  # as many as there are labels
+        ("5", "1", "74.0000"),
+    ]
+    assert Path("results/figure4.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure5_has_each_factor_and_what_came_of_it(project):
+    figure5.run(project)
+    rows = [
+        r
+        for r in read("results/figure5.csv")
+        if (r["method"], r["weight"], r["metric"]) == ("crayon_attention", "alpha", "WGA")
+    ]
+    assert [(r["factor"], r["weight_value"], r["value"]) for r in rows] == [
+        ("0.1", "300", "65.0000"),
+        ("1", "3000", "70.0000"),
+        ("1", "3000", "74.0000"),
+        ("10", "30000", "10.0000"),
+    ]
+
+
+def test_figures_are_the_same_bytes_again(project):
+    figure5.run(project)
+    files = ["results/figure5.svg", "results/figure5.png", "results/figure5.csv"]
+    before = [Path(name).read_bytes() for name in files]
+    figure5.run(project)
+    assert [Path(name).read_bytes() for name in files] == before
+    assert b"<dc:date>" not in before[0]
+
+
+def test_attention_is_over_seeds_and_keeps_each_label_and_group(project):
+    attention.run(project)
+    rows = {(r["benchmark"], r["method"], r["score"]): r for r in read("results/attention.csv")}
+    row = rows["waterbirds", "crayon_attention", "energy"]
+    assert (row["label"], row["group"], row["mean"], row["std"], row["seeds"], row["images"]) == (
+        "a",
+        "b",
+        "72.0000",
+        "2.8284",
+        "2",
+        "10",
+    )
+    assert rows["digits", "original", "pointing"]["mean"] == "100.0000"
+
+
+def test_runtime_fits_a_line_by_hand(project):
+    assert runtime.line(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 7.0])) == pytest.approx((2.0, 1.0, 1.0))
+    slope, intercept, share = runtime.line(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 2.0, 2.0, 4.0]))
+    assert (slope, intercept, share) == pytest.approx((2.0, 1.0, 1 - 4 / 8))
+    assert runtime.line(np.array([1.0, 2.0]), np.array([3.0, 3.0]))[2] == 1.0
+    for name in ("waterbirds", "digits"):
+        lines = [f"{m},{n},1,{n / 10},cpu,1" for m in CRAYON for n in (10, 20)]
+        path = Path(project.find("measure", benchmark=name).outputs["seconds"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("method,images,repeat,seconds,device,threads\n" + "\n".join(lines) + "\n")
+    runtime.run(project)
+    rows = read("results/runtime.csv")
+    measured = [row for row in rows if row["source"] == "measured"]
+    assert {(row["slope"], row["r_squared"], row["device"]) for row in measured} == {("0.1", "1.0000", "cpu")}
+    paper = [row for row in rows if row["source"] == "paper"]
+    assert len(paper) == 9
+    assert {row["device"] for row in paper} == {"NVIDIA A6000"}
+
+
+class Balanced(HTMLParser):
+    """Refuses HTML whose elements are not closed in order, and collects ids, links and sources."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.sources = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        told = dict(attributes)
+        self.ids += [told["id"]] if "id" in told else []
+        self.links += [told["href"]] if tag == "a" else []
+        self.sources += [told[key] for key in ("src", "srcset", "data") if key in told]
+        self.sources += [told["href"]] if tag == "link" else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def shown(project):
+    """The page of a project whose digits have no ERM, and which has no figures."""
+    folder = Path("logs/mini/refine/digits/erm")
+    folder.mkdir(parents=True)
+    (folder / "0.log").write_text("digits/erm/0  epoch 1/1\ncrayon: digits/erm/0: ERM's loss is not finite.\n")
+    controls.run(project)
+    for seed in (0, 1):
+        Path(project.find("evaluate", benchmark="digits", run="erm", seed=seed).outputs["metrics"]).unlink()
+    page.run(project, partly=True)
+    text = Path("results/report.html").read_text()
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    return text, parser
+
+
+def test_the_page_needs_no_network_and_each_number_has_its_evidence(shown):
+    text, parser = shown
+    assert all(source.startswith("data:") for source in parser.sources)
+    assert "@import" not in text
+    assert "url(" not in text
+    inner = {link[1:] for link in parser.links if link.startswith("#")}
+    assert inner <= set(parser.ids)
+    assert all(link.startswith("#") for link in parser.links)
+    assert len(parser.ids) == len(set(parser.ids))
+    assert "evidence-waterbirds-crayon_attention" in inner
+    assert "72.00 ± 2.83" in text
+    assert "70.0000" in text  # a seed's
+
+
+def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
+    text, _ = shown
+    assert "The annotators are simulated, no person answered" in text
+    assert "drawn miniatures" in text
+    assert "missing: digits/erm/0: ERM&#39;s loss is not finite." in text
+    assert "results/table2.csv has not been made" in text
+    assert "evidence-digits-erm" not in text
+
+
+def test_the_page_needs_all_of_it_unless_asked(project):
+    with pytest.raises(RecordError, match="there is no such file"):
+        page.run(project)

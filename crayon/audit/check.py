@@ -257,14 +257,18 @@ def cells(path: str) -> dict[str, dict[str, str]]:
     """
     if not path.endswith(".csv"):
         raise RecordError(f"{path}: holds no cells; ask for those of a CSV table, results/table1.csv.")
-    rows = read_csv(path, ("benchmark", "metric"), RecordError)
-    keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
-    named = {"/".join(row[key] for key in keys): row for row in rows}
-    if len(named) != len(rows):
+    if not named(path):
         raise RecordError(
             f"{path}: its numbers have no name of the form benchmark/run/metric; ask for those of results/table1.csv."
         )
-    return named
+    rows = read_csv(path, ("benchmark", "metric"), RecordError)
+    keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
+    return {"/".join(row[key] for key in keys): row for row in rows}
+
+
+def named(path: str) -> bool:
+    """Whether the numbers of a CSV are those of a run and a metric, and have their names."""
+    return Path(path).name in ("table1.csv", "runs.csv", "table2.csv", "controls.csv")
 
 
 def known(path: str, cell: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ..errors import AnnotationError, RecordError
 from ..files import read_csv
 from ..jobs import Job, Plan
 from ..suggest import unknown
-from .check import cells, evaluations_of
+from .check import cells, evaluations_of, named
 
 
 @dataclass
@@ -79,6 +79,9 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
         if Path(table).suffix != ".csv":
             if table.endswith(".png"):
                 found.whole.append(table)
+            continue
+        if not named(table):
+            found.whole.append(table)
             continue
         for cell, row in cells(table).items():
             if any(job.name in jobs for job in evaluations_of(plan, cell).values()):

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ..annotations.consensus import LABELS, read_labels
+from ..annotations.consensus import read_labels
 from ..errors import DataError
 from ..files import read_npy, write_csv
 from ..interpret.views import highlight_in_red, highlight_overlaid
@@ -15,8 +15,8 @@ from ..progress import report
 from ..records import Recording
 
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
-EXAMPLES = 3
-"""How many images of each label are shown of a benchmark: the first of the training set, a class at a time."""
+TILES = 9
+"""How many pictures of each label are shown of a benchmark: the first of the training set, a class at a time."""
 
 VIEWS = {
     "image": lambda image, attention: image,
@@ -40,7 +40,7 @@ def run(plan: Plan) -> None:
         labels = read_labels(job.inputs[f"{name}/labels"], [data.image_ids[row] for row in train])
         for label in ("relevant", "irrelevant"):
             tiles = []
-            for position in choose(labels, data.labels[train], label):
+            for position in choose(labels, data.labels[train], label, TILES // len(benchmark.views)):
                 row = train[position]
                 image = gallery.readable(data.images[row])[0]
                 names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
@@ -57,9 +57,8 @@ def run(plan: Plan) -> None:
     report(f"figure3  {len(rows)} images -> {job.outputs['svg']}")
 
 
-def choose(labels: list[str], classes: np.ndarray, label: str) -> list[int]:
-    """Positions of the first images with the label, the classes taking turns."""
-    assert label in LABELS
+def choose(labels: list[str], classes: np.ndarray, label: str, count: int) -> list[int]:
+    """Positions of the first `count` images with the label, the classes taking turns."""
     queues = [[i for i in np.flatnonzero(classes == c).tolist() if labels[i] == label] for c in np.unique(classes)]
-    turns = [queue[turn] for turn in range(EXAMPLES) for queue in queues if turn < len(queue)]
-    return turns[:EXAMPLES]
+    turns = [queue[turn] for turn in range(count) for queue in queues if turn < len(queue)]
+    return turns[:count]

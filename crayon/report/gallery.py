@@ -15,6 +15,9 @@ SMALLEST = 96
 """Smaller images are enlarged to about so many pixels before they are drawn on or shown."""
 
 
+DPI = 130
+
+
 @dataclass(frozen=True)
 class Tile:
     """One picture.
@@ -41,7 +44,7 @@ def draw(rows: Sequence[Row], title: str, footer: str, tile: float = 1.05) -> Fi
     """All rows, each tile `tile` inches wide."""
     wide = max([len(row.tiles) for row in rows] + [3])
     with style.theme():
-        figure = Figure(figsize=(tile * wide + 1.9, (tile + 0.32) * len(rows) + 0.9), layout="constrained")
+        figure = Figure(figsize=(tile * wide + 1.9, (tile + 0.22) * len(rows) + 0.7), layout="constrained", dpi=DPI)
         grid = figure.subplots(len(rows), wide, squeeze=False, gridspec_kw={"hspace": 0.05, "wspace": 0.05})
         for row, axes in zip(rows, grid, strict=True):
             for axis in axes:
@@ -51,7 +54,7 @@ def draw(rows: Sequence[Row], title: str, footer: str, tile: float = 1.05) -> Fi
                 axes[0].text(0, 0.5, row.otherwise, transform=axes[0].transAxes, va="center", fontsize=7)
             for one, axis in zip(row.tiles, axes, strict=False):
                 axis.imshow(one.image, interpolation="none")
-                axis.set_title(one.words, fontsize=6, y=-0.02, va="top", pad=0)
+                axis.set_title(one.words, fontsize=7, y=-0.02, va="top", pad=0)
         figure.suptitle(title, fontsize=9)
         style.foot(figure, footer)
     return figure

@@ -45,7 +45,7 @@ SETTINGS = {
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
     "axes.titlesize": "medium",
-    "savefig.dpi": DPI,
+    "figure.dpi": DPI,
 }
 
 
@@ -96,5 +96,5 @@ def _write(path: str, figure: Figure, suffix: str) -> None:
     content = io.BytesIO()
     nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[suffix]
     with theme():
-        figure.savefig(content, format=suffix, metadata=nothing)
+        figure.savefig(content, format=suffix, dpi="figure", metadata=nothing)
     write_bytes(path, content.getvalue())

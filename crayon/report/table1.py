@@ -11,7 +11,7 @@ from ..files import read_json, write_csv, write_json, write_text
 from ..jobs import Job, Plan
 from ..progress import report
 from ..records import Recording
-from .tables import cell, evaluations, markdown, naming, number, published
+from .tables import cell, evaluations, markdown, marks, naming, number, only_there, published
 
 COLUMNS = (
     "suite",
@@ -29,11 +29,15 @@ COLUMNS = (
 RUN_COLUMNS = ("suite", "method", "benchmark", "seed", "metric", "last", "selected", "last_epoch", "selected_epoch")
 
 
-def run(plan: Plan) -> None:
-    """Write results/table1.csv, table1.md, runs.csv and metrics.json."""
+def run(plan: Plan, partly: bool = False) -> None:
+    """Write results/table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
+
+    Args:
+        partly: leave the cells of missing runs empty, with 0 seeds; without it they are an error.
+    """
     job = plan.find("table1")
-    recording = Recording(job)
-    found = evaluations(job.inputs)
+    recording = Recording(only_there(job) if partly else job)
+    found = evaluations(job.inputs, partly)
     made = tables(plan, found)
     writers = {
         key: partial(write_csv, columns=made[path][0], rows=made[path][1])
@@ -44,6 +48,7 @@ def run(plan: Plan) -> None:
         writers
         | {
             "markdown": partial(write_text, text=_markdown(plan, job, found)),
+            "latex": partial(write_text, text=_latex(plan, found)),
             "metrics": partial(write_json, value=_metrics(plan, found)),
         }
     )
@@ -80,7 +85,7 @@ def rows(plan: Plan, found: dict) -> list[list[Any]]:
     paper = published()
     table = []
     for method, benchmark, metric in _order(plan):
-        value = cell(found[benchmark, method], metric)
+        value = cell(found.get((benchmark, method), {}), metric)
         paper_mean, paper_std = paper.get((method, benchmark, metric), (None, None))
         label, annotation = naming(method)
         table.append(
@@ -91,9 +96,9 @@ def rows(plan: Plan, found: dict) -> list[list[Any]]:
                 annotation,
                 benchmark,
                 metric,
-                number(value.mean),
-                number(value.std),
-                value.seeds,
+                number(value.mean if value else None),
+                number(value.std if value else None),
+                value.seeds if value else 0,
                 "" if paper_mean is None else f"{paper_mean:.2f}",
                 "" if paper_std is None else f"{paper_std:.2f}",
             ]
@@ -105,7 +110,7 @@ def run_rows(plan: Plan, found: dict) -> list[list[Any]]:
     """The rows of runs.csv: each run's metrics at the last and at the selected epoch (percent)."""
     table = []
     for method, benchmark, metric in _order(plan):
-        for seed, values in found[benchmark, method].items():
+        for seed, values in found.get((benchmark, method), {}).items():
             last, selected = values["last"], values.get("selected")
             table.append(
                 [
@@ -127,8 +132,8 @@ def _metrics(plan: Plan, found: dict) -> dict[str, Any]:
     """The means as nested JSON, for `dvc metrics`: benchmark -> method -> metric."""
     tree: dict[str, Any] = {}
     for method, benchmark, metric in _order(plan):
-        value = round(cell(found[benchmark, method], metric).mean, 4)
-        tree.setdefault(benchmark, {}).setdefault(method, {})[metric] = value
+        if value := cell(found.get((benchmark, method), {}), metric):
+            tree.setdefault(benchmark, {}).setdefault(method, {})[metric] = round(value.mean, 4)
     return {plan.suite: tree}
 
 
@@ -139,18 +144,19 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
     parts.append(
         f"Percent, mean ± sample standard deviation over {len(suite.seeds)} seeds. *last*: after the last epoch, as in "
         "the paper; *selected*: after the epoch that is best on the validation split. The paper's numbers are of the "
-        "real data sets, and stand here for comparison of order, not of size, unless the suite is `paper`.\n"
+        "real data sets, and stand here for comparison of order, not of size, unless the suite is `paper`. **Bold**: "
+        "the best *last* of a column, *italic*: the second best.\n"
     )
     for name, benchmark in suite.benchmarks.items():
         header = ["method", "annotation"]
         for metric in benchmark.metrics:
             header += [f"{metric} last", f"{metric} selected", f"{metric} paper"]
-        lines = []
+        lines, signs = [], {metric: _marks(plan, found, name, metric) for metric in benchmark.metrics}
         for method in ("original", *suite.methods):
-            line = list(naming(method))
+            line, runs = list(naming(method)), found.get((name, method), {})
             for metric in benchmark.metrics:
-                line += [str(cell(found[name, method], metric) or "")]
-                line += [str(cell(found[name, method], metric, "selected") or "")]
+                line += [SIGNS[signs[metric].get(method, "")].format(str(cell(runs, metric) or ""))]
+                line += [str(cell(runs, metric, "selected") or "")]
                 mean, std = paper.get((method, name, metric), (None, None))
                 line += ["" if mean is None else f"{mean:.2f}" + ("" if std is None else f" ± {std:.2f}")]
             lines.append(line)
@@ -158,6 +164,53 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
         parts.append(f"\n## {benchmark.title}\n\n{_answers(job, name)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
+
+
+SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}
+
+
+def _marks(plan: Plan, found: dict, name: str, metric: str) -> dict[str, str]:
+    methods = ("original", *plan.params.active.methods)
+    cells = {method: cell(found.get((name, method), {}), metric) for method in methods}
+    return marks(cells, plan.params.active.benchmarks[name].metrics[metric].kind == "difference")
+
+
+LATEX = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
+
+
+def _latex(plan: Plan, found: dict) -> str:
+    """A table of package booktabs: ours, and the paper's in grey (package xcolor) beneath it."""
+    suite, paper = plan.params.active, published()
+    columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
+    signs = {(name, metric): _marks(plan, found, name, metric) for name, metric in columns}
+    spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
+    lines = [
+        f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
+        f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}",
+        "\\toprule",
+        f"& & {' & '.join(spans)} \\\\",
+        f"Method & Annotation & {' & '.join(_escaped(metric) for _, metric in columns)} \\\\",
+        "\\midrule",
+    ]
+    for method in ("original", *suite.methods):
+        ours, theirs = [], []
+        for name, metric in columns:
+            value = cell(found.get((name, method), {}), metric)
+            said = "" if value is None else str(value).replace(" ± ", " $\\pm$ ")
+            ours.append(LATEX[signs[name, metric].get(method, "")].format(said) if said else "--")
+            mean, std = paper.get((method, name, metric), (None, None))
+            shown = "" if mean is None else f"{mean:.2f}" + ("" if std is None else f" $\\pm$ {std:.2f}")
+            theirs.append(f"\\textcolor{{gray}}{{{shown}}}" if shown else "")
+        label, annotation = map(_escaped, naming(method))
+        lines.append(f"{label} & {annotation} & {' & '.join(ours)} \\\\")
+        if any(theirs):
+            lines.append(f"\\textcolor{{gray}}{{\\quad paper}} & & {' & '.join(theirs)} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
 
 
 def _answers(job: Job, benchmark: str) -> str:

@@ -6,13 +6,14 @@ import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ..errors import RecordError
 from ..files import read_json
-from ..jobs import Plan
+from ..jobs import Job, Plan
 from ..methods import method_class
 
 ORIGINAL = ("Original", "-")
@@ -50,15 +51,24 @@ def naming(run: str) -> tuple[str, str]:
     return cls.label, cls.annotation
 
 
-def evaluations(inputs: Mapping[str, str]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(benchmark, run) -> seed (or `-`) -> metrics.json, of the inputs that are a metrics.json."""
+def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """(benchmark, run) -> seed (or `-`) -> metrics.json, of the inputs that are a metrics.json.
+
+    Args:
+        partly: leave out those that are not there; without it they are an error.
+    """
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for name, path in inputs.items():
-        if not path.endswith("/metrics.json"):
+        if not path.endswith("/metrics.json") or (partly and not Path(path).exists()):
             continue
         benchmark, run, *seed = name.split("/")
         found.setdefault((benchmark, run), {})[seed[0] if seed else "-"] = read_json(path, RecordError)
     return found
+
+
+def only_there(job: Job) -> Job:
+    """The job without the inputs that are not there. Its record differs from the plan's, so that it is made anew."""
+    return replace(job, inputs={name: path for name, path in job.inputs.items() if Path(path).exists()})
 
 
 def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last") -> Cell | None:
@@ -88,6 +98,28 @@ def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
     metrics = plan.params.active.benchmarks[benchmark].metrics
     kinds = [(key, "lower" if metric.kind == "difference" else "higher") for key, metric in metrics.items()]
     return kinds[:2]
+
+
+def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
+    """Method -> `best` or `second` of a column, as its numbers are printed; several where they are equal.
+
+    Args:
+        lower: whether lower is better.
+    """
+    values = {method: round(value.mean, 2) for method, value in cells.items() if value is not None}
+    order = sorted(set(values.values()), reverse=not lower)[:2]
+    return {method: ("best", "second")[order.index(value)] for method, value in values.items() if value in order}
+
+
+def why_missing(plan: Plan, benchmark: str, run: str) -> str:
+    """Why a run has no number, in one sentence: what its log ends with, or that it has not been made."""
+    for folder in ("evaluate", "refine"):
+        logs = sorted(Path("logs", plan.suite, folder, benchmark, run).glob("*.log"))
+        for log in logs:
+            said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("crayon: ")]
+            if said:
+                return said[-1].removeprefix("crayon: ")
+    return "it has not been made."
 
 
 def number(value: float | None, digits: int = 4) -> str:

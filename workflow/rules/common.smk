@@ -23,3 +23,8 @@ wildcard_constraints:
     kind="attention|neurons",
     seed=r"\d+",
     result="|".join(job.wildcards["result"] for job in PLAN.plan.jobs.values() if job.rule == "provenance"),
+
+
+def paths(batch, pattern):
+    """A file of each run and seed of a batch."""
+    return expand(pattern, run=batch.runs, seed=batch.seeds)

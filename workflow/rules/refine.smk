@@ -3,11 +3,6 @@
 # method or control ({run}), or a study's variations of a method.
 
 
-def paths(batch, pattern):
-    """A file of each run and seed of a batch."""
-    return expand(pattern, run=batch.runs, seed=batch.seeds)
-
-
 for number, batch in enumerate(PLAN.batches):
     if PLAN.refines(batch):
 

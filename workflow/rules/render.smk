@@ -40,8 +40,13 @@ rule table1:
         PLAN.inputs("table1"),
         token=PLAN.token("table1"),
     output:
-        table="results/table1.csv",
+        table=report(
+            "results/table1.csv",
+            caption="../../crayon/report/captions/table1.rst",
+            category="Tables",
+        ),
         markdown="results/table1.md",
+        latex="results/table1.tex",
         runs="results/runs.csv",
         metrics="results/metrics.json",
         record="results/table1.record.json",
@@ -60,7 +65,11 @@ rule controls:
         PLAN.inputs("controls"),
         token=PLAN.token("controls"),
     output:
-        table="results/controls.csv",
+        table=report(
+            "results/controls.csv",
+            caption="../../crayon/report/captions/controls.rst",
+            category="Tables",
+        ),
         markdown="results/controls.md",
         record="results/controls.record.json",
     log:
@@ -78,7 +87,11 @@ rule table2:
         PLAN.inputs("table2"),
         token=PLAN.token("table2"),
     output:
-        table="results/table2.csv",
+        table=report(
+            "results/table2.csv",
+            caption="../../crayon/report/captions/table2.rst",
+            category="Tables",
+        ),
         markdown="results/table2.md",
         record="results/table2.record.json",
     log:
@@ -96,7 +109,11 @@ rule table3:
         PLAN.inputs("table3"),
         token=PLAN.token("table3"),
     output:
-        table="results/table3.csv",
+        table=report(
+            "results/table3.csv",
+            caption="../../crayon/report/captions/table3.rst",
+            category="Tables",
+        ),
         markdown="results/table3.md",
         record="results/table3.record.json",
     log:
@@ -116,7 +133,11 @@ rule figure4:
     output:
         table="results/figure4.csv",
         svg="results/figure4.svg",
-        png="results/figure4.png",
+        png=report(
+            "results/figure4.png",
+            caption="../../crayon/report/captions/figure4.rst",
+            category="Figures",
+        ),
         record="results/figure4.record.json",
     log:
         f"logs/{PLAN.name}/figure4.log",
@@ -135,7 +156,11 @@ rule figure5:
     output:
         table="results/figure5.csv",
         svg="results/figure5.svg",
-        png="results/figure5.png",
+        png=report(
+            "results/figure5.png",
+            caption="../../crayon/report/captions/figure5.rst",
+            category="Figures",
+        ),
         record="results/figure5.record.json",
     log:
         f"logs/{PLAN.name}/figure5.log",
@@ -154,7 +179,11 @@ rule runtime:
     output:
         table="results/runtime.csv",
         svg="results/figure_runtime.svg",
-        png="results/figure_runtime.png",
+        png=report(
+            "results/figure_runtime.png",
+            caption="../../crayon/report/captions/runtime.rst",
+            category="Figures",
+        ),
         record="results/runtime.record.json",
     log:
         f"logs/{PLAN.name}/runtime.log",
@@ -174,7 +203,11 @@ rule attention:
         table="results/attention.csv",
         markdown="results/attention.md",
         svg="results/attention.svg",
-        png="results/attention.png",
+        png=report(
+            "results/attention.png",
+            caption="../../crayon/report/captions/attention.rst",
+            category="Figures",
+        ),
         record="results/attention.record.json",
     log:
         f"logs/{PLAN.name}/attention.log",
@@ -193,7 +226,11 @@ rule figure2:
     output:
         table="results/figure2.csv",
         svg="results/figure2.svg",
-        png="results/figure2.png",
+        png=report(
+            "results/figure2.png",
+            caption="../../crayon/report/captions/figure2.rst",
+            category="Figures",
+        ),
         record="results/figure2.record.json",
     log:
         f"logs/{PLAN.name}/figure2.log",
@@ -212,7 +249,11 @@ rule figure3:
     output:
         table="results/figure3.csv",
         svg="results/figure3.svg",
-        png="results/figure3.png",
+        png=report(
+            "results/figure3.png",
+            caption="../../crayon/report/captions/figure3.rst",
+            category="Figures",
+        ),
         record="results/figure3.record.json",
     log:
         f"logs/{PLAN.name}/figure3.log",
@@ -231,7 +272,11 @@ rule before_after:
     output:
         table="results/before_after.csv",
         svg="results/before_after.svg",
-        png="results/before_after.png",
+        png=report(
+            "results/before_after.png",
+            caption="../../crayon/report/captions/before_after.rst",
+            category="Figures",
+        ),
         record="results/before_after.record.json",
     log:
         f"logs/{PLAN.name}/before_after.log",
@@ -241,3 +286,24 @@ rule before_after:
         "../envs/crayon.yaml"
     shell:
         "crayon --log {log} render before_after"
+
+
+rule page:
+    input:
+        PLAN.inputs("page"),
+        token=PLAN.token("page"),
+    output:
+        page=report(
+            "results/report.html",
+            caption="../../crayon/report/captions/page.rst",
+            category="All on one page",
+        ),
+        record="results/page.record.json",
+    log:
+        f"logs/{PLAN.name}/page.log",
+    benchmark:
+        f"logs/{PLAN.name}/page.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render page"
