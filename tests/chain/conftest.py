@@ -78,7 +78,7 @@ def make(folder: Path) -> Project:
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite["methods"] = ["crayon_attention", "crayon_pruning", "jtt", "flac", "erm"]
-    suite["controls"] = {}
+    suite["controls"], suite["studies"] = {}, {}
     return Project(tiny.write(folder, content))
 
 

@@ -1,0 +1,97 @@
+"""Everything that a suite shows, by the command without a target."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from .. import tiny
+from .conftest import Project
+
+pytestmark = pytest.mark.chain
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Project:
+    """A tiny project after `snakemake`."""
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite["methods"] = ["crayon_attention", "crayon_pruning", "crayon_pruning_attention", "erm"]
+    suite["benchmarks"].pop("digits")
+    suite["studies"]["runtime"]["benchmarks"] = ["waterbirds"]
+    suite["studies"]["sensitivity"] |= {"alphas": [10], "betas": [10]}
+    found = Project(tiny.write(tmp_path_factory.mktemp("all") / "project", content))
+    found.first_output = found.snakemake()
+    return found
+
+
+def rows(project: Project, path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(project.read(path).decode())))
+
+
+def test_every_table_and_figure_is_there(whole):
+    tables = ("table1", "table2", "table3", "controls", "attention")
+    figures = ("figure2", "figure3", "figure4", "figure5", "attention", "before_after", "figure_runtime")
+    for name in tables:
+        assert rows(whole, f"results/{name}.csv")
+        assert whole.read(f"results/{name}.md")
+    for name in figures:
+        assert whole.read(f"results/{name}.png").startswith(b"\x89PNG")
+        assert b"</svg>" in whole.read(f"results/{name}.svg")
+    assert b"\\end{tabular}" in whole.read("results/table1.tex")
+    page = whole.read("results/report.html").decode()
+    assert "has not been made" not in page
+    assert "missing:" not in page
+    assert page.count("data:image/png;base64,") == len(figures)
+
+
+def test_nothing_is_left_to_do_and_all_of_it_holds(whole):
+    assert "Nothing to be done" in whole.snakemake("-n")
+    text = whole.run("crayon", "audit", "--allow-dirty")
+    assert text.count("  holds: ") >= 12
+    assert "broken" not in text
+
+
+def test_a_number_of_a_study_is_explained_and_reached(whole):
+    text = whole.run(
+        "crayon", "audit", "--allow-dirty", "results/table2.csv", "--cell", "waterbirds/crayon_attention-alpha-0/WGA"
+    )
+    assert "annotations/mini/waterbirds/attention.csv" in text
+    reached = whole.run("crayon", "audit", "--from", "annotations/mini/waterbirds/attention.csv")
+    assert "results/table3.csv" in reached
+    assert "results/figure4.png" in reached
+    text = whole.run("crayon", "audit", "results/figure4.csv", "--cell", "waterbirds/erm/WGA", check=False)
+    assert whole.status == 2
+    assert "have no name of the form benchmark/run/metric" in text
+
+
+def test_an_edited_number_of_a_figure_is_named(whole):
+    path = whole.folder / "results/figure4.csv"
+    before = path.read_text()
+    lines = before.splitlines()
+    lines[1] = lines[1].rsplit(",", 1)[0] + ",99.9999"
+    path.write_text("\n".join(lines) + "\n")
+    try:
+        text = whole.run("crayon", "audit", "--allow-dirty", "results/figure4.csv", check=False)
+        assert whole.status == 1
+        assert "recomputed-differs" in text
+        assert "99.9999" in text
+    finally:
+        path.write_text(before)
+
+
+def test_a_changed_grid_trains_the_new_point_alone(whole):
+    path = whole.folder / "params.yaml"
+    before = path.read_text()
+    assert before.count("      - 10\n") >= 1
+    content = before.replace("maps:\n        - 10\n", "maps:\n        - 5\n")
+    assert content != before
+    path.write_text(content)
+    try:
+        text = whole.snakemake("-n", "--quiet", "progress")
+        assert "crayon_attention-answers-5" in text
+        assert "transfer" not in text.replace("table3", "")
+    finally:
+        path.write_text(before)
