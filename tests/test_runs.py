@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crayon.annotations.controls import subset
-from crayon.errors import ParamsError
+from crayon.errors import MethodError, ParamsError
 from crayon.jobs import Plan
 from crayon.params import Params, load
-from crayon.runs import ANY_RUN, TRANSFERRED, batches
+from crayon.runs import ANY_RUN, TRANSFERRED, Run, batches
+from crayon.steps.refine import resized, vary
+from crayon.training import Problem
 
-from . import tiny
+from . import problems, tiny
 
 
 def plan(**changes) -> Plan:
@@ -125,3 +128,43 @@ def test_a_study_needs_the_methods_it_compares(tmp_path):
     content["suites"]["mini"]["controls"] = {}
     with pytest.raises(ParamsError, match=r"studies\.ablation: needs erm"):
         load(tiny.write(tmp_path, content) / "params.yaml")
+
+
+def problem_of(run: Run) -> Problem:
+    """A problem with 24 answered images and 6 answered neurons, varied as `run` says."""
+    found = problems.problem(24)
+    found.attention[:] = 0
+    found.neurons[:] = 0
+    vary(found, run, seed=1)
+    return found
+
+
+def run_of(method: str, **changes) -> Run:
+    return Run(name="varied", method=method, benchmarks=("waterbirds",), seeds=(1,), **changes)
+
+
+def test_answers_left_out_are_unused_maps_and_kept_neurons():
+    attention = problem_of(run_of("crayon_attention", answers=10))
+    assert sorted(attention.attention.unique().tolist()) == [-1, 0]
+    assert int((attention.attention == 0).sum()) == 10
+    pruning = problem_of(run_of("crayon_pruning", answers=2))
+    assert int((pruning.neurons == 0).sum()) == 2
+    assert int((pruning.neurons == 1).sum()) == 4
+    both = problem_of(run_of("crayon_pruning_attention", answers=10))
+    assert int((both.attention == 0).sum()) == 10
+    assert int((both.neurons == 0).sum()) == 6  # all answers to neurons are kept
+
+
+def test_more_answers_than_there_are_items_are_refused():
+    with pytest.raises(MethodError, match=r"there are 24 items to answer.*asks for 25"):
+        problem_of(run_of("crayon_attention", answers=25))
+
+
+def test_maps_of_another_size_are_brought_to_the_networks_bilinearly():
+    maps = torch.tensor([[[1.0, 0.0]]])
+    assert resized(maps, (1, 4)).tolist() == [[[1.0, 0.75, 0.25, 0.0]]]
+    assert resized(maps, (1, 2)) is maps
+    found = problems.problem(4)
+    found.maps = torch.rand(4, 5, 5)
+    vary(found, run_of("crayon_attention", original=0), seed=0)
+    assert tuple(found.maps.shape[1:]) == found.map_size()
