@@ -228,6 +228,8 @@ def test_figure4_goes_from_the_original_to_all_answers(project):
         ("5", "0", "70.0000"),  # as many as there are labels
         ("5", "1", "74.0000"),
     ]
+    both = [row for row in read("results/figure4.csv") if row["method"] == "crayon_pruning_attention"]
+    assert {row["annotations"] for row in both} == {"10", "20", "5"}  # its neurons' answers are never left out
     assert Path("results/figure4.png").read_bytes().startswith(b"\x89PNG")
 
 

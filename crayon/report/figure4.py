@@ -36,7 +36,8 @@ def run(plan: Plan) -> None:
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    No annotation at all is the Original; all of them, the method as Table 1 has it.
+    No annotation at all is the Original; all of them, the method as Table 1 has it. Crayon-Pruning+Attention keeps all
+    answers to neurons whatever the number of maps, and has no point without any.
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
@@ -44,7 +45,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
         for method in CRAYON:
             kind = plan.run(method).sampled
             items = sum(read_json(job.inputs[f"{name}/{kind}"], RecordError)["labels"].values())
-            runs = {0: "original"}
+            runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
             runs |= {run.answers: run.name for run in plan.runs.values() if run.answers and run.method == method}
             runs |= {items: method}
             for count, run_name in runs.items():
