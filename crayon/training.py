@@ -138,6 +138,7 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
     forward = method.forward(problem, state)
     optimiser = make_optimiser(method.parameters(problem, state, training), training)
     schedule = make_schedule(optimiser, training)
+    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     generator = torch.Generator().manual_seed(seed)
     outcome, best, started = Outcome({}, {}, 0), -math.inf, time.monotonic()
     for epoch in range(1, training.epochs + 1):
@@ -151,7 +152,7 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
                 with torch.autocast(index.device.type, problem.precision, enabled=problem.precision != torch.float32):
                     batch = forward(index)
                 terms = method.loss(batch, state)
-                (sum(terms.values()) / len(step)).backward()
+                (sum(terms.values()) / len(step)).backward(inputs=trained)  # not images, which RRR asks for a gradient
                 sums.add(terms, batch.logits, batch.labels)
             optimiser.step()
         schedule.step()

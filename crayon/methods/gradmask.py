@@ -42,9 +42,11 @@ class GradMask(Method):
 
     def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
+        from .second_order import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
-            return self.one_pass(problem, index, problem.images(index).requires_grad_())
+            with CheapSecondOrder():
+                return self.one_pass(problem, index, problem.images(index).requires_grad_())
 
         return run
 
@@ -54,7 +56,7 @@ class GradMask(Method):
 
         contrast = class_contrast(wide(batch.logits), batch.labels)
         (gradient,) = torch.autograd.grad(contrast.sum(), batch.images, create_graph=True)
-        outside = (state[batch.index].unsqueeze(1) * gradient).abs().flatten(1).sum(1)
+        outside = (state[batch.index].unsqueeze(1) * gradient).abs().sum((1, 2, 3))
         outside = outside.mean() if self.reduction == "mean" else outside.sum()
         return {"classification": batch.cross_entropy().mean(), "outside": self.weight * outside}
 

@@ -45,9 +45,11 @@ class RRR(Method):
 
     def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
+        from .second_order import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
-            return self.one_pass(problem, index, problem.images(index).requires_grad_(self.saliency == "input"))
+            with CheapSecondOrder():
+                return self.one_pass(problem, index, problem.images(index).requires_grad_(self.saliency == "input"))
 
         return run
 
@@ -66,7 +68,7 @@ class RRR(Method):
             weights = batch.network.map_weights(batch.features, batch.labels)
             saliency = class_activation(batch.features, weights)
             irrelevant = cell_shares(irrelevant, tuple(saliency.shape[1:]))
-        energy = (irrelevant * wide(saliency)).square().flatten(1)
-        energy = energy.mean(1) if self.reduction == "mean_pixels" else energy.sum(1)
+        energy, axes = (irrelevant * wide(saliency)).square(), tuple(range(1, saliency.dim()))
+        energy = energy.mean(axes) if self.reduction == "mean_pixels" else energy.sum(axes)
         energy = energy.sum() if self.reduction == "sum" else energy.mean()
         return {"classification": batch.cross_entropy().mean(), "reasons": self.weight * energy}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from crayon.methods.lc import LC, mean_by_group, mixup_share, partners
 from crayon.methods.lff import LfF, Losses
 from crayon.methods.masktune import hottest
 from crayon.methods.rrr import RRR
+from crayon.methods.second_order import BatchNorm, CheapSecondOrder
 from crayon.methods.softcon import sampling_weights, soft_contrast
 
 from .. import problems
@@ -283,6 +286,33 @@ def test_rrr_by_the_gradient_in_closed_form():
     gradient = ((1 - 3 * p) @ weight).view(2, 3, 2, 2)  # d/dx of sum_k log p_k
     expected = 5 * ((gradient * ~masks[:, None]) ** 2).sum() / 2
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_cheap_second_order_is_pytorchs():
+    problem = doubled(problems.problem(12))
+    images = problem.images(torch.arange(12)).requires_grad_()
+    for norm in (module for module in problem.network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.weight.data = random(norm.num_features)
+        norm.weight.data[0] = 0  # a switched-off channel has a gradient, too
+    networks = [problem.network, copy.deepcopy(problem.network)]
+    found = []
+    for network, context in zip(networks, (nullcontext(), CheapSecondOrder()), strict=True):
+        with context:
+            logits = network.train()(images)
+        (gradient,) = torch.autograd.grad(logits.log_softmax(1).sum(), images, create_graph=True)
+        loss = (gradient.square() * images.detach().abs()).sum() + logits.square().sum()
+        found.append([logits, gradient, *torch.autograd.grad(loss, [images, *network.parameters()])])
+    for expected, cheap in zip(*found, strict=True):
+        assert torch.allclose(cheap, expected, rtol=1e-9, atol=1e-11 * float(expected.detach().abs().max()))
+    for expected, cheap in zip(*(network.buffers() for network in networks), strict=True):
+        assert torch.equal(cheap, expected)
+
+
+def test_cheap_second_order_stands_in_for_training_alone():
+    norm = torch.nn.BatchNorm2d(2)
+    with CheapSecondOrder():
+        assert type(norm(torch.rand(3, 2, 4, 4)).grad_fn) is BatchNorm._backward_cls
+        assert type(norm.eval()(torch.rand(3, 2, 4, 4)).grad_fn) is not BatchNorm._backward_cls
 
 
 @pytest.mark.parametrize("method", [RRR(weight=5.0), GradMask(weight=5.0), ActDiff(weight=5.0)])
