@@ -289,8 +289,9 @@ def test_rrr_by_the_gradient_in_closed_form():
 
 
 def test_cheap_second_order_is_pytorchs():
-    problem = doubled(problems.problem(12))
-    images = problem.images(torch.arange(12)).requires_grad_()
+    problem = problems.problem(12)
+    problem.network.double()
+    images = problem.images(torch.arange(12)).double().requires_grad_()
     for norm in (module for module in problem.network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.weight.data = random(norm.num_features)
         norm.weight.data[0] = 0  # a switched-off channel has a gradient, too
