@@ -58,9 +58,17 @@ def _plan(context: typer.Context):
 
 
 @app.command()
-def check(context: typer.Context) -> None:
-    """Validate params.yaml and say what the active suite holds."""
+def check(
+    context: typer.Context,
+    benchmark: Annotated[str | None, typer.Argument(help="look through this benchmark's images, too")] = None,
+) -> None:
+    """Validate params.yaml and say what the active suite holds; or look through the images of a benchmark."""
     plan = _plan(context)
+    if benchmark is not None:
+        from .steps.download import check as check_images
+
+        print(check_images(plan, benchmark))
+        return
     suite = plan.params.active
     print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
 
@@ -87,12 +95,18 @@ def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 
 @app.command()
-def download(context: typer.Context, benchmark: BenchmarkName) -> None:
-    """Draw or read a benchmark's images, and pack them."""
+def download(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    local: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to take instead of downloading it")
+    ] = None,
+) -> None:
+    """Draw a benchmark's images, read them from a folder, or download them; and pack them."""
     plan = _plan(context)
     from .steps.download import run
 
-    run(plan, benchmark)
+    run(plan, benchmark, local)
 
 
 @app.command()

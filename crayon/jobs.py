@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .benchmarks import sources
 from .errors import ParamsError, RecordError
 from .methods import METHODS, method_class
 from .params import CRAYON, Benchmark, Network, Params, adapter, changed
@@ -188,21 +189,20 @@ class Plan:
         return {"manifest": f"{folder}/manifest.csv", "images": f"{folder}/images.npy", "masks": f"{folder}/masks.npy"}
 
     def _download(self, name: str, benchmark: Benchmark) -> Job:
-        source = dict(benchmark.source)
-        inputs = {}
-        if "compose" in source:
-            inputs = self._compose(name, benchmark).outputs
-            source.pop("compose")
-        elif source.get("kind") == "folder":
-            inputs = {"folder": source["path"]}
+        source = benchmark.source
+        inputs = self._compose(name, benchmark).outputs if "compose" in source else sources.reads(source)
         return Job(
             rule="download",
             wildcards={"benchmark": name},
             inputs=inputs,
             outputs=self._data(name),
             record=f"data/{self.suite}/{name}/record.json",
-            steering={"source": source, "classes": list(benchmark.classes), "groups": list(benchmark.groups)},
-            code=("crayon.steps.download", f"crayon.benchmarks.{source.get('kind')}"),
+            steering={
+                "source": sources.steering(source),
+                "classes": list(benchmark.classes),
+                "groups": list(benchmark.groups),
+            },
+            code=("crayon.steps.download", sources.module_of(source)),
         )
 
     def _model(self, name: str) -> str:

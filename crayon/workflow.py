@@ -222,6 +222,5 @@ class Workflow:
         self.ledger.digests.save()
 
     def _existing(self, job: Job) -> list[str]:
-        return [path for name, path in job.inputs.items() if name != "folder"] + [
-            f"{path}/manifest.csv" for name, path in job.inputs.items() if name == "folder"
-        ]
+        listed = Path(job.inputs.get("folder", ""), "manifest.csv")
+        return [str(listed) if name == "folder" and listed.exists() else path for name, path in job.inputs.items()]

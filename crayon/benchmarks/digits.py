@@ -17,7 +17,7 @@ from ..errors import ParamsError
 from ..files import publish
 from .dataset import Drawn
 from .drawing import Dice, F, hsv, to_bytes
-from .folder import write_folder_manifest
+from .manifest import write_manifest_of
 from .splits import check_canvas, check_range, require
 
 GROUNDS = ("grass", "gravel")
@@ -173,4 +173,4 @@ def write(folder: str | Path, drawn: Drawn) -> None:
         for part, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
             with publish(folder / part / f"{name}.png") as file:
                 Image.fromarray(picture).save(file, "png")
-    write_folder_manifest(folder, drawn)
+    write_manifest_of(folder, drawn)

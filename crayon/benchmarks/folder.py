@@ -1,22 +1,22 @@
-"""The door for a person's own images: a folder with a manifest.csv.
+"""The door for a person's own images (`kind: folder`): torchvision's ImageFolder layout, `<split>/<class>/<image>`.
 
-Columns of the manifest: `image` (path within the folder), `split`, `label`, `group`, and if there are masks `mask`
-(path of an image whose non-black pixels are relevant). The image's path is its id. Further columns are not read.
+`val` and `valid` are the split validation; other splits keep their folder's name. Where groups are declared, there is a
+level more, `<split>/<class>/<group>/<image>`. Masks, if there are any, lie in a folder of the same layout, the images'
+names with any image suffix; non-black pixels are relevant. The path within the folder is the image's id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from ..errors import DataError
+from ..progress import report
+from ..suggest import unknown
+from .listing import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
 
-from ..errors import DataError, ParamsError
-from ..files import write_csv
-from .dataset import COLUMNS, Drawn, codes, read_manifest
+SPLITS = {"val": "validation", "valid": "validation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,103 +24,83 @@ class Options:
     """What is read.
 
     Attributes:
-        path: the folder.
-        size: (height, width) that images are resized to; None if all have one size already.
+        path: the folder that holds `train`, `val`, `test`.
+        size: as for `kind: csv`.
+        masks: the folder of the masks, or None.
+        on_error: what to do with an image that cannot be decoded.
     """
 
     path: str
-    size: tuple[int, int] | None = None
+    size: int | tuple[int, int] | None = None
+    masks: str | None = None
+    on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
-        if self.size is not None and min(self.size) < 1:
-            raise ParamsError(f"source.size: is {list(self.size)}; height and width must be 1 pixel or more.")
+        frame_of(self.size)
 
 
-def draw(options: Options, classes: Sequence[str], groups: Sequence[str]) -> Drawn:
-    """Read a folder of images.
+def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
+    """The images, sorted by path.
 
     Raises:
-        DataError: one sentence with the manifest's line, for a wrong manifest, a column that looks like a misspelt
-            `mask`, a path that leaves the folder, a missing or unreadable file, an image of more than 8 bits a channel,
-            an image that stands on two lines, images of several sizes while `size` is not given.
+        DataError: no such folder, a folder that is no class or group, a mask that is missing; the first few, and how
+            many there are.
     """
     folder = Path(options.path)
-    manifest = folder / "manifest.csv"
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
-    rows = read_manifest(manifest)
-    for column, names in (("label", classes), ("group", groups)):
-        codes(manifest, rows, column, names)
-    with_masks = "mask" in rows[0]
-    for column in rows[0]:  # else masks would silently be left out
-        if not with_masks and column not in COLUMNS and get_close_matches(column.lower(), ["mask", "mask_path"]):
-            raise DataError(f"{manifest}: has a column {column!r}; call it mask, or remove it if it names no masks.")
-    images, masks = [], []
-    first: dict[Path, int] = {}
-    for line, row in enumerate(rows, start=2):
-        where = f"{manifest}, line {line}"
-        picture = ImageOps.exif_transpose(_open(folder, row["image"], where)).convert("RGB")
-        path = (folder / row["image"]).resolve()
-        if path in first:
-            raise DataError(f"{where}: {row['image']} is the image of line {first[path]}, written another way.")
-        first[path] = line
-        if options.size is None and images and picture.size != images[0].shape[1::-1]:
-            raise DataError(
-                f"{where}: {row['image']} is {picture.size[0]}x{picture.size[1]} pixels, the first image "
-                f"{images[0].shape[1]}x{images[0].shape[0]}; give source.size in params.yaml to resize all."
-            )
-        size = picture.size
-        images.append(_resized(picture, options.size, Image.Resampling.BILINEAR))
-        if with_masks:
-            mask = _open(folder, row["mask"], where).convert("L")
-            if mask.size != size:
-                raise DataError(f"{where}: the mask is {mask.size[0]}x{mask.size[1]}, its image {size[0]}x{size[1]}.")
-            masks.append(_resized(mask, options.size, Image.Resampling.NEAREST) > 0)
-    return Drawn(
-        image_ids=[row["image"] for row in rows],
-        splits=[row["split"] for row in rows],
-        labels=[row["label"] for row in rows],
-        groups=[row["group"] for row in rows],
-        images=np.stack(images),
-        masks=np.stack(masks) if with_masks else None,
+    masks = _masks(Path(options.masks)) if options.masks else None
+    entries, faults, others = [], Faults(str(folder)), []
+    for split in _folders(folder):
+        for below in _folders(split):
+            if below.name not in classes:
+                faults.add(f"{split.name}/{below.name}: {unknown('class', below.name, classes)}")
+                continue
+            parts = [(groups[0], below)] if len(groups) == 1 else [(part.name, part) for part in _folders(below)]
+            for group, part in parts:
+                if group not in groups:
+                    faults.add(f"{part.relative_to(folder)}: {unknown('group', group, groups)}")
+                    continue
+                for path in sorted(path for path in part.rglob("*") if path.is_file()):
+                    name = path.relative_to(folder)
+                    if not is_image(path):
+                        others.append(str(name))
+                        continue
+                    mask = masks.get(name.with_suffix("")) if masks is not None else None
+                    if masks is not None and mask is None:
+                        faults.add(f"{name}: has no mask in {options.masks}")
+                    entries.append(
+                        Entry(
+                            image=name.as_posix(),
+                            split=SPLITS.get(split.name, split.name),
+                            label=below.name,
+                            group=group,
+                            path=path,
+                            mask=mask,
+                        )
+                    )
+    faults.stop("Rename the folder, or add its name to the benchmark in params.yaml.")
+    if others:
+        report(f"{folder}: {len(others)} files are no images by their name and are left out, the first {others[0]}")
+    check_entries(entries, classes, groups, str(folder))
+    return Listing(
+        of=str(folder),
+        entries=entries,
+        frame=frame_of(options.size),
+        on_error=options.on_error,
+        masks=masks is not None,
     )
 
 
-def _resized(picture: Image.Image, size: tuple[int, int] | None, how: Image.Resampling) -> np.ndarray:
-    if size is not None and picture.size != size[::-1]:
-        picture = picture.resize(size[::-1], how)
-    return np.array(picture, np.uint8)
+def _folders(folder: Path) -> Iterator[Path]:
+    """The folders in a folder, by name, without hidden ones."""
+    return iter(sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
 
 
-def _open(folder: Path, name: str, where: str) -> Image.Image:
-    """Decode an image of the folder; its path may not leave it."""
-    if not name:
-        raise DataError(f"{where}: names no file.")
-    if not name.isprintable():
-        raise DataError(f"{where}: {name!r} has a character that no path should have; rename the file.")
-    path = folder / name
-    try:
-        inside = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError) as error:  # a loop of links
-        raise DataError(f"{where}: {name} leads nowhere ({error}).") from error
-    if not inside:
-        raise DataError(f"{where}: {name} lies outside of the folder; move it inside.")
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except FileNotFoundError:
-        raise DataError(f"{where}: {name} is not in the folder.") from None
-    except Exception as error:  # Pillow's decoders raise ValueError, EOFError, SyntaxError, struct.error, ...
-        raise DataError(f"{where}: {name} is not an image that can be read ({error}).") from error
-    if picture.mode.startswith(("I", "F")):  # Pillow would cut these off at 255, so that most turn white
-        raise DataError(f"{where}: {name} has more than 8 bits a channel ({picture.mode}); save it with 8.")
-    return picture
-
-
-def write_folder_manifest(folder: str | Path, drawn: Drawn) -> None:
-    """Publish the manifest of a folder whose images are images/<id>.png and masks masks/<id>.png."""
-    write_csv(
-        Path(folder) / "manifest.csv",
-        (*COLUMNS, "mask"),
-        ((f"images/{name}.png", *rest, f"masks/{name}.png") for name, *rest in drawn.manifest()),
-    )
+def _masks(folder: Path) -> dict[Path, Path]:
+    """Path within the folder, without its suffix -> mask."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; correct source.masks in params.yaml.")
+    return {
+        path.relative_to(folder).with_suffix(""): path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES
+    }

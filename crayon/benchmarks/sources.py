@@ -5,32 +5,93 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import ParamsError
 from ..suggest import unknown
 
-DRAWN = ("waterbirds", "celeba", "backgrounds")
-COMPOSED = ("digits",)
-KINDS = (*DRAWN, "folder")
+if TYPE_CHECKING:
+    from .archives import Archive
+    from .dataset import Drawn
+    from .listing import Listing
+
+DRAWN = {"waterbirds": "waterbirds", "celeba": "celeba", "backgrounds": "backgrounds"}
+READ = {"folder": "folder", "csv": "manifest"}
+RELEASED = {
+    "waterbirds_release": "waterbirds_release",
+    "celeba_release": "celeba_release",
+    "backgrounds_release": "backgrounds_release",
+}
+COMPOSED = {"digits": "digits"}
+KINDS = DRAWN | READ | RELEASED
+"""Kind -> module: drawn by us, read from a person's folder, released by others; and composed into a folder."""
 
 
 def check(source: Mapping[str, Any]) -> None:
     """Validate a source section; ParamsError with the key."""
     if "kind" not in source:
         raise ParamsError(f"source.kind: is missing; add one of {', '.join(KINDS)}.")
-    _options(source, KINDS, "source", also=("compose",) if source["kind"] == "folder" else ())
+    _options(source, KINDS, "source", also=("compose",) if source["kind"] == "csv" else ())
     if "compose" in source:
         _options(source["compose"], COMPOSED, "source.compose")
 
 
-def draw(source: Mapping[str, Any], classes: tuple[str, ...], groups: tuple[str, ...]):
-    """Draw or read the images of a source, as `Drawn`."""
+def module_of(source: Mapping[str, Any]) -> str:
+    """The full name of the module that draws or lists a source."""
+    return f"crayon.benchmarks.{KINDS[source['kind']]}"
+
+
+def reads(source: Mapping[str, Any]) -> dict[str, str]:
+    """What of a person's a source reads: name -> file or folder.
+
+    A local ImageNet is not among them: its digest would take an hour.
+    """
+    keys = {"path": "folder", "tree": "folder", "masks": "masks_folder", "class_map": "class_map"}
+    return {name: source[key] for key, name in keys.items() if isinstance(source.get(key), str)}
+
+
+def steering(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a source decides its images: all but the addresses of what has a digest, and what is composed before."""
+    kept = {key: value for key, value in source.items() if key != "compose"}
+    if "archives" in kept:
+        kept["archives"] = {
+            name: {"file": archive.name, "sha256": archive.sha256} if archive.sha256 else kept["archives"][name]
+            for name, archive in archives(source | {"tree": None}).items()
+        }
+    return kept
+
+
+def archives(source: Mapping[str, Any]) -> dict[str, Archive]:
+    """Name -> file of a release that is downloaded; none of other sources, or where a tree is given."""
+    if source["kind"] not in RELEASED or source.get("tree") is not None:
+        return {}
+    return dict(_options(source, RELEASED, "source", ("compose",))[1].archives)
+
+
+def has_masks(source: Mapping[str, Any]) -> bool:
+    """Whether a source gives masks, as far as its params say."""
+    if source["kind"] in DRAWN:
+        return True
+    if source["kind"] in READ:
+        return bool(source.get("masks"))
+    named = {"waterbirds_release": "segmentations", "celeba_release": "landmarks", "backgrounds_release": "foregrounds"}
+    return named[source["kind"]] in source.get("archives", {})
+
+
+def read(
+    source: Mapping[str, Any], files: Mapping[str, Path], classes: tuple[str, ...], groups: tuple[str, ...]
+) -> Drawn | Listing:
+    """Draw a source's images, or list them.
+
+    Args:
+        files: name -> what was unpacked of it, as `reads` names them.
+    """
     module, options = _options(source, KINDS, "source")
-    return module.draw(options, classes, groups) if source["kind"] == "folder" else module.draw(options)
+    return module.draw(options) if source["kind"] in DRAWN else module.listing(options, files, classes, groups)
 
 
 def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
@@ -38,11 +99,11 @@ def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
     return _options(source, COMPOSED, "source.compose")
 
 
-def _options(source: Mapping[str, Any], kinds: tuple[str, ...], where: str, also: tuple[str, ...] = ()) -> tuple:
+def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, also: tuple[str, ...] = ()) -> tuple:
     kind = source.get("kind")
     if kind not in kinds:
         raise ParamsError(f"{where}.kind: {unknown('source', str(kind), kinds)}")
-    module = import_module(f"crayon.benchmarks.{kind}")
+    module = import_module(f"crayon.benchmarks.{kinds[kind]}")
     names = [field.name for field in fields(module.Options)]
     own = {key: value for key, value in source.items() if key not in ("kind", *also)}
     for key in own:

@@ -1,31 +1,116 @@
-"""Draw or read a benchmark's images, and pack them."""
+"""Draw, read or unpack a benchmark's images, and pack them."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from ..benchmarks import sources
-from ..benchmarks.dataset import codes, write_manifest
-from ..errors import DataError
+from ..benchmarks.archives import fetch_all, unpacked
+from ..benchmarks.dataset import Drawn, codes, write_manifest
+from ..benchmarks.listing import Entry, Listing
+from ..benchmarks.packing import examine, pack
+from ..errors import DataError, ParamsError
 from ..files import write_npy
 from ..jobs import Plan
+from ..params import Benchmark
 from ..progress import report
 from ..records import Recording
+from ..suggest import unknown
 
 
-def run(plan: Plan, name: str) -> None:
-    """Write data/<suite>/<benchmark>/; without masks, masks.npy holds none, (0, H, W)."""
+def run(plan: Plan, name: str, local: Path | None = None) -> None:
+    """Write data/<suite>/<benchmark>/; without masks, masks.npy holds none, (0, H, W).
+
+    The files of a release are downloaded to raw/<suite>/<benchmark>/ unless they lie there, and stay there.
+
+    Args:
+        local: a folder, or a file, that is taken instead of downloading.
+    """
     job = plan.find("download", benchmark=name)
     recording = Recording(job)
     benchmark = plan.params.active.benchmark(name)
-    drawn = sources.draw(job.steering["source"], benchmark.classes, benchmark.groups)
+    work = Path(job.outputs["manifest"]).with_name(".packing")
+    archives = fetched(plan, name, local)
+    found = listed(benchmark, archives, work / "files")
+    if isinstance(found, Drawn):
+        _publish_drawn(recording, found, benchmark)
+    else:
+        check_splits([entry.split for entry in found.entries], benchmark, name)
+        entries, images, masks = pack(found, work)
+        recording.publish(
+            {
+                "manifest": partial(write_manifest, rows=_rows(entries)),
+                "images": images.replace,
+                "masks": masks.replace,
+            },
+            left_out=len(found.entries) - len(entries),
+            archives={path.name: recording.digests.of(path) for path in archives.values()},
+        )
+    recording.digests.save()
+    shutil.rmtree(work, ignore_errors=True)
+    report(f"{name}/download  packed in {Path(job.outputs['images']).parent}")
+
+
+def check(plan: Plan, name: str) -> str:
+    """Look through a benchmark's source as `run` does, decode every image, publish nothing; what is there, in words.
+
+    Raises:
+        DataError: what is wrong, the first few faults and how many there are.
+    """
+    job = plan.find("download", benchmark=name)
+    benchmark = plan.params.active.benchmark(name)
+    found = listed(benchmark, fetched(plan, name), Path(job.outputs["manifest"]).with_name(".packing") / "files")
+    drawn = isinstance(found, Drawn)
+    splits = found.splits if drawn else [entry.split for entry in found.entries]
+    check_splits(splits, benchmark, name)
+    faults = {} if drawn else examine(found)
+    counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
+    return f"{name}: {len(splits)} images ({counts})" + (f", {len(faults)} cannot be used" if faults else "") + "."
+
+
+def fetched(plan: Plan, name: str, local: Path | None = None) -> dict[str, Path]:
+    """Name -> file of each archive of a benchmark's source, downloaded unless it is there."""
+    archives = sources.archives(plan.params.active.benchmark(name).source)
+    if local is not None and not archives:
+        raise ParamsError(f"benchmarks.{name}: has no archives that --from could replace; leave it out.")
+    paths = {key: Path("raw", plan.suite, name, archive.name) for key, archive in archives.items()}
+    fetch_all({paths[key]: archive for key, archive in archives.items()}, local)
+    return paths
+
+
+def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> Drawn | Listing:
+    """Draw a benchmark's images, or list them; archives are unpacked into `folder`, each once."""
+    files = {}
+    for key, path in archives.items():
+        marker, status = folder / f"{key}.done", path.stat()
+        stamp = f"{status.st_size} {status.st_mtime_ns}"
+        if marker.exists() and marker.read_text(encoding="utf-8") == stamp:
+            files[key] = folder / key
+            continue
+        files[key] = unpacked(path, folder / key)
+        if files[key] != path:
+            marker.write_text(stamp, encoding="utf-8")
+    source = benchmark.source
+    if source.get("tree") is not None:  # an unpacked tree stands for all archives
+        if not Path(source["tree"]).is_dir():
+            raise DataError(f"{source['tree']}: there is no such folder; correct source.tree in params.yaml.")
+        files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
+    return sources.read(
+        {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
+    )
+
+
+def _publish_drawn(recording: Recording, drawn: Drawn, benchmark: Benchmark) -> None:
+    manifest = recording.job.outputs["manifest"]
     rows = [dict(zip(("label", "group"), pair, strict=True)) for pair in zip(drawn.labels, drawn.groups, strict=True)]
     for column, names in (("label", benchmark.classes), ("group", benchmark.groups)):
-        codes(job.outputs["manifest"], rows, column, names)
-    if missing := [split for split in ("train", *_measured(benchmark)) if split not in drawn.splits]:
-        raise DataError(f"{name}: its source gives no image of the split {missing[0]!r}, which params.yaml needs.")
+        codes(manifest, rows, column, names)
+    check_splits(drawn.splits, benchmark, recording.job.wildcards["benchmark"])
     masks = drawn.masks if drawn.masks is not None else np.zeros((0, *drawn.images.shape[1:3]), bool)
     recording.publish(
         {
@@ -34,10 +119,18 @@ def run(plan: Plan, name: str) -> None:
             "masks": partial(write_npy, array=masks),
         }
     )
-    report(f"{name}/download  {len(drawn.image_ids)} images of {drawn.images.shape[1]}x{drawn.images.shape[2]} pixels")
 
 
-def _measured(benchmark) -> list[str]:
-    """The splits that are trained on or measured."""
+def _rows(entries: list[Entry]) -> list[tuple[str, str, str, str]]:
+    return [(entry.image, entry.split, entry.label, entry.group) for entry in entries]
+
+
+def check_splits(splits: list[str], benchmark: Benchmark, name: str) -> None:
+    """DataError unless every split that is trained on or measured has images."""
+    there = sorted(set(splits))
     metrics = [benchmark.selection, *benchmark.metrics.values()]
-    return sorted({split for metric in metrics for split in metric.splits})
+    for split in ("train", *sorted({split for metric in metrics for split in metric.splits})):
+        if split not in there:
+            raise DataError(
+                f"{name}: params.yaml needs a split that its source does not have. {unknown('split', split, there)}"
+            )

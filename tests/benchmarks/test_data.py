@@ -1,4 +1,4 @@
-"""Packed data sets and the door for a person's own images."""
+"""Packed data sets, and the doors for a person's own images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crayon.benchmarks import digits, folder
+from crayon.benchmarks import digits, folder, manifest
 from crayon.benchmarks.dataset import Drawn, load_dataset, write_manifest
+from crayon.benchmarks.packing import pack as pack_listing
 from crayon.errors import DataError
 from crayon.files import write_npy
 
@@ -89,18 +90,32 @@ def test_an_unknown_split_names_the_known(tmp_path):
         opened(tmp_path).rows("tets")
 
 
-def read(path, size=None) -> Drawn:
-    return folder.draw(folder.Options(path=str(path), size=size), ("cat", "dog"), ("in", "out"))
+def packed(listing, work) -> Drawn:
+    """The images of a listing, packed and read back."""
+    entries, images, masks = pack_listing(listing, work)
+    return Drawn(
+        image_ids=[entry.image for entry in entries],
+        splits=[entry.split for entry in entries],
+        labels=[entry.label for entry in entries],
+        groups=[entry.group for entry in entries],
+        images=np.load(images),
+        masks=np.load(masks) if listing.masks else None,
+    )
+
+
+def read(path, size=None, masks=True, groups=("in", "out"), **options) -> Drawn:
+    options = manifest.Options(path=str(path), size=size, masks=masks, **options)
+    return packed(manifest.listing(options, {}, ("cat", "dog"), groups), path.parent / "work")
 
 
 @pytest.fixture
 def own(tmp_path):
-    """A person's folder: six PNGs with masks."""
+    """A person's folder: six PNGs with masks, listed in a manifest."""
     digits.write(tmp_path / "own", drawn())
     return tmp_path / "own"
 
 
-def test_a_folder_comes_back_as_it_was_written(own):
+def test_a_manifest_s_images_come_back_as_they_were_written(own):
     found, data = read(own), drawn()
     assert np.array_equal(found.images, data.images)
     assert np.array_equal(found.masks, data.masks)
@@ -108,22 +123,42 @@ def test_a_folder_comes_back_as_it_was_written(own):
     assert found.image_ids[0] == "images/i0.png"
 
 
-def test_images_are_resized_to_height_and_width(own):
+def test_groups_and_masks_are_optional(own):
+    (own / "manifest.csv").write_text(
+        "\n".join(",".join(line.split(",")[:3]) for line in (own / "manifest.csv").read_text().split())
+    )
+    found = read(own, masks=False, groups=("all",))
+    assert found.masks is None
+    assert set(found.groups) == {"all"}
+    with pytest.raises(DataError, match="lacks the column group, mask"):
+        read(own)
+
+
+def test_images_are_scaled_to_cover_height_and_width_and_cropped_around_the_centre(own):
+    for number in range(6):
+        picture = Image.new("RGB", (16, 8), (0, 0, 0))
+        picture.paste((200, 100, 50), (4, 0, 12, 8))  # the middle square
+        picture.save(own / f"images/i{number}.png")
+        Image.new("L", (16, 8), 255).save(own / f"masks/i{number}.png")
+    assert (read(own, 8).images == (200, 100, 50)).all()
     found = read(own, (4, 6))
     assert found.images.shape == (6, 4, 6, 3)
     assert found.masks.shape == (6, 4, 6)
 
 
-def test_grey_and_transparent_images_and_camera_rotation_are_understood(own):
+def test_grey_transparent_and_cmyk_images_and_camera_rotation_are_understood(own):
     Image.new("L", (8, 8), 77).save(own / "images/i0.png")
     turned = Image.new("RGB", (8, 8))
     turned.putpixel((0, 0), (255, 0, 0))
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(own / "images/i1.png", exif=exif)
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(own / "images/i2.tif")  # red
+    put(own, "images/i2.png", "images/i2.tif")
     found = read(own)
     assert (found.images[0] == 77).all()
     assert found.images[1, 7, 7].tolist() == [255, 0, 0]
+    assert (found.images[2] == (255, 0, 0)).all()
 
 
 def put(own, old, new):
@@ -136,23 +171,119 @@ def put(own, old, new):
         (lambda p: put(p, "images/i0.png", "../i0.png"), r"line 2: \.\./i0\.png lies outside of the folder"),
         (lambda p: put(p, "images/i0.png", "/etc/passwd"), "line 2: .*lies outside"),
         (lambda p: put(p, "images/i0.png", "images/none.png"), r"line 2: images/none\.png is not in the folder"),
-        (lambda p: (p / "images/i2.png").write_bytes(b"GIF"), r"line 4: images/i2\.png is not an image"),
-        (lambda p: Image.new("RGB", (9, 8)).save(p / "images/i3.png"), "line 5: .* is 9x8 pixels.*source.size"),
+        (lambda p: (p / "images/i2.png").write_bytes(b"GIF"), r"line 4: i2\.png is not an image"),
+        (
+            lambda p: [Image.new("RGB", (9, 8)).save(p / f"{part}/i3.png") for part in ("images", "masks")],
+            "line 5: .* 9x8 pixels, the first image 8x8.*source.size",
+        ),
         (lambda p: Image.new("L", (9, 8)).save(p / "masks/i3.png"), "line 5: the mask is 9x8, its image 8x8"),
-        (lambda p: put(p, "masks/i0.png", ""), "line 2: names no file"),
+        (lambda p: put(p, "masks/i0.png", ""), "line 2: mask is empty"),
         (lambda p: put(p, "cat", "horse"), "line 2: .*label 'horse'"),
         (lambda p: put(p, "image,", "picture,"), "lacks the column image"),
-        (lambda p: put(p, ",mask", ",masks"), "has a column .masks.; call it mask"),
-        (lambda p: put(p, ",mask", ",Mask_path"), "has a column .Mask_path."),
+        (lambda p: put(p, ",mask", ",masks"), "lacks the column mask"),
+        (lambda p: put(p, "images/i1.png", "images/i0.png"), "line 3: 'images/i0.png' is the id of line 2"),
     ],
 )
-def test_a_wrong_folder_is_named_with_the_line(own, spoil, words):
+def test_a_wrong_manifest_is_named_with_the_line(own, spoil, words):
     spoil(own)
     with pytest.raises(DataError, match=words) as caught:
         read(own)
     assert "\n" not in str(caught.value)
 
 
+def test_masks_that_are_not_read_are_mentioned(own, capsys):
+    put(own, ",mask", ",Mask_path")
+    read(own, masks=False)
+    assert "its column Mask_path is not read" in capsys.readouterr().err
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"no such folder; correct source\.path"):
         read(tmp_path / "none")
+
+
+def test_all_faults_are_counted_and_the_first_few_told(own):
+    for number in range(5):
+        (own / f"images/i{number}.png").write_bytes(b"\xff\xd8 no jpeg")
+    with pytest.raises(DataError, match=r"manifest\.csv: 5 faults: line 2: .*; and 2 more\. .*on_error: skip"):
+        read(own)
+    lines = (own / "manifest.csv").read_text().split()
+    (own / "manifest.csv").write_text(
+        "\n".join(line.rpartition(",")[0] + "," if 0 < n < 5 else line for n, line in enumerate(lines))
+    )
+    with pytest.raises(DataError, match=r"4 faults: line 2: mask is empty; line 3.*and 1 more"):
+        read(own)
+
+
+def test_images_that_cannot_be_decoded_are_skipped_if_asked_and_the_rows_stay_together(own, capsys):
+    (own / "images/i2.png").write_bytes(b"no image")
+    found, data = read(own, on_error="skip"), drawn()
+    kept = [0, 1, 3, 4, 5]
+    assert np.array_equal(found.images, data.images[kept])
+    assert np.array_equal(found.masks, data.masks[kept])
+    assert found.image_ids == [f"images/i{n}.png" for n in kept]
+    assert "without 1 images of 6" in capsys.readouterr().err
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A person's folder in the layout of torchvision's ImageFolder."""
+    data = drawn()
+    for number, (split, label) in enumerate(zip(("train",) * 4 + ("val", "test"), data.labels, strict=True)):
+        for part, picture in (("own", data.images[number]), ("masks", data.masks[number])):
+            path = tmp_path / part / split / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
+    return tmp_path / "own"
+
+
+def walk(tree, groups=("all",), **options) -> Drawn:
+    return packed(
+        folder.listing(folder.Options(path=str(tree), **options), {}, ("cat", "dog"), groups), tree.parent / "work"
+    )
+
+
+def test_a_folder_of_classes_is_read_in_order(tree):
+    (tree / "train/cat/Thumbs.db").write_bytes(b"left out")
+    found, data = walk(tree, masks=str(tree.parent / "masks")), drawn()
+    assert found.image_ids == [
+        f"{split}/{label}/{n}.png"
+        for split, label, n in [
+            ("test", "dog", 5), ("train", "cat", 0), ("train", "cat", 2), ("train", "dog", 1), ("train", "dog", 3),
+            ("val", "cat", 4),
+        ]
+    ]  # fmt: skip
+    assert found.splits == ["test", *["train"] * 4, "validation"]
+    assert np.array_equal(found.images[1], data.images[0])
+    assert np.array_equal(found.masks[1], data.masks[0])
+    assert set(found.groups) == {"all"}
+
+
+def test_groups_are_a_level_more(tree):
+    for path in list(tree.rglob("*.png")):
+        group = path.parent / ("in" if int(path.stem) % 2 else "out")
+        group.mkdir(exist_ok=True)
+        path.rename(group / path.name)
+    found = walk(tree, ("in", "out"))
+    assert dict(zip(found.image_ids, found.groups, strict=True))["train/dog/in/1.png"] == "in"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda p: (p / "train/cat").rename(p / "train/cats"), "train/cats: .*class 'cats'; did you mean 'cat'"),
+        (
+            lambda p: [(q / "train").rename(q / "trian") for q in (p, p.parent / "masks")],
+            "split 'train'; did you mean 'trian'",
+        ),
+        (lambda p: [f.unlink() for f in (p / "train/dog").iterdir()], "no training image is of the class dog"),
+        (lambda p: [f.unlink() for f in p.rglob("*.png")], "holds no image"),
+        (lambda p: (p.parent / "masks/train/cat/0.png").unlink(), "train/cat/0.png: has no mask"),
+        (lambda p: (p.parent / "masks").rename(p.parent / "m"), "masks: there is no such folder; correct source.masks"),
+    ],
+)
+def test_a_wrong_folder_is_named(tree, spoil, words):
+    spoil(tree)
+    with pytest.raises(DataError, match=words) as caught:
+        walk(tree, masks=str(tree.parent / "masks"))
+    assert "\n" not in str(caught.value)

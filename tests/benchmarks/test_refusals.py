@@ -87,4 +87,4 @@ def test_a_loop_of_links_is_refused(own):  # noqa: F811
 
 def test_a_size_without_pixels_is_refused(tmp_path):
     with pytest.raises(CrayonError, match=r"source\.size: is \[0, 8\]"):
-        sources.check({"kind": "folder", "path": str(tmp_path), "size": [0, 8]})
+        sources.check({"kind": "csv", "path": str(tmp_path), "size": [0, 8]})

@@ -1,0 +1,131 @@
+"""Small trees and archives of the very layouts of the three releases."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+IN9 = ("dog", "bird", "wheeled_vehicle", "reptile", "carnivore", "insect", "musical_instrument", "primate", "fish")
+FOLDERS = [f"{n:02d}_{name.replace('_', ' ')}" for n, name in enumerate(IN9)]
+FOLDERS[6] = "06_instrument"
+ATTRIBUTES = ["Attractive", "Black_Hair", "Blond_Hair", "Smiling", "Young"]
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (30, 20), box: tuple[int, int, int, int] | None = None):
+    """A coloured picture; with a box, all outside of it is black."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    pixels = np.empty((size[1], size[0], 3), np.uint8)
+    pixels[:] = generator.integers(60, 250, 3)
+    if box is not None:
+        kept = np.zeros(pixels.shape[:2], bool)
+        kept[box[1] : box[3], box[0] : box[2]] = True
+        pixels[~kept] = 0
+    Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}))
+
+
+def tarred(folder: Path, path: Path, *names: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            archive.add(folder / name, name)
+    return path
+
+
+def waterbirds(folder: Path, per_kind: int = 3, size: tuple[int, int] = (30, 20)) -> dict[str, Path]:
+    """waterbird_complete95_forest2water2.tar.gz and segmentations.tgz; every split has all four kinds."""
+    root, masks = folder / "waterbird_complete95_forest2water2", folder / "segmentations"
+    lines = ["img_id,img_filename,y,split,place,place_filename"]
+    number = 0
+    for split in (0, 1, 2):
+        for y in (0, 1):
+            for place in (0, 1):
+                for _ in range(per_kind):
+                    number += 1
+                    species = ("001.Black_footed_Albatross", "101.White_Pelican")[y]
+                    name = f"{species}/{species[4:]}_{number:04d}_{number}.jpg"
+                    lines.append(f"{number},{name},{y},{split},{place},/f/forest/{number}.jpg")
+                    picture(root / name, number, size)
+                    grey = np.zeros((size[1], size[0]), np.uint8)
+                    grey[5:15, 8:20] = 255
+                    grey[5:15, 20:24] = 51  # one of five annotators
+                    (masks / species).mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(grey).save((masks / name).with_suffix(".png"))
+    (root / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return {
+        "images": tarred(folder, folder / f"{root.name}.tar.gz", root.name),
+        "segmentations": tarred(folder, folder / "segmentations.tgz", "segmentations"),
+    }
+
+
+def celeba(folder: Path, per_kind: int = 3, training: int = 12) -> dict[str, Path]:
+    """img_align_celeba.zip, the published lists, CelebA's own lists; the first `training` images are to train on."""
+    rows = []
+    for number in range(1, training + 24 + 1):
+        black, smiling = number % 2, number // 2 % 2
+        rows.append((f"{number:06d}.jpg", {"Black_Hair": black, "Blond_Hair": 1 - black, "Smiling": smiling}))
+        picture(folder / "img_align_celeba" / rows[-1][0], number, (178, 218))
+    own, landmarks = [str(len(rows)), " ".join(ATTRIBUTES)], [str(len(rows))]
+    landmarks.append(
+        "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
+    )
+    for name, row in rows:
+        own.append(f"{name}  " + "  ".join(str(row.get(attribute, 0) * 2 - 1) for attribute in ATTRIBUTES))
+        landmarks.append(f"{name}    69  109  109  109   77  142   73  152  108  154 ")
+
+    def published(part):
+        values = (" ".join([name, *(str(row.get(a, 0)) for a in ATTRIBUTES)]) for name, row in part)
+        return "\n".join([" ".join(["Filename", *ATTRIBUTES]), *values, ""])
+
+    paths = {
+        "images": folder / "img_align_celeba.zip",
+        "attributes": folder / "list_attr_celeba.txt",
+        "landmarks": folder / "list_landmarks_align_celeba.txt",
+        "train": folder / "biased_celeba_black_hair_1_100_train.csv",
+        "test": folder / "biased_celeba_black_hair_test.csv",
+    }
+    paths["attributes"].write_text("\n".join(own) + "\n")
+    paths["landmarks"].write_text("\n".join(landmarks) + "\n")
+    paths["train"].write_text(published(rows[:training]))
+    paths["test"].write_text(published(rows[training : training + 12]))
+    with zipfile.ZipFile(paths["images"], "w") as archive:
+        for path in sorted((folder / "img_align_celeba").iterdir()):
+            archive.write(path, f"img_align_celeba/{path.name}")
+    return paths
+
+
+def backgrounds(folder: Path, per_class: int = 2) -> dict[str, Path]:
+    """original.tar.gz and only_fg.tar.gz of IN-9, backgrounds_challenge_data.tar.gz; a synset a class."""
+    for n, name in enumerate(FOLDERS):
+        for part, count in (("train", per_class), ("val", 1)):
+            for i in range(count):
+                image = f"n0000000{n}_{i + 100 * (part == 'val')}.JPEG"
+                picture(folder / "original" / part / name / image, 10 * n + i)
+                picture(folder / "only_fg" / part / name / image, 10 * n + i, box=(8, 4, 20, 16))
+        for variant in ("original", "mixed_same", "mixed_rand", "only_fg"):
+            image = f"n0000000{n}_00000200.JPEG"
+            if variant.startswith("mixed"):
+                other = n if variant == "mixed_same" else (n + 1) % 9
+                image = f"fg_n0000000{n}_00000200_bg_n0000000{other}_00000300.JPEG"
+            picture(folder / "bg_challenge" / variant / "val" / name / image, 300 + n)
+    return {
+        "training": tarred(folder, folder / "original.tar.gz", "original"),
+        "foregrounds": tarred(folder, folder / "only_fg.tar.gz", "only_fg"),
+        "challenge": tarred(folder, folder / "backgrounds_challenge_data.tar.gz", "bg_challenge"),
+    }
+
+
+def imagenet(folder: Path, synsets: int = 12) -> tuple[Path, Path]:
+    """A local ImageNet of few synsets, and the map of their positions to IN-9's classes (-1: none)."""
+    mapped = {}
+    for n in range(synsets):
+        picture(folder / "train" / f"n{n:08d}" / f"n{n:08d}_1.JPEG", n)
+        mapped[str(n)] = n if n < 9 else -1
+    path = folder / "in_to_in9.json"
+    path.write_text(json.dumps(mapped))
+    return folder / "train", path
