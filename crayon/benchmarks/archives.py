@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import stat
@@ -268,14 +269,27 @@ def unpacked(path: Path, folder: Path, wanted: Callable[[str], bool] = lambda na
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    with tarfile.open(path, "r|*") as archive:
-        for member in archive:
-            name = _safe(path, member.name)
-            if member.isdir():
-                continue
-            if not member.isreg():
-                raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
-            yield name, archive.extractfile(member)
+    zipped = path.suffix != ".tar"
+    with gzip.open(path) if zipped else path.open("rb") as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                name = _safe(path, member.name)
+                if member.isdir():
+                    continue
+                if not member.isreg():
+                    raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
+                yield name, archive.extractfile(member)
+        while stream.read(CHUNK):  # tarfile takes an end between two members for the end: gzip knows better
+            pass
+        if not zipped and not _ends_with_zeros(path):
+            raise EOFError("its end is missing")
+
+
+def _ends_with_zeros(path: Path) -> bool:
+    """Whether a tar file ends as it should, with two blocks of zeros."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 1024, 0))
+        return file.read() == bytes(1024)
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
