@@ -117,11 +117,30 @@ def original(
         list[int] | None, typer.Option(help="one of the transfer study's Originals instead; repeat for several")
     ] = None,
 ) -> None:
-    """Train the Original."""
+    """Train the Original, or import it."""
     plan = _plan(context)
+    if plan.params.active.benchmark(benchmark).imported is not None and not transfer:
+        from .steps.published import run_original
+
+        run_original(plan, benchmark)
+        return
     from .steps.original import run
 
     run(plan, benchmark, transfer or (None,))
+
+
+@app.command()
+def import_original(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    checkpoint: Annotated[Path, typer.Argument(help="the published checkpoint, or one in torchvision's names")],
+    maps: Annotated[Path | None, typer.Option(help="its published maps, a JSON list")] = None,
+) -> None:
+    """Take a published Original, and its maps, instead of training one."""
+    plan = _plan(context)
+    from .steps.published import import_original as run_import
+
+    run_import(plan, benchmark, checkpoint, maps)
 
 
 @app.command()
@@ -135,8 +154,13 @@ def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 @app.command()
 def annotate(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
-    """Simulate the answers to the maps or to the neurons' patches."""
+    """Simulate the answers to the maps or to the neurons' patches, or take the published ones."""
     plan = _plan(context)
+    if plan.params.active.benchmark(benchmark).annotation.source == "published":
+        from .steps.published import run_answers
+
+        run_answers(plan, benchmark, kind)
+        return
     from .steps.annotate import run
 
     run(plan, benchmark, kind)

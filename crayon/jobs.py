@@ -21,6 +21,9 @@ from .params import CRAYON, Benchmark, Network, Params, adapter, changed
 from .runs import TRANSFERRED, Run, expand, studies
 from .suggest import unknown
 
+MADE = ("simulated", "published")
+"""Sources of answers that the chain writes; people's are theirs."""
+
 KINDS = ("attention", "neurons")
 """The two kinds of annotation: of maps, and of neurons' patches."""
 
@@ -121,8 +124,8 @@ class Plan:
             yield self._download(name, benchmark)
             yield self._original(name, benchmark)
             yield self._interpret(name, benchmark)
-            for kind in KINDS:
-                if benchmark.annotation.source == "simulated":
+            for kind in KINDS if name in self.annotated else ():
+                if benchmark.annotation.source in MADE:
                     yield self._annotate(name, benchmark, kind)
                 yield self._ingest(name, benchmark, kind)
             if any("bias_features" in method_class(method).needs for method in suite.methods):
@@ -142,7 +145,8 @@ class Plan:
             yield self._provenance(result)
             yield result
         yield from self._studies()
-        yield self._attention()
+        if any(sources.has_masks(benchmark.source) for benchmark in suite.benchmarks.values()):
+            yield self._attention()
         yield from self._pictures()
         if suite.studies.runtime is not None:
             for name in suite.studies.runtime.benchmarks:
@@ -214,6 +218,8 @@ class Plan:
         pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain(transfer).outputs["model"]}
         folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
         training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
+        if benchmark.imported is not None and not transfer:
+            return self._imported(name, benchmark)
         return Job(
             rule="original",
             wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
@@ -224,6 +230,20 @@ class Plan:
             | {"training": _dump(training), "selection": _dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.steps.original", "crayon.methods.erm"),
+        )
+
+    def _imported(self, name: str, benchmark: Benchmark) -> Job:
+        """The benchmark's Original from a file of others."""
+        folder = f"models/{self.suite}/{name}"
+        return Job(
+            rule="original",
+            wildcards={"benchmark": name},
+            inputs=self._data(name),
+            outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
+            record=f"{folder}/record.json",
+            steering=self._network(benchmark)
+            | {"imported": benchmark.imported.original.steering, "selection": _dump(benchmark.selection)},
+            code=("crayon.steps.published",),
         )
 
     def _network(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
@@ -245,13 +265,16 @@ class Plan:
         }
 
     def _interpret(self, name: str, benchmark: Benchmark) -> Job:
+        imported = benchmark.imported
         return Job(
             rule="interpret",
             wildcards={"benchmark": name},
             inputs=self._data(name) | {"model": self._model(name)},
             outputs=self._interpretation(name),
             record=f"interpretations/{self.suite}/{name}/record.json",
-            steering=self._network(benchmark) | {"interpret": _dump(benchmark.interpret)},
+            steering=self._network(benchmark)
+            | {"interpret": _dump(benchmark.interpret)}
+            | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.steps.interpret",),
         )
 
@@ -259,6 +282,8 @@ class Plan:
         return self._interpretation(name)["maps" if kind == "attention" else "patches"]
 
     def _annotate(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        if benchmark.annotation.source == "published":
+            return self._published(name, benchmark, kind)
         return Job(
             rule="annotate",
             wildcards={"benchmark": name, "kind": kind},
@@ -274,6 +299,28 @@ class Plan:
             code=("crayon.steps.annotate",),
             keeps_edits=True,
         )
+
+    def _published(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        """The authors' answers, in place of a simulation."""
+        files = benchmark.annotation.published
+        read = {"attention": ("attention", "asked"), "neurons": ("neurons",)}[kind]
+        archives = {key: getattr(files, key) for key in read if getattr(files, key) is not None}
+        asked = {"manifest": self._data(name)["manifest"]} if kind == "attention" else {"model": self._model(name)}
+        return Job(
+            rule="annotate",
+            wildcards={"benchmark": name, "kind": kind},
+            inputs=asked,
+            outputs={"answers": f"annotations/{self.suite}/{name}/{kind}.csv"},
+            record=f"annotations/{self.suite}/{name}/{kind}.record.json",
+            steering={"published": {key: archive.steering for key, archive in archives.items()}},
+            code=("crayon.steps.published",),
+            keeps_edits=True,
+        )
+
+    @property
+    def annotated(self) -> list[str]:
+        """The benchmarks that have answers."""
+        return [name for name, b in self.params.active.benchmarks.items() if b.annotation.source != "none"]
 
     def _ingest(self, name: str, benchmark: Benchmark, kind: str) -> Job:
         inputs = {"answers": f"annotations/{self.suite}/{name}/{kind}.csv", "shown": self._shown(name, kind)}
@@ -433,7 +480,7 @@ class Plan:
     def _summaries(self) -> dict[str, str]:
         return {
             f"{name}/{kind}": f"labels/{self.suite}/{name}/{kind}.summary.json"
-            for name in self.params.active.benchmarks
+            for name in self.annotated
             for kind in KINDS
         }
 
@@ -464,8 +511,9 @@ class Plan:
 
     def _answers(self) -> Job:
         """All answers in one file small enough for git, so that two revisions can be compared without the cache."""
-        names = self.params.active.benchmarks
-        answers = {f"{name}/{kind}": f"annotations/{self.suite}/{name}/{kind}.csv" for name in names for kind in KINDS}
+        answers = {
+            f"{name}/{kind}": f"annotations/{self.suite}/{name}/{kind}.csv" for name in self.annotated for kind in KINDS
+        }
         return Job(
             rule="answers",
             wildcards={},
@@ -596,19 +644,22 @@ class Plan:
         suite = self.params.active
         drawn = {"table": "csv", "svg": "svg", "png": "png"}
         inputs: dict[str, dict[str, str]] = {"figure2": {}, "figure3": {}, "before_after": {}}
+        shown = next(method for method in suite.methods if self.runs[method].benchmarks)
         for name, benchmark in suite.benchmarks.items():
             data = {f"{name}/{key}": path for key, path in self._data(name).items()}
             made = self._interpretation(name)
             labels = {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
-            refined = self._refine(name, benchmark, self.runs[suite.methods[0]], suite.seeds[0]).outputs["last"]
-            inputs["figure2"] |= data | {f"{name}/patches": made["patches"], f"{name}/labels": labels["neurons"]}
-            inputs["figure3"] |= data | {f"{name}/maps": made["maps"], f"{name}/labels": labels["attention"]}
-            inputs["before_after"] |= data | {f"{name}/original": self._model(name), f"{name}/refined": refined}
-        for rule, read in inputs.items():
+            if name in self.annotated:
+                inputs["figure2"] |= data | {f"{name}/patches": made["patches"], f"{name}/labels": labels["neurons"]}
+                inputs["figure3"] |= data | {f"{name}/maps": made["maps"], f"{name}/labels": labels["attention"]}
+            if name in self.runs[shown].benchmarks:
+                refined = self._refine(name, benchmark, self.runs[shown], suite.seeds[0]).outputs["last"]
+                inputs["before_after"] |= data | {f"{name}/original": self._model(name), f"{name}/refined": refined}
+        for rule, read in ((rule, read) for rule, read in inputs.items() if read):
             steering = {"views": {name: list(b.views) for name, b in suite.benchmarks.items()}}
             if rule == "before_after":
                 steering = {
-                    "method": suite.methods[0],
+                    "method": shown,
                     "networks": {n: self._network(b) for n, b in suite.benchmarks.items()},
                 }
             yield self._render(

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from .benchmarks.archives import Archive
 from .errors import ParamsError
 from .methods import METHODS, method_class
 from .methods.base import Count, Method, NonNegative, Positive, Training
@@ -22,6 +23,9 @@ from .suggest import unknown
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$")]
+"""A class or a group, which may be a folder's name."""
+
 Colour = tuple[float, float, float]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
@@ -157,10 +161,30 @@ class NeuronAnswers(Section):
     annotators: Count
 
 
-class Annotation(Section):
-    """Who answers: `people` (the CSV files are theirs) or a simulation (written by the chain, and named so)."""
+class Published(Section):
+    """Files of the authors' answers to the published Original's maps and neurons; `asked`: which maps were asked."""
 
-    source: Literal["simulated", "people"]
+    attention: Archive
+    neurons: Archive
+    asked: Archive | None = None
+
+
+class Imported(Section):
+    """A benchmark's Original, and the maps that annotators saw, from files of others instead of a training of ours."""
+
+    original: Archive
+    maps: Archive | None = None
+
+
+class Annotation(Section):
+    """Who answers.
+
+    `people`: the CSV files are theirs. `simulated`: written by the chain, and named so. `published`: the authors'
+    answers, which belong to the published Original. `none`: nobody; methods that need answers are left out.
+    """
+
+    source: Literal["simulated", "people", "published", "none"]
+    published: Published | None = None
     seed: int | None = None
     attention: AttentionAnswers | None = None
     neurons: NeuronAnswers | None = None
@@ -170,8 +194,10 @@ class Annotation(Section):
         simulation = (self.seed, self.attention, self.neurons)
         if self.source == "simulated" and None in simulation:
             raise ValueError("source: simulated needs seed, attention and neurons")
-        if self.source == "people" and any(value is not None for value in simulation):
-            raise ValueError("source: people takes no seed, attention or neurons")
+        if self.source != "simulated" and any(value is not None for value in simulation):
+            raise ValueError(f"source: {self.source} takes no seed, attention or neurons")
+        if (self.source == "published") != (self.published is not None):
+            raise ValueError("source: published and the section published go together")
         return self
 
 
@@ -331,16 +357,18 @@ def changed(training: Training, by: Mapping[str, Any]) -> Training:
 class Benchmark(Section):
     """A benchmark is data and params.
 
+    `imported`: the Original is not trained but taken from a file; `original` then is of the transfer study's alone.
     `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
     `views`: what annotators see of a map, in this order: the image, the attention as opacity, the attention in red.
     """
 
     title: str
-    classes: Annotated[tuple[Name, ...], Field(min_length=2)]
-    groups: Annotated[tuple[Name, ...], Field(min_length=1)]
+    classes: Annotated[tuple[Label, ...], Field(min_length=2)]
+    groups: Annotated[tuple[Label, ...], Field(min_length=1)] = ("all",)
     source: dict[str, Any]
     normalisation: Normalisation
     original: Training
+    imported: Imported | None = None
     stage_one: Training | None = None
     interpret: Interpret
     views: Annotated[tuple[Literal["image", "overlaid", "red"], ...], Field(min_length=1)] = (
@@ -354,6 +382,17 @@ class Benchmark(Section):
     selection: Metric
     refinement: Training
     methods: dict[str, dict[str, Any]]
+
+    def lacks(self, method: str) -> str | None:
+        """Why `method` cannot be had here, as far as params.yaml says; None if it can."""
+        from .benchmarks.sources import has_masks
+
+        needs = method_class(method).needs
+        if "masks" in needs and not has_masks(self.source):
+            return "it needs masks, and the source has none"
+        if {"attention", "neurons"} & set(needs) and self.annotation.source == "none":
+            return "it needs answers, and nobody answers (annotation: none)"
+        return None
 
     def settings(self, method: str) -> tuple[Training, Method]:
         """How `method` trains here, and its hyper-parameters.
@@ -411,14 +450,24 @@ class Suite(Section):
         for method in self.methods:
             if self.auxiliary is None and "bias_features" in method_class(method).needs:
                 raise ValueError(f"methods: {method} needs an auxiliary network; add the section auxiliary")
-        from .benchmarks.sources import check  # numpy and Pillow are loaded for it
+        from .benchmarks.sources import check, has_masks  # numpy and Pillow are loaded for it
 
         for name, benchmark in self.benchmarks.items():
+            if benchmark.annotation.source == "published" and benchmark.consensus.minimum_answers > 1:
+                raise ValueError(
+                    f"benchmarks.{name}.consensus.minimum_answers: is {benchmark.consensus.minimum_answers}; of the "
+                    "published answers there is one an image, made of two annotators'. Set it to 1."
+                )
             try:
                 check(benchmark.source)
             except ParamsError as error:
                 raise ValueError(f"benchmarks.{name}.{error}") from error
-            for method in (*benchmark.methods, *needed):
+            if benchmark.annotation.source == "simulated" and not has_masks(benchmark.source):
+                raise ValueError(
+                    f"benchmarks.{name}.annotation: simulated annotators look at masks, and the source has none; let "
+                    "people answer (source: people), or nobody (source: none)."
+                )
+            for method in (*benchmark.methods, *(method for method in needed if benchmark.lacks(method) is None)):
                 try:
                     benchmark.settings(method)
                 except ParamsError as error:
@@ -437,6 +486,9 @@ class Suite(Section):
             for method in STUDIED[name]:
                 if method not in self.methods:
                     raise ValueError(f"studies.{name}: needs {method}; add it to methods, or leave the study out")
+                for benchmark in study.benchmarks:
+                    if (why := self.benchmarks[benchmark].lacks(method)) is not None:
+                        raise ValueError(f"studies.{name}.benchmarks: {benchmark} cannot have {method}: {why}")
         transfer = self.studies.transfer
         for benchmark in transfer.benchmarks if transfer else ():
             for key, base in (("original", self.benchmarks[benchmark].original), ("refinement", None)):

@@ -85,10 +85,14 @@ class Batch:
 
 
 def expand(suite: Suite) -> dict[str, Run]:
-    """Name -> run, of all methods, controls and studies of a suite."""
-    everywhere = {"benchmarks": tuple(suite.benchmarks), "seeds": suite.seeds}
-    runs = [Run(name=method, method=method, **everywhere) for method in suite.methods]
-    runs += [Run(name=n, method=c.method, labels=c.labels, **everywhere) for n, c in suite.controls.items()]
+    """Name -> run, of all methods, controls and studies of a suite; a method only where it can be had."""
+
+    def common(method: str) -> dict[str, Any]:
+        able = tuple(name for name, benchmark in suite.benchmarks.items() if benchmark.lacks(method) is None)
+        return {"method": method, "benchmarks": able, "seeds": suite.seeds}
+
+    runs = [Run(name=method, **common(method)) for method in suite.methods]
+    runs += [Run(name=n, labels=c.labels, **common(c.method)) for n, c in suite.controls.items()]
     return {run.name: run for run in (*runs, *(run for part in studies(suite).values() for run in part))}
 
 

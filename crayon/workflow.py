@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import RecordError
-from .jobs import Job, Plan, below
+from .jobs import MADE, Job, Plan, below
 from .ledger import Ledger
 from .methods import METHODS
 from .params import Suite, load
@@ -97,9 +97,9 @@ class Workflow:
         return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
 
     @property
-    def simulated(self) -> str:
-        """Pattern of the benchmarks whose annotators are simulated."""
-        names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source == "simulated"]
+    def answered(self) -> str:
+        """Pattern of the benchmarks whose answers the chain writes."""
+        names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source in MADE]
         return "|".join(names) or "(?!)"
 
     def _groups(self) -> dict[str, list[Job]]:
@@ -189,6 +189,10 @@ class Workflow:
         """The pretrained backbone, if the suite has one."""
         job = self.plan.find("original", benchmark=wildcards.benchmark)
         return [job.inputs["pretrained"]] if "pretrained" in job.inputs else []
+
+    def looked_at(self, wildcards: Any) -> list[str]:
+        """What `annotate` reads."""
+        return list(self.plan.find("annotate", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs.values())
 
     def shown(self, wildcards: Any) -> str:
         """What annotators of this kind look at."""

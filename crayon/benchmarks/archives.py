@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, ClassVar
 from urllib.parse import unquote, urlsplit
+
+from pydantic import ConfigDict
 
 from ..errors import DataError, OutputError, ParamsError
 from ..files import sha256
@@ -40,6 +42,8 @@ class Archive:
         file: its name here; the last part of the first URL if left out.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     urls: tuple[str, ...] = ()
     sha256: str | None = None
     file: str | None = None
@@ -49,6 +53,11 @@ class Archive:
             raise ParamsError(f"sha256: {self.sha256!r} is no digest: 64 characters of 0-9a-f.")
         if PurePosixPath(self.name).name != self.name or self.name in (".", ".."):
             raise ParamsError(f"file: {self.name!r} must be a plain file name.")
+
+    @property
+    def steering(self) -> dict[str, Any]:
+        """What of it decides a result: its digest, or where it lies if there is none."""
+        return {"file": self.name} | ({"sha256": self.sha256} if self.sha256 else {"urls": list(self.urls)})
 
     @property
     def name(self) -> str:

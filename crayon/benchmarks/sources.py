@@ -58,10 +58,7 @@ def steering(source: Mapping[str, Any]) -> dict[str, Any]:
     """What of a source decides its images: all but the addresses of what has a digest, and what is composed before."""
     kept = {key: value for key, value in source.items() if key != "compose"}
     if "archives" in kept:
-        kept["archives"] = {
-            name: {"file": archive.name, "sha256": archive.sha256} if archive.sha256 else kept["archives"][name]
-            for name, archive in archives(source | {"tree": None}).items()
-        }
+        kept["archives"] = {name: archive.steering for name, archive in archives(source | {"tree": None}).items()}
     return kept
 
 

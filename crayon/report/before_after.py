@@ -50,6 +50,8 @@ def run(plan: Plan) -> None:
     recording = Recording(job)
     rows, lines = [], []
     for name, benchmark in plan.params.active.benchmarks.items():
+        if f"{name}/refined" not in job.inputs:
+            continue
         change = _compare(plan, name, job.inputs[f"{name}/original"], job.inputs[f"{name}/refined"])
         for kind in ("mended", "broken"):
             positions = getattr(change, kind)

@@ -35,7 +35,7 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
     """Path -> columns and rows of each CSV, from the evaluations."""
     rows = []
     for name, benchmark in plan.params.active.benchmarks.items():
-        for run_name, method, labels in _runs(plan, found):
+        for run_name, method, labels in _runs(plan, found, name):
             for metric in benchmark.metrics:
                 value = cell(found[name, run_name], metric)
                 gain = value.mean - cell(found[name, "original"], metric).mean
@@ -44,10 +44,10 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
     return {plan.find("controls").outputs["table"]: (COLUMNS, rows)}
 
 
-def _runs(plan: Plan, found: dict) -> list[tuple[str, str, str]]:
-    """Each run's name, method and labels."""
+def _runs(plan: Plan, found: dict, benchmark: str) -> list[tuple[str, str, str]]:
+    """Name, method and labels of each run of a benchmark."""
     known = plan.params.active.controls
-    runs = dict.fromkeys(name for _, name in found)
+    runs = [name for name in dict.fromkeys(name for _, name in found) if (benchmark, name) in found]
     return [(n, known[n].method, known[n].labels) if n in known else (n, n, "as answered") for n in runs]
 
 
@@ -56,7 +56,7 @@ def _markdown(plan: Plan, found: dict) -> str:
     parts = [f"# Controls: {suite.title} (suite `{plan.suite}`)\n"]
     for name, benchmark in suite.benchmarks.items():
         lines = []
-        for run_name, method, labels in _runs(plan, found):
+        for run_name, method, labels in _runs(plan, found, name):
             said = labels.replace("_", " ") if method not in ("original", "erm") else ""
             cells = (str(cell(found[name, run_name], metric)) for metric in benchmark.metrics)
             lines.append([naming(method)[0], said, *cells])

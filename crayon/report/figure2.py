@@ -24,7 +24,8 @@ def run(plan: Plan) -> None:
     job = plan.find("figure2")
     recording = Recording(job)
     rows, lines = [], []
-    for name, benchmark in plan.params.active.benchmarks.items():
+    for name in plan.annotated:
+        benchmark = plan.params.active.benchmarks[name]
         images = _images(plan, name)
         neurons = [str(neuron) for neuron in range(plan.network().features)]
         labels = read_labels(job.inputs[f"{name}/labels"], neurons)

@@ -33,7 +33,8 @@ def run(plan: Plan) -> None:
     job = plan.find("figure3")
     recording = Recording(job)
     rows, lines = [], []
-    for name, benchmark in plan.params.active.benchmarks.items():
+    for name in plan.annotated:
+        benchmark = plan.params.active.benchmarks[name]
         data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
         train = data.rows("train")
         maps = read_npy(job.inputs[f"{name}/maps"], DataError)

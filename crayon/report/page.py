@@ -161,7 +161,8 @@ def _table(plan: Plan, name: str, found: dict) -> dict[str, Any]:
 
 def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[str, Any]]:
     rows = []
-    for name, benchmark in plan.params.active.benchmarks.items():
+    for name in plan.annotated:
+        benchmark = plan.params.active.benchmarks[name]
         for kind in KINDS:
             path = job.inputs[f"{name}/{kind}"]
             if not Path(path).exists():

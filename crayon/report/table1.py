@@ -161,9 +161,19 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
                 line += ["" if mean is None else f"{mean:.2f}" + ("" if std is None else f" ± {std:.2f}")]
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
-        parts.append(f"\n## {benchmark.title}\n\n{_answers(job, name)}\n")
+        said = _answers(job, name) if name in plan.annotated else "Answers: none."
+        parts.append(f"\n## {benchmark.title}\n\n{said}{_left_out(plan, name)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
+
+
+def _left_out(plan: Plan, name: str) -> str:
+    """Which methods this benchmark cannot have, and why."""
+    reasons: dict[str, list[str]] = {}
+    for method in plan.params.active.methods:
+        if (why := plan.params.active.benchmarks[name].lacks(method)) is not None:
+            reasons.setdefault(why, []).append(naming(method)[0])
+    return "".join(f" Left out: {', '.join(labels)} ({why})." for why, labels in reasons.items())
 
 
 SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}

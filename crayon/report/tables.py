@@ -112,7 +112,9 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
-    """Why a run has no number, in one sentence: what its log ends with, or that it has not been made."""
+    """Why a run has no number, in one sentence: it cannot have one, its log ends with an error, or it is to come."""
+    if run in plan.runs and (why := plan.params.active.benchmarks[benchmark].lacks(plan.runs[run].method)) is not None:
+        return f"{why}."
     for folder in ("evaluate", "refine"):
         logs = sorted(Path("logs", plan.suite, folder, benchmark, run).glob("*.log"))
         for log in logs:

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..annotations.answers import read_answers
 from ..annotations.consensus import label_images, label_neurons, summary, write_labels
+from ..annotations.published import neuron_item
 from ..benchmarks.dataset import read_manifest
 from ..errors import CheckpointError
 from ..files import write_json
@@ -32,9 +33,13 @@ def run(plan: Plan, name: str, kind: str) -> None:
         of_neuron = defaultdict(list)
         for patch in read_patches(job.inputs["shown"]):
             of_neuron[patch.neuron].append(patch.patch)
-        items = {patch for patches in of_neuron.values() for patch in patches}
+        channels = channels_of(job.inputs["model"])
+        as_a_whole = {neuron_item(neuron): neuron for neuron in range(channels)}
+        items = {patch for patches in of_neuron.values() for patch in patches} | set(as_a_whole)
         answers = read_answers(job.inputs["answers"], items, digest)
-        labels = label_neurons(channels_of(job.inputs["model"]), of_neuron, answers, consensus.tie)
+        for item in {answer.item for answer in answers} & set(as_a_whole):
+            of_neuron[as_a_whole[item]].append(item)
+        labels = label_neurons(channels, of_neuron, answers, consensus.tie)
     found = summary(labels, answers)
     recording.publish(
         {

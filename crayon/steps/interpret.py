@@ -34,6 +34,10 @@ def run(plan: Plan, name: str) -> None:
         patches.update(features.cpu(), first)
         first += len(features)
     maps, logits = torch.cat(maps), torch.cat(logits)
+    if place.benchmark.imported is not None and place.benchmark.imported.maps is not None:
+        from .published import imported_maps
+
+        maps = normalise_stored(imported_maps(plan, name, maps))
     rows = place.data.rows("train")
     height, width = place.data.images.shape[1:3]
     shown = patches.rows(

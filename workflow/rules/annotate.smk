@@ -3,11 +3,8 @@
 
 rule annotate:
     input:
+        PLAN.looked_at,
         token=PLAN.token("annotate"),
-        manifest="data/{suite}/{benchmark}/manifest.csv",
-        images="data/{suite}/{benchmark}/images.npy",
-        masks="data/{suite}/{benchmark}/masks.npy",
-        shown=PLAN.shown,
     output:
         answers="annotations/{suite}/{benchmark}/{kind}.csv",
         record="annotations/{suite}/{benchmark}/{kind}.record.json",
@@ -16,7 +13,7 @@ rule annotate:
     benchmark:
         "logs/{suite}/annotate/{benchmark}/{kind}.tsv"
     wildcard_constraints:
-        benchmark=PLAN.simulated,
+        benchmark=PLAN.answered,
     priority: 70
     conda:
         "../envs/crayon.yaml"
