@@ -137,8 +137,8 @@ def classifier_state(
         name, _, rest = key.removeprefix(prefix).partition(".")
         if key.startswith(prefix) and name in children:
             state[f"head.{rest}" if name == last else f"backbone.{children.index(name)}.{rest}"] = value
-    state["keep"] = torch.ones(weights[f"{prefix}{last}.weight"].shape[1])
     wanted = network.state_dict()
+    state["keep"] = torch.ones_like(wanted["keep"])
     for key, tensor in wanted.items():
         if key not in state:
             raise CheckpointError(f"{of}: lacks {key}; it is of another network than params.yaml asks for.")

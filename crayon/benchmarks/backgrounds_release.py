@@ -3,7 +3,7 @@
 Folders are `<variant>/<train|val>/<00_dog ... 08_fish>/`. Training images come from the release of IN-9's `original`
 (its `val`, not cleaned by hand, is the validation split), or from a local ImageNet by the challenge's class map; test
 images from the challenge's variants. The training images' masks are the foregrounds of `only_fg`, non-black pixels,
-matched by the ImageNet name in the file's name.
+those of the variants the challenge's `fg_mask`, arrays; both are matched by the ImageNet name in the file's name.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Options(Release):
 
     Attributes:
         variants: the challenge's variants that are read, each a split of its name.
+        variant_masks: the challenge's folder of the variants' masks, or None.
         imagenet: the folder of a local ImageNet's training images, a folder a synset.
         class_map: the challenge's in_to_in9.json: position of a synset, sorted -> class, or -1.
         resize, crop: the short side, then (height, width), as the published code has them.
@@ -34,6 +35,7 @@ class Options(Release):
     """
 
     variants: tuple[str, ...] = ("mixed_same", "mixed_rand", "only_fg")
+    variant_masks: str | None = None
     imagenet: str | None = None
     class_map: str | None = None
     resize: int = 256
@@ -55,7 +57,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     of = str(files.get("training", files.get("challenge")))
     group = groups[0] if len(groups) == 1 else None
     entries = []
-    masks = _foregrounds(files["foregrounds"]) if "foregrounds" in files else None
+    masks = _foregrounds(files["foregrounds"], "only_fg", "train") if "foregrounds" in files else None
     if options.imagenet is None:
         root = _variant(files["training"], "original", "train")
         sources = [("train", root), ("validation", root.parent / "val")]
@@ -73,16 +75,18 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 mask=masks.get(_name(path)) if masks and split == "train" else None,
             )
         )
+    shown = _foregrounds(files["challenge"], options.variant_masks, "val") if masks and options.variant_masks else {}
     for variant in options.variants:
         for label, path in _numbered(_variant(files["challenge"], variant, "val"), classes):
             image = f"{variant}/{label}/{path.name}"
-            entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path))
+            mask = shown.get(_name(path))
+            entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path, mask=mask))
     if masks is not None:
-        faults = Faults(str(files["foregrounds"]))
+        faults = Faults(of)
         for entry in entries:
-            if entry.split == "train" and entry.mask is None:
-                faults.add(f"has no foreground of {entry.path.name}")
-        faults.stop("Leave the archive foregrounds out of params.yaml to do without masks.")
+            if entry.mask is None and (entry.split == "train" or (shown and entry.split in options.variants)):
+                faults.add(f"has no mask of {entry.image}")
+        faults.stop("Without masks: leave the archive foregrounds, or variant_masks, out of params.yaml.")
     check_entries(entries, classes, groups, of)
     check_counts(entries, options.counts, options.subset, of)
     return Listing(
@@ -123,9 +127,10 @@ def _names(label: str) -> tuple[str, ...]:
     return label, *label.split("_")
 
 
-def _foregrounds(folder: Path) -> dict[str, Path]:
-    """ImageNet name -> foreground of `only_fg`'s training part."""
-    return {_name(path): path for path in _variant(folder, "only_fg", "train").rglob("*") if is_image(path)}
+def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
+    """ImageNet name -> foreground of a variant's part."""
+    files = _variant(folder, variant, part).rglob("*")
+    return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}
 
 
 def _name(path: Path) -> str:

@@ -17,9 +17,6 @@ Box = tuple[float, float, float, float]
 OnError = Literal["fail", "skip"]
 """What to do with an image that cannot be decoded."""
 
-EVERYTHING = "all"
-"""The one group of a data set without groups."""
-
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """What image files are called, in lower case."""
 
@@ -61,7 +58,7 @@ class Entry:
         image: its id, unique in the data set.
         path: where it lies.
         mask: the file whose bright pixels are relevant, or boxes that are; None if the data set has no masks, or none
-            of this image (then all of it counts as relevant).
+            of this image (an empty mask, which no method and no score takes for one).
         where: its line in the table that lists it, if there is one.
     """
 

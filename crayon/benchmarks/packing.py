@@ -181,7 +181,7 @@ def decode(entry: Entry, frame: Frame, with_mask: bool = False, threshold: int =
             )
         mask = grey.point([255 * (value >= threshold) for value in range(256)])
     elif entry.mask is None:
-        mask = Image.new("L", picture.size, 255)
+        mask = Image.new("L", picture.size, 0)
     else:
         covered = np.zeros(picture.size[::-1], np.uint8)
         for left, top, right, bottom in entry.mask:
@@ -198,8 +198,8 @@ def opened(path: Path) -> Image.Image:
     """
     try:
         if path.suffix == ".npy":  # the masks of the Backgrounds Challenge
-            array = np.load(path, allow_pickle=False)
-            return Image.fromarray((array.reshape(array.shape[-2:]) > 0).astype(np.uint8) * 255)
+            array = np.squeeze(np.load(path, allow_pickle=False))
+            return Image.fromarray((array > 0).astype(np.uint8) * 255)
         with Image.open(path) as picture:
             picture.load()
     except FileNotFoundError:

@@ -113,6 +113,10 @@ def backgrounds(folder: Path, per_class: int = 2) -> dict[str, Path]:
                 other = n if variant == "mixed_same" else (n + 1) % 9
                 image = f"fg_n0000000{n}_00000200_bg_n0000000{other}_00000300.JPEG"
             picture(folder / "bg_challenge" / variant / "val" / name / image, 300 + n)
+        mask = np.zeros((1, 20, 30), bool)
+        mask[:, 4:16, 8:20] = True
+        (folder / "bg_challenge/fg_mask/val" / name).mkdir(parents=True)
+        np.save(folder / "bg_challenge/fg_mask/val" / name / f"n0000000{n}_00000200.npy", mask)
     return {
         "training": tarred(folder, folder / "original.tar.gz", "original"),
         "foregrounds": tarred(folder, folder / "only_fg.tar.gz", "only_fg"),

@@ -97,11 +97,11 @@ def test_frames_are_torchvisions(size, frame, peer):
     assert np.array_equal(np.array(framed(picture, frame)), np.array(peer(picture)))
 
 
-def test_boxes_are_masks_and_an_image_without_one_is_all_relevant(tmp_path):
+def test_boxes_are_masks_and_an_image_without_one_has_an_empty_one(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     common = {"image": "a", "split": "train", "label": "x", "group": "y", "path": tmp_path / "a.png"}
     mask = decode(Entry(**common, mask=((1, 2, 3, 5), (-4, 0, 1, 1), (7, 5, 99, 99))), Frame(), True)[1]
     assert sorted(map(tuple, np.argwhere(mask).tolist())) == sorted(
         [(y, x) for y in (2, 3, 4) for x in (1, 2)] + [(0, 0), (5, 7)]
     )
-    assert decode(Entry(**common), Frame(), True)[1].all()
+    assert not decode(Entry(**common), Frame(), True)[1].any()

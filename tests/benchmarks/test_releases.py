@@ -163,9 +163,12 @@ def test_in9_is_sorted_by_class_and_name_and_variants_are_splits(nine, tmp_path)
     assert training == listing.entries[:18]
     assert [entry.image for entry in training[:2]] == ["train/dog/n00000000_0.JPEG", "train/dog/n00000000_1.JPEG"]
     _, mask = decode(training[0], listing.frame, True, listing.threshold)
-    square = decode(listing.entries[-1], listing.frame, True)[1]
     assert 0.2 < mask.mean() < 0.8
-    assert square.all()  # no mask is published for it here
+    assert not decode(listing.entries[-1], listing.frame, True)[1].any()  # no mask, rather than one of everything
+    shown = listed(backgrounds_release, NINE, nine, tmp_path, variant_masks="fg_mask")
+    for entry in (entry for entry in shown.entries if entry.split == "mixed_rand"):
+        assert entry.path.name.startswith(f"fg_{entry.mask.stem}_bg_")  # the foreground's, not the background's
+        assert abs(decode(entry, shown.frame, True)[1].mean() - mask.mean()) < 0.05
 
 
 def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
@@ -191,7 +194,7 @@ def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
         (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "no folder mixed_rand/val"),
         (
             lambda p: next((p / "foregrounds/only_fg/train/08_fish").iterdir()).unlink(),
-            "has no foreground of n00000008",
+            "has no mask of train/fish/n00000008",
         ),
         (lambda p: [f.unlink() for f in (p / "training/original/train/08_fish").iterdir()], "of the class fish"),
     ],
