@@ -116,5 +116,5 @@ def test_another_network_is_named(published):
         classifier_state(published.state_dict(), ours(2), whole, "x.pt")
     with pytest.raises(CheckpointError, match=r"x\.pt: has no conv1\.weight"):
         classifier_state({"features.0.weight": torch.ones(1)}, ours(), whole, "x.pt")
-    with pytest.raises(CheckpointError, match=r"lacks backbone"):
+    with pytest.raises(CheckpointError, match=r"backbone\.4\.0\.conv1\.weight has the shape"):
         classifier_state(get_model("resnet18", weights=None, num_classes=9).state_dict(), ours(), whole, "x.pt")

@@ -163,12 +163,13 @@ def test_in9_is_sorted_by_class_and_name_and_variants_are_splits(nine, tmp_path)
     assert training == listing.entries[:18]
     assert [entry.image for entry in training[:2]] == ["train/dog/n00000000_0.JPEG", "train/dog/n00000000_1.JPEG"]
     _, mask = decode(training[0], listing.frame, True, listing.threshold)
-    assert 0.2 < mask.mean() < 0.8
     assert not decode(listing.entries[-1], listing.frame, True)[1].any()  # no mask, rather than one of everything
     shown = listed(backgrounds_release, NINE, nine, tmp_path, variant_masks="fg_mask")
     for entry in (entry for entry in shown.entries if entry.split == "mixed_rand"):
         assert entry.path.name.startswith(f"fg_{entry.mask.stem}_bg_")  # the foreground's, not the background's
-        assert abs(decode(entry, shown.frame, True)[1].mean() - mask.mean()) < 0.05
+        assert 0.45 < decode(entry, shown.frame, True)[1].mean() < 0.5  # 12 of 20 rows, 12 of the middle 17.5 columns
+    _, sharp = decode(training[0], listing.frame, True, threshold=50)
+    assert 0.4 < sharp.mean() < 0.55 < mask.mean()  # JPEG leaves pixels around a foreground that are not quite black
 
 
 def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
