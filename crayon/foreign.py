@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import nn
 
 from .errors import CheckpointError
 
@@ -113,43 +112,40 @@ def _weights(content: Any) -> dict[str, torch.Tensor]:
     return next((weights for weights in inner if weights), own)
 
 
-def classifier_state(
-    weights: Mapping[str, torch.Tensor], network: nn.Module, whole: nn.Module, of: str
-) -> dict[str, torch.Tensor]:
+def classifier_state(weights: Mapping[str, torch.Tensor], network: Any, of: str) -> dict[str, torch.Tensor]:
     """The state dict of our classifier from torchvision's names under any prefix (`module.model.`, `model_ft.`).
 
     Args:
-        network: our classifier, whose backbone is `whole` without its last two children.
-        whole: torchvision's network of the same name.
+        network: our classifier, made of torchvision's.
         of: the checkpoint, for errors.
 
     Raises:
         CheckpointError: it is of another network, or of another number of classes.
     """
-    children = [name for name, _ in whole.named_children()]
-    first, last = children[0], children[-1]
-    found = sorted(key for key in weights if key == f"{first}.weight" or key.endswith(f".{first}.weight"))
-    if not found:
-        raise CheckpointError(f"{of}: has no {first}.weight; it is of another network than params.yaml asks for.")
-    prefix = min(found, key=len).removesuffix(f"{first}.weight")
-    state = {}
-    for key, value in weights.items():
-        name, _, rest = key.removeprefix(prefix).partition(".")
-        if key.startswith(prefix) and name in children:
-            state[f"head.{rest}" if name == last else f"backbone.{children.index(name)}.{rest}"] = value
     wanted = network.state_dict()
+    theirs = {_theirs(key, network.names): key for key in wanted if key != "keep"}
+    first = next(iter(theirs))
+    found = sorted((key for key in weights if key == first or key.endswith(f".{first}")), key=len)
+    if not found:
+        raise CheckpointError(f"{of}: has no {first}; it is of another network than params.yaml asks for.")
+    prefix = found[0].removesuffix(first)
+    state = {ours: weights[prefix + name] for name, ours in theirs.items() if prefix + name in weights}
     state["keep"] = torch.ones_like(wanted["keep"])
-    for key, tensor in wanted.items():
+    for name, key in theirs.items():
         if key not in state:
-            raise CheckpointError(f"{of}: lacks {key}; it is of another network than params.yaml asks for.")
-        if state[key].shape != tensor.shape:
+            raise CheckpointError(f"{of}: lacks {prefix}{name}; it is of another network than params.yaml asks for.")
+        if state[key].shape != wanted[key].shape:
             raise CheckpointError(
-                f"{of}: {key} has the shape {tuple(state[key].shape)}, not {tuple(tensor.shape)}; it is of another "
-                "network, or of another number of classes, than params.yaml asks for."
+                f"{of}: {prefix}{name} has the shape {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}; it is "
+                "of another network, or of another number of classes, than params.yaml asks for."
             )
-    if extra := sorted(set(state) - set(wanted)):
-        raise CheckpointError(f"{of}: has {extra[0]}, which the network of params.yaml lacks.")
     return {key: state[key].to(tensor.dtype) for key, tensor in wanted.items()}
+
+
+def _theirs(key: str, names: Mapping[str, str]) -> str:
+    """What a weight of ours is called in the network that was taken apart."""
+    part, _, rest = key.partition(".")
+    return f"{names[part]}.{rest}" if names.get(part) else rest.removeprefix("body.")
 
 
 def _line(error: Exception) -> str:

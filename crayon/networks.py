@@ -2,12 +2,13 @@
 
     features A (B, C, h, w) = backbone(images);   logits = head(norm(keep * pool(A)))
 
-`keep` (C,) in {0, 1} switches channels (neurons) off; `norm` is a LayerNorm in ConvNeXts, nothing in the others. With
+`keep` (C,) in {0, 1} switches channels (neurons) off; `norm` is a LayerNorm in ConvNeXts, nothing in most others. With
 these heads Grad-CAM has a closed form, see `Classifier.map_weights` and `interpret.maps`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,9 +16,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from .errors import CheckpointError
+from .errors import CheckpointError, ParamsError
 from .files import write_bytes
+from .foreign import read_weights
 from .params import Network
+from .suggest import unknown
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network taken apart.
+
+    Attributes:
+        backbone: (B, 3, H, W) -> (B, channels, h, w).
+        neck: (B, channels) -> (B, width); Identity or LayerNorm where that is all it does.
+        channels, width: as above.
+        head: the name of the last layer in the network; `norm` that of the LayerNorm, if the neck is one.
+    """
+
+    backbone: nn.Module
+    neck: nn.Module
+    channels: int
+    width: int
+    head: str = ""
+    norm: str = ""
 
 
 class Block(nn.Module):
@@ -39,10 +61,6 @@ class Block(nn.Module):
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-Parts = tuple[nn.Sequential, nn.Module]
-"""A backbone, and what normalises its pooled features (B, C) before the head."""
-
-
 def mini_resnet(options: Network) -> Parts:
     """A residual network small enough to train on a CPU in seconds, with a small receptive field.
 
@@ -58,42 +76,54 @@ def mini_resnet(options: Network) -> Parts:
     for outputs, stride, kernel in zip(options.channels, options.strides, options.kernels, strict=True):
         layers.append(Block(inputs, outputs, stride, kernel))
         inputs = outputs
-    return nn.Sequential(*layers), nn.Identity()
+    return Parts(nn.Sequential(*layers), nn.Identity(), inputs, inputs)
 
 
-def _torchvisions(options: Network) -> nn.Module:
-    """torchvision's whole network of this name, with the weights that are asked for."""
-    from torchvision.models import get_model
+def torchvisions(options: Network) -> nn.Module:
+    """torchvision's whole network of this name, with the weights that are asked for.
 
+    Raises:
+        ParamsError: torchvision has no such network.
+        CheckpointError: the weights are unknown, cannot be had, or are of another network.
+    """
+    from torchvision import models
+    from torchvision.models import get_model, get_model_weights
+
+    known = models.list_models(module=models)
+    if options.name not in known:
+        raise ParamsError(f"network.name: {unknown('network', options.name, [*BUILT, *known])}")
     path = Path(options.weights) if options.weights else None
     if path is not None and path.suffix in (".pt", ".pth"):
         whole = get_model(options.name, weights=None)
         try:
-            whole.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except FileNotFoundError:
-            raise CheckpointError(f"{path}: there is no such file; correct network.weights in params.yaml.") from None
-        except Exception as error:
+            whole.load_state_dict(read_weights(path))
+        except RuntimeError as error:
             raise CheckpointError(
                 f"{path}: holds no weights of torchvision's {options.name} ({_line(error)})."
             ) from error
         return whole
+    if path is None:
+        return get_model(options.name, weights=None)
     try:
-        return get_model(options.name, weights=options.weights)
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"network.weights {options.weights!r} is unknown to torchvision.") from error
+        weights = get_model_weights(options.name)[options.weights]
+    except KeyError:
+        names = [entry.name for entry in get_model_weights(options.name)]
+        raise CheckpointError(f"network.weights: {unknown('weights', options.weights, names)}") from None
+    try:
+        return get_model(options.name, weights=weights)
+    except (OSError, RuntimeError) as error:  # no network, a refusal, a file cut off
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise CheckpointError(
+            f"{folder / Path(weights.url).name}: is missing or not whole, and cannot be downloaded ({_line(error)}); "
+            f"get it from {weights.url} and put it there, or give its path as network.weights in params.yaml."
+        ) from error
 
 
-def resnet50(options: Network) -> Parts:
-    """torchvision's ResNet-50 up to its last convolutional stage (2,048 channels, a 7x7 map at 224 px)."""
-    return nn.Sequential(*list(_torchvisions(options).children())[:-2]), nn.Identity()
+def dissected(options: Network) -> Parts:
+    """One of torchvision's networks, taken apart: resnet50 has 2,048 channels and a 7x7 map at 224 pixels."""
+    from .dissect import dissect  # torchvision takes a second to load, which miniatures need not wait for
 
-
-def convnext_tiny(options: Network) -> Parts:
-    """torchvision's ConvNeXt-Tiny (768 channels, a 7x7 map at 224 px); the norm is its classifier's, as trained."""
-    whole = _torchvisions(options)
-    norm = nn.LayerNorm(options.features, eps=whole.classifier[0].eps)
-    norm.load_state_dict(whole.classifier[0].state_dict())
-    return whole.features, norm
+    return dissect(torchvisions(options), options.name)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -142,7 +172,7 @@ def mini_convnext(options: Network) -> Parts:
             layers += [ChannelNorm(inputs, eps=1e-6), nn.Conv2d(inputs, outputs, stride, stride)]
         layers.append(NextBlock(outputs, kernel))
         inputs = outputs
-    return nn.Sequential(*layers), nn.LayerNorm(inputs, eps=1e-6)
+    return Parts(nn.Sequential(*layers), nn.LayerNorm(inputs, eps=1e-6), inputs, inputs)
 
 
 class Pointwise(nn.Conv2d):
@@ -207,24 +237,28 @@ def bagnet18(options: Network) -> Parts:
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return backbone, nn.Identity()
+    return Parts(backbone, nn.Identity(), inputs, inputs)
 
 
-NETWORKS = {build.__name__: build for build in (mini_resnet, mini_convnext, resnet50, convnext_tiny, bagnet18)}
+BUILT = {build.__name__: build for build in (mini_resnet, mini_convnext, bagnet18)}
+"""Our own networks; any other name is torchvision's."""
 
 
 class Classifier(nn.Module):
-    """Backbone, pooling, channel switches, norm, linear head.
+    """Backbone, pooling, channel switches, neck, linear head.
 
     Attributes:
+        norm: the neck: nothing in most networks, a LayerNorm in ConvNeXts and Swin, layers in some others.
+        names: what head and norm are called in the network that was taken apart.
         keep: (C,) float buffer of ones and zeros; a checkpoint holds it, so a pruned network stays pruned.
     """
 
     def __init__(self, options: Network, classes: int) -> None:
         super().__init__()
-        self.backbone, self.norm = NETWORKS[options.name](options)
-        self.channels = options.features
-        self.head = nn.Linear(self.channels, classes)
+        parts = BUILT.get(options.name, dissected)(options)
+        self.backbone, self.norm, self.channels = parts.backbone, parts.neck, parts.channels
+        self.names = {"head": parts.head, "norm": parts.norm}
+        self.head = nn.Linear(parts.width, classes)
         self.register_buffer("keep", torch.ones(self.channels))
         self.to(memory_format=torch.channels_last)
 
@@ -266,9 +300,10 @@ class Classifier(nn.Module):
         Returns:
             (B, C), of the head's dtype.
         """
-        weights = (self.head.weight * self.keep if pruned else self.head.weight)[target]
         if isinstance(self.norm, nn.Identity):
-            return weights
+            return (self.head.weight * self.keep if pruned else self.head.weight)[target]
+        if not isinstance(self.norm, nn.LayerNorm):
+            return self._differentiated(features, target, pruned)
         weights = self.head.weight[target] * self.norm.weight
         pooled = self.pool(features).to(weights.dtype)
         if pruned:
@@ -279,6 +314,15 @@ class Classifier(nn.Module):
         weights = weights - weights.mean(1, keepdim=True) - normal * (weights * normal).mean(1, keepdim=True)
         weights = weights / deviation
         return weights * self.keep if pruned else weights
+
+    def _differentiated(self, features: torch.Tensor, target: torch.Tensor, pruned: bool) -> torch.Tensor:
+        """`map_weights` of a head with more layers: the head alone is differentiated."""
+        guided = torch.is_grad_enabled() and features.requires_grad
+        with torch.enable_grad():
+            pooled = self.pool(features)
+            pooled = pooled if guided else pooled.detach().requires_grad_()
+            scores = self.logits(pooled, pruned).gather(1, target.unsqueeze(1))
+            return torch.autograd.grad(scores.sum(), pooled, create_graph=guided)[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> (B, K) logits."""

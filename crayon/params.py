@@ -64,8 +64,8 @@ class Compute(Section):
 
 
 class Network(Section):
-    """The classifier: a miniature, `mini_resnet` or `mini_convnext` (sizes below), one of torchvision's, `resnet50` or
-    `convnext_tiny`, or `bagnet18`, the auxiliary network.
+    """The classifier: a miniature, `mini_resnet` or `mini_convnext` (sizes below), `bagnet18`, the auxiliary network,
+    or any of torchvision's that averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
 
     `weights` of torchvision's: the name of torchvision weights, or the path of a state dict; null starts from scratch.
     `stem` is the number of channels that the miniatures and bagnet18 begin with; `channels`, `strides` and `kernels`
@@ -73,7 +73,7 @@ class Network(Section):
     `norm_momentum`: how much of a batch's statistics the running ones of bagnet18 take.
     """
 
-    name: Literal["mini_resnet", "mini_convnext", "resnet50", "convnext_tiny", "bagnet18"]
+    name: Name
     weights: str | None = None
     patch: Count | None = None
     stem: Count | None = None
@@ -86,28 +86,20 @@ class Network(Section):
     @model_validator(mode="after")
     def _sizes(self) -> Network:
         blocks = {"stem", "channels", "strides", "kernels"}
-        own = {
+        built = {
             "mini_resnet": blocks,
             "mini_convnext": blocks | {"patch"},
-            "resnet50": {"weights"},
-            "convnext_tiny": {"weights"},
             "bagnet18": {"stem", "norm_momentum"},
-        }[self.name]
+        }
+        own = built.get(self.name, {"weights"})
         given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
-        if own != {"weights"} and own - given:
+        if self.name in built and own - given:
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
         if own >= blocks and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
         return self
-
-    @property
-    def features(self) -> int:
-        """How many channels the last convolutional map has."""
-        if self.channels is not None:
-            return self.channels[-1]
-        return {"resnet50": 2048, "convnext_tiny": 768}.get(self.name) or 8 * self.stem
 
 
 class Auxiliary(Section):

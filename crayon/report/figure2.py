@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from ..annotations.consensus import read_labels
-from ..files import write_csv
+from ..errors import AnnotationError
+from ..files import read_csv, write_csv
 from ..interpret.patches import Patch, read_patches
 from ..jobs import Plan
 from ..progress import report
@@ -27,7 +28,7 @@ def run(plan: Plan) -> None:
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
         images = _images(plan, name)
-        neurons = [str(neuron) for neuron in range(plan.network().features)]
+        neurons = [row["neuron"] for row in read_csv(job.inputs[f"{name}/labels"], ("neuron",), AnnotationError)]
         labels = read_labels(job.inputs[f"{name}/labels"], neurons)
         chosen = choose(read_patches(job.inputs[f"{name}/patches"]), labels)
         for label, of_label in chosen.items():

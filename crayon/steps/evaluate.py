@@ -48,7 +48,9 @@ def evaluate(place: Workplace, job: Job, images: dict[str, ImageReader]) -> dict
     best = max(history, key=lambda row: float(row["validation"]))
     found: dict[str, Any] = {"last": _measure(place, job.inputs["last"], images) | {"epoch": len(history)}}
     if "selected" in job.inputs:
-        found["selected"] = _measure(place, job.inputs["selected"], images) | {"epoch": int(best["epoch"])}
+        same = int(best["epoch"]) == len(history)  # the selected epoch is the last one, and so is its network
+        selected = found["last"] if same else _measure(place, job.inputs["selected"], images)
+        found["selected"] = selected | {"epoch": int(best["epoch"])}
     return found
 
 

@@ -74,11 +74,9 @@ def _fetched(plan: Plan, name: str, archive: Archive) -> Path:
 
 def _state(plan: Plan, name: str, checkpoint: Path) -> dict[str, torch.Tensor]:
     """Our state dict of a published checkpoint."""
-    from torchvision.models import get_model
-
     options = plan.network().model_copy(update={"weights": None})
     network = Classifier(options, len(plan.params.active.benchmark(name).classes))
-    return classifier_state(read_weights(checkpoint), network, get_model(options.name, weights=None), str(checkpoint))
+    return classifier_state(read_weights(checkpoint), network, str(checkpoint))
 
 
 def run_original(plan: Plan, name: str) -> None:

@@ -137,7 +137,7 @@ def test_the_imported_original_is_the_published_one(project, served):
     ours = load_file(project / "models/paper/waterbirds/original.safetensors")
     theirs = torch.load(served[0] / "waterbirds_resnet50.pth", weights_only=True)
     assert torch.equal(ours["head.weight"], theirs["model_ft.fc.weight"])
-    assert torch.equal(ours["backbone.7.2.conv3.weight"], theirs["model_ft.layer4.2.conv3.weight"])
+    assert torch.equal(ours["backbone.body.layer4.2.conv3.weight"], theirs["model_ft.layer4.2.conv3.weight"])
 
 
 def test_images_are_looked_through_on_their_own(project):
