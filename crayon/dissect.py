@@ -19,8 +19,8 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 from .errors import ParamsError
 from .networks import Parts
 
-SIZE = 224
-"""The square image that the computation is watched with; some transformers take no other."""
+SIZE = (3, 224, 224)
+"""The image that the computation is watched with; some transformers take no other."""
 
 
 WHOLE = {
@@ -57,21 +57,27 @@ class Neck(nn.Module):
         return self.body(pooled[:, :, None, None] if self.spatial else pooled)
 
 
-def dissect(whole: nn.Module, of: str) -> Parts:
+def dissect(whole: nn.Module, of: str, size: tuple[int, int, int] = SIZE) -> Parts:
     """Take a network apart.
 
     Args:
         of: its name, for errors.
+        size: (channels, height, width) of its images.
 
     Raises:
-        ParamsError: it has no map that is averaged before a linear last layer.
+        ParamsError: its computation depends on its values, or it has no map that is averaged before a linear last layer.
     """
     whole.eval()
     tracer = NodePathTracer(**WHOLE)
-    graph = tracer.trace(whole)
+    try:
+        graph = tracer.trace(whole)
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        raise ParamsError(
+            f"network.name: {of} cannot be taken apart, since its computation depends on values ({error})."
+        ) from error
     watched = _Watch(fx.GraphModule(tracer.root, graph))
     with torch.no_grad():
-        watched.run(torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)))
+        watched.run(torch.rand(1, *size, generator=torch.Generator().manual_seed(0)))
     nodes, modules = list(graph.nodes), dict(whole.named_modules())
     found = [
         (node, source) for node in nodes for source in node.all_input_nodes if _averages(watched.values, source, node)

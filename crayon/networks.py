@@ -247,15 +247,18 @@ BUILT = {build.__name__: build for build in (mini_resnet, mini_convnext, bagnet1
 class Classifier(nn.Module):
     """Backbone, pooling, channel switches, neck, linear head.
 
+    Args:
+        options: which network, or one that was taken apart.
+
     Attributes:
         norm: the neck: nothing in most networks, a LayerNorm in ConvNeXts and Swin, layers in some others.
         names: what head and norm are called in the network that was taken apart.
         keep: (C,) float buffer of ones and zeros; a checkpoint holds it, so a pruned network stays pruned.
     """
 
-    def __init__(self, options: Network, classes: int) -> None:
+    def __init__(self, options: Network | Parts, classes: int) -> None:
         super().__init__()
-        parts = BUILT.get(options.name, dissected)(options)
+        parts = options if isinstance(options, Parts) else BUILT.get(options.name, dissected)(options)
         self.backbone, self.norm, self.channels = parts.backbone, parts.neck, parts.channels
         self.names = {"head": parts.head, "norm": parts.norm}
         self.head = nn.Linear(parts.width, classes)
