@@ -72,9 +72,7 @@ def dissect(whole: nn.Module, of: str, size: tuple[int, int, int] = SIZE) -> Par
     try:
         graph = tracer.trace(whole)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise ParamsError(
-            f"network.name: {of} cannot be taken apart, since its computation depends on values ({error})."
-        ) from error
+        raise ParamsError(f"network.name: {of} cannot be taken apart: it depends on values ({error}).") from error
     watched = _Watch(fx.GraphModule(tracer.root, graph))
     with torch.no_grad():
         watched.run(torch.rand(1, *size, generator=torch.Generator().manual_seed(0)))
