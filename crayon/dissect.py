@@ -65,7 +65,7 @@ def dissect(whole: nn.Module, of: str, size: tuple[int, int, int] = SIZE) -> Par
         size: (channels, height, width) of its images.
 
     Raises:
-        ParamsError: its computation depends on its values, or it has no map that is averaged before a linear last layer.
+        ParamsError: it depends on values, or has no map that is averaged before a linear last layer.
     """
     whole.eval()
     tracer = NodePathTracer(**WHOLE)
