@@ -74,6 +74,18 @@ def check(
 
 
 @app.command()
+def example(
+    folder: Annotated[Path, typer.Argument(help="where to write; must not exist")],
+    masks: Annotated[Path | None, typer.Option(help="write their masks here")] = None,
+    groups: Annotated[bool, typer.Option("--groups", help="a level more of folders: the place")] = False,
+) -> None:
+    """Write a folder of images as yours might be, to try it with."""
+    from .steps.example import run
+
+    run(folder, masks, groups)
+
+
+@app.command()
 def pretrain(
     context: typer.Context,
     transfer: Annotated[bool, typer.Option("--transfer", help="that of the transfer study's network")] = False,

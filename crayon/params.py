@@ -351,6 +351,7 @@ class Benchmark(Section):
 
     `imported`: the Original is not trained but taken from a file; `original` then is of the transfer study's alone.
     `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
+    `metrics`, `selection`: what is measured, and the selected epoch chosen by; left out, they follow from the groups.
     `views`: what annotators see of a map, in this order: the image, the attention as opacity, the attention in red.
     """
 
@@ -374,6 +375,19 @@ class Benchmark(Section):
     selection: Metric
     refinement: Training
     methods: dict[str, dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _measured(cls, value: Any) -> Any:
+        """Without metrics: worst and mean group where there are groups, else accuracy."""
+        if not isinstance(value, Mapping):
+            return value
+        if isinstance(value.get("groups"), list | tuple) and len(value["groups"]) > 1:
+            metrics = {"WGA": {"worst_group": "test"}, "MGA": {"mean_group": "test"}}
+            selection = {"worst_group": "validation"}
+        else:
+            metrics, selection = {"Accuracy": {"accuracy": "test"}}, {"accuracy": "validation"}
+        return {"metrics": metrics, "selection": selection, **value}
 
     def lacks(self, method: str) -> str | None:
         """Why `method` cannot be had here, as far as params.yaml says; None if it can."""
@@ -412,7 +426,10 @@ class Benchmark(Section):
 
 
 class Suite(Section):
-    """All that one suite runs."""
+    """All that one suite runs.
+
+    `defaults`: what its benchmarks have in common; a benchmark's own keys go before, `methods` one by one.
+    """
 
     title: str
     seeds: Seeds
@@ -425,7 +442,23 @@ class Suite(Section):
     auxiliary: Auxiliary | None = None
     tuning: Tuning | None = None
     studies: Studies = Studies()
-    benchmarks: Annotated[dict[Name, Benchmark], Field(min_length=1)]
+    defaults: dict[str, Any] = {}
+    benchmarks: dict[Name, Benchmark]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        """Give each benchmark the suite's defaults where it says nothing itself, method by method."""
+        if not isinstance(value, Mapping):
+            return value
+        defaults = value.get("defaults") or {}
+        filled = {}
+        for name, own in (value.get("benchmarks") or {}).items():
+            if isinstance(own, Mapping):
+                methods = {**(defaults.get("methods") or {}), **(own.get("methods") or {})}
+                own = {"title": name, **defaults, **own, "methods": methods}
+            filled[name] = own
+        return {**value, "benchmarks": filled}
 
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
@@ -524,6 +557,8 @@ class Params(Section):
     def _known_suite(self) -> Params:
         if self.suite not in self.suites:
             raise ValueError(f"suite: {unknown('suite', self.suite, self.suites)}")
+        if not self.active.benchmarks:
+            raise ValueError(f"suites.{self.suite}.benchmarks: is empty; add one as README.md shows (Your own images)")
         return self
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from crayon.errors import ParamsError
-from crayon.params import load
+from crayon.methods import METHODS
+from crayon.params import Params, load
 
 from . import tiny
 
@@ -108,3 +110,53 @@ def test_a_malformed_file_is_named(tmp_path, text, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ParamsError, match="there is no such file"):
         load(tmp_path / "params.yaml")
+
+
+def test_a_benchmark_of_ones_own_needs_a_source_and_classes_alone():
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    own = content["suites"]["own"]
+    assert own["methods"]
+    own["benchmarks"] = {
+        "pets": {"source": {"kind": "folder", "path": "pets"}, "classes": ["Golden Retriever", "cat"]},
+        "birds": {
+            "source": {"kind": "csv", "path": "birds", "masks": True},
+            "classes": ["a", "b"],
+            "groups": ["in", "out"],
+            "methods": {"erm": {"epochs": 3}},
+            "refinement": own["defaults"]["refinement"] | {"epochs": 7},
+        },
+    }
+    pets, birds = Params.model_validate(content | {"suite": "own"}).active.benchmarks.values()
+    assert (pets.title, pets.groups, list(pets.metrics)) == ("pets", ("all",), ["Accuracy"])
+    assert (list(birds.metrics), birds.selection.kind) == (["WGA", "MGA"], "worst_group")
+    assert birds.settings("erm")[0].epochs == 3  # the benchmark's, its methods' and the suite's, in this order
+    assert birds.settings("jtt")[0].epochs == 7
+    assert pets.settings("jtt")[0].epochs == own["defaults"]["refinement"]["epochs"]
+    assert pets.lacks("rrr") == "it needs masks, and the source has none"
+    assert birds.lacks("rrr") is None
+    for method in METHODS:  # any of them may be added
+        birds.settings(method)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"annotation": {"source": "simulated"}}, "needs seed, attention and neurons"),
+        ({"annotation": {"source": "published"}}, "the section published go together"),
+        ({"classes": ["a/b", "c"]}, "classes.0"),
+        ({"source": {"kind": "folder", "path": "x", "sise": 3}}, "key 'sise'; did you mean 'size'"),
+    ],
+)
+def test_a_wrong_benchmark_of_ones_own_is_named(change, words):
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    entry = {"source": {"kind": "folder", "path": "pets"}, "classes": ["a", "b"]} | change
+    content["suites"]["own"]["benchmarks"] = {"pets": entry}
+    with pytest.raises(ValidationError, match=words):
+        Params.model_validate(content | {"suite": "own"})
+
+
+def test_simulated_annotators_need_masks():
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["suites"]["mini"]["benchmarks"]["digits"]["source"]["masks"] = False
+    with pytest.raises(ValidationError, match="simulated annotators look at masks, and the source has none"):
+        Params.model_validate(content)
