@@ -3,8 +3,8 @@
     python benchmarks/packing.py --images 20000
 
 Generates the images (500x400, noise over gradients, so that they are as hard to decode as photographs), packs them to
-224x224 in a process of its own, and reads some of them through torchvision's ImageFolder and transforms, without workers
-and with a DataLoader of as many as there are processors.
+224x224 in a process of its own, and reads some of them through torchvision's ImageFolder and transforms, without
+workers and with a DataLoader of as many as there are processors.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main() -> None:
         for workers in (0, cores):
             rate = read_with_torchvision(folder, some, workers)
             print(
-                f"torchvision's ImageFolder, {workers} workers: {rate:.0f} images/s; packing {count / seconds / rate:.2f} times"
+                f"ImageFolder, {workers} workers: {rate:.0f} images/s; packing {count / seconds / rate:.2f} times that"
             )
 
 

@@ -58,6 +58,11 @@ class Packing:
         """Images in the arrays."""
         return self.read - len(self.faults)
 
+    def bytes(self, channels: int) -> int:
+        """The size of an array's file so far."""
+        height, width = self.size or (0, 0)
+        return HEADER + self.rows * height * width * channels
+
 
 def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tuple[list[Entry], Path, Path]:
     """Pack a listing's images into `folder`.
@@ -76,10 +81,14 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     folder.mkdir(parents=True, exist_ok=True)
     images, masks, state = folder / "images.npy", folder / "masks.npy", folder / "state.json"
     done = _resumed(state, _key(listing))
+    channels = {images: 3, masks: 1 if listing.masks else 0}
+    if any(not path.exists() or path.stat().st_size < done.bytes(count) for path, count in channels.items()):
+        done = Packing(done.key)
     if done.read:
         report(f"{folder}: goes on after {done.read} of {len(listing.entries)} images")
     try:
-        with _appended(images, done, 3) as image_file, _appended(masks, done, 1) as mask_file:
+        image_file, mask_file = (_appended(path, done.bytes(count)) for path, count in channels.items())
+        with image_file, mask_file:
             for block, faults, size in _decoded(listing, done, workers):
                 for image, mask in block:
                     image_file.write(image.data)
@@ -265,14 +274,10 @@ def _resumed(path: Path, key: str) -> Packing:
     return Packing(key)
 
 
-def _appended(path: Path, done: Packing, channels: int) -> BinaryIO:
-    """The file, cut off after what the state vouches for, open at its end."""
+def _appended(path: Path, size: int) -> BinaryIO:
+    """The file, cut off or filled up to `size` bytes, open at its end."""
     file = path.open("r+b" if path.exists() else "w+b")
-    height, width = done.size or (0, 0)
-    there, wanted = file.seek(0, os.SEEK_END), HEADER + done.rows * height * width * channels
-    if there < wanted and not (channels == 1 and there == HEADER):  # (without masks, only the header is there)
-        done.read, done.size, done.faults, wanted = 0, None, {}, HEADER
-    file.truncate(min(wanted, max(there, HEADER)))
+    file.truncate(size)
     file.seek(0, os.SEEK_END)
     return file
 

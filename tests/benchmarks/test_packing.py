@@ -67,6 +67,14 @@ def test_a_packing_that_was_stopped_goes_on_and_gives_the_same_bytes(listing, tm
     assert "2" not in [entry.image for entry in entries]
 
 
+def test_a_packing_whose_files_are_gone_begins_anew(listing, tmp_path):
+    whole = [path.read_bytes() for path in pack(listing, tmp_path / "work")[1:]]
+    (tmp_path / "work/masks.npy").unlink()
+    assert [path.read_bytes() for path in pack(listing, tmp_path / "work")[1:]] == whole
+    (tmp_path / "work/images.npy").write_bytes(whole[0][:500])
+    assert [path.read_bytes() for path in pack(listing, tmp_path / "work")[1:]] == whole
+
+
 def test_another_listing_is_not_taken_for_the_continuation(listing, tmp_path):
     pack(listing, tmp_path / "work")
     Image.new("RGB", (5, 6), (9, 9, 9)).save(listing.entries[1].path)
