@@ -59,12 +59,17 @@ def run(plan: Plan, name: str, local: Path | None = None) -> None:
 def check(plan: Plan, name: str) -> str:
     """Look through a benchmark's source as `run` does, decode every image, publish nothing; what is there, in words.
 
+    Nothing is downloaded; what is unpacked stays until `run` has packed it.
+
     Raises:
         DataError: what is wrong, the first few faults and how many there are.
     """
     job = plan.find("download", benchmark=name)
     benchmark = plan.params.active.benchmark(name)
-    found = listed(benchmark, fetched(plan, name), Path(job.outputs["manifest"]).with_name(".packing") / "files")
+    archives = paths_of(plan, name)
+    if missing := [path for path in archives.values() if not path.exists()]:
+        raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
+    found = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
     drawn = isinstance(found, Drawn)
     splits = found.splits if drawn else [entry.split for entry in found.entries]
     check_splits(splits, benchmark, name)
@@ -78,9 +83,15 @@ def fetched(plan: Plan, name: str, local: Path | None = None) -> dict[str, Path]
     archives = sources.archives(plan.params.active.benchmark(name).source)
     if local is not None and not archives:
         raise ParamsError(f"benchmarks.{name}: has no archives that --from could replace; leave it out.")
-    paths = {key: Path("raw", plan.suite, name, archive.name) for key, archive in archives.items()}
+    paths = paths_of(plan, name)
     fetch_all({paths[key]: archive for key, archive in archives.items()}, local)
     return paths
+
+
+def paths_of(plan: Plan, name: str) -> dict[str, Path]:
+    """Name -> where a release's file lies, or is to lie."""
+    archives = sources.archives(plan.params.active.benchmark(name).source)
+    return {key: Path("raw", plan.suite, name, archive.name) for key, archive in archives.items()}
 
 
 def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> Drawn | Listing:
