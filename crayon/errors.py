@@ -43,3 +43,8 @@ class EditedError(RecordError):
 
 class OutputError(CrayonError):
     """An output cannot be written (no space, no permission)."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, short enough for a sentence."""
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -7,6 +7,7 @@ with dill) becomes an inert placeholder. No name is imported, no function of the
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .errors import CheckpointError
+from .errors import CheckpointError, first_line
 
 HARMLESS = {
     ("collections", "OrderedDict"): OrderedDict,
@@ -93,11 +94,21 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         CheckpointError: no such file, no checkpoint, or one without weights.
     """
     try:
+        with Path(path).open("rb") as file:
+            if zipfile.is_zipfile(file) and any(
+                name.endswith("/constants.pkl") for name in zipfile.ZipFile(file).namelist()
+            ):
+                raise CheckpointError(
+                    f"{path}: is a TorchScript program, which would be run; save its state_dict instead."
+                )
+        # weights_only=True would refuse what else a trainer's file holds; PICKLE builds placeholders of it.
         content = torch.load(path, map_location="cpu", pickle_module=PICKLE, weights_only=False)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file.") from None
+    except CheckpointError:
+        raise
     except Exception as error:  # what a broken pickle raises is anybody's guess
-        raise CheckpointError(f"{path}: is not a checkpoint that can be read ({_line(error)}).") from error
+        raise CheckpointError(f"{path}: is not a checkpoint that can be read ({first_line(error)}).") from error
     weights = _weights(content)
     if not weights:
         raise CheckpointError(f"{path}: holds no weights.")
@@ -146,7 +157,3 @@ def _theirs(key: str, names: Mapping[str, str]) -> str:
     """What a weight of ours is called in the network that was taken apart."""
     part, _, rest = key.partition(".")
     return f"{names[part]}.{rest}" if names.get(part) else rest.removeprefix("body.")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

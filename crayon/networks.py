@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from .errors import CheckpointError, ParamsError
+from .errors import CheckpointError, ParamsError, first_line
 from .files import write_bytes
 from .foreign import read_weights
 from .params import Network
@@ -99,7 +99,7 @@ def torchvisions(options: Network) -> nn.Module:
             whole.load_state_dict(read_weights(path))
         except RuntimeError as error:
             raise CheckpointError(
-                f"{path}: holds no weights of torchvision's {options.name} ({_line(error)})."
+                f"{path}: holds no weights of torchvision's {options.name} ({first_line(error)})."
             ) from error
         return whole
     if path is None:
@@ -114,7 +114,7 @@ def torchvisions(options: Network) -> nn.Module:
     except (OSError, RuntimeError) as error:  # no network, a refusal, a file cut off
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise CheckpointError(
-            f"{folder / Path(weights.url).name}: is missing or not whole, and cannot be downloaded ({_line(error)}); "
+            f"{folder / Path(weights.url).name}: is missing or cut off; no download ({first_line(error)}); "
             f"get it from {weights.url} and put it there, or give its path as network.weights in params.yaml."
         ) from error
 
@@ -356,7 +356,7 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
         raise CheckpointError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: is not a safetensors checkpoint ({_line(error)}); delete it, so that it is made anew."
+            f"{path}: is not a safetensors checkpoint ({first_line(error)}); delete it, so that it is made anew."
         ) from error
     wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(only)}
     state = {name: tensor for name, tensor in state.items() if name.startswith(only)}
@@ -371,7 +371,3 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     if extra := sorted(set(state) - set(wanted)):
         raise CheckpointError(f"{path}: has {extra[0]}, which the network of params.yaml lacks.")
     network.load_state_dict(state, strict=not only)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

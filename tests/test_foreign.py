@@ -85,6 +85,12 @@ def test_a_checkpoint_without_weights_and_a_cut_off_one_are_named(tmp_path):
         read_weights(tmp_path / "x.pt")
 
 
+def test_a_torchscript_program_is_not_loaded(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "x.pt"))
+    with pytest.raises(CheckpointError, match="is a TorchScript program"):
+        read_weights(tmp_path / "x.pt")
+
+
 @pytest.fixture(scope="module")
 def published():
     """torchvision's ResNet-50 of nine classes, in the published names' place."""

@@ -108,15 +108,20 @@ def _take(missing: Mapping[Path, Archive], local: Path) -> None:
     for path, source in found.items():
         if source.is_file():
             _check(source, missing[path], "it is not the file that params.yaml expects")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            part.unlink(missing_ok=True)
-            try:
-                os.link(source, part)
-            except OSError:  # another file system
-                shutil.copyfile(source, part)
-            part.replace(path)
-            report(f"{path}: taken from {source}")
+            take(source, path)
+
+
+def take(source: Path, target: Path) -> None:
+    """Put a file of a person's at `target`, without a second copy where the file system allows."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:  # another file system
+        shutil.copyfile(source, part)
+    part.replace(target)
+    report(f"{target}: taken from {source}")
 
 
 def _session():

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import DataError, OutputError
+from ..errors import DataError, OutputError, first_line
 from ..files import canonical, write_json
 from ..progress import report
 from .listing import Entry, Frame, Listing, told
@@ -214,7 +214,7 @@ def opened(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise Undecodable(f"{path} does not exist") from None
     except Exception as error:  # Pillow's decoders raise ValueError, EOFError, SyntaxError, struct.error, ...
-        raise Undecodable(f"{path.name} is not an image that can be read ({_line(error)})") from error
+        raise Undecodable(f"{path.name} is not an image that can be read ({first_line(error)})") from error
     if picture.mode.startswith(("I", "F")):  # Pillow would cut these off at 255, so that most turn white
         raise Undecodable(f"{path.name} has more than 8 bits a channel ({picture.mode}); save it with 8")
     return picture
@@ -290,7 +290,3 @@ def _head(path: Path, kind: str, shape: Sequence[int]) -> None:
         file.write(prefix + text.ljust(HEADER - 11).encode("latin1") + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -71,6 +71,7 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, v, of_weight_v, of_bias_v):
+        # No loss here differentiates the gradient of weight or bias again; one that did must not get a wrong number.
         if of_weight_v is not None or of_bias_v is not None:
             raise NotImplementedError("only the input's gradient can be differentiated again")
         gradient, inputs, weight, mean, scale, of_inputs, of_weight = ctx.saved_tensors

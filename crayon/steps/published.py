@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import torch
 
 from ..annotations.answers import write_answers
 from ..annotations.published import published_maps, published_neurons
-from ..benchmarks.archives import Archive, fetch_all
+from ..benchmarks.archives import Archive, fetch_all, take
 from ..benchmarks.dataset import read_manifest
 from ..errors import DataError, ParamsError
 from ..foreign import classifier_state, read_weights
@@ -41,24 +39,12 @@ def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None =
             f"benchmarks.{name}.{key}: is missing; add it with a file name ({{ file: {(maps or checkpoint).name} }})."
         )
     _state(plan, name, checkpoint)
-    _place(checkpoint, _path(plan, name, benchmark.imported.original))
+    take(checkpoint, _path(plan, name, benchmark.imported.original))
     if maps is not None:
         manifest = Path(plan.find("download", benchmark=name).outputs["manifest"])
         if manifest.exists():
             read_maps(maps, sum(row["split"] == "train" for row in read_manifest(manifest)))
-        _place(maps, _path(plan, name, benchmark.imported.maps))
-
-
-def _place(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:
-        shutil.copyfile(source, part)
-    part.replace(target)
-    report(f"{target}: taken from {source}")
+        take(maps, _path(plan, name, benchmark.imported.maps))
 
 
 def _path(plan: Plan, name: str, archive: Archive) -> Path:
