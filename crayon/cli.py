@@ -24,6 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+annotations = typer.Typer(help="Look at the answers.", no_args_is_help=True)
+app.add_typer(annotations, name="annotations")
+
 BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
@@ -185,6 +188,19 @@ def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
     from .steps.ingest import run
 
     run(plan, benchmark, kind)
+
+
+@annotations.command()
+def stats(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    kind: Annotated[str | None, typer.Option(help="attention or neurons; both if left out")] = None,
+) -> None:
+    """Say how well annotators agree, and who answers at random or always the same."""
+    plan = _plan(context)
+    from .steps.statistics import run
+
+    print(run(plan, benchmark, kind))
 
 
 @app.command()

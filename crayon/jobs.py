@@ -78,13 +78,15 @@ class Plan:
         """The job of a rule.
 
         Raises:
-            ParamsError: the benchmark, method or control is unknown.
+            ParamsError: the benchmark, method, control or kind is unknown.
             RecordError: the plan has no such job.
         """
         if "benchmark" in wildcards:
             self.params.active.benchmark(str(wildcards["benchmark"]))
         if "run" in wildcards:
             self._where(str(wildcards["run"]))
+        if wildcards.get("kind", KINDS[0]) not in KINDS:
+            raise ParamsError(unknown("kind", wildcards["kind"], KINDS))
         name = " ".join([rule, *(str(value) for value in wildcards.values())])
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))

@@ -194,9 +194,12 @@ class Annotation(Section):
 
 
 class Consensus(Section):
-    """How answers become labels (paper, Sec. IV-B)."""
+    """How answers become labels (paper, Sec. IV-B): an image with `minimum_answers` of which the share `agreement` says
+    yes, or no; a neuron by the majority of its patches, `tie` where there is none.
+    """
 
     minimum_answers: Count
+    agreement: Annotated[float, Field(gt=0.5, le=1)] = 1.0
     tie: Literal["relevant", "irrelevant"]
 
 

@@ -10,18 +10,30 @@ from typing import Any
 from ..errors import AnnotationError
 from ..files import read_csv, write_csv
 from .answers import Answer
+from .statistics import agreement
 
 LABELS = ("relevant", "irrelevant", "unused")
 
 
-def label_images(image_ids: Sequence[str], answers: Iterable[Answer], minimum_answers: int) -> dict[str, str]:
-    """All yes: relevant; all no: irrelevant; mixed, unsure, or fewer than `minimum_answers`: unused."""
+def label_images(
+    image_ids: Sequence[str], answers: Iterable[Answer], minimum_answers: int, agreement: float = 1.0
+) -> dict[str, str]:
+    """Enough of an image's answers are yes: relevant; enough are no: irrelevant; anything else: unused.
+
+    The paper's two annotators who both have to say so are `minimum_answers` 2 and `agreement` 1.
+
+    Args:
+        minimum_answers: an image with fewer is unused.
+        agreement: the least share of all answers to the image, those of `unsure` among them; above one half, so that
+            no image can be both.
+    """
     given = _by_item(answers)
     labels = {}
     for image in image_ids:
         said = given.get(image, [])
-        agreed = len(said) >= minimum_answers and len(set(said)) == 1
-        labels[image] = {"yes": "relevant", "no": "irrelevant"}.get(said[0], "unused") if agreed else "unused"
+        enough = max(minimum_answers, 1) <= len(said)
+        agreed = [word for word in ("yes", "no") if enough and said.count(word) / len(said) >= agreement]
+        labels[image] = {"yes": "relevant", "no": "irrelevant"}[agreed[0]] if agreed else "unused"
     return labels
 
 
@@ -30,7 +42,8 @@ def label_neurons(
 ) -> dict[str, str]:
     """The majority of a neuron's patches decides, each patch by the majority of its annotators.
 
-    A tie, or no vote, gives `tie` (the published code: relevant). A neuron without any patch, which no training image
+    `unsure` is no vote; a patch without a majority, or without an answer, has none either. A tie of the patches, or no
+    vote at all, gives `tie` (the published code: relevant). A neuron without any patch, which no training image
     excites, is irrelevant: it cannot matter to any of them.
 
     Args:
@@ -63,30 +76,17 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
     """Counts and agreement.
 
     Returns:
-        labels (label -> count), items and answers (counts), annotators, sources (source -> answers), agreement (share
-        of the items with several answers on which all agree) and kappa (Cohen's, of the first two answers to each such
-        item); None where no item has two answers.
+        labels (label -> count), items and answers (counts), annotators, sources (source -> answers), and what
+        `statistics.agreement` gives.
     """
-    given = _by_item(answers)
-    several = [said for said in given.values() if len(said) > 1]
     return {
         "labels": {label: count for label in LABELS if (count := list(labels.values()).count(label))},
-        "items": len(given),
+        "items": len({answer.item for answer in answers}),
         "answers": len(answers),
         "annotators": sorted({answer.annotator for answer in answers}),
         "sources": dict(sorted(Counter(answer.source or "unknown" for answer in answers).items())),
-        "agreement": sum(len(set(said)) == 1 for said in several) / len(several) if several else None,
-        "kappa": _kappa([(said[0], said[1]) for said in several]) if several else None,
+        **agreement(answers),
     }
-
-
-def _kappa(pairs: Sequence[tuple[str, str]]) -> float:
-    """Cohen's kappa, (observed - chance) / (1 - chance); 1 where chance alone explains full agreement."""
-    n = len(pairs)
-    observed = sum(a == b for a, b in pairs) / n
-    first, second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    chance = sum(first[value] * second[value] for value in first) / n**2
-    return 1.0 if chance == 1 else (observed - chance) / (1 - chance)
 
 
 def write_labels(path: str | Path, item_column: str, labels: Mapping[str, str]) -> None:

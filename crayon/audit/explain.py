@@ -167,8 +167,10 @@ class _Tree:
         if job.wildcards["kind"] == "neurons":
             pruned = summary["labels"].get("irrelevant", 0)
             counts += f": {pruned} of {sum(summary['labels'].values())} neurons are pruned"
-        agreement = summary["agreement"]
-        agreed = "" if agreement is None else f"; annotators agree on {agreement:.1%} (kappa {summary['kappa']:.2f})"
+        shares = [f"{key} {summary[key]:.2f}" for key in ("kappa", "alpha") if summary.get(key) is not None]
+        agreed = f" ({', '.join(shares)})" if shares else ""
+        if summary["agreement"] is not None:
+            agreed = f"; annotators agree on {summary['agreement']:.1%}{agreed}"
         return (
             f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
             f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"

@@ -170,7 +170,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
             summary = read_json(path, RecordError)
             file = f"annotations/{plan.suite}/{name}/{kind}.csv"
             digest = (provenance.files.get(file, "") if provenance else "")[:SHORT]
-            shares = {key: summary.get(key) for key in ("agreement", "kappa")}
+            shares = {key: summary.get(key) for key in ("agreement", "kappa", "alpha")}
             rows.append(
                 {
                     "title": benchmark.title,
@@ -178,7 +178,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
                     "sources": ", ".join(f"{count} {source}" for source, count in summary["sources"].items()),
                     "items": summary.get("items", ""),
                     "answers": summary.get("answers", ""),
-                    **{key: "one answer each" if value is None else f"{value:.2f}" for key, value in shares.items()},
+                    **{key: "-" if value is None else f"{value:.2f}" for key, value in shares.items()},
                     **{label: summary["labels"].get(label, 0) for label in ("relevant", "irrelevant", "unused")},
                     "file": file,
                     "digest": digest,

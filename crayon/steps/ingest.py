@@ -3,20 +3,62 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import partial
 
 from safetensors import SafetensorError, safe_open
 
-from ..annotations.answers import read_answers
+from ..annotations.answers import Answer, read_answers
 from ..annotations.consensus import label_images, label_neurons, summary, write_labels
 from ..annotations.published import neuron_item
 from ..benchmarks.dataset import read_manifest
 from ..errors import CheckpointError
 from ..files import write_json
 from ..interpret.patches import read_patches
-from ..jobs import Plan
+from ..jobs import Job, Plan
 from ..progress import report
 from ..records import Recording
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to a benchmark's maps or neurons, and what they were asked of.
+
+    Attributes:
+        answers: validated.
+        images: ids of the training images (attention), or None.
+        patches: neuron -> its patches (neurons), the neuron as a whole among them where it was asked so; or None.
+        neurons: how many there are, or 0.
+    """
+
+    answers: list[Answer]
+    images: list[str] | None = None
+    patches: dict[int, list[str]] | None = None
+    neurons: int = 0
+
+
+def read(job: Job, digest: str) -> Answered:
+    """What an ingest job reads.
+
+    Args:
+        digest: sha256 of the present maps or patches.
+
+    Raises:
+        AnnotationError: the answers are malformed, or were given to something else.
+    """
+    if "manifest" in job.inputs:
+        images = [row["image"] for row in read_manifest(job.inputs["manifest"]) if row["split"] == "train"]
+        return Answered(read_answers(job.inputs["answers"], images, digest), images=images)
+    of_neuron = defaultdict(list)
+    for patch in read_patches(job.inputs["shown"]):
+        of_neuron[patch.neuron].append(patch.patch)
+    channels = channels_of(job.inputs["model"])
+    as_a_whole = {neuron_item(neuron): neuron for neuron in range(channels)}
+    items = {patch for patches in of_neuron.values() for patch in patches} | set(as_a_whole)
+    answers = read_answers(job.inputs["answers"], items, digest)
+    for item in {answer.item for answer in answers} & set(as_a_whole):
+        of_neuron[as_a_whole[item]].append(item)
+    return Answered(answers, patches=dict(of_neuron), neurons=channels)
 
 
 def run(plan: Plan, name: str, kind: str) -> None:
@@ -24,23 +66,12 @@ def run(plan: Plan, name: str, kind: str) -> None:
     job = plan.find("ingest", benchmark=name, kind=kind)
     recording = Recording(job)
     consensus = plan.params.active.benchmark(name).consensus
-    digest = recording.read[job.inputs["shown"]]
-    if kind == "attention":
-        images = [row["image"] for row in read_manifest(job.inputs["manifest"]) if row["split"] == "train"]
-        answers = read_answers(job.inputs["answers"], images, digest)
-        labels = label_images(images, answers, consensus.minimum_answers)
+    given = read(job, recording.read[job.inputs["shown"]])
+    if given.images is not None:
+        labels = label_images(given.images, given.answers, consensus.minimum_answers, consensus.agreement)
     else:
-        of_neuron = defaultdict(list)
-        for patch in read_patches(job.inputs["shown"]):
-            of_neuron[patch.neuron].append(patch.patch)
-        channels = channels_of(job.inputs["model"])
-        as_a_whole = {neuron_item(neuron): neuron for neuron in range(channels)}
-        items = {patch for patches in of_neuron.values() for patch in patches} | set(as_a_whole)
-        answers = read_answers(job.inputs["answers"], items, digest)
-        for item in {answer.item for answer in answers} & set(as_a_whole):
-            of_neuron[as_a_whole[item]].append(item)
-        labels = label_neurons(channels, of_neuron, answers, consensus.tie)
-    found = summary(labels, answers)
+        labels = label_neurons(given.neurons, given.patches, given.answers, consensus.tie)
+    found = summary(labels, given.answers)
     recording.publish(
         {
             "labels": partial(write_labels, item_column="image" if kind == "attention" else "neuron", labels=labels),
