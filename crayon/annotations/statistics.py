@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from math import sqrt
 from statistics import median
 from typing import Any
@@ -164,6 +164,6 @@ def _remark(said: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) ->
 def as_rows(annotators: Sequence[Annotator]) -> list[list[Any]]:
     """A row an annotator in the order of `COLUMNS`, shares rounded to four digits."""
     return [
-        [round(value, 4) if isinstance(value, float) else "" if value is None else value for value in vars(one).values()]
+        ["" if value is None else round(value, 4) if isinstance(value, float) else value for value in astuple(one)]
         for one in annotators
     ]
