@@ -56,11 +56,15 @@ class Normalisation(Section):
 
 
 class Compute(Section):
-    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale."""
+    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale.
+
+    `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Count
     precision: Literal["float32", "bfloat16"]
+    save_seconds: NonNegative = 60.0
 
 
 class Network(Section):

@@ -195,6 +195,18 @@ class Recording:
             for path in staged.values():
                 Path(path).unlink(missing_ok=True)
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What decides the outputs, as far as it is known before the job runs."""
+        job = self.job
+        return {
+            "rule": job.rule,
+            "wildcards": job.wildcards,
+            "params": json.loads(canonical(job.steering)),
+            "inputs": self.read,
+            "code": code.combined(code.digests(job.code)),
+        }
+
     def _record(self, told: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
         job = self.job
         commit, dirty = code.commit()

@@ -16,6 +16,7 @@ from .images import ImageReader, forward_in_batches
 from .methods.base import Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
+from .resume import Saved, random_state, set_random_state
 
 if TYPE_CHECKING:
     from .params import Metric
@@ -120,10 +121,21 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def train(problem: Problem, method: Method, training: Training, seed: int, monitor: Monitor, name: str) -> Outcome:
+def train(
+    problem: Problem,
+    method: Method,
+    training: Training,
+    seed: int,
+    monitor: Monitor,
+    name: str,
+    saved: Saved | None = None,
+) -> Outcome:
     """Train `problem.network` with the loss of `method`.
 
     The order of the images depends on `seed` alone; on a CPU the same seed and number of threads give the same bits.
+
+    Args:
+        saved: where the training is kept after an epoch, and taken up if it was broken off.
 
     Raises:
         MethodError: the method lacks something it needs.
@@ -140,8 +152,14 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
     schedule = make_schedule(optimiser, training)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     generator = torch.Generator().manual_seed(seed)
-    outcome, best, started = Outcome({}, {}, 0), -math.inf, time.monotonic()
-    for epoch in range(1, training.epochs + 1):
+    outcome = Outcome({}, {}, 0)
+    loop = _Loop(network, state, method.changing, optimiser, schedule, generator, outcome, problem.labels.device)
+    first = 1
+    if saved is not None and (found := saved.load()) is not None:
+        first = loop.restore(found) + 1
+        monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
+    best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
+    for epoch in range(first, training.epochs + 1):
         method.start_epoch(problem, state, epoch, training)
         rate = optimiser.param_groups[0]["lr"]
         sums = _Sums()
@@ -166,7 +184,9 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
         if row["validation"] > best:
             best, outcome.selected_epoch = row["validation"], epoch
             outcome.selected = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        left = (time.monotonic() - started) / epoch * (training.epochs - epoch)
+        if saved is not None and epoch < training.epochs:
+            saved.save(loop.state(epoch))
+        left = (time.monotonic() - started) / (epoch - first + 1) * (training.epochs - epoch)
         monitor.report(
             f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "
             f"validation {monitor.metric.kind.replace('_', ' ')} {row['validation']:.1f}%  {left:.0f} s left"
@@ -189,6 +209,55 @@ def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch
     if training.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs)
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, list(training.milestones), training.milestone_factor)
+
+
+@dataclass
+class _Loop:
+    """All that an epoch of a training changes."""
+
+    network: Classifier
+    of_method: Any
+    changing: tuple[str, ...]
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generator: torch.Generator
+    outcome: Outcome
+    device: torch.device
+
+    def state(self, epoch: int) -> dict[str, Any]:
+        """It after an epoch, as tensors and plain values."""
+        return {
+            "epoch": epoch,
+            "network": self.network.state_dict(),
+            "method": {name: _content(self.of_method[name]) for name in self.changing},
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": random_state(self.device, self.generator),
+            "outcome": {
+                "selected": self.outcome.selected,
+                "selected_epoch": self.outcome.selected_epoch,
+                "history": self.outcome.history,
+            },
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> int:
+        """Put it back; the epoch that it was after."""
+        self.network.load_state_dict(state["network"])
+        for name, content in state["method"].items():
+            if hasattr(self.of_method[name], "load_state_dict"):
+                self.of_method[name].load_state_dict(content)
+            else:
+                self.of_method[name] = None if content is None else content.to(self.device)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        set_random_state(state["random"], self.device, self.generator)
+        self.outcome.__dict__.update(state["outcome"])
+        self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
+        return state["epoch"]
+
+
+def _content(value: Any) -> Any:
+    return value.state_dict() if hasattr(value, "state_dict") else value
 
 
 class _Sums:

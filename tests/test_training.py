@@ -12,6 +12,7 @@ from crayon.errors import MethodError
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Training
 from crayon.methods.erm import ERM
+from crayon.resume import Saved
 from crayon.training import NEEDS, make_optimiser, train
 
 from . import problems
@@ -190,3 +191,59 @@ def test_adam_has_coupled_weight_decay_and_sgd_its_momentum():
     sgd = make_optimiser(parameters, dataclasses.replace(TRAINING, optimiser="sgd", momentum=0.9))
     assert sgd.defaults["momentum"] == 0.9
     assert sgd.defaults["weight_decay"] == 1e-4
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_training_that_was_broken_off_ends_in_the_same_bits(name, after, tmp_path):
+    training = dataclasses.replace(TRAINING, epochs=4, milestones=(2,), milestone_factor=0.3, momentum=0.0)
+    settings = {"table": "moving"} if name == "lc" else {}
+    undisturbed = run(name, training, **settings)
+    saved = Saved(tmp_path / "state.pt", "this", every=0)
+    monitor, method = problems.monitor(), method_class(name)(**(SETTINGS[name] | settings))
+    measured, measure = [], monitor.measure
+
+    def break_off(network):
+        if len(measured) == after:
+            raise Interrupted
+        measured.append(measure(network))
+        return measured[-1]
+
+    monitor.measure = break_off
+    with pytest.raises(Interrupted):
+        train(problems.problem(), method, training, 0, monitor, name, saved)
+    torch.manual_seed(77)  # whatever another process has drawn
+    lines = []
+    outcome = train(problems.problem(), method, training, 0, problems.monitor(report=lines.append), name, saved)
+    assert lines[0] == f"{name}  goes on after epoch {after} of 4"
+    assert len(lines) == 1 + 4 - after
+    assert outcome.history == undisturbed.history
+    assert outcome.selected_epoch == undisturbed.selected_epoch
+    for key, value in undisturbed.last.items():
+        assert torch.equal(outcome.last[key], value), key
+    for key, value in undisturbed.selected.items():
+        assert torch.equal(outcome.selected[key], value), key
+
+
+@pytest.mark.parametrize("what", ["another training", "cut off", "nothing", "another thing"])
+def test_what_is_not_this_trainings_state_is_not_taken_up(what, tmp_path):
+    path = tmp_path / "state.pt"
+    Saved(path, "other" if what == "another training" else "this", every=0).save({"epoch": 1})
+    if what == "cut off":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif what == "nothing":
+        path.unlink()
+    elif what == "another thing":
+        torch.save([1, 2], path)
+    assert Saved(path, "this", every=0).load() is None
+
+
+def test_a_short_training_is_never_saved(tmp_path):
+    saved = Saved(tmp_path / "state.pt", "this", every=3600)
+    train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(), "x", saved)
+    assert not saved.path.exists()
+    saved.remove()  # and to forget what is not there is no error

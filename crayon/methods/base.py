@@ -98,6 +98,8 @@ class Method:
         label: its name in tables.
         annotation: the kind of annotation it uses, as in Table 1 of the paper.
         needs: what the benchmark must offer beside images and labels.
+        changing: the entries of the state, networks or tensors, that steps change; a training that is resumed gets
+            them back, the others come out of `prepare` again.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -105,6 +107,7 @@ class Method:
     label: ClassVar[str]
     annotation: ClassVar[str] = "-"
     needs: ClassVar[tuple[Need, ...]] = ()
+    changing: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, problem: Problem) -> Any:
         """Compute once, from Original and annotations, what `loss` looks up by image; may set the network up."""

@@ -43,6 +43,7 @@ class LC(Method):
 
     label = "LC"
     needs = ("pretrained",)
+    changing = ("twin", "table")
 
     eta: NonNegative = 1.0
     q: Positive = 0.8

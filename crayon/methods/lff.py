@@ -9,7 +9,7 @@ V: running mean of the image's cross-entropy, divided by its class's maximum ove
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class LfF(Method):
 
     label = "LfF"
     needs = ("pretrained",)
+    changing = ("twin", "twin_losses", "losses")
 
     q: Positive = 0.7
     decay: Share = 0.7
@@ -90,6 +91,15 @@ class Losses:
         self.mean = torch.zeros(len(labels), device=labels.device)
         self.seen = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
         self.classes = int(labels.max()) + 1
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What a training that is resumed gets back."""
+        return {"mean": self.mean, "seen": self.seen}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take it back."""
+        self.mean.copy_(state["mean"])
+        self.seen.copy_(state["seen"])
 
     def update(self, index: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
         """Take in the losses (B,) of the images `index` and return their means over their classes' maxima, (B,)."""

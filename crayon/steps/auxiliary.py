@@ -28,7 +28,8 @@ def run(plan: Plan, name: str) -> None:
     problem = Problem(
         network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
     )
-    outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary")
+    saved = place.saved(recording)
+    outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary", saved)
     features = problem.pooled_features().cpu().numpy()
     recording.publish(
         {
@@ -38,3 +39,4 @@ def run(plan: Plan, name: str) -> None:
         },
         **place.told,
     )
+    saved.remove()

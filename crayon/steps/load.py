@@ -10,6 +10,8 @@ from ..jobs import Plan
 from ..metrics import Accuracies
 from ..networks import Classifier, load_checkpoint
 from ..params import Benchmark
+from ..records import Recording
+from ..resume import Saved
 from ..training import Monitor
 
 
@@ -71,6 +73,10 @@ class Workplace:
         """Count the predictions (n,) of a split's images."""
         rows = self.data.rows(split)
         return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
+
+    def saved(self, recording: Recording) -> Saved:
+        """Where a job's training is kept between two epochs."""
+        return Saved.of(recording, self.suite.compute.save_seconds)
 
     def monitor(self, report) -> Monitor:
         """What is measured after each epoch of a training here."""

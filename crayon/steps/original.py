@@ -37,7 +37,8 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
         problem = Problem(
             network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
         )
-        outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name)
+        saved = place.saved(recording)
+        outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)
         recording.publish(
             {
                 "model": partial(save_checkpoint, state=outcome.last),
@@ -45,6 +46,7 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
             },
             **place.told,
         )
+        saved.remove()
 
 
 def write_history(path: str, history: list[dict[str, float]]) -> None:

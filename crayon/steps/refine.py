@@ -45,7 +45,8 @@ def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None 
             read[run.method] = Reader(place, plan.needed(name, run.method), run.needs)
         problem = read[run.method].problem(job.inputs["model"])
         vary(problem, run, seed)
-        outcome = train(problem, method, training, seed, place.monitor(report), f"{name}/{run.name}/{seed}")
+        saved = place.saved(recording)
+        outcome = train(problem, method, training, seed, place.monitor(report), f"{name}/{run.name}/{seed}", saved)
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
@@ -54,6 +55,7 @@ def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None 
             },
             **place.told,
         )
+        saved.remove()
 
 
 def vary(problem: Problem, run: Run, seed: int) -> None:

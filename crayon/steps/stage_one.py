@@ -33,7 +33,8 @@ def run(plan: Plan, name: str) -> None:
         place.labels("train"),
     )
     problem = Problem(network=network, images=images, labels=labels, precision=place.dtype)
-    outcome = train(problem, ERM(), place.benchmark.stage_one, 0, place.monitor(report), f"{name}/stage_one")
+    training, saved = place.benchmark.stage_one, place.saved(recording)
+    outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)
     logits = torch.cat(list(forward_in_batches(network, images, len(labels), network.classify))).float().cpu()
     report(f"{name}/stage_one  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
     recording.publish(
@@ -43,3 +44,4 @@ def run(plan: Plan, name: str) -> None:
         },
         **place.told,
     )
+    saved.remove()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
 
 import pytest
+import yaml
 
 from .conftest import TABLE, make
 
@@ -39,3 +41,28 @@ def test_killed_at_random_moments_and_run_again_it_ends_in_the_same_bytes(projec
     assert other.read(model) == project.read(model)
     assert "holds" in other.run("crayon", "audit", "--allow-dirty", "--full", TABLE)
     assert other.planned() == set()
+
+
+def test_a_killed_training_goes_on_after_its_last_epoch_and_ends_in_the_same_bytes(copy):
+    params = yaml.safe_load(copy.read("params.yaml"))
+    suite = params["suites"]["mini"]
+    suite["compute"]["save_seconds"] = 0
+    suite["benchmarks"]["digits"]["methods"]["erm"] |= {"epochs": 60}
+    (copy.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    command = ("crayon", "refine", "digits", "erm", "--seed", "1")
+    model, state = copy.folder / "runs/mini/digits/erm/1/last.safetensors", copy.folder / ".crayon/resume"
+    copy.run(*command)
+    undisturbed = model.read_bytes()
+    model.unlink()
+    run = subprocess.Popen(
+        command, cwd=copy.folder, env=copy.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    waited = time.monotonic() + 60
+    while not (state / "refine-digits-erm-1.pt").exists() and run.poll() is None and time.monotonic() < waited:
+        time.sleep(0.01)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    assert not model.exists()
+    assert re.search(r"digits/erm/1  goes on after epoch \d+ of 60", copy.run(*command))
+    assert model.read_bytes() == undisturbed
+    assert not any(state.glob("*.pt"))

@@ -1,0 +1,83 @@
+"""A training that was killed goes on after its last whole epoch, and on a CPU ends in the bits of one that was not."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .files import canonical, publish
+from .progress import report
+
+if TYPE_CHECKING:
+    from .records import Recording
+
+FOLDER = Path(".crayon/resume")
+
+
+@dataclass
+class Saved:
+    """Where the state of one training lies between two epochs.
+
+    Attributes:
+        path: a file of its own.
+        identity: what the state belongs to; that of another definition of the training is not taken up.
+        every: seconds of training that may be lost; a training shorter than that is never saved.
+    """
+
+    path: Path
+    identity: str
+    every: float
+    last: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, recording: Recording, every: float) -> Saved:
+        """Of a job with its present params, code and inputs."""
+        content = recording.definition | {"torch": torch.__version__}
+        identity = hashlib.sha256(canonical(content).encode()).hexdigest()
+        return cls(FOLDER / f"{recording.job.name.replace(' ', '-')}.pt", identity, every)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state, or None if there is none of this very training; what cannot be read is none."""
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+            report(f"{self.path}: cannot be read; the training begins anew.")
+            return None
+        return found["state"] if isinstance(found, Mapping) and found.get("identity") == self.identity else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Publish the state, if enough time has gone since the last time."""
+        if time.monotonic() - self.last < self.every:
+            return
+        with publish(self.path) as file:
+            torch.save({"identity": self.identity, "state": dict(state)}, file)
+        self.last = time.monotonic()
+
+    def remove(self) -> None:
+        """Forget it: the training has ended, and what it made is published."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def random_state(device: torch.device, generator: torch.Generator) -> dict[str, Any]:
+    """All random states that a training draws from."""
+    state = {"cpu": torch.get_rng_state(), "generator": generator.get_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_random_state(state: Mapping[str, Any], device: torch.device, generator: torch.Generator) -> None:
+    """Put back what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    generator.set_state(state["generator"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
