@@ -76,6 +76,15 @@ def check(
     print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
 
 
+@app.command("plan")
+def forecast(context: typer.Context) -> None:
+    """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs."""
+    plan = _plan(context)
+    from .steps.forecast import run
+
+    print(run(plan))
+
+
 @app.command()
 def example(
     folder: Annotated[Path, typer.Argument(help="where to write; must not exist")],

@@ -69,6 +69,21 @@ def archives(source: Mapping[str, Any]) -> dict[str, Archive]:
     return dict(_options(source, RELEASED, "source", ("compose",))[1].archives)
 
 
+def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:
+    """What a source's params say of its size before it is there: images a split, and about how large they are.
+
+    Returns:
+        split -> images (empty if params do not say), and (height, width) or None.
+    """
+    told = source.get("compose", source)
+    counts = {
+        split: of_split if isinstance(of_split, int) else sum(of_split.values())
+        for split, of_split in told.get("counts", {}).items()
+    }
+    size = next((told[key] for key in ("crop", "size", "resize") if told.get(key)), source.get("size"))
+    return counts, (size, size) if isinstance(size, int) else tuple(size) if size else None
+
+
 def has_masks(source: Mapping[str, Any]) -> bool:
     """Whether a source gives masks, as far as its params say."""
     if source["kind"] in DRAWN:

@@ -14,25 +14,11 @@ from ..jobs import Plan
 from ..params import CRAYON
 from ..progress import report
 from ..records import Recording
-from ..training import Problem, train
+from ..training import Problem, Unwatched, train
 from .load import Workplace
 from .refine import Reader
 
 COLUMNS = ("method", "images", "repeat", "seconds", "device", "threads")
-
-
-class Unwatched:
-    """Stands for the monitor of a training, and measures nothing after an epoch."""
-
-    def __init__(self, place: Workplace) -> None:
-        self.metric = place.benchmark.selection
-
-    def measure(self, network: torch.nn.Module) -> float:
-        """Nothing."""
-        return 0.0
-
-    def report(self, line: str) -> None:
-        """Nothing."""
 
 
 def run(plan: Plan, name: str) -> None:
@@ -47,7 +33,7 @@ def run(plan: Plan, name: str) -> None:
     readers = {method: Reader(place, plan.needed(name, method), plan.run(method).needs) for method in CRAYON}
     count = len(place.labels("train"))
     sizes = [max(1, round(share * count)) for share in study.sizes]
-    rows = []
+    rows, unwatched = [], Unwatched(place.benchmark.selection)
     for repeat in range(study.repeats + 1):
         order = np.random.default_rng([repeat, 4]).permutation(count)
         for size in sizes if repeat else sizes[:1]:
@@ -55,7 +41,7 @@ def run(plan: Plan, name: str) -> None:
                 training, settings = plan.run(method).settings(place.benchmark)
                 problem = part(read.problem(job.inputs["model"]), place, order[:size])
                 start = _now(place.device)
-                train(problem, settings, training, repeat, Unwatched(place), f"{name}/{method}/{size} images")
+                train(problem, settings, training, repeat, unwatched, f"{name}/{method}/{size} images")
                 seconds = _now(place.device) - start
                 if repeat:
                     rows.append((method, size, repeat, f"{seconds:.4f}", place.told["device"], place.told["threads"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 
 import pytest
@@ -219,3 +220,10 @@ def test_the_last_stage_refuses_a_broken_chain(mine):
     assert mine.status != 0
     assert f"table1: edited: {TABLE}" in text
     back()
+
+
+def test_the_forecast_goes_by_what_is_done(project):
+    told = project.run("crayon", "plan")
+    assert " to do\n" in told
+    assert re.search(r"refine +0 of \d+", told)
+    assert "plan  tries" not in told  # nothing is left to be tried

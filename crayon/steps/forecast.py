@@ -1,0 +1,242 @@
+"""What a suite will take on the device at hand, before it starts: jobs, hours, disk.
+
+The seconds of an image and epoch come from trainings of the same method on the same benchmark and device that are done,
+and otherwise from a few steps on random images. Evaluations cost a forward pass an image, and as much as a process
+needs to start. It is a forecast: the paper finds seconds linear in the number of images (Sec. III-D).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..benchmarks.sources import expected
+from ..errors import DataError, RecordError
+from ..files import read_npy
+from ..images import ImageReader, forward_in_batches, start_torch
+from ..jobs import Job, Plan
+from ..ledger import Ledger
+from ..methods.erm import ERM
+from ..networks import Classifier
+from ..params import Benchmark, Network
+from ..progress import report
+from ..records import read_record
+from ..training import Problem, Unwatched, train
+
+TRAININGS = ("original", "stage_one", "auxiliary", "refine")
+PROBED = {"cpu": (400_000, 64), "cuda": (1 << 25, 512)}
+"""How many random images a method is tried on: as many as have so many pixels, and at most so many; 8 at least."""
+
+START_SECONDS = 4.0
+"""What a process takes to load PyTorch and the data; it serves `seeds_per_job` seeds."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a benchmark is: training images, all images, and (height, width) in pixels."""
+
+    train: int
+    images: int
+    pixels: tuple[int, int]
+
+
+def run(plan: Plan) -> str:
+    """The forecast as text."""
+    ledger, suite = Ledger(plan), plan.params.active
+    todo = [job for job in plan.jobs.values() if ledger.breaks(job)]
+    all_jobs, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), todo))
+    lines = [f"suite {plan.suite}: {len(plan.jobs)} jobs, {len(todo)} to do"]
+    lines += [f"  {rule:<12} {left[rule]:>5} of {count}" for rule, count in all_jobs.items()]
+    sizes = {name: _size(plan, name, benchmark) for name, benchmark in suite.benchmarks.items()}
+    costs = Costs(plan, ledger, {name: size for name, size in sizes.items() if size})
+    seconds: dict[str, float] = defaultdict(float)
+    for job in todo:
+        name = job.wildcards.get("benchmark")
+        if job.rule in (*TRAININGS, "evaluate", "interpret") and sizes[name]:
+            seconds[job.rule] += costs.of(job)
+    total, told = sum(seconds.values()), ", ".join(f"{rule} {_hours(value)}" for rule, value in seconds.items())
+    lines.append(f"about {_hours(total)} on {costs.name}, one job after another: {told or 'nothing to compute'}")
+    at_once = max(1, (os.cpu_count() or 1) // suite.compute.threads)
+    if costs.device.type == "cpu" and at_once > 1:
+        lines.append(
+            f"about {_hours(total / at_once)} with {at_once} jobs at once, as many as this machine has room for"
+        )
+    if costs.device.type == "cpu" and suite.compute.device != "cpu":
+        lines.append("there is no GPU here, on which it takes a small part of that")
+    lines.append(f"{_bytes(_disk(plan, todo, sizes))} of disk for packed images and networks still to be made")
+    unknown = [name for name, size in sizes.items() if not size]
+    lines += [f"{name} is left out: its size is not known before `crayon download {name}`" for name in unknown]
+    return "\n".join(lines)
+
+
+def _size(plan: Plan, name: str, benchmark: Benchmark) -> Size | None:
+    """Of the packed images, or as params.yaml expects it; None where neither tells."""
+    folder = Path(f"data/{plan.suite}/{name}")
+    with suppress(DataError):
+        shape = read_npy(folder / "images.npy", DataError).shape
+        manifest = (folder / "manifest.csv").read_text(encoding="utf-8").splitlines()
+        column = manifest[0].split(",").index("split")
+        train = sum(line.split(",")[column] == "train" for line in manifest[1:])
+        return Size(train, shape[0], shape[1:3])
+    counts, pixels = expected(benchmark.source)
+    return Size(counts["train"], sum(counts.values()), pixels) if pixels and counts.get("train") else None
+
+
+class Costs:
+    """Seconds of a job on this device."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, sizes: Mapping[str, Size]) -> None:
+        self.plan, self.sizes = plan, sizes
+        self.start = START_SECONDS / plan.params.active.seeds_per_job
+        self.device = start_torch(plan.params.active.compute)
+        cuda = self.device.type == "cuda"
+        self.name = torch.cuda.get_device_name() if cuda else f"the CPU ({torch.get_num_threads()} threads)"
+        self.told = "cpu" if not cuda else self.name
+        self.known = self._finished(ledger)
+        self.tried: dict[tuple, float] = {}
+
+    def of(self, job: Job) -> float:
+        """Seconds that a training, an evaluation, or maps and patches will take."""
+        size = self.sizes[job.wildcards["benchmark"]]
+        cost = self.known.get(self._key(job)) or self._of_pixels(job, size.pixels)
+        if job.rule in TRAININGS:
+            return self.start + cost * size.train * job.steering["training"]["epochs"]
+        passes = 2 if "selected" in job.inputs else 1
+        return self.start + passes * cost * (size.train if job.rule == "interpret" else size.images)
+
+    def _of_pixels(self, job: Job, pixels: tuple[int, int]) -> float:
+        """Benchmarks whose images are of one size take the same."""
+        _, method, transfer = self._key(job)
+        key = method, transfer, pixels
+        if key not in self.tried:
+            other = ", the transfer study's network" if transfer else ""
+            report(f"plan  tries {method} on {pixels[0]}x{pixels[1]} pixels{other}")
+            self.tried[key] = self._tried(job)
+        return self.tried[key]
+
+    def _key(self, job: Job) -> tuple[str, str, bool]:
+        name, transfer = job.wildcards["benchmark"], _transferred(self.plan, job)
+        if job.rule == "refine":
+            return name, self.plan.run(job.wildcards["run"]).method, transfer
+        return name, {"original": "erm", "stage_one": "erm", "interpret": "evaluate"}.get(job.rule, job.rule), transfer
+
+    def _finished(self, ledger: Ledger) -> dict[tuple, float]:
+        """Key -> median seconds an image and epoch of the trainings that are done on this device."""
+        found = defaultdict(list)
+        for job in self.plan.jobs.values():
+            if job.rule == "refine" and job.wildcards["benchmark"] in self.sizes and not ledger.breaks(job):
+                with suppress(RecordError):
+                    told = read_record(job.record)["told"]
+                    if told["device"] == self.told:
+                        work = self.sizes[job.wildcards["benchmark"]].train * job.steering["training"]["epochs"]
+                        found[self._key(job)].append(told["wall_seconds"] / work)
+        return {key: median(values) for key, values in found.items()}
+
+    def _tried(self, job: Job) -> float:
+        """Seconds an image (and epoch), by a few steps on random images."""
+        name = job.wildcards["benchmark"]
+        benchmark = self.plan.params.active.benchmark(name)
+        area, most = PROBED[self.device.type]
+        count = max(8, min(most, area // math.prod(self.sizes[name].pixels)))
+        options = self.plan.network(_transferred(self.plan, job))
+        method, training = ERM(), benchmark.refinement
+        if job.rule == "refine":
+            training, method = self.plan.run(job.wildcards["run"]).settings(benchmark)
+        elif job.rule == "auxiliary":
+            options, training = self.plan.params.active.auxiliary.network, self.plan.params.active.auxiliary.training
+        problem = self._random(benchmark, _fresh(options), self.sizes[name].pixels, count)
+        if job.rule in ("evaluate", "interpret"):
+            return (
+                self._timed(lambda: list(forward_in_batches(problem.network, problem.images, count, _pooled))) / count
+            )
+        training = replace(training, batch_size=min(training.batch_size, count // 2), milestones=())
+        once, twice = (replace(training, epochs=epochs) for epochs in (1, 2))
+        silent = Unwatched(benchmark.selection)
+        first = self._timed(lambda: train(problem, method, once, 0, silent, "plan"))
+        second = self._timed(lambda: train(problem, method, twice, 0, silent, "plan"))
+        return max(second - first, second / 3) / count  # the first one may have had to load and to allocate
+
+    def _timed(self, work: Callable[[], Any]) -> float:
+        start = self._now()
+        work()
+        return self._now() - start
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time() / torch.get_num_threads()  # whatever else the machine is doing
+
+    def _random(self, benchmark: Benchmark, options: Network, pixels: tuple[int, int], count: int) -> Problem:
+        """Everything that a method may need, at random."""
+        dice, device, classes = np.random.default_rng(0), self.device, len(benchmark.classes)
+        images = dice.integers(0, 256, (count, *pixels, 3), np.uint8)
+        torch.manual_seed(0)
+        problem = Problem(
+            network=Classifier(options, classes).to(device),
+            images=ImageReader(images, np.arange(count), benchmark.normalisation, device),
+            labels=torch.arange(count, device=device) % classes,
+            masks=torch.rand(count, *pixels, device=device) > 0.5,
+            logits=torch.randn(count, classes, device=device),
+            stage_one=torch.randn(count, classes, device=device),
+            attention=torch.randint(0, 2, (count,), device=device).to(torch.int8),
+            bias_features=torch.rand(count, 64, device=device),
+            pretrained=lambda: Classifier(options, classes).to(device),
+            precision=getattr(torch, self.plan.params.active.compute.precision),
+        )
+        problem.maps = torch.rand(count, *problem.map_size(), device=device)
+        problem.neurons = torch.randint(0, 2, (problem.network.channels,), device=device).to(torch.int8)
+        return problem
+
+
+def _pooled(features: torch.Tensor) -> torch.Tensor:
+    """What an evaluation makes of features, without the head's share of it."""
+    return features.mean((2, 3))
+
+
+def _disk(plan: Plan, todo: list[Job], sizes: Mapping[str, Size | None]) -> int:
+    """Bytes of the packed images and the checkpoints that are still to be made."""
+    total, networks = 0, {}
+    for job in todo:
+        size = sizes.get(job.wildcards.get("benchmark", ""))
+        if job.rule == "download" and size:
+            total += size.images * size.pixels[0] * size.pixels[1] * 4  # three colours and a mask
+        elif job.rule in ("original", "refine"):
+            transfer = _transferred(plan, job)
+            if transfer not in networks:
+                with torch.device("meta"):
+                    networks[transfer] = sum(
+                        p.numel() for p in Classifier(_fresh(plan.network(transfer)), 2).parameters()
+                    )
+            total += 4 * networks[transfer] * sum(path.endswith(".safetensors") for path in job.outputs.values())
+    return total
+
+
+def _fresh(options: Network) -> Network:
+    """The network without its weights, which need not be there for a forecast."""
+    return options.model_copy(update={"weights": None})
+
+
+def _transferred(plan: Plan, job: Job) -> bool:
+    return "original" in job.wildcards or plan.transferred(job.wildcards.get("run", ""))
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
