@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .augmentation import Augmenter
 from .errors import DivergedError, MethodError
-from .images import ImageReader, forward_in_batches
+from .images import ImageReader, augmented, forward_in_batches
 from .methods.base import Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
 
 if TYPE_CHECKING:
-    from .params import Metric
+    from .params import Augmentation, Metric
 
 
 NEEDS = {
@@ -50,6 +51,7 @@ class Problem:
         masks: (N, H, W) bool, True where relevant, or None.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network, or None.
         pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
+        augmentation: how the images of each step are changed, or None; whatever else reads images sees them unchanged.
         precision: dtype of the forward pass.
     """
 
@@ -64,6 +66,7 @@ class Problem:
     masks: torch.Tensor | None = None
     bias_features: torch.Tensor | None = None
     pretrained: Callable[[], Classifier] | None = None
+    augmentation: Augmentation | None = None
     precision: torch.dtype = torch.float32
 
     def pooled_features(self) -> torch.Tensor:
@@ -123,7 +126,8 @@ class Outcome:
 def train(problem: Problem, method: Method, training: Training, seed: int, monitor: Monitor, name: str) -> Outcome:
     """Train `problem.network` with the loss of `method`.
 
-    The order of the images depends on `seed` alone; on a CPU the same seed and number of threads give the same bits.
+    The order of the images and their augmentation depend on `seed` alone; on a CPU the same seed and number of threads
+    give the same bits.
 
     Raises:
         MethodError: the method lacks something it needs.
@@ -140,6 +144,9 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
     schedule = make_schedule(optimiser, training)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     generator = torch.Generator().manual_seed(seed)
+    augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed)
+    device = problem.labels.device
+    narrow = torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32)
     outcome, best, started = Outcome({}, {}, 0), -math.inf, time.monotonic()
     for epoch in range(1, training.epochs + 1):
         method.start_epoch(problem, state, epoch, training)
@@ -148,8 +155,8 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
         for step in method.steps(problem, state, training, generator):
             optimiser.zero_grad(set_to_none=True)
             for index in step:
-                index = index.to(problem.labels.device)
-                with torch.autocast(index.device.type, problem.precision, enabled=problem.precision != torch.float32):
+                index = index.to(device)
+                with narrow, augmented(problem.images, augment):
                     batch = forward(index)
                 terms = method.loss(batch, state)
                 (sum(terms.values()) / len(step)).backward(inputs=trained)  # not images, which RRR asks for a gradient

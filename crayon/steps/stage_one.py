@@ -32,7 +32,13 @@ def run(plan: Plan, name: str) -> None:
         place.images("train"),
         place.labels("train"),
     )
-    problem = Problem(network=network, images=images, labels=labels, precision=place.dtype)
+    problem = Problem(
+        network=network,
+        images=images,
+        labels=labels,
+        augmentation=place.benchmark.augmentation,
+        precision=place.dtype,
+    )
     outcome = train(problem, ERM(), place.benchmark.stage_one, 0, place.monitor(report), f"{name}/stage_one")
     logits = torch.cat(list(forward_in_batches(network, images, len(labels), network.classify))).float().cpu()
     report(f"{name}/stage_one  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
