@@ -26,16 +26,17 @@ BRIGHTNESS, CONTRAST, SATURATION = range(3)
 
 
 class Augmenter:
-    """Changes each batch's images anew; each image has an order, factors and noise of its own.
+    """Changes the images of an epoch's batches; each image has an order, factors and noise of its own.
 
     Args:
         options: how much.
-        seed: the training's. What is drawn depends on it alone, and draws from no other random state.
+        seed: the training's.
+        epoch: from 1. What is drawn depends on both alone, and on no other random state.
     """
 
-    def __init__(self, options: Augmentation, seed: int) -> None:
+    def __init__(self, options: Augmentation, seed: int, epoch: int) -> None:
         self.options = options
-        self.dice = np.random.default_rng([seed, 5])
+        self.dice = np.random.default_rng([seed, epoch, 5])
 
     def __call__(self, raw: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) in 0..255 -> new float32 ones, which lighting may take beyond."""

@@ -140,18 +140,18 @@ def train(problem: Problem, method: Method, training: Training, seed: int, monit
     network = problem.network
     state = method.prepare(problem)
     forward = method.forward(problem, state)
+    device = problem.labels.device
+    narrow = torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32)
     optimiser = make_optimiser(method.parameters(problem, state, training), training)
     schedule = make_schedule(optimiser, training)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     generator = torch.Generator().manual_seed(seed)
-    augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed)
-    device = problem.labels.device
-    narrow = torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32)
     outcome, best, started = Outcome({}, {}, 0), -math.inf, time.monotonic()
     for epoch in range(1, training.epochs + 1):
         method.start_epoch(problem, state, epoch, training)
         rate = optimiser.param_groups[0]["lr"]
         sums = _Sums()
+        augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed, epoch)
         for step in method.steps(problem, state, training, generator):
             optimiser.zero_grad(set_to_none=True)
             for index in step:

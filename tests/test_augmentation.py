@@ -96,7 +96,7 @@ def test_lighting_adds_the_eigenvectors_times_noise_times_eigenvalues():
 
 def test_lighting_shifts_all_pixels_of_an_image_alike_and_may_overstep():
     raw = torch.full((50, 3, 4, 4), 255, dtype=torch.uint8)
-    added = Augmenter(Augmentation(lighting=0.5), 0)(raw) - 255
+    added = Augmenter(Augmentation(lighting=0.5), 0, 1)(raw) - 255
     assert torch.equal(added, added[:, :, :1, :1].expand_as(added))
     assert (added > 0).any()
     # The first eigenvalue dwarfs the others: red, green and blue move together, by .58 * .2175 * .5 of 255.
@@ -104,7 +104,7 @@ def test_lighting_shifts_all_pixels_of_an_image_alike_and_may_overstep():
 
 
 def test_the_drawn_factors_fill_their_range_and_differ_between_images_and_steps():
-    augment = Augmenter(Augmentation(jitter=0.1), 0)
+    augment = Augmenter(Augmentation(jitter=0.1), 0, 1)
     raw = torch.full((400, 3, 1, 1), 200, dtype=torch.uint8)  # grey: brightness alone is seen
     first, second = (augment(raw)[:, 0, 0, 0] for _ in range(2))
     assert 177 <= first.min() <= 182  # each of the three may cut a level off, as .9999 is grey's share
@@ -113,28 +113,30 @@ def test_the_drawn_factors_fill_their_range_and_differ_between_images_and_steps(
     assert not torch.equal(first, second)
 
 
-def test_a_seed_says_what_is_drawn_and_nothing_else_does():
+def test_seed_and_epoch_say_what_is_drawn_and_nothing_else_does():
     raw = torch.from_numpy(problems.images(8)[0]).permute(0, 3, 1, 2)
     options = Augmentation(jitter=0.2, lighting=0.1)
     before = raw.clone()
-    first = Augmenter(options, 3)(raw)
+    first = Augmenter(options, 3, 1)(raw)
     torch.rand(5)
-    assert torch.equal(first, Augmenter(options, 3)(raw))
-    assert not torch.equal(first, Augmenter(options, 4)(raw))
+    assert torch.equal(first, Augmenter(options, 3, 1)(raw))
+    assert not torch.equal(first, Augmenter(options, 4, 1)(raw))
+    assert not torch.equal(first, Augmenter(options, 3, 2)(raw))
+    assert not torch.equal(Augmenter(options, 1, 2)(raw), Augmenter(options, 2, 1)(raw))
     assert torch.equal(raw, before)
     state = torch.get_rng_state()
-    Augmenter(options, 3)(raw)
+    Augmenter(options, 3, 1)(raw)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_nothing_to_change_changes_nothing():
     raw = torch.from_numpy(problems.images(8)[0]).permute(0, 3, 1, 2)
-    assert torch.equal(Augmenter(Augmentation(), 0)(raw), raw.float())
+    assert torch.equal(Augmenter(Augmentation(), 0, 1)(raw), raw.float())
 
 
 def test_images_stay_channels_last():
     images = problems.problem().images
-    with augmented(images, Augmenter(Augmentation(jitter=0.1, lighting=0.05), 0)):
+    with augmented(images, Augmenter(Augmentation(jitter=0.1, lighting=0.05), 0, 1)):
         assert images(torch.arange(5)).is_contiguous(memory_format=torch.channels_last)
 
 
