@@ -9,11 +9,16 @@ from torchvision.transforms.v2 import functional
 
 from crayon.augmentation import BRIGHTNESS, CONTRAST, SATURATION, Augmenter, jitter, light
 from crayon.images import augmented
+from crayon.methods import METHODS
+from crayon.methods.erm import ERM
 from crayon.params import Augmentation
+from crayon.training import train
 
 from . import problems
+from .test_training import TRAINING, run
 
 OFF = 1.0
+AUGMENTATION = Augmentation(jitter=0.3, lighting=0.2)
 ADJUST = {
     BRIGHTNESS: functional.adjust_brightness,
     CONTRAST: functional.adjust_contrast,
@@ -149,3 +154,75 @@ def test_a_reader_is_augmented_before_normalisation_and_within_alone():
     with pytest.raises(ValueError, match="within"), augmented(images, lambda raw: raw.float() + 51):
         raise ValueError("within")
     assert torch.equal(images(index), plain)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_on_augmented_images_the_same_of_a_seed(name):
+    plain = run(name)
+    first, again = (run(name, augmentation=AUGMENTATION) for _ in range(2))
+    assert all(torch.equal(first.last[key], again.last[key]) for key in first.last)
+    assert first.history == again.history
+    same = all(torch.equal(first.last[key], plain.last[key]) for key in first.last)
+    assert same == (name == "crayon_pruning")  # frozen: of features computed once, of images as they are
+
+
+class Probe(ERM):
+    """ERM that keeps what it sees of the first images, and where."""
+
+    def __init__(self):
+        object.__setattr__(self, "seen", {})
+
+    def look(self, problem, where):
+        self.seen.setdefault(where, []).append(problem.images(torch.arange(4)))
+
+    def prepare(self, problem):
+        self.look(problem, "prepare")
+
+    def start_epoch(self, problem, state, epoch, training):
+        super().start_epoch(problem, state, epoch, training)
+        self.look(problem, "epoch")
+
+    def steps(self, problem, *others):
+        for step in super().steps(problem, *others):
+            self.look(problem, "step")
+            yield step
+
+    def forward(self, problem, state):
+        once = super().forward(problem, state)
+
+        def run(index):
+            self.look(problem, "forward")
+            return once(index)
+
+        return run
+
+
+def test_only_what_a_step_trains_on_is_augmented():
+    problem, probe = problems.problem(), Probe()
+    problem.augmentation = AUGMENTATION
+    plain = problem.images(torch.arange(4))
+    monitor = problems.monitor()
+    monitor.images, monitor.labels, monitor.groups = problem.images, monitor.labels[:4], monitor.groups[:4]
+    measured = monitor.measure
+
+    def measure(network):
+        probe.look(problem, "monitor")
+        return measured(network)
+
+    monitor.measure = measure
+    train(problem, probe, TRAINING, 0, monitor, "x")
+    assert set(probe.seen) == {"prepare", "epoch", "step", "forward", "monitor"}
+    for where, images in probe.seen.items():
+        assert all(torch.equal(seen, plain) == (where != "forward") for seen in images), where
+    assert len({float(images.sum()) for images in probe.seen["forward"]}) == len(probe.seen["forward"])
+    assert torch.equal(problem.images(torch.arange(4)), plain)
+
+
+def test_a_training_that_fails_leaves_the_images_as_they_are():
+    problem = problems.problem()
+    problem.augmentation = AUGMENTATION
+    plain = problem.images(torch.arange(4))
+    problem.network.head = None
+    with pytest.raises(TypeError):
+        train(problem, ERM(), TRAINING, 0, problems.monitor(), "x")
+    assert torch.equal(problem.images(torch.arange(4)), plain)

@@ -12,7 +12,6 @@ from crayon.errors import MethodError
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Training
 from crayon.methods.erm import ERM
-from crayon.params import Augmentation
 from crayon.training import NEEDS, make_optimiser, train
 
 from . import problems
@@ -113,81 +112,6 @@ def test_micro_batches_make_one_step_of_their_mean():
     for key, value in whole.last.items():
         assert torch.allclose(value, halves.last[key], atol=1e-4), key
     assert whole.history[0]["loss"] == pytest.approx(halves.history[0]["loss"], rel=1e-4)
-
-
-AUGMENTATION = Augmentation(jitter=0.3, lighting=0.2)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_trains_on_augmented_images_the_same_of_a_seed(name):
-    plain = run(name)
-    first, again = (run(name, augmentation=AUGMENTATION) for _ in range(2))
-    assert all(torch.equal(first.last[key], again.last[key]) for key in first.last)
-    assert first.history == again.history
-    same = all(torch.equal(first.last[key], plain.last[key]) for key in first.last)
-    assert same == (name == "crayon_pruning")  # frozen: of features computed once, of images as they are
-
-
-class Probe(ERM):
-    """ERM that keeps what it sees of the first images, and where."""
-
-    def __init__(self):
-        object.__setattr__(self, "seen", {})
-
-    def look(self, problem, where):
-        self.seen.setdefault(where, []).append(problem.images(torch.arange(4)))
-
-    def prepare(self, problem):
-        self.look(problem, "prepare")
-
-    def start_epoch(self, problem, state, epoch, training):
-        super().start_epoch(problem, state, epoch, training)
-        self.look(problem, "epoch")
-
-    def steps(self, problem, *others):
-        for step in super().steps(problem, *others):
-            self.look(problem, "step")
-            yield step
-
-    def forward(self, problem, state):
-        once = super().forward(problem, state)
-
-        def run(index):
-            self.look(problem, "forward")
-            return once(index)
-
-        return run
-
-
-def test_only_what_a_step_trains_on_is_augmented():
-    problem, probe = problems.problem(), Probe()
-    problem.augmentation = AUGMENTATION
-    plain = problem.images(torch.arange(4))
-    monitor = problems.monitor()
-    monitor.images, monitor.labels, monitor.groups = problem.images, monitor.labels[:4], monitor.groups[:4]
-    measured = monitor.measure
-
-    def measure(network):
-        probe.look(problem, "monitor")
-        return measured(network)
-
-    monitor.measure = measure
-    train(problem, probe, TRAINING, 0, monitor, "x")
-    assert set(probe.seen) == {"prepare", "epoch", "step", "forward", "monitor"}
-    for where, images in probe.seen.items():
-        assert all(torch.equal(seen, plain) == (where != "forward") for seen in images), where
-    assert len({float(images.sum()) for images in probe.seen["forward"]}) == len(probe.seen["forward"])
-    assert torch.equal(problem.images(torch.arange(4)), plain)
-
-
-def test_a_training_that_fails_leaves_the_images_as_they_are():
-    problem = problems.problem()
-    problem.augmentation = AUGMENTATION
-    plain = problem.images(torch.arange(4))
-    problem.network.head = None
-    with pytest.raises(TypeError):
-        train(problem, ERM(), TRAINING, 0, problems.monitor(), "x")
-    assert torch.equal(problem.images(torch.arange(4)), plain)
 
 
 def test_a_twin_is_trained_beside_with_its_own_rate():
