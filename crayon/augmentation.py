@@ -5,7 +5,7 @@ saturation are each a mixture of the image x and a poorer one g, f x + (1 - f) g
 
     brightness: g = 0      contrast: g = mean of x in grey      saturation: g = x in grey
 
-The three come in a random order, and each ends in whole numbers in 0..255, as on uint8 images in torchvision. Lighting
+The three come in a random order, and each ends in whole numbers in 0..255, as on 8-bit images in torchvision. Lighting
 adds 255 V (a * l), a ~ N(0, lighting^2), without clipping (Krizhevsky et al. 2012; MadryLab/robustness).
 """
 
