@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ class ImageReader:
 
     The subset lies on the device as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
     takes more than `resident_bytes`.
+
+    Attributes:
+        augment: changes the raw images of a batch before they are normalised, or None; see `augmented`.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class ImageReader:
     ) -> None:
         self.rows, self.device = rows, device
         self.source = images
+        self.augment: Callable[[torch.Tensor], torch.Tensor] | None = None
         per_image = int(np.prod(images.shape[1:]))
         self.packed = None
         if per_image * len(rows) <= resident_bytes:
@@ -58,7 +62,18 @@ class ImageReader:
 
     def __call__(self, index: torch.Tensor) -> torch.Tensor:
         """Normalised images at the positions `index` (B,) int64."""
-        return self.normalise(self.raw(index))
+        raw = self.raw(index)
+        return self.normalise(raw if self.augment is None else self.augment(raw))
+
+
+@contextmanager
+def augmented(images: ImageReader, augment: Callable[[torch.Tensor], torch.Tensor] | None) -> Iterator[None]:
+    """Within it, `images` gives training images, changed by `augment`; outside, and to all else, they are as stored."""
+    images.augment = augment
+    try:
+        yield
+    finally:
+        images.augment = None
 
 
 @torch.no_grad()

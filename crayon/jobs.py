@@ -228,7 +228,7 @@ class Plan:
             inputs=self._data(name) | pretrained,
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self._network(benchmark, transfer)
+            steering=self._trained(benchmark, transfer)
             | {"training": _dump(training), "selection": _dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.steps.original", "crayon.methods.erm"),
@@ -257,6 +257,11 @@ class Plan:
             "classes": list(benchmark.classes),
             "groups": list(benchmark.groups),
         }
+
+    def _trained(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
+        """What steers a network, and how the images that it is trained on are changed, where they are."""
+        changes = {} if benchmark.augmentation is None else {"augmentation": _dump(benchmark.augmentation)}
+        return self._network(benchmark, transfer) | changes
 
     def _interpretation(self, name: str) -> dict[str, str]:
         folder = f"interpretations/{self.suite}/{name}"
@@ -355,7 +360,7 @@ class Plan:
                 "bias_features": f"{folder}/features.npy",
             },
             record=f"{folder}/record.json",
-            steering=self._network(benchmark)
+            steering=self._trained(benchmark)
             | {
                 "network": _dump(suite.auxiliary.network),
                 "training": _dump(suite.auxiliary.training),
@@ -375,7 +380,7 @@ class Plan:
             inputs=self._data(name) | pretrained,
             outputs={"stage_one": f"{folder}/logits.npy", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self._network(benchmark)
+            steering=self._trained(benchmark)
             | {"training": _dump(benchmark.stage_one), "selection": _dump(benchmark.selection)},
             code=("crayon.steps.stage_one", "crayon.methods.erm"),
         )
@@ -409,7 +414,7 @@ class Plan:
                 "history": f"{folder}/history.csv",
             },
             record=f"{folder}/record.json",
-            steering=self._network(benchmark, self.transferred(run.name))
+            steering=self._trained(benchmark, self.transferred(run.name))
             | {
                 "method": run.method,
                 "settings": _dump(settings),
@@ -607,7 +612,7 @@ class Plan:
             inputs=self._data(name) | {"model": self._model(name)} | needed,
             outputs={"seconds": f"{folder}/runtime.csv"},
             record=f"{folder}/runtime.record.json",
-            steering=self._network(benchmark)
+            steering=self._trained(benchmark)
             | {
                 "runtime": _dump(suite.studies.runtime),
                 "methods": {

@@ -55,6 +55,17 @@ class Normalisation(Section):
     std: Colour
 
 
+class Augmentation(Section):
+    """Random changes of colour, anew each time that a training reads an image; nothing else sees them.
+
+    `jitter`: brightness, contrast and saturation times a factor within 1 +- this, each. `lighting`: standard deviation
+    of noise along the principal components of ImageNet's colours.
+    """
+
+    jitter: Share = 0.0
+    lighting: NonNegative = 0.0
+
+
 class Compute(Section):
     """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale.
 
@@ -356,6 +367,7 @@ def changed(training: Training, by: Mapping[str, Any]) -> Training:
 class Benchmark(Section):
     """A benchmark is data and params.
 
+    `augmentation`: of all trainings on its images; left out, none.
     `imported`: the Original is not trained but taken from a file; `original` then is of the transfer study's alone.
     `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
     `metrics`, `selection`: what is measured, and the selected epoch chosen by; left out, they follow from the groups.
@@ -367,6 +379,7 @@ class Benchmark(Section):
     groups: Annotated[tuple[Label, ...], Field(min_length=1)] = ("all",)
     source: dict[str, Any]
     normalisation: Normalisation
+    augmentation: Augmentation | None = None
     original: Training
     imported: Imported | None = None
     stage_one: Training | None = None

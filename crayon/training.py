@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .augmentation import Augmenter
 from .errors import DivergedError, MethodError
-from .images import ImageReader, forward_in_batches
+from .images import ImageReader, augmented, forward_in_batches
 from .methods.base import Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
 from .resume import Saved, random_state, set_random_state
 
 if TYPE_CHECKING:
-    from .params import Metric
+    from .params import Augmentation, Metric
 
 
 NEEDS = {
@@ -51,6 +52,7 @@ class Problem:
         masks: (N, H, W) bool, True where relevant, or None.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network, or None.
         pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
+        augmentation: how the images of each step are changed, or None; whatever else reads images sees them unchanged.
         precision: dtype of the forward pass.
     """
 
@@ -65,6 +67,7 @@ class Problem:
     masks: torch.Tensor | None = None
     bias_features: torch.Tensor | None = None
     pretrained: Callable[[], Classifier] | None = None
+    augmentation: Augmentation | None = None
     precision: torch.dtype = torch.float32
 
     def pooled_features(self) -> torch.Tensor:
@@ -146,7 +149,8 @@ def train(
 ) -> Outcome:
     """Train `problem.network` with the loss of `method`.
 
-    The order of the images depends on `seed` alone; on a CPU the same seed and number of threads give the same bits.
+    The order of the images and their augmentation depend on `seed` alone; on a CPU the same seed and number of threads
+    give the same bits.
 
     Args:
         saved: where the training is kept after an epoch, and taken up if it was broken off.
@@ -162,6 +166,8 @@ def train(
     network = problem.network
     state = method.prepare(problem)
     forward = method.forward(problem, state)
+    device = problem.labels.device
+    narrow = torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32)
     optimiser = make_optimiser(method.parameters(problem, state, training), training)
     schedule = make_schedule(optimiser, training)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
@@ -177,11 +183,12 @@ def train(
         method.start_epoch(problem, state, epoch, training)
         rate = optimiser.param_groups[0]["lr"]
         sums = _Sums()
+        augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed, epoch)
         for step in method.steps(problem, state, training, generator):
             optimiser.zero_grad(set_to_none=True)
             for index in step:
-                index = index.to(problem.labels.device)
-                with torch.autocast(index.device.type, problem.precision, enabled=problem.precision != torch.float32):
+                index = index.to(device)
+                with narrow, augmented(problem.images, augment):
                     batch = forward(index)
                 terms = method.loss(batch, state)
                 (sum(terms.values()) / len(step)).backward(inputs=trained)  # not images, which RRR asks for a gradient

@@ -7,7 +7,7 @@ import pytest
 from crayon.errors import ParamsError, RecordError
 from crayon.jobs import Plan
 from crayon.methods import METHODS
-from crayon.params import load
+from crayon.params import Augmentation, load
 
 from . import tiny
 
@@ -77,6 +77,24 @@ def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
     assert (
         paper.find("download", benchmark="waterbirds").inputs == {}
     )  # what it downloads lies in raw/, and is no step's
+
+
+def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none(plan):
+    def steered(plan):
+        jobs = plan.jobs.values()
+        return {job.rule for job in jobs if "augmentation" in job.steering and "waterbirds" in job.name}
+
+    assert steered(plan) == set()
+    suite = plan.params.active
+    content = suite.benchmarks["waterbirds"].model_copy(update={"augmentation": Augmentation(jitter=0.1)})
+    suite = suite.model_copy(update={"benchmarks": suite.benchmarks | {"waterbirds": content}})
+    changed = Plan(plan.params.model_copy(update={"suites": plan.params.suites | {"mini": suite}}))
+    assert steered(changed) == {"original", "stage_one", "auxiliary", "refine", "measure"}
+    job = changed.find("refine", benchmark="waterbirds", run="erm", seed=0)
+    assert job.steering["augmentation"] == {"jitter": 0.1, "lighting": 0.0}
+    for name, job in plan.jobs.items():
+        if job.wildcards.get("benchmark") != "waterbirds":
+            assert changed.jobs[name].steering == job.steering
 
 
 def test_an_unknown_job_or_target_names_the_nearest(plan):

@@ -60,6 +60,26 @@ def test_a_method_inherits_the_benchmarks_training_and_overrides_it(tmp_path, co
             lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alpha=-1),
             ["methods.crayon_attention.alpha", "-1"],
         ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"jiter": 0.1}),
+            ["benchmarks.waterbirds.augmentation", "'jiter'", "'jitter'"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"jitter": 1.1}),
+            ["benchmarks.waterbirds.augmentation.jitter", "1.1"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"lighting": -0.1}),
+            ["benchmarks.waterbirds.augmentation.lighting", "-0.1"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(passes=3),
+            ["methods.crayon_attention.passes", "3"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"]["methods"]["erm"].update(reduction="summ"),
+            ["methods.erm.reduction", "'summ'"],
+        ),
         (lambda s: s["benchmarks"]["waterbirds"]["source"].update(blnd=1), ["'blnd'", "'blend'"]),
         (lambda s: s["benchmarks"]["waterbirds"]["source"].update(kind="waterbird"), ["'waterbirds'"]),
         (lambda s: s["benchmarks"]["digits"]["source"]["compose"].update(kind="digit"), ["'digits'"]),

@@ -44,9 +44,11 @@ SETTINGS = {
 }
 
 
-def run(name, training=TRAINING, seed=0, **settings):
+def run(name, training=TRAINING, seed=0, augmentation=None, **settings):
     method = method_class(name)(**(SETTINGS[name] | settings))
-    return train(problems.problem(), method, training, seed, problems.monitor(), name)
+    problem = problems.problem()
+    problem.augmentation = augmentation
+    return train(problem, method, training, seed, problems.monitor(), name)
 
 
 def test_every_method_is_tested_here():

@@ -14,6 +14,7 @@ code has both reductions: the ratio for Waterbirds, the plain sum for Biased Cel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,8 @@ class CrayonAttention(Method):
         reduction: which published form of the two terms, see above.
         target: the class whose map is guided: the image's label, or the class predicted at that step (published code:
             label for Waterbirds and Biased CelebA, prediction for Backgrounds).
+        passes: how many times a step's images move batch normalisation's running statistics. The published code passes
+            them through the network twice, for the logits and for the maps; the loss is the same.
     """
 
     label = "Crayon-Attention"
@@ -45,6 +48,7 @@ class CrayonAttention(Method):
     beta: NonNegative
     reduction: Literal["energy_ratio", "sum"]
     target: Literal["label", "prediction"]
+    passes: Literal[1, 2] = 1
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """The Original's maps and each image's weight in the two terms.
@@ -66,6 +70,19 @@ class CrayonAttention(Method):
             "relevant": relevant * self.alpha / max(1, int((problem.attention == 1).sum())),
             "irrelevant": irrelevant * self.beta / max(1, int((problem.attention == 0).sum())),
         }
+
+    def forward(self, problem: Problem, state: dict[str, torch.Tensor]) -> Callable[[torch.Tensor], Batch]:
+        """One pass, which counts as two for batch normalisation if `passes` says so."""
+        once = super().forward(problem, state)
+        if self.passes == 1:
+            return once
+        from .batch_norm import moved_twice
+
+        def run(index: torch.Tensor) -> Batch:
+            with moved_twice(problem.network):
+                return once(index)
+
+        return run
 
     def maps(self, batch: Batch) -> torch.Tensor:
         """The present maps (B, h, w), differentiable in the features and in the head."""

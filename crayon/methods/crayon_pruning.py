@@ -24,9 +24,10 @@ class CrayonPruning(Method):
     """Switch irrelevant neurons off and retrain the last layer.
 
     Attributes:
-        batch_norm: frozen keeps the Original's features, which are then computed once; drifting is what the authors'
-            published code does: the network stays in training mode, so that each step's features are normalised by the
-            batch, and the running statistics that evaluation uses move, though no weight before the last layer does.
+        batch_norm: frozen keeps the Original's features, which are then computed once, of images as they are, without
+            augmentation; drifting is what the authors' published code does: the network stays in training mode, so that
+            each step's features are normalised by the batch, and the running statistics that evaluation uses move,
+            though no weight before the last layer does.
     """
 
     label = "Crayon-Pruning"

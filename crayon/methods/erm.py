@@ -1,20 +1,27 @@
-"""ERM, empirical risk minimisation: L = mean_i CE_i.
+"""ERM, empirical risk minimisation: L = mean_i CE_i, or the sum.
 
 Also the objective of the Original (paper, Sec. IV-A).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .base import Batch, Method
 
 
 @dataclass(frozen=True, kw_only=True)
 class ERM(Method):
-    """Mean cross-entropy, from the Original's weights, all parameters trained."""
+    """Cross-entropy, from the Original's weights, all parameters trained.
+
+    Attributes:
+        reduction: of the cross-entropy over a batch; with sum it is Crayon-Attention's loss without its map terms.
+    """
 
     label = "ERM"
 
+    reduction: Literal["mean", "sum"] = "mean"
+
     def loss(self, batch: Batch, state: Any) -> dict:
-        """Mean cross-entropy of the batch."""
-        return {"classification": batch.cross_entropy().mean()}
+        """Mean or summed cross-entropy of the batch."""
+        loss = batch.cross_entropy()
+        return {"classification": loss.mean() if self.reduction == "mean" else loss.sum()}

@@ -26,7 +26,11 @@ def run(plan: Plan, name: str) -> None:
     torch.manual_seed(0)
     network = Classifier(options.network, len(place.benchmark.classes)).to(place.device)
     problem = Problem(
-        network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
+        network=network,
+        images=place.images("train"),
+        labels=place.labels("train"),
+        augmentation=place.benchmark.augmentation,
+        precision=place.dtype,
     )
     saved = place.saved(recording)
     outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary", saved)

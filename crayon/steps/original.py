@@ -35,7 +35,11 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
         torch.manual_seed(number or 0)
         network = place.pretrained(job.inputs.get("pretrained"))
         problem = Problem(
-            network=network, images=place.images("train"), labels=place.labels("train"), precision=place.dtype
+            network=network,
+            images=place.images("train"),
+            labels=place.labels("train"),
+            augmentation=place.benchmark.augmentation,
+            precision=place.dtype,
         )
         saved = place.saved(recording)
         outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)

@@ -114,6 +114,7 @@ class Reader:
             network=self.place.trained(model),
             images=self.images,
             labels=self.labels,
+            augmentation=self.place.benchmark.augmentation,
             precision=self.place.dtype,
             pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
             **self.read,

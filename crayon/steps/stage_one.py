@@ -32,7 +32,13 @@ def run(plan: Plan, name: str) -> None:
         place.images("train"),
         place.labels("train"),
     )
-    problem = Problem(network=network, images=images, labels=labels, precision=place.dtype)
+    problem = Problem(
+        network=network,
+        images=images,
+        labels=labels,
+        augmentation=place.benchmark.augmentation,
+        precision=place.dtype,
+    )
     training, saved = place.benchmark.stage_one, place.saved(recording)
     outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)
     logits = torch.cat(list(forward_in_batches(network, images, len(labels), network.classify))).float().cpu()

@@ -111,6 +111,23 @@ def test_alpha_and_beta_zero_is_summed_cross_entropy(small):
     assert total.item() == pytest.approx(8 * ERM().loss(batch, None)["classification"].item(), rel=1e-6)
 
 
+def test_erm_takes_the_mean_or_the_sum_by_hand(small):
+    features, _, labels = small
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)  # logits are the pools, (2, 1) for both images
+    batch = batch_of(features, weight, labels)
+    total = math.log(1 + math.exp(-1)) + math.log(1 + math.exp(1))
+    assert ERM().loss(batch, None)["classification"].item() == pytest.approx(total / 2, abs=1e-12)
+    assert ERM(reduction="sum").loss(batch, None)["classification"].item() == pytest.approx(total, abs=1e-12)
+
+
+def test_summed_erm_is_crayon_attention_without_its_map_terms():
+    problem = problems.problem(8)
+    method = attention(alpha=0, beta=0)
+    batch = method.forward(problem, None)(torch.arange(8))
+    total = sum(method.loss(batch, method.prepare(problem)).values())
+    assert torch.equal(ERM(reduction="sum").loss(batch, None)["classification"], total)
+
+
 def test_the_loss_does_not_change_with_the_scale_of_the_maps(small):
     features, weight, labels = small
     method = attention()
