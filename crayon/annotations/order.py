@@ -103,13 +103,17 @@ ORDERS: dict[str, Callable[[Pool, int], np.ndarray]] = {
 """Name -> from the training images and a seed to a permutation (n,) int64 of their positions, the first asked first."""
 
 
-def order_items(plan: Plan, benchmark: str, kind: str, name: str, seed: int) -> np.ndarray:
+DEFAULTS = {"attention": "uncertain", "neurons": "random"}
+"""Kind of annotation -> the order that is taken where none is asked for; docs/results.md says why."""
+
+
+def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: int) -> np.ndarray:
     """In which order to ask about what a benchmark's annotators are shown.
 
     Args:
         kind: `attention`, of whose items the positions are those of the training images; `neurons`, those of the
             distinct patches as patches.csv first names them.
-        name: of the order.
+        name: of the order; None is the kind's default.
 
     Returns:
         (n,) int64, a permutation.
@@ -121,6 +125,7 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str, seed: int) -> 
     from ..benchmarks.dataset import load_dataset
 
     own = plan.params.active.benchmark(benchmark)
+    name = name or DEFAULTS[kind]
     if name not in ORDERS:
         raise ParamsError(unknown("order", name, ORDERS))
     job = plan.find("interpret", benchmark=benchmark)

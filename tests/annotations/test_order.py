@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crayon.annotations.order import ORDERS, Pool, at_random, diverse, in_proportion, order_items, uncertain
+from crayon.annotations.order import DEFAULTS, ORDERS, Pool, at_random, diverse, in_proportion, order_items, uncertain
 from crayon.errors import DataError, ParamsError
 from crayon.files import write_csv, write_npy
 from crayon.interpret.patches import Patch, write_patches
@@ -143,6 +143,13 @@ def test_the_order_of_what_is_shown_is_made_of_the_chains_files(project, name):
     plan, pool = project
     kept = Pool(pool.maps.astype(np.float16).astype(np.float32), pool.labels)
     assert (order_items(plan, "waterbirds", "attention", name, 3) == ORDERS[name](kept, 3)).all()
+
+
+def test_where_no_order_is_asked_for_the_kinds_own_is_taken(project):
+    plan, _ = project
+    for kind, name in DEFAULTS.items():
+        own = order_items(plan, "waterbirds", kind, None, 3)
+        assert (own == order_items(plan, "waterbirds", kind, name, 3)).all()
 
 
 def test_patches_are_asked_about_at_random_only(project):
