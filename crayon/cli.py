@@ -293,6 +293,7 @@ RENDERERS = (
     "figure2",
     "figure3",
     "figure4",
+    "figure_order",
     "figure5",
     "runtime",
     "attention",

@@ -402,7 +402,7 @@ class Plan:
     def _refine(self, name: str, benchmark: Benchmark, run: Run, seed: int) -> Job:
         training, settings = run.settings(benchmark)
         model = self._original(name, benchmark, run.original).outputs["model"]
-        varied = {"labels": run.labels, "answers": run.answers}
+        varied = {"labels": run.labels, "answers": run.answers, "order": run.order}
         folder = f"runs/{self.suite}/{name}/{run.name}/{seed}"
         return Job(
             rule="refine",
@@ -596,7 +596,7 @@ class Plan:
             yield self._render(
                 rule,
                 f"crayon.report.{rule}",
-                found | (summaries if study == "annotations" else {}),
+                found | (summaries if study in ("annotations", "order") else {}),
                 {key: f"{rule}.{suffix}" for key, suffix in outputs.items()},
                 study=_dump(section),
             )
@@ -682,6 +682,7 @@ STUDIES = {
     "ablation": ("table2", ("crayon_attention", "erm"), {"table": "csv", "markdown": "md"}),
     "transfer": ("table3", (TRANSFERRED,), {"table": "csv", "markdown": "md"}),
     "annotations": ("figure4", ("original", *CRAYON), {"table": "csv", "svg": "svg", "png": "png"}),
+    "order": ("figure_order", ("original", "crayon_attention"), {"table": "csv", "svg": "svg", "png": "png"}),
     "sensitivity": (
         "figure5",
         ("original", "crayon_attention", "crayon_pruning_attention"),

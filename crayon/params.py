@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from .benchmarks.archives import Archive
 from .errors import ParamsError
@@ -310,6 +310,24 @@ class Annotations(Study):
     neurons: Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
+def _once(values: tuple) -> tuple:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"names {value} twice")
+    return values
+
+
+OrderName = Literal["random", "uncertain", "diverse"]
+"""What to ask first; `annotations.order.ORDERS` has each."""
+
+
+class Order(Study):
+    """What to ask first: `maps` are how many count as answered, the first ones of each of `orders`."""
+
+    maps: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_once)]
+    orders: Annotated[tuple[OrderName, ...], Field(min_length=1), AfterValidator(_once)]
+
+
 class Sensitivity(Study):
     """Figure 5: what a benchmark's own alpha, and its own beta, are multiplied by; 1 is the method itself."""
 
@@ -331,6 +349,7 @@ class Studies(Section):
     ablation: Ablation | None = None
     transfer: Transfer | None = None
     annotations: Annotations | None = None
+    order: Order | None = None
     sensitivity: Sensitivity | None = None
     runtime: Runtime | None = None
 
@@ -342,6 +361,7 @@ STUDIED = {
     "ablation": ("crayon_attention", "erm"),
     "transfer": ("crayon_attention",),
     "annotations": CRAYON,
+    "order": ("crayon_attention",),
     "sensitivity": ("crayon_attention", "crayon_pruning_attention"),
     "runtime": CRAYON,
 }

@@ -6,6 +6,7 @@ A run is trained once for each seed on each of its benchmarks. Its name tells wh
     shuffled_answers                a control: the same with answers replaced
     crayon_attention-beta-0         a hyper-parameter times this factor (ablation, sensitivity)
     crayon_attention-answers-100    only the first so many items of a seeded order count as answered
+    crayon_attention-diverse-100    the same, in an order of this name
     crayon_attention-transfer-2     another network's Original number 2, the maps and answers those of this one's
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from .methods import method_class
 from .methods.base import Method, Need, Training
-from .params import CRAYON, Benchmark, Suite, changed
+from .params import CRAYON, Benchmark, OrderName, Suite, changed
 
 TRANSFERRED = "transfer_original"
 """The name under which another network's Originals are evaluated, its seeds being their numbers."""
@@ -38,6 +39,7 @@ class Run:
         labels: how answers are replaced (a control), or None.
         factors: hyper-parameter -> what the benchmark's own value is multiplied by.
         answers: how many items count as answered, or None for all.
+        order: of `annotations.order.ORDERS`, whose first ones these are; None is at random.
         original: number of the other network's Original that is refined, or None for the benchmark's Original.
         training: what differs in the training.
     """
@@ -49,6 +51,7 @@ class Run:
     labels: str | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     answers: int | None = None
+    order: OrderName | None = None
     original: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -104,6 +107,14 @@ def studies(suite: Suite) -> dict[str, list[Run]]:
         if study is not None and name in _RUNS:
             there = {"benchmarks": study.benchmarks, "seeds": study.seeds}
             found[name] = list(_RUNS[name](study, there))
+    return _shared(found)
+
+
+def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    """Runs of the study `order` that Figure 4 has as well, but for their name, are Figure 4's."""
+    for place, run in enumerate(found.get("order", [])):
+        alike = [other for other in found.get("annotations", []) if replace(other, name=run.name) == run]
+        found["order"][place] = alike[0] if alike else run
     return found
 
 
@@ -117,9 +128,13 @@ def batches(suite: Suite) -> list[Batch]:
         return [seeds[i : i + suite.seeds_per_job] for i in range(0, len(seeds), suite.seeds_per_job)]
 
     made = [Batch((ANY_RUN,), part, tuple(suite.benchmarks)) for part in chunks(suite.seeds)]
+    known: set[str] = set()
     for part in studies(suite).values():
         kinds: dict[tuple, list[str]] = {}
         for run in part:  # a process reads one Original
+            if run.name in known:  # of two studies
+                continue
+            known.add(run.name)
             kinds.setdefault((run.method, run.original, run.benchmarks, run.seeds), []).append(run.name)
         for (_, _, benchmarks, seeds), names in kinds.items():
             together = [names] if suite.seeds_per_job > 1 else [[name] for name in names]
@@ -152,6 +167,14 @@ def _annotations(study, there) -> Iterator[Run]:
             yield Run(name=f"{method}-answers-{count}", method=method, answers=count, **there)
 
 
+def _order(study, there) -> Iterator[Run]:
+    for order in study.orders:
+        for count in study.maps:
+            name = f"crayon_attention-{order}-{count}"
+            chosen = None if order == "random" else order
+            yield Run(name=name, method="crayon_attention", answers=count, order=chosen, **there)
+
+
 def _transfer(study, there) -> Iterator[Run]:
     for number in study.originals:
         yield Run(
@@ -163,4 +186,10 @@ def _transfer(study, there) -> Iterator[Run]:
         )
 
 
-_RUNS = {"ablation": _ablation, "annotations": _annotations, "sensitivity": _sensitivity, "transfer": _transfer}
+_RUNS = {
+    "ablation": _ablation,
+    "annotations": _annotations,
+    "order": _order,
+    "sensitivity": _sensitivity,
+    "transfer": _transfer,
+}

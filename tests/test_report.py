@@ -14,7 +14,7 @@ from crayon.errors import RecordError
 from crayon.jobs import Plan
 from crayon.methods import METHODS, method_class
 from crayon.params import CRAYON, load
-from crayon.report import attention, controls, figure4, figure5, page, runtime, table1, table2, table3
+from crayon.report import attention, controls, figure4, figure5, figure_order, page, runtime, table1, table2, table3
 from crayon.report.tables import ORIGINAL, Cell, markdown, marks, published
 
 from . import tiny
@@ -29,6 +29,7 @@ VALUES = {
     "crayon_attention-transfer-0": (30.0, 40.0),
     "crayon_attention-transfer-1": (50.0, 60.0),
     "crayon_attention-alpha-0.1": (65.0,),
+    "crayon_attention-diverse-10": (68.0, 64.0),
 }
 
 
@@ -231,6 +232,29 @@ def test_figure4_goes_from_the_original_to_all_answers(project):
     both = [row for row in read("results/figure4.csv") if row["method"] == "crayon_pruning_attention"]
     assert {row["annotations"] for row in both} == {"10", "20", "5"}  # its neurons' answers are never left out
     assert Path("results/figure4.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_order_has_each_order_between_the_original_and_all_answers(project):
+    figure_order.run(project)
+    rows = [row for row in read("results/figure_order.csv") if row["metric"] == "WGA"]
+    assert [(r["order"], r["annotations"], r["seed"], r["value"]) for r in rows] == [
+        ("any", "0", "-", "10.0000"),
+        ("random", "10", "0", "10.0000"),
+        ("random", "10", "1", "12.0000"),
+        ("uncertain", "10", "0", "10.0000"),
+        ("uncertain", "10", "1", "12.0000"),
+        ("diverse", "10", "0", "68.0000"),
+        ("diverse", "10", "1", "64.0000"),
+        ("any", "5", "0", "70.0000"),  # as many as there are labels
+        ("any", "5", "1", "74.0000"),
+    ]
+    assert Path("results/figure_order.png").read_bytes().startswith(b"\x89PNG")
+    rows = figure_order.tables(project, figure_order.evaluations(project.find("figure_order").inputs))
+    panel = figure_order._grid(project, rows["results/figure_order.csv"][1])[0][0]
+    assert panel.level == ("all maps answered", 72.0)
+    means = panel.data.groupby(["method", "x"])["value"].mean().to_dict()
+    assert means[("diverse", 0)] == means[("random", 0)] == 10.0  # each starts at the Original
+    assert (means[("diverse", 10)], means[("random", 10)]) == (66.0, 11.0)
 
 
 def test_figure5_has_each_factor_and_what_came_of_it(project):

@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crayon.annotations.controls import subset
+from crayon.annotations.order import ORDERS, Pool
 from crayon.errors import MethodError, ParamsError
 from crayon.jobs import Plan
 from crayon.params import Params, load
-from crayon.runs import ANY_RUN, TRANSFERRED, Run, batches
+from crayon.runs import ANY_RUN, TRANSFERRED, Run, batches, studies
 from crayon.steps.refine import resized, vary
 from crayon.training import Problem
 
 from . import problems, tiny
+
+ORDER = tiny.params()["suites"]["mini"]["studies"]["order"]
 
 
 def plan(**changes) -> Plan:
@@ -25,23 +28,13 @@ def plan(**changes) -> Plan:
     return Plan(Params.model_validate(content))
 
 
-@given(st.integers(1, 60), st.integers(0, 5), st.data())
-def test_subsets_of_answers_are_nested_and_seeded(count, seed, data):
-    codes = np.random.default_rng(7).integers(-1, 2, 60).astype(np.int8)
-    smaller = data.draw(st.integers(1, count))
-    many, few = subset(codes, count, seed, -1), subset(codes, smaller, seed, -1)
-    kept = few >= 0
-    assert (many[kept] == few[kept]).all()
-    assert (few[kept] == codes[kept]).all()
-    assert (subset(codes, count, seed, -1) == many).all()
-
-
-def test_a_subset_holds_exactly_as_many_answers_as_asked():
-    codes = np.zeros(40, np.int8)
-    for count in (1, 10, 40):
-        assert (subset(codes, count, 3, otherwise=1) == 0).sum() == count
-        assert (subset(codes, count, 3, otherwise=-1) == 0).sum() == count
-    assert (subset(codes, 10, 3, -1) != subset(codes, 10, 4, -1)).any()
+@given(st.lists(st.integers(-1, 1), min_size=1, max_size=40), st.integers(-1, 1), st.data())
+def test_a_subset_keeps_the_answers_of_its_items_and_no_other(given_codes, otherwise, data):
+    codes = np.array(given_codes, np.int8)
+    kept = np.array(data.draw(st.permutations(range(len(codes))))[: data.draw(st.integers(0, len(codes)))], np.int64)
+    found = subset(codes, kept, otherwise)
+    assert all(found[place] == (codes[place] if place in kept else otherwise) for place in range(len(codes)))
+    assert codes.tolist() == given_codes
 
 
 def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
@@ -103,6 +96,11 @@ def test_every_run_is_in_one_batch_and_a_batch_reads_one_original():
     [
         ({"ablation": {"benchmarks": ["waterbird"], "seeds": [0]}}, "did you mean 'waterbirds'"),
         ({"ablations": {}}, "did you mean 'ablation'"),
+        (
+            {"order": ORDER | {"orders": ["random", "divers"]}},
+            r"studies\.order\.orders.*'random', 'uncertain' or 'diverse'",
+        ),
+        ({"order": ORDER | {"maps": [10, 20, 10]}}, r"studies\.order\.maps: names 10 twice"),
         ({"ablation": {"benchmarks": ["waterbirds"], "seeds": []}}, "studies.ablation.seeds"),
         ({"runtime": {"benchmarks": ["waterbirds"], "sizes": [0.5], "repeats": 1}}, "studies.runtime.sizes"),
     ],
@@ -153,6 +151,54 @@ def test_answers_left_out_are_unused_maps_and_kept_neurons():
     both = problem_of(run_of("crayon_pruning_attention", answers=10))
     assert int((both.attention == 0).sum()) == 10
     assert int((both.neurons == 0).sum()) == 6  # all answers to neurons are kept
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_first_of_an_order_are_answered_and_fewer_are_a_subset_of_more(order):
+    chosen = None if order == "random" else order
+    many, few = (problem_of(run_of("crayon_attention", answers=count, order=chosen)) for count in (10, 4))
+    expected = ORDERS[order](Pool(many.maps.numpy(), many.labels.numpy()), 1)
+    for found, count in ((many, 10), (few, 4)):
+        assert set(np.flatnonzero(found.attention.numpy() == 0)) == set(expected[:count])
+
+
+def test_an_order_reads_the_maps_and_is_among_what_steers_its_run():
+    found = plan()
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-diverse-10", seed=1)
+    assert job.inputs["maps"] == "interpretations/mini/waterbirds/maps.npy"
+    assert job.inputs["manifest"] == "data/mini/waterbirds/manifest.csv"  # of the labels
+    assert (job.steering["order"], job.steering["answers"]) == ("diverse", 10)
+    own = found.find("refine", benchmark="waterbirds", run="crayon_attention-answers-10", seed=1)
+    assert "order" not in own.steering
+
+
+def test_random_runs_that_figure4_has_are_not_trained_again():
+    found = plan()
+    names = [run.name for run in studies(found.params.active)["order"]]
+    ours = ["crayon_attention-uncertain-10", "crayon_attention-diverse-10"]
+    assert names == ["crayon_attention-answers-10", *ours]
+    assert "crayon_attention-random-10" not in found.runs
+
+
+@pytest.mark.parametrize(
+    "other", [{"seeds": [0, 1, 2]}, {"seeds": [1, 0]}, {"maps": [5]}, {"benchmarks": ["waterbirds", "digits"]}]
+)
+def test_random_runs_of_other_seeds_benchmarks_or_numbers_have_a_name_of_their_own(other):
+    study = tiny.params()["suites"]["mini"]["studies"]["order"] | other
+    found = plan(order=study)
+    count = study["maps"][0]
+    run = found.run(f"crayon_attention-random-{count}")
+    assert (run.seeds, run.benchmarks) == (tuple(study["seeds"]), tuple(study["benchmarks"]))
+    assert found.run("crayon_attention-answers-10").seeds == (0, 1)
+
+
+def test_a_name_stands_for_one_run_in_every_suite():
+    params = load(tiny.ROOT / "params.yaml")
+    for suite in params.suites.values():
+        named = [run for part in studies(suite).values() for run in part]
+        for run in named:
+            assert all(run == other for other in named if other.name == run.name)
+        assert not {run.name for run in named} & {*suite.methods, *suite.controls}
 
 
 def test_more_answers_than_there_are_items_are_refused():

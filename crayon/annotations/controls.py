@@ -27,18 +27,17 @@ def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
     return codes
 
 
-def subset(codes: np.ndarray, count: int, seed: int, otherwise: int) -> np.ndarray:
-    """Keep the labels of `count` items; a larger subset of the same seed holds every smaller one.
+def subset(codes: np.ndarray, kept: np.ndarray, otherwise: int) -> np.ndarray:
+    """Keep the labels of some items.
 
     Args:
         codes: (n,) int8, 1 relevant, 0 irrelevant, -1 unused.
-        count: how many items count as answered, whatever came of their answers.
+        kept: positions of the items that count as answered, whatever came of their answers.
         otherwise: the code of the rest.
 
     Returns:
         (n,) int8, a new array.
     """
-    kept = np.random.default_rng([seed, 3]).permutation(len(codes))[:count]
     found = np.full_like(codes, otherwise)
     found[kept] = codes[kept]
     return found

@@ -25,7 +25,7 @@ from . import lock
 KEYS = ("benchmark", "method", "run", "metric", "seed")
 """Columns that name a number, in this order; the others of a table are values. A table may have KEYS of its own."""
 
-TABLES = ("table1", "table2", "table3", "controls", "figure4", "figure5", "attention")
+TABLES = ("table1", "table2", "table3", "controls", "figure4", "figure_order", "figure5", "attention")
 """What is made of evaluations, and can be recomputed by the `tables` of the module of this name."""
 
 LISTED = 12

@@ -21,6 +21,7 @@ class Panel:
         data: columns method, x and value, one run a row.
         title, x, y: what stands above, below and beside it.
         better: `higher` or `lower`, of what is shown; an arrow beside it says so.
+        level: name and value of what a dotted line shows.
     """
 
     data: DataFrame
@@ -28,6 +29,7 @@ class Panel:
     x: str
     y: str
     better: str | None = None
+    level: tuple[str, float] | None = None
 
 
 def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True) -> Figure:
@@ -65,6 +67,8 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
         errorbar="sd" if band and seeds > 1 else None,
         ax=field,
     )
+    if panel.level is not None:
+        field.axhline(panel.level[1], linestyle=":", color="black", linewidth=1, label=panel.level[0])
     if log:
         field.set_xscale("log")
     better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]

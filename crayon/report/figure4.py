@@ -12,6 +12,7 @@ from ..jobs import Plan
 from ..params import CRAYON
 from ..progress import report
 from ..records import Recording
+from ..runs import studies
 from .tables import evaluations, number, shown
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
             kind = plan.run(method).sampled
             items = sum(read_json(job.inputs[f"{name}/{kind}"], RecordError)["labels"].values())
             runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
-            runs |= {run.answers: run.name for run in plan.runs.values() if run.answers and run.method == method}
+            runs |= {run.answers: run.name for run in studies(suite)["annotations"] if run.method == method}
             runs |= {items: method}
             for count, run_name in runs.items():
                 for metric in suite.benchmarks[name].metrics:

@@ -36,6 +36,7 @@ SECTIONS = {
     "table2": "The two map losses",
     "table3": "Transfer to another network",
     "figure4": "How many answers are needed",
+    "figure_order": "What to ask first",
     "figure5": "How much the weights matter",
     "runtime": "What it takes",
     "controls": "Do the answers do the work?",

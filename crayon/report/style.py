@@ -36,8 +36,15 @@ LOOKS = {
     "actdiff": (BROWN, "^"),
     "gradia": (PINK, "P"),
     "bounding_box": (SKY, "s"),
+    "random": (GREY, "o"),
+    "uncertain": (ORANGE, "s"),
+    "diverse": (BLUE, "D"),
 }
-"""Method -> colour, of a palette that the colour-blind can tell apart, and marker: the kind of annotation."""
+"""Method, or order of asking -> colour, of a palette that the colour-blind can tell apart, and marker: of methods, the
+kind of annotation."""
+
+ORDERS = {"random": "random order", "uncertain": "uncertain first", "diverse": "diverse"}
+"""Order of asking -> its name in figures."""
 
 DPI = 200
 SETTINGS = {
@@ -67,7 +74,9 @@ def marker(method: str) -> str:
 
 
 def label(method: str) -> str:
-    """A method's name."""
+    """A method's name, or that of an order; any other text is its own name."""
+    if method in ORDERS or method not in LOOKS:
+        return ORDERS.get(method, method)
     return naming(method)[0]
 
 

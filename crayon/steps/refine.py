@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from ..annotations.consensus import read_labels
 from ..annotations.controls import control, subset
+from ..annotations.order import ORDERS, Pool, at_random
 from ..errors import DataError, MethodError
 from ..files import read_npy
 from ..jobs import KINDS, Plan
@@ -71,10 +72,14 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
         if run.answers is not None and kind == run.sampled:
             if run.answers > len(codes):
                 raise MethodError(
-                    f"{run.name}: there are {len(codes)} items to answer, and studies.annotations in params.yaml asks "
-                    f"for {run.answers} of them; leave that number out."
+                    f"{run.name}: there are {len(codes)} items to answer, and a study in params.yaml asks for "
+                    f"{run.answers} of them; leave that number out."
                 )
-            codes = subset(codes, run.answers, seed, otherwise=-1 if kind == "attention" else 1)
+            if run.order is None:
+                asked = at_random(len(codes), seed)
+            else:
+                asked = ORDERS[run.order](Pool(problem.maps.cpu().numpy(), problem.labels.cpu().numpy()), seed)
+            codes = subset(codes, asked[: run.answers], otherwise=-1 if kind == "attention" else 1)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:
         problem.maps = resized(problem.maps, problem.map_size())

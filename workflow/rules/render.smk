@@ -149,6 +149,29 @@ rule figure4:
         "crayon --log {log} render figure4"
 
 
+rule figure_order:
+    input:
+        PLAN.inputs("figure_order"),
+        token=PLAN.token("figure_order"),
+    output:
+        table="results/figure_order.csv",
+        svg="results/figure_order.svg",
+        png=report(
+            "results/figure_order.png",
+            caption="../../crayon/report/captions/figure_order.rst",
+            category="Figures",
+        ),
+        record="results/figure_order.record.json",
+    log:
+        f"logs/{PLAN.name}/figure_order.log",
+    benchmark:
+        f"logs/{PLAN.name}/figure_order.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "crayon --log {log} render figure_order"
+
+
 rule figure5:
     input:
         PLAN.inputs("figure5"),

@@ -1,0 +1,80 @@
+"""What to ask first: the metrics against the number of maps answered, for several orders, with Crayon-Attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RecordError
+from ..files import read_json, write_csv
+from ..jobs import Plan
+from ..progress import report
+from ..records import Recording
+from ..runs import studies
+from .tables import evaluations, number, shown
+
+if TYPE_CHECKING:
+    from . import curves
+
+COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "value")
+KEYS = ("benchmark", "order", "annotations", "metric", "seed")
+
+ANY = "any"
+"""The order of none and of all answers, where it does not matter."""
+
+
+def run(plan: Plan) -> None:
+    """Write results/figure_order.csv, one run's number a row, and the figure that is drawn from it."""
+    from . import curves, style
+
+    job = plan.find("figure_order")
+    recording = Recording(job)
+    columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
+    figure = curves.draw(_grid(plan, rows), style.origin(plan))
+    recording.publish({"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure))
+    report(f"figure_order  {len(rows)} numbers -> {job.outputs['svg']}")
+
+
+def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of each CSV, from the evaluations.
+
+    No answer at all is the Original; all of them, the method as Table 1 has it.
+    """
+    job, suite = plan.find("figure_order"), plan.params.active
+    study, runs = suite.studies.order, studies(suite)["order"]
+    rows = []
+    for name in study.benchmarks:
+        items = sum(read_json(job.inputs[f"{name}/attention"], RecordError)["labels"].values())
+        asked = [(*point, run.name) for point, run in zip(product(study.orders, study.maps), runs, strict=True)]
+        for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
+            for metric in suite.benchmarks[name].metrics:
+                for seed, value in found[name, run_name].items():
+                    of_seed = number(value["last"]["metrics"][metric])
+                    rows.append([plan.suite, name, order, count, metric, seed, of_seed])
+    return {job.outputs["table"]: (COLUMNS, rows)}
+
+
+def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
+    """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
+    from pandas import DataFrame, concat
+
+    from . import curves
+
+    study = plan.params.active.studies.order
+    table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
+    table = table.rename(columns={"annotations": "x", "order": "method"})
+    grid = []
+    for name in study.benchmarks:
+        fields = []
+        for metric, better in shown(plan, name):
+            here = table[(table["benchmark"] == name) & (table["metric"] == metric)]
+            none, every = (here[(here["method"] == ANY) & side] for side in (here["x"] == 0, here["x"] > 0))
+            series = concat(
+                part for order in study.orders for part in (none.assign(method=order), here[here["method"] == order])
+            )
+            title, level = plan.params.active.benchmarks[name].title, ("all maps answered", every["value"].mean())
+            fields.append(curves.Panel(series, title, "maps answered", f"{metric} (%)", better, level))
+        grid.append(fields)
+    return grid
