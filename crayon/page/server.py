@@ -33,7 +33,7 @@ STATIC = Path(__file__).parent / "static"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 """What an annotator may be called."""
 
-NAMED = "A name is 1 to 64 letters (a to z), digits, `_`, `.` or `-`, and begins with a letter or a digit."
+NAMED = "A name is up to 64 of a-z, A-Z, 0-9, _ . and -, and begins with a letter or a digit."
 LONGEST_BODY = 2048
 LONGEST_SECONDS = 7 * 24 * 3600
 
@@ -125,7 +125,6 @@ async def about(request: Request) -> JSONResponse:
             "views": list(asked.views),
             "question": next(iter(asked.items.values())).question,
             "annotators": names,
-            "pattern": NAME.pattern,
             "named": NAMED,
         }
     )

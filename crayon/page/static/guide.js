@@ -44,5 +44,6 @@ export async function fill(about) {
       return row;
     }),
   );
+  place.classList.toggle("single", about.views.length === 1);
   place.replaceChildren(...rows);
 }

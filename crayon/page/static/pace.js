@@ -52,7 +52,7 @@ export function left(items) {
   const rate = perMinute();
   if (rate === null) return null;
   const minutes = items / rate;
-  if (minutes < 1) return "less than a minute left";
+  if (minutes < 1) return "under 1 min left";
   if (minutes < 90) return `${Math.round(minutes)} min left`;
   return `${(minutes / 60).toFixed(1)} h left`;
 }

@@ -120,7 +120,7 @@ function give(answer) {
     try {
       await post(`api/items/${number}/answer`, { answer, seconds: took });
     } catch (error) {
-      error.message = `Not saved: ${error.message} The answer was not taken; give it again.`;
+      error.message = `Not saved: ${error.message} Your answer was not taken; give it again.`;
       throw error;
     }
     if (answers[number] === "-") pace.answered(took);
@@ -151,7 +151,7 @@ const review = () => alone(() => show(answers.length - 1));
 function finish() {
   go("done");
   progress();
-  $("summary").textContent = `${me.annotator} answered all ${many.format(answers.length)} items, and every answer is saved.`;
+  $("summary").textContent = `You answered all ${many.format(answers.length)} items as ${me.annotator}. Every answer is saved.`;
   $("commands").replaceChildren(
     ...commands.map((command) => {
       const [line, code] = [document.createElement("li"), document.createElement("code")];
@@ -184,7 +184,7 @@ async function begin() {
 }
 
 function openGuide() {
-  $("start").textContent = shown === null ? "Start" : "Go on";
+  $("start").querySelector("span").textContent = shown === null ? "Start" : "Go on";
   go("guide");
   $("guide").querySelector("h1").focus();
   scrollTo(0, 0);
@@ -232,7 +232,8 @@ $("keys").addEventListener("change", () => localStorage.setItem("keys", $("keys"
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (screen === "guide" && event.key === "Escape" && shown !== null) closeGuide();
+  const onControl = event.target.closest("button, input, a");
+  if (screen === "guide" && (event.key === "Escape" || (event.key === "Enter" && !onControl))) closeGuide();
   if (!$("keys").checked) return;
   if (screen === "done" && event.key === "ArrowLeft") review();
   if (screen !== "ask") return;
@@ -248,7 +249,6 @@ alone(async () => {
   about = await get("api/about");
   $("title").textContent = about.title;
   document.title = `${about.title}: Crayon`;
-  $("annotator").pattern = about.pattern;
   const name = about.annotators.length === 1 ? about.annotators[0] : me.annotator;
   if (name) await enter(name);
   else askName();

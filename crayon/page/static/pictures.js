@@ -8,7 +8,7 @@ export const CAPTIONS = {
   image: ["Image", "The image"],
   overlaid: ["Highlight overlaid", "The image, bright where the model looks and black where it does not"],
   red: ["Highlight in red", "The image, the redder the more the model looks there"],
-  patch: ["Part in the red rectangle", "The image with a red rectangle around the part that is asked about"],
+  patch: ["Image and patch", "The image with a red rectangle around the part that is asked about"],
 };
 
 const loaded = new Map();
