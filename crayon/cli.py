@@ -177,7 +177,29 @@ def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 
 @app.command()
-def annotate(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
+def annotate(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    kind: Annotated[str, typer.Option(metavar="KIND", help="attention or neurons")],
+    annotator: Annotated[
+        list[str] | None, typer.Option(help="who answers; repeat for several; the page asks if left out")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8765,
+    host: Annotated[str, typer.Option(help="another than this machine's own demands a token")] = "127.0.0.1",
+    order: Annotated[str, typer.Option(help="what is asked first")] = "random",
+    allow_stale: Annotated[
+        bool, typer.Option("--allow-stale", help="go on with answers that were given to other maps or patches")
+    ] = False,
+) -> None:
+    """Show maps or neurons' patches to people on a local web page, and take their answers."""
+    plan = _plan(context)
+    from .page.command import run
+
+    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order, allow_stale=allow_stale)
+
+
+@app.command()
+def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Simulate the answers to the maps or to the neurons' patches, or take the published ones."""
     plan = _plan(context)
     if plan.params.active.benchmark(benchmark).annotation.source == "published":

@@ -33,7 +33,7 @@ class Job:
     """One job.
 
     Attributes:
-        rule: the step's name, that of its Snakemake rule and of its command.
+        rule: the step's name, that of its Snakemake rule; and of its command, which for `annotate` is `crayon answer`.
         wildcards: what tells it from the other jobs of the rule (benchmark, run, seed, kind).
         inputs, outputs: name -> path, relative to the project's root; folders are allowed.
         record: path of its record.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -13,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .benchmarks.archives import Archive
 from .errors import ParamsError
@@ -208,6 +218,27 @@ class Annotation(Section):
         return self
 
 
+class Questions(Section):
+    """What annotators are asked of a map and of a neuron's patch; `{class}` stands for the image's class."""
+
+    attention: str = "Is the strong highlight mainly on the {class}?"
+    neurons: str = "Is the red rectangle mainly on the {class}?"
+
+    @field_validator("attention", "neurons")
+    @classmethod
+    def _known_placeholders(cls, text: str) -> str:
+        for part in re.findall(r"{.*?}|[{}]", text):
+            if part != "{class}":
+                raise ValueError(unknown("placeholder", part, ("{class}",)))
+        if not text.strip():
+            raise ValueError("is empty; write the question, or leave the key out")
+        return text
+
+    def ask(self, kind: str, label: str) -> str:
+        """The question of a kind about an image of the class `label`."""
+        return getattr(self, kind).replace("{class}", label.replace("_", " "))
+
+
 class Consensus(Section):
     """How answers become labels (paper, Sec. IV-B): an image with `minimum_answers` of which the share `agreement` says
     yes, or no; a neuron by the majority of its patches, `tie` where there is none.
@@ -392,6 +423,7 @@ class Benchmark(Section):
     `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
     `metrics`, `selection`: what is measured, and the selected epoch chosen by; left out, they follow from the groups.
     `views`: what annotators see of a map, in this order: the image, the attention as opacity, the attention in red.
+    `questions`: what they are asked; no number depends on the words.
     """
 
     title: str
@@ -409,6 +441,7 @@ class Benchmark(Section):
         "overlaid",
         "red",
     )
+    questions: Questions = Questions()
     annotation: Annotation
     consensus: Consensus
     metrics: dict[str, Metric]

@@ -35,7 +35,18 @@ def project(tmp_path):
 def test_version_and_help_need_no_project(tmp_path):
     assert crayon("--version", cwd=tmp_path).stdout == "crayon 0.1.0\n"
     verbs = crayon("--help", cwd=tmp_path).stdout
-    for verb in ("download", "original", "interpret", "annotate", "ingest", "refine", "evaluate", "render", "audit"):
+    for verb in (
+        "download",
+        "original",
+        "interpret",
+        "answer",
+        "annotate",
+        "ingest",
+        "refine",
+        "evaluate",
+        "render",
+        "audit",
+    ):
         assert verb in verbs
 
 
@@ -49,7 +60,7 @@ def test_check_says_what_the_suite_holds(project):
         (("download", "waterbird"), "There is no benchmark 'waterbird'; did you mean 'waterbirds'?"),
         (("refine", "waterbirds", "ermm"), "There is no run 'ermm'; did you mean 'erm'?"),
         (("refine", "waterbirds", "erm", "--seed", "77"), "no job 'refine waterbirds erm 77'"),
-        (("annotate", "waterbirds", "attenton"), "'annotate waterbirds attention'"),
+        (("answer", "waterbirds", "attenton"), "'annotate waterbirds attention'"),
         (("render", "table9"), "There is no result 'table9'; did you mean 'table"),
         (("original", "waterbirds"), "data/mini/waterbirds/manifest.csv: there is no such file"),
         (("audit",), "results/: holds no result yet"),

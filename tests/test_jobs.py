@@ -56,6 +56,13 @@ def test_a_method_reads_what_it_needs_and_nothing_else(plan):
     assert extra("rrr") == extra("bounding_box") == set()
 
 
+def test_the_words_of_a_question_steer_nothing(plan):
+    asked = {benchmark.questions.attention for benchmark in plan.params.active.benchmarks.values()}
+    assert len(asked) == 4
+    for job in plan.jobs.values():
+        assert not any(question in str(job.steering) for question in asked), job.name
+
+
 def test_methods_share_an_auxiliary_network_and_a_first_stage(plan):
     def read(run, need):
         return plan.find("refine", benchmark="digits", run=run, seed=3).inputs[need]

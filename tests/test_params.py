@@ -100,6 +100,13 @@ def test_a_method_inherits_the_benchmarks_training_and_overrides_it(tmp_path, co
         (lambda s: s["auxiliary"]["network"].pop("stem"), ["auxiliary.network", "bagnet18 needs stem"]),
         (lambda s: s["auxiliary"]["network"].update(kernels=[3]), ["bagnet18 takes no kernels; remove"]),
         (lambda s: s["benchmarks"]["digits"]["methods"]["jtt"].update(mode="copy"), ["methods.jtt.mode", "'resample'"]),
+        (
+            lambda s: s["benchmarks"]["digits"].update(questions={"neurons": "On the {klass}?"}),
+            ["digits.questions.neurons", "no placeholder '{klass}'; did you mean '{class}'"],
+        ),
+        (lambda s: s["benchmarks"]["digits"].update(questions={"attention": "On {"}), ["no placeholder '{'"]),
+        (lambda s: s["benchmarks"]["digits"].update(questions={"attention": " "}), ["questions.attention", "empty"]),
+        (lambda s: s["benchmarks"]["digits"].update(questions={"atention": "?"}), ["'atention'", "'attention'"]),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key_and_the_mend(tmp_path, content, change, words):
@@ -107,6 +114,15 @@ def test_a_wrong_value_is_named_with_its_key_and_the_mend(tmp_path, content, cha
     message = refused(tmp_path, content)
     for word in words:
         assert word in message
+
+
+def test_a_question_names_the_images_class_where_it_asks_so(content):
+    benchmarks = Params.model_validate(content).active.benchmarks
+    asked = benchmarks["waterbirds"].questions
+    assert asked.ask("attention", "landbird") == "Is the strong highlight mainly on the bird?"
+    content["suites"]["mini"]["benchmarks"]["digits"].pop("questions")
+    asked = Params.model_validate(content).active.benchmarks["digits"].questions
+    assert asked.ask("neurons", "wheeled_vehicle") == "Is the red rectangle mainly on the wheeled vehicle?"
 
 
 def test_an_unknown_suite_names_the_known_ones(tmp_path, content):

@@ -18,7 +18,7 @@ rule annotate:
     conda:
         "../envs/crayon.yaml"
     shell:
-        "crayon --log {log} annotate {wildcards.benchmark} {wildcards.kind}"
+        "crayon --log {log} answer {wildcards.benchmark} {wildcards.kind}"
 
 
 rule ingest:

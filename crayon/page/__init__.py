@@ -1,0 +1,1 @@
+"""People answer: a local web page that shows one item at a time and takes yes, no or unsure."""

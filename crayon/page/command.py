@@ -1,0 +1,137 @@
+"""`crayon annotate`: start the page's server, say where it is, and say at the end what was given."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlencode
+
+import uvicorn
+
+from ..errors import AnnotationError, ParamsError
+from ..jobs import KINDS, Plan
+from ..progress import report
+from ..suggest import unknown
+from .guard import Guard, is_loopback, names_of, tokens_for
+from .items import load_asked
+from .order import ORDERS
+from .server import NAME, NAMED, Page, build
+from .store import Store
+
+
+def run(
+    plan: Plan,
+    name: str,
+    kind: str,
+    annotators: Collection[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    order: str = "random",
+    allow_stale: bool = False,
+) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        ParamsError: an unknown benchmark, kind, order or host, a taken port, a name that is none, or a benchmark whose
+            answers are not people's.
+        AnnotationError, DataError: what is asked, or what was answered, is missing or malformed.
+    """
+    benchmark = plan.params.active.benchmark(name)
+    if kind not in KINDS:
+        raise ParamsError(unknown("kind", kind, KINDS))
+    if order not in ORDERS:
+        raise ParamsError(unknown("order", order, ORDERS))
+    for annotator in annotators:
+        if not NAME.fullmatch(annotator):
+            raise ParamsError(f"--annotator {annotator!r}: {NAMED}")
+    annotators = list(dict.fromkeys(annotators))
+    answers = f"annotations/{plan.suite}/{name}/{kind}.csv"
+    source = benchmark.annotation.source
+    if source != "people":
+        aside = f", and move {answers} away" if Path(answers).exists() else ""
+        raise ParamsError(
+            f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, and people's answers are not "
+            f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{aside}."
+        )
+    asked = load_asked(plan, name, kind)
+    store = Store(answers, asked.known, asked.digest, asked.shown, allow_stale=allow_stale)
+    try:
+        for annotator in annotators:
+            if (why := store.refuse(annotator)) is not None:
+                raise AnnotationError(why)
+        page = Page(asked, store, benchmark.title, annotators, ORDERS[order], _commands(plan, name, kind))
+        with _listen(host, port) as listening:
+            address, port = listening.getsockname()[:2]
+            local = is_loopback(address)
+            tokens = {} if local else tokens_for(annotators, f"{plan.suite}/{name}/{kind}")
+            app = Guard(build(page), names_of(host, local), tokens)
+            for line in _links(host, port, annotators, tokens):
+                report(line)
+            _serve(app, listening)
+        report(f"{store.given} answers given; {answers} holds {_held(store)}.")
+    finally:
+        store.close()
+
+
+def _commands(plan: Plan, name: str, kind: str) -> list[str]:
+    """What is to be run after the last answer."""
+    other = KINDS[1 - KINDS.index(kind)]
+    missing = not Path(f"annotations/{plan.suite}/{name}/{other}.csv").exists()
+    return [*([f"crayon annotate {name} --kind {other}"] if missing else []), "snakemake --cores 2 results/table1.csv"]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ParamsError(f"--host {host}: is no address of this machine ({error}).") from error
+    family, kind, protocol, _, address = found[0]
+    listening = socket.socket(family, kind, protocol)  # asyncio sends at once (TCP_NODELAY) if the protocol is named
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ParamsError(
+                f"--port {port}: is taken by another program; choose another, or 0 for any that is free."
+            ) from error
+        raise ParamsError(f"--host {host} --port {port}: cannot be listened to ({error.strerror}).") from error
+    return listening
+
+
+def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, str | None]) -> list[str]:
+    shown = socket.getfqdn() if host in ("0.0.0.0", "::") else host
+    base = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+    if tokens:
+        links = [(who, f"{base}?{urlencode({'token': token})}") for token, who in tokens.items()]
+    elif len(annotators) > 1:
+        links = [(who, f"{base}?{urlencode({'annotator': who})}") for who in annotators]
+    else:
+        links = [(next(iter(annotators), None), base)]
+    return [*(f"{who}: {link}" if who else link for who, link in links), "Every answer is kept at once. Ctrl-C ends."]
+
+
+def _serve(app: Guard, listening: socket.socket) -> None:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=2
+    )
+    ends = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: None) for number in ends}  # uvicorn raises them once more
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _held(store: Store) -> str:
+    counts = store.counts()
+    if not counts:
+        return "none"
+    return f"{sum(counts.values())}: " + ", ".join(f"{who} {count}" for who, count in sorted(counts.items()))

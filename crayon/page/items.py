@@ -1,0 +1,114 @@
+"""What a benchmark asks people: its items, their questions, and the arrays that their pictures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..annotations.published import neuron_item
+from ..benchmarks.dataset import load_dataset
+from ..errors import DataError
+from ..files import read_npy
+from ..interpret.patches import Patch, read_patches
+from ..jobs import Plan
+from ..records import Digests
+from ..steps.ingest import channels_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing that is asked.
+
+    Attributes:
+        row: of its image in `Asked.images`.
+        question: in the item's own words.
+        position: of its map in `Asked.maps`.
+        patch: the rectangle, where neurons are asked.
+    """
+
+    row: int
+    question: str
+    position: int | None = None
+    patch: Patch | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """All that is asked of one kind, in the order of the manifest (attention) or of patches.csv (neurons).
+
+    Attributes:
+        items: item, as it stands in the answers -> what is shown and asked.
+        known: the items that a file of answers may name; of neurons, a whole neuron, too.
+        views: what is shown of each, in this order.
+        images: (N, H, W, 3) uint8, memory-mapped.
+        maps: (n, h, w) float in [0, 1], memory-mapped, or None where neurons are asked.
+        digest: sha256 of maps.npy or patches.csv.
+        shown: its path.
+        answers: path of the answers CSV.
+    """
+
+    kind: str
+    items: Mapping[str, Item]
+    known: frozenset[str]
+    views: Sequence[str]
+    images: np.ndarray
+    maps: np.ndarray | None
+    digest: str
+    shown: str
+    answers: str
+
+
+def load_asked(plan: Plan, name: str, kind: str) -> Asked:
+    """Open what a benchmark asks.
+
+    Raises:
+        DataError: a file is missing or malformed, or the maps do not belong to the training images.
+    """
+    inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
+    benchmark = plan.params.active.benchmark(name)
+    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+    shown = inputs["shown"]
+    questions = [benchmark.questions.ask(kind, label) for label in benchmark.classes]
+    maps, items, known = None, {}, set()
+    if kind == "attention":
+        rows = data.rows("train")
+        maps = read_npy(shown, DataError)
+        if maps.ndim != 3 or len(maps) != len(rows) or maps.dtype.kind != "f":
+            raise DataError(
+                f"{shown}: is {maps.dtype} {maps.shape}, not a map of floats for each of the {len(rows)} training "
+                f"images; make it anew with `snakemake --cores 2 {shown}`."
+            )
+        for position, row in enumerate(rows.tolist()):
+            question = questions[data.labels[row]]
+            items[data.image_ids[row]] = Item(row=row, question=question, position=position)
+    else:
+        row_of = {image: row for row, image in enumerate(data.image_ids)}
+        for patch in read_patches(shown):
+            if patch.image not in row_of:
+                raise DataError(
+                    f"{shown}: names the image {patch.image!r}, which {data.folder}/manifest.csv lacks; make it anew "
+                    f"with `snakemake --cores 2 {shown}`."
+                )
+            row = row_of[patch.image]
+            items.setdefault(patch.patch, Item(row=row, question=questions[data.labels[row]], patch=patch))
+        if Path(inputs["model"]).exists():
+            known = {neuron_item(neuron) for neuron in range(channels_of(inputs["model"]))}
+    if not items:
+        raise DataError(f"{shown}: holds nothing to ask about; make it anew with `snakemake --cores 2 {shown}`.")
+    digests = Digests()
+    digest = digests.of(shown)
+    digests.save()
+    return Asked(
+        kind=kind,
+        items=items,
+        known=frozenset(items.keys() | known),
+        views=benchmark.views if kind == "attention" else ("patch",),
+        images=data.images,
+        maps=maps,
+        digest=digest,
+        shown=shown,
+        answers=inputs["answers"],
+    )

@@ -1,0 +1,241 @@
+"""The page's server: the page, and behind it items by their number in the annotator's own order, never by a path."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from ..annotations.answers import ANSWERS, Answer
+from ..errors import CrayonError
+from ..suggest import unknown
+from . import examples
+from .items import Asked
+from .pictures import Pictures
+from .rows import INTERFACE
+from .store import SOURCE, Store
+
+STATIC = Path(__file__).parent / "static"
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+"""What an annotator may be called."""
+
+NAMED = "A name is up to 64 of a-z, A-Z, 0-9, _ . and -, and begins with a letter or a digit."
+LONGEST_BODY = 2048
+LONGEST_SECONDS = 7 * 24 * 3600
+
+LETTERS = {"yes": "y", "no": "n", "unsure": "u"}
+"""Answer -> its letter in a session's list."""
+
+
+SESSIONS = 256
+"""How many annotators' orders are remembered; the oldest is made anew when it is needed."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """An annotator, and the items in their order."""
+
+    annotator: str
+    order: list[str]
+
+
+@dataclass
+class Page:
+    """What the server knows.
+
+    Attributes:
+        title: of the benchmark.
+        annotators: who may answer; empty: whoever gives a name.
+        order: function of the items and an annotator's name.
+        commands: what is to be run when all is answered.
+    """
+
+    asked: Asked
+    store: Store
+    title: str
+    annotators: Sequence[str]
+    order: Callable[[Sequence[str], str], list[str]]
+    commands: Sequence[str] = ()
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pictures = Pictures(self.asked)
+        self.examples = examples.names(self.asked.views)
+
+    def session(self, annotator: str) -> Session:
+        """An annotator's.
+
+        Raises:
+            HTTPException: nobody may answer under this name.
+        """
+        if annotator not in self.sessions:
+            if not NAME.fullmatch(annotator):
+                raise HTTPException(400, NAMED)
+            if self.annotators and annotator not in self.annotators:
+                raise HTTPException(403, unknown("annotator", annotator, self.annotators))
+            if (why := self.store.refuse(annotator)) is not None:
+                raise HTTPException(403, why)
+            found = Session(annotator, self.order(list(self.asked.items), annotator))
+            while len(self.sessions) >= SESSIONS:
+                self.sessions.pop(next(iter(self.sessions)), None)
+            self.sessions[annotator] = found
+            return found
+        return self.sessions[annotator]
+
+    def give(self, session: Session, item: str, answer: str, seconds: float) -> None:
+        """Put an answer on disk."""
+        self.store.give(
+            Answer(
+                item=item,
+                annotator=session.annotator,
+                answer=answer,
+                seconds=f"{seconds:.2f}",
+                timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
+                source=SOURCE,
+                interface=INTERFACE,
+                digest=self.asked.digest,
+            )
+        )
+
+
+async def about(request: Request) -> JSONResponse:
+    """What is asked, before it is known whom."""
+    page: Page = request.app.state.page
+    owner = _owner(request)
+    names = [owner] if owner else list(page.annotators)
+    asked = page.asked
+    return JSONResponse(
+        {
+            "title": page.title,
+            "kind": asked.kind,
+            "views": list(asked.views),
+            "question": next(iter(asked.items.values())).question,
+            "annotators": names,
+            "named": NAMED,
+        }
+    )
+
+
+async def session(request: Request) -> JSONResponse:
+    """Where the annotator stands: `answers` has a letter an item, in their order, `-` where there is none yet."""
+    page: Page = request.app.state.page
+    found = await run_in_threadpool(_session, request)
+    given = page.store.answers_of(found.annotator)
+    return JSONResponse(
+        {
+            "annotator": found.annotator,
+            "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in found.order),
+            "commands": list(page.commands),
+        }
+    )
+
+
+async def item(request: Request) -> JSONResponse:
+    """The question about an item."""
+    _, name = await _item(request)
+    asked: Asked = request.app.state.page.asked
+    return JSONResponse({"question": asked.items[name].question})
+
+
+async def picture(request: Request) -> Response:
+    """One view of an item."""
+    page: Page = request.app.state.page
+    _, name = await _item(request)
+    view = request.path_params["view"]
+    if view not in page.asked.views:
+        raise HTTPException(404, unknown("view", view, page.asked.views))
+    return Response(await run_in_threadpool(page.pictures.png, name, view), media_type="image/png")
+
+
+async def example(request: Request) -> Response:
+    """One view of one of the guide's examples."""
+    page: Page = request.app.state.page
+    wanted = request.path_params["answer"], request.path_params["view"]
+    if wanted not in page.examples:
+        raise HTTPException(404, "There is no such example.")
+    return Response(await run_in_threadpool(examples.example, *wanted), media_type="image/png")
+
+
+async def answer(request: Request) -> JSONResponse:
+    """Take an answer; the response says that it is on disk."""
+    page: Page = request.app.state.page
+    found, name = await _item(request)
+    body = await _body(request)
+    given, seconds = body.get("answer"), body.get("seconds")
+    if given not in ANSWERS:
+        raise HTTPException(400, f"The answer {given!r} is none of {', '.join(ANSWERS)}.")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
+        raise HTTPException(400, f"seconds is {seconds!r}, no number from 0 to {LONGEST_SECONDS}.")
+    try:
+        await run_in_threadpool(page.give, found, name, given, float(seconds))
+    except CrayonError as error:
+        raise HTTPException(507, str(error)) from error
+    return JSONResponse({"answer": given})
+
+
+def _owner(request: Request) -> str | None:
+    """The annotator whose token the request has; None if it has none, or one that all share."""
+    return getattr(request.state, "annotator", None)
+
+
+def _session(request: Request) -> Session:
+    name = _owner(request) or request.headers.get("x-crayon-annotator", "")
+    return request.app.state.page.session(name)
+
+
+async def _item(request: Request) -> tuple[Session, str]:
+    """The annotator, and the item that has this number in their order."""
+    found = await run_in_threadpool(_session, request)
+    number = request.path_params["number"]
+    if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(found.order):
+        raise HTTPException(404, f"There is no item {number[:20]}; there are {len(found.order)}, from 0.")
+    return found, found.order[int(number)]
+
+
+async def _body(request: Request) -> Mapping[str, Any]:
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > LONGEST_BODY:
+            raise HTTPException(413, "The request is too long.")
+    with suppress(ValueError, RecursionError):
+        body = json.loads(content)
+        if isinstance(body, dict):
+            return body
+    raise HTTPException(400, "The request is no JSON object.")
+
+
+async def _refused(request: Request, error: HTTPException) -> JSONResponse:
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+def build(page: Page) -> Starlette:
+    """The application; it is to stand behind a `Guard`."""
+    app = Starlette(
+        routes=[
+            Route("/api/about", about),
+            Route("/api/session", session),
+            Route("/api/items/{number}", item),
+            Route("/api/items/{number}/{view}.png", picture),
+            Route("/api/items/{number}/answer", answer, methods=["POST"]),
+            Route("/api/examples/{answer}/{view}.png", example),
+            Mount("/", StaticFiles(directory=STATIC, html=True)),
+        ],
+        exception_handlers={HTTPException: _refused},
+    )
+    app.state.page = page
+    return app

@@ -1,0 +1,58 @@
+// How long an item is on screen, and how fast the annotator goes.
+
+const RECENT = 30; // answers that the pace is the mean of
+const PAUSE = 60_000; // a longer time on one item was a pause
+
+const times = new Map(); // item -> milliseconds on screen so far
+let current = null;
+let since = null;
+const recent = [];
+
+const running = () => since !== null;
+
+function stop() {
+  if (running()) times.set(current, (times.get(current) ?? 0) + performance.now() - since);
+  since = null;
+}
+
+export function show(number) {
+  stop();
+  current = number;
+  since = document.hidden ? null : performance.now();
+}
+
+export function hide() {
+  stop();
+  current = null;
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) stop();
+  else if (current !== null && !running()) since = performance.now();
+});
+
+export function seconds(number) {
+  const now = running() && current === number ? performance.now() - since : 0;
+  return ((times.get(number) ?? 0) + now) / 1000;
+}
+
+export function answered(took) {
+  recent.push(Math.min(took * 1000, PAUSE));
+  if (recent.length > RECENT) recent.shift();
+}
+
+// Answers a minute, or null before there are enough to say.
+export function perMinute() {
+  if (recent.length < 3) return null;
+  const whole = recent.reduce((sum, one) => sum + one, 0);
+  return (60_000 * recent.length) / Math.max(whole, 1);
+}
+
+export function left(items) {
+  const rate = perMinute();
+  if (rate === null) return null;
+  const minutes = items / rate;
+  if (minutes < 1) return "under 1 min left";
+  if (minutes < 90) return `${Math.round(minutes)} min left`;
+  return `${(minutes / 60).toFixed(1)} h left`;
+}

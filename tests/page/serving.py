@@ -1,0 +1,76 @@
+"""A real server process, and a plain client of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from . import made
+
+
+class Server:
+    """`crayon annotate` in a project, from the `with` to its end; killed if it was not stopped."""
+
+    def __init__(self, project: Path, *arguments: str, kind: str = "attention", port: int = 0) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "crayon",
+            "annotate",
+            made.NAME,
+            "--kind",
+            kind,
+            "--port",
+            str(port),
+            *arguments,
+        ]
+        self.process = subprocess.Popen(
+            command, cwd=project, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self.said: list[str] = []
+        for line in self.process.stderr:
+            self.said.append(line.strip())
+            if "Ctrl-C" in line:
+                break
+        else:
+            raise AssertionError("\n".join(self.said))
+        links = [word for line in self.said for word in line.split() if word.startswith("http://")]
+        self.links = links
+        self.address = links[0].split("?")[0].rstrip("/")
+        self.client = httpx.Client(base_url=self.address)
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rsplit(":", 1)[1])
+
+    def session(self, annotator: str) -> dict:
+        return self.client.get("/api/session", headers={"X-Crayon-Annotator": annotator}).raise_for_status().json()
+
+    def give(self, number: int, annotator: str, said: str = "yes", seconds: float = 1.0) -> httpx.Response:
+        return self.client.post(
+            f"/api/items/{number}/answer",
+            json={"answer": said, "seconds": seconds},
+            headers={"X-Crayon-Annotator": annotator},
+        ).raise_for_status()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Its status, and what it said in the end."""
+        self.process.send_signal(how)
+        words = self.process.communicate(timeout=20)[1]
+        return self.process.returncode, words
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stderr and not self.process.stderr.closed:
+            self.process.stderr.close()
