@@ -186,7 +186,9 @@ def annotate(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8765,
     host: Annotated[str, typer.Option(help="another than this machine's own demands a token")] = "127.0.0.1",
-    order: Annotated[str, typer.Option(help="what is asked first")] = "random",
+    order: Annotated[
+        str | None, typer.Option(help="what is asked first: random, uncertain, diverse; as measured best if left out")
+    ] = None,
     allow_stale: Annotated[
         bool, typer.Option("--allow-stale", help="go on with answers that were given to other maps or patches")
     ] = False,

@@ -47,7 +47,7 @@ class Problem:
         maps: (N, h, w) float32 in [0, 1], the Original's, or None.
         logits: (N, K) float32, the Original's, in evaluation mode, or None.
         stage_one: (N, K) float32, of the network whose mistakes JtT and CnC start from, or None.
-        attention: (N,) int8, 1 relevant, 0 irrelevant, -1 unused, or None.
+        attention: (N,) int8, 1 relevant, 0 irrelevant, -1 unused, -2 unasked, or None.
         neurons: (C,) int8, 1 relevant, 0 irrelevant, or None.
         masks: (N, H, W) bool, True where relevant, or None.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network, or None.

@@ -128,10 +128,11 @@ def test_a_study_needs_the_methods_it_compares(tmp_path):
         load(tiny.write(tmp_path, content) / "params.yaml")
 
 
-def problem_of(run: Run) -> Problem:
-    """A problem with 24 answered images and 6 answered neurons, varied as `run` says."""
+def problem_of(run: Run, asked: int = 24) -> Problem:
+    """A problem with 24 images, the first `asked` of them answered, and 6 answered neurons, varied as `run` says."""
     found = problems.problem(24)
-    found.attention[:] = 0
+    found.attention[:] = -2
+    found.attention[:asked] = 0
     found.neurons[:] = 0
     vary(found, run, seed=1)
     return found
@@ -151,6 +152,14 @@ def test_answers_left_out_are_unused_maps_and_kept_neurons():
     both = problem_of(run_of("crayon_pruning_attention", answers=10))
     assert int((both.attention == 0).sum()) == 10
     assert int((both.neurons == 0).sum()) == 6  # all answers to neurons are kept
+
+
+def test_what_nobody_was_asked_is_not_among_the_answers_that_are_kept():
+    found = problem_of(run_of("crayon_attention", answers=3), asked=5)
+    assert int((found.attention == 0).sum()) == 3
+    assert set(np.flatnonzero(found.attention.numpy() == 0)) < set(range(5))
+    with pytest.raises(MethodError, match=r"5 items were asked, and a study in params\.yaml wants 6"):
+        problem_of(run_of("crayon_attention", answers=6), asked=5)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -202,7 +211,7 @@ def test_a_name_stands_for_one_run_in_every_suite():
 
 
 def test_more_answers_than_there_are_items_are_refused():
-    with pytest.raises(MethodError, match=r"there are 24 items to answer.*asks for 25"):
+    with pytest.raises(MethodError, match=r"24 items were asked.*wants 25 of them"):
         problem_of(run_of("crayon_attention", answers=25))
 
 

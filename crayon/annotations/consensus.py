@@ -12,13 +12,14 @@ from ..files import read_csv, write_csv
 from .answers import Answer
 from .statistics import agreement
 
-LABELS = ("relevant", "irrelevant", "unused")
+LABELS = ("relevant", "irrelevant", "unused", "unasked")
+"""Unasked: an image that nobody answered; unused: one whose answers do not decide; neurons are one of the first two."""
 
 
 def label_images(
     image_ids: Sequence[str], answers: Iterable[Answer], minimum_answers: int, agreement: float = 1.0
 ) -> dict[str, str]:
-    """Enough of an image's answers are yes: relevant; enough are no: irrelevant; anything else: unused.
+    """Enough of an image's answers are yes: relevant; enough are no: irrelevant; not so: unused; no answer: unasked.
 
     The paper's two annotators who both have to say so are `minimum_answers` 2 and `agreement` 1.
 
@@ -33,7 +34,8 @@ def label_images(
         said = given.get(image, [])
         enough = max(minimum_answers, 1) <= len(said)
         agreed = [word for word in ("yes", "no") if enough and said.count(word) / len(said) >= agreement]
-        labels[image] = {"yes": "relevant", "no": "irrelevant"}[agreed[0]] if agreed else "unused"
+        undecided = "unused" if said else "unasked"
+        labels[image] = {"yes": "relevant", "no": "irrelevant"}[agreed[0]] if agreed else undecided
     return labels
 
 
@@ -87,6 +89,11 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
         "sources": dict(sorted(Counter(answer.source or "unknown" for answer in answers).items())),
         **agreement(answers),
     }
+
+
+def answered(found: Mapping[str, Any]) -> int:
+    """How many images, or neurons, were asked, by a `summary`."""
+    return sum(count for label, count in found["labels"].items() if label != "unasked")
 
 
 def write_labels(path: str | Path, item_column: str, labels: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
     """Replace labels, leaving unused ones unused.
 
     Args:
-        codes: (n,) int8, 1 relevant, 0 irrelevant, -1 unused.
+        codes: (n,) int8, 1 relevant, 0 irrelevant, negative unused or unasked.
         kind: `shuffle` deals the same labels out at random (of neurons: a random set of the same size is pruned);
             `all_relevant`, `all_irrelevant`; `invert` (of neurons: the opposite set is pruned).
 
@@ -31,7 +31,7 @@ def subset(codes: np.ndarray, kept: np.ndarray, otherwise: int) -> np.ndarray:
     """Keep the labels of some items.
 
     Args:
-        codes: (n,) int8, 1 relevant, 0 irrelevant, -1 unused.
+        codes: (n,) int8, 1 relevant, 0 irrelevant, negative unused or unasked.
         kept: positions of the items that count as answered, whatever came of their answers.
         otherwise: the code of the rest.
 

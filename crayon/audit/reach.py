@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotations.answers import read_raw
+from ..annotations.consensus import LABELS
 from ..errors import AnnotationError, RecordError
 from ..files import read_csv
 from ..jobs import Job, Plan
@@ -136,4 +137,4 @@ def _choose(plan: Plan, found: Reach, item: str | None, annotator: str | None) -
             row["image"]: row["label"] for row in read_csv(ingest.outputs["labels"], ("image", "label"), RecordError)
         }
         label = labels.get(item, "none")
-        found.about.append(f"its label: {label}" + (" (it enters no map loss)" if label == "unused" else ""))
+        found.about.append(f"its label: {label}" + ("" if label in LABELS[:2] else " (it enters no map loss)"))

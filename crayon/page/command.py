@@ -17,7 +17,7 @@ from ..progress import report
 from ..suggest import unknown
 from .guard import Guard, is_loopback, names_of, tokens_for
 from .items import load_asked
-from .order import ORDERS
+from .order import order_of
 from .server import NAME, NAMED, Page, build
 from .store import Store
 
@@ -30,7 +30,7 @@ def run(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    order: str = "random",
+    order: str | None = None,
     allow_stale: bool = False,
 ) -> None:
     """Serve the page until Ctrl-C.
@@ -43,8 +43,6 @@ def run(
     benchmark = plan.params.active.benchmark(name)
     if kind not in KINDS:
         raise ParamsError(unknown("kind", kind, KINDS))
-    if order not in ORDERS:
-        raise ParamsError(unknown("order", order, ORDERS))
     for annotator in annotators:
         if not NAME.fullmatch(annotator):
             raise ParamsError(f"--annotator {annotator!r}: {NAMED}")
@@ -57,13 +55,13 @@ def run(
             f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, and people's answers are not "
             f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{aside}."
         )
-    asked = load_asked(plan, name, kind)
+    asked, asks = load_asked(plan, name, kind), order_of(plan, name, kind, order)
     store = Store(answers, asked.known, asked.digest, asked.shown, allow_stale=allow_stale)
     try:
         for annotator in annotators:
             if (why := store.refuse(annotator)) is not None:
                 raise AnnotationError(why)
-        page = Page(asked, store, benchmark.title, annotators, ORDERS[order], _commands(plan, name, kind))
+        page = Page(asked, store, benchmark.title, annotators, asks, _commands(plan, name, kind))
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)

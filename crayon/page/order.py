@@ -5,11 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from ..annotations.order import order_items
+from ..jobs import Plan
 
-def random(items: Sequence[str], annotator: str) -> list[str]:
-    """The items in an order of the annotator's own, which is the same each time and keeps when items are added."""
-    return sorted(items, key=lambda item: hashlib.sha256(f"{annotator}\0{item}".encode()).digest())
+Order = Callable[[Sequence[str], str], list[str]]
+"""From the items, in the order of the manifest or of patches.csv, and an annotator's name to them as they are asked."""
 
 
-ORDERS: dict[str, Callable[[Sequence[str], str], list[str]]] = {"random": random}
-"""Name of an order -> function of the items and the annotator's name."""
+def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
+    """An order by its name (None: the kind's own), which is each annotator's own, and the same each time.
+
+    Raises:
+        ParamsError: it is unknown, or not for this kind.
+        DataError: what it is made of is not there.
+    """
+    order_items(plan, benchmark, kind, name, 0)  # what is wrong with it is said at the start
+
+    def ask(items: Sequence[str], annotator: str) -> list[str]:
+        return [items[position] for position in order_items(plan, benchmark, kind, name, seed_of(annotator))]
+
+    return ask
+
+
+def seed_of(annotator: str) -> int:
+    """The seed of an annotator's order."""
+    return int.from_bytes(hashlib.sha256(annotator.encode()).digest()[:4], "big")

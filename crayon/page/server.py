@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from ..errors import CrayonError
 from ..suggest import unknown
 from . import examples
 from .items import Asked
+from .order import Order
 from .pictures import Pictures
 from .rows import INTERFACE
 from .store import SOURCE, Store
@@ -68,7 +69,7 @@ class Page:
     store: Store
     title: str
     annotators: Sequence[str]
-    order: Callable[[Sequence[str], str], list[str]]
+    order: Order
     commands: Sequence[str] = ()
     sessions: dict[str, Session] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..annotations.consensus import answered
 from ..errors import RecordError
 from ..files import read_json, write_csv
 from ..jobs import Plan
@@ -45,7 +46,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     for name in suite.studies.annotations.benchmarks:
         for method in CRAYON:
             kind = plan.run(method).sampled
-            items = sum(read_json(job.inputs[f"{name}/{kind}"], RecordError)["labels"].values())
+            items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
             runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
             runs |= {run.answers: run.name for run in studies(suite)["annotations"] if run.method == method}
             runs |= {items: method}

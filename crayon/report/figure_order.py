@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from ..annotations.consensus import answered
 from ..errors import RecordError
 from ..files import read_json, write_csv
 from ..jobs import Plan
@@ -46,7 +47,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     study, runs = suite.studies.order, studies(suite)["order"]
     rows = []
     for name in study.benchmarks:
-        items = sum(read_json(job.inputs[f"{name}/attention"], RecordError)["labels"].values())
+        items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
         asked = [(*point, run.name) for point, run in zip(product(study.orders, study.maps), runs, strict=True)]
         for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
             for metric in suite.benchmarks[name].metrics:

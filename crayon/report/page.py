@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..annotations.consensus import LABELS
 from ..errors import RecordError
 from ..files import read_json, write_text
 from ..jobs import KINDS, Job, Plan, provenance_of
@@ -180,7 +181,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
                     "items": summary.get("items", ""),
                     "answers": summary.get("answers", ""),
                     **{key: "-" if value is None else f"{value:.2f}" for key, value in shares.items()},
-                    **{label: summary["labels"].get(label, 0) for label in ("relevant", "irrelevant", "unused")},
+                    **{label: summary["labels"].get(label, 0) for label in LABELS},
                     "file": file,
                     "digest": digest,
                 }

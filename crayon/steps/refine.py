@@ -23,7 +23,7 @@ from ..training import Problem, train
 from .load import Workplace
 from .original import write_history
 
-CODES = {"relevant": 1, "irrelevant": 0, "unused": -1}
+CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
 
 
 def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
@@ -63,22 +63,23 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
     """Replace the answers of a control, leave some of them out, and fit the maps to another network's size.
 
     Raises:
-        MethodError: more answers are asked for than there are items.
+        MethodError: more answers are wanted than items were asked.
     """
     for kind in set(KINDS) & set(run.needs):
         codes = getattr(problem, kind).cpu().numpy()
         if run.labels is not None:
             codes = control(codes, run.labels, seed)
         if run.answers is not None and kind == run.sampled:
-            if run.answers > len(codes):
-                raise MethodError(
-                    f"{run.name}: there are {len(codes)} items to answer, and a study in params.yaml asks for "
-                    f"{run.answers} of them; leave that number out."
-                )
             if run.order is None:
                 asked = at_random(len(codes), seed)
             else:
                 asked = ORDERS[run.order](Pool(problem.maps.cpu().numpy(), problem.labels.cpu().numpy()), seed)
+            asked = asked[codes[asked] != CODES["unasked"]]
+            if run.answers > len(asked):
+                raise MethodError(
+                    f"{run.name}: {len(asked)} items were asked, and a study in params.yaml wants {run.answers} of "
+                    "them; leave that number out."
+                )
             codes = subset(codes, asked[: run.answers], otherwise=-1 if kind == "attention" else 1)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:

@@ -143,7 +143,7 @@ def test_a_patch_is_relevant_if_the_mask_covers_enough_of_it_and_is_asked_once()
         (["yes", "unsure"], "unused"),
         (["unsure", "unsure"], "unused"),
         (["yes"], "unused"),  # fewer than two
-        ([], "unused"),
+        ([], "unasked"),
         (["yes", "yes", "no"], "unused"),
     ],
 )
