@@ -23,11 +23,12 @@ def run(plan: Plan, name: str, kind: str) -> None:
     """Write labels/<suite>/<benchmark>/<kind>.csv and its summary."""
     job = plan.find("ingest", benchmark=name, kind=kind)
     recording = Recording(job)
-    consensus = plan.params.active.benchmark(name).consensus
+    benchmark = plan.params.active.benchmark(name)
+    consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
     digest = recording.read[job.inputs["shown"]]
     if kind == "attention":
         images = [row["image"] for row in read_manifest(job.inputs["manifest"]) if row["split"] == "train"]
-        answers = read_answers(job.inputs["answers"], images, digest)
+        answers = read_answers(job.inputs["answers"], images, digest, allow_stale)
         labels = label_images(images, answers, consensus.minimum_answers)
     else:
         of_neuron = defaultdict(list)
@@ -36,20 +37,24 @@ def run(plan: Plan, name: str, kind: str) -> None:
         channels = channels_of(job.inputs["model"])
         as_a_whole = {neuron_item(neuron): neuron for neuron in range(channels)}
         items = {patch for patches in of_neuron.values() for patch in patches} | set(as_a_whole)
-        answers = read_answers(job.inputs["answers"], items, digest)
+        answers = read_answers(job.inputs["answers"], items, digest, allow_stale)
         for item in {answer.item for answer in answers} & set(as_a_whole):
             of_neuron[as_a_whole[item]].append(item)
         labels = label_neurons(channels, of_neuron, answers, consensus.tie)
     found = summary(labels, answers)
+    if allow_stale:
+        found["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in answers)
     recording.publish(
         {
             "labels": partial(write_labels, item_column="image" if kind == "attention" else "neuron", labels=labels),
             "summary": partial(write_json, value=found),
         },
         sources=found["sources"],
+        **({"stale": found["stale"]} if allow_stale else {}),
     )
     counts = "  ".join(f"{count} {label}" for label, count in found["labels"].items())
-    report(f"{name}/ingest {kind}  {found['answers']} answers on {found['items']} items: {counts}")
+    stale = f"; {found['stale']} answers were given to other maps or patches (allow_stale)" if allow_stale else ""
+    report(f"{name}/ingest {kind}  {found['answers']} answers on {found['items']} items: {counts}{stale}")
 
 
 def channels_of(checkpoint: str) -> int:
