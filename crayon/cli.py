@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .collecting import labelstudio, mturk
 from .errors import CrayonError
 
 app = typer.Typer(
@@ -23,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(mturk, name="mturk")
+app.add_typer(labelstudio, name="labelstudio")
 
 BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]

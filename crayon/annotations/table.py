@@ -121,14 +121,14 @@ def read_text(path: Path) -> str:
     for mark, name in _MARKS.items():
         if content.startswith(mark):
             raise AnnotationError(
-                f"{path}: is in {name}, as its byte order mark says; save it as CSV in UTF-8, or convert it: "
+                f"{path}: is in {name}, as its byte order mark says; save it in UTF-8, or convert it: "
                 f"`iconv -f {name} -t UTF-8`."
             )
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise AnnotationError(
             f"{path}, line {line}: holds a NUL byte: it is damaged, or in UTF-16 without a byte order mark; take it "
-            "anew, or save it as CSV in UTF-8."
+            "anew, or save it in UTF-8."
         )
     try:
         return content.decode("utf-8-sig")
@@ -140,7 +140,7 @@ def read_text(path: Path) -> str:
         name = "cp1252 (Windows-1252)" if any(0x80 <= b <= 0x9F for b in content) else "cp1252 or Latin-1"
         raise AnnotationError(
             f"{path}, line {line}: is not UTF-8 (byte 0x{byte.hex()}, which would be "
-            f"{byte.decode('cp1252', 'replace')!r} in {name}); save it as CSV in UTF-8, or convert it: "
+            f"{byte.decode('cp1252', 'replace')!r} in {name}); save it in UTF-8, or convert it: "
             "`iconv -f CP1252 -t UTF-8`."
         ) from cause
 
