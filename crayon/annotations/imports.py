@@ -5,7 +5,10 @@ Nothing is lost on the way: the rows read are the rows used and the rows rejecte
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnnotationError
-from ..files import canonical, write_csv
+from ..files import canonical, write_text
 from .answers import Answer, is_duration, meaning, stale, unknown_item, unknown_word, write_answers
 from .cells import harmless
 from .times import moment, stamp
@@ -82,6 +85,8 @@ class Row:
                 "unknown time",
                 f"the time {self.time!r} is none that is known (ISO 8601, PST, PDT, UTC).",
             )
+        if self.digest and not _DIGEST.fullmatch(self.digest):
+            return "unknown digest", f"the digest {self.digest!r} is no sha256, 64 hexadecimal digits."
         if self.digest and self.digest != digest and not allow_stale:
             return "given to other maps or patches", stale(self.digest, digest)
         return None
@@ -95,11 +100,13 @@ class Row:
             seconds=self.seconds,
             timestamp=stamp(self.when) if self.when else "",
             source=source,
-            interface=self.interface,
+            interface=" ".join(self.interface.split()),
             digest=self.digest,
             given=canonical({**self.given, KEY: self.key} if self.key else self.given),
         )
 
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 KEY = "assignment"
 """In an answer's `given`: the key of its row."""
@@ -200,14 +207,14 @@ def _key_of(answer: Answer) -> str:
 
 def write_rejected(path: str | Path, rejected: Sequence[tuple[Row, str]]) -> None:
     """Publish the rejected rows of an import, each with its file, line and reason; no cell is a formula."""
-    rows = (
-        (
-            *(row.file, str(row.line), row.record, reason, row.item, row.annotator, row.answer),
-            *(stamp(row.when) if row.when else row.time, canonical(dict(row.given))),
-        )
-        for row, reason in rejected
-    )
-    write_csv(path, REJECTED_COLUMNS, (map(harmless, row) for row in rows))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # there is nothing that they may not hold
+    writer.writerow(REJECTED_COLUMNS)
+    for row, reason in rejected:
+        cells = (row.file, str(row.line), row.record, reason, row.item, row.annotator, row.answer)
+        when = stamp(row.when) if row.when else row.time
+        writer.writerow(map(harmless, (*cells, when, canonical(dict(row.given)))))
+    write_text(path, text.getvalue())
 
 
 def write_merged(path: str | Path, existing: Sequence[Answer], used: Sequence[Row], source: str) -> None:

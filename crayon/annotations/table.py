@@ -98,6 +98,8 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
                 column += map(pool.__getitem__ if len(pool) < POOL else str.strip, values)
     except csv.Error as cause:
         line = _first_wrong(text)
+        if line == 1 and "," not in (heading := text.partition("\n")[0]):  # each name in quotes
+            _refuse_separators(path, heading)
         if "unexpected end" in str(cause):
             raise AnnotationError(
                 f"{path}, line {line}: opens a quote that is never closed; the file is cut off: take it anew."
@@ -148,16 +150,21 @@ def read_text(path: Path) -> str:
 def _heading(path: Path, values: list[str], wanted: Sequence[str]) -> tuple[str, ...]:
     columns = tuple(name.strip() for name in values)
     if len(columns) == 1:
-        for separator, name in {";": "semicolons", "\t": "tabs", "|": "bars"}.items():
-            if separator in values[0]:
-                raise AnnotationError(
-                    f"{path}, line 1: is separated by {name}, not by commas; export it as CSV with commas."
-                )
+        _refuse_separators(path, values[0])
     if not any(columns):
         raise AnnotationError(f"{path}, line 1: is empty; it must name the columns {', '.join(wanted)}.")
     if repeated := sorted({name for name in columns if columns.count(name) > 1}):
         raise AnnotationError(f"{path}: names the column {', '.join(repeated)} twice; rename or remove one.")
     return columns
+
+
+def _refuse_separators(path: Path, heading: str) -> None:
+    """AnnotationError if a heading, which has no commas, has something else between its names."""
+    for separator, name in {";": "semicolons", "\t": "tabs", "|": "bars"}.items():
+        if separator in heading:
+            raise AnnotationError(
+                f"{path}, line 1: is separated by {name}, not by commas; export it as CSV with commas."
+            )
 
 
 def _first_wrong(text: str) -> int:
