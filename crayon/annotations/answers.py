@@ -147,7 +147,7 @@ def unknown_item(item: str, known: Collection[str]) -> str:
 
 def unknown_word(word: str) -> str:
     """Say that a word is no answer."""
-    return f"the answer {word!r} is none of {', '.join(ANSWERS)}, nor another known word for one of them."
+    return f"the answer {word!r} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
 
 
 def stale(other: str, digest: str) -> str:

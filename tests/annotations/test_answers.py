@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 import unicodedata
 from pathlib import Path
@@ -21,6 +22,8 @@ from crayon.annotations.table import read_table
 from crayon.errors import AnnotationError
 from crayon.interpret.patches import Patch
 from crayon.params import AttentionAnswers, NeuronAnswers
+
+from .. import tiny
 
 HEAD = "item,annotator,answer,seconds,timestamp,source,interface,digest\n"  # as before there was `given`
 ITEMS = ["train-0", "train-1"]
@@ -146,6 +149,13 @@ def test_whatever_is_not_in_the_table_is_no_answer(word):
     assert (meaning(word) is None) == (
         unicodedata.normalize("NFC", word.replace("’", "'")).strip().casefold() not in WORDS
     )
+
+
+def test_the_documentation_lists_the_words():
+    text = (tiny.ROOT / "docs/annotation.md").read_text(encoding="utf-8").split("## The words")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    listed = {word: answer for answer, words in rows for word in re.split("[,;] ", words)}
+    assert listed == WORDS
 
 
 def test_an_answers_file_may_use_any_known_word(tmp_path):
