@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnnotationError
-from ..files import canonical, write_text
+from ..files import canonical, write_bytes
 from .answers import Answer, is_duration, meaning, stale, unknown_item, unknown_word, write_answers
 from .cells import harmless
 from .times import moment, stamp
@@ -214,7 +214,7 @@ def write_rejected(path: str | Path, rejected: Sequence[tuple[Row, str]]) -> Non
         cells = (row.file, str(row.line), row.record, reason, row.item, row.annotator, row.answer)
         when = stamp(row.when) if row.when else row.time
         writer.writerow(map(harmless, (*cells, when, canonical(dict(row.given)))))
-    write_text(path, text.getvalue())
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name may be no text
 
 
 def write_merged(path: str | Path, existing: Sequence[Answer], used: Sequence[Row], source: str) -> None:

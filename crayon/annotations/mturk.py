@@ -109,6 +109,7 @@ def _answers(row: Mapping[str, str], where: str) -> dict[str, str]:
     if text := found.pop("taskAnswers", ""):
         try:
             values = json.loads(text)
+            json.dumps(values, ensure_ascii=False).encode()  # half a surrogate is no text
         except (ValueError, RecursionError) as cause:
             raise AnnotationError(f"{where}: Answer.taskAnswers is not JSON ({cause}); download it anew.") from cause
         for one in values if isinstance(values, list) else [values]:

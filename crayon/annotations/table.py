@@ -78,12 +78,12 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
             row of the wrong length, an empty line among the rows, a quote that is not closed, a last line cut off.
     """
     path = Path(path)
-    text = read_text(path)
-    if not text.strip():
+    content = _content(path)
+    if not content.strip():
         raise AnnotationError(f"{path}: is empty; its first line must name the columns {', '.join(wanted)}.")
-    if text.lstrip()[0] in "[{":
+    if content.lstrip()[:1] in (b"[", b"{"):
         raise AnnotationError(f"{path}: is JSON, not CSV; a JSON export of Label Studio: `crayon labelstudio import`.")
-    reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)  # CRLF is the reader's business
+    reader = _reader(content)
     ends = array("L")
     try:
         names = _heading(path, next(reader), wanted)
@@ -92,13 +92,16 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
         pools = [_Pool() for _ in names]
         while rows := list(islice(reader, CHUNK)):
             if set(map(len, rows)) != {len(names)}:
-                rows = _whole(path, text, rows, len(names), ends, reader)
+                rows = _whole(path, content, rows, len(names), ends, reader)
             _extend(ends, rows, reader.line_num)
             for column, pool, values in zip(columns, pools, zip(*rows, strict=True), strict=False):
-                column += map(pool.__getitem__ if len(pool) < POOL else str.strip, values)
+                if values.count(values[0]) == len(values):
+                    column += [pool[values[0]]] * len(values)
+                else:
+                    column += map(pool.__getitem__ if len(pool) < POOL else str.strip, values)
     except csv.Error as cause:
-        line = _first_wrong(text)
-        if line == 1 and "," not in (heading := text.partition("\n")[0]):  # each name in quotes
+        line = _first_wrong(content)
+        if line == 1 and "," not in (heading := content.partition(b"\n")[0].decode()):  # each name in quotes
             _refuse_separators(path, heading)
         if "unexpected end" in str(cause):
             raise AnnotationError(
@@ -114,6 +117,16 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
 
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8; AnnotationError if there is none, or it is in another encoding, or holds NULs."""
+    return _content(path).decode()
+
+
+def _reader(content: bytes) -> Iterator[list[str]]:
+    """Line by line: a text as one stream would take four bytes a character. CRLF is the reader's business."""
+    return csv.reader(map(bytes.decode, io.BytesIO(content)), strict=True)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, which are UTF-8 without a byte order mark and without NULs."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -132,10 +145,12 @@ def read_text(path: Path) -> str:
             f"{path}, line {line}: holds a NUL byte: it is damaged, or in UTF-16 without a byte order mark; take it "
             "anew, or save it in UTF-8."
         )
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8-sig")
+        content.decode()
+        return content
     except UnicodeDecodeError as cause:
-        start = cause.start + len(codecs.BOM_UTF8) * content.startswith(codecs.BOM_UTF8)
+        start = cause.start
         line = content.count(b"\n", 0, start) + 1
         byte = content[start : start + 1]
         # Bytes 0x80 to 0x9f are letters and quotes in cp1252, and control characters, in no one's text, in Latin-1.
@@ -153,6 +168,8 @@ def _heading(path: Path, values: list[str], wanted: Sequence[str]) -> tuple[str,
         _refuse_separators(path, values[0])
     if not any(columns):
         raise AnnotationError(f"{path}, line 1: is empty; it must name the columns {', '.join(wanted)}.")
+    if "" in columns:
+        raise AnnotationError(f"{path}: its column {columns.index('') + 1} has no name; name it or remove it.")
     if repeated := sorted({name for name in columns if columns.count(name) > 1}):
         raise AnnotationError(f"{path}: names the column {', '.join(repeated)} twice; rename or remove one.")
     return columns
@@ -167,9 +184,9 @@ def _refuse_separators(path: Path, heading: str) -> None:
             )
 
 
-def _first_wrong(text: str) -> int:
+def _first_wrong(content: bytes) -> int:
     """The line on which the first row begins that is not CSV."""
-    reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)
+    reader = _reader(content)
     line = 1
     with suppress(csv.Error):
         for _ in reader:
@@ -190,7 +207,7 @@ def _lines(row: list[str]) -> int:
     return 1 + sum(value.count("\n") for value in row)
 
 
-def _whole(path: Path, text: str, rows: list[list[str]], width: int, ends: array, reader) -> list[list[str]]:
+def _whole(path: Path, content: bytes, rows: list[list[str]], width: int, ends: array, reader) -> list[list[str]]:
     """The rows of a chunk without the empty lines at the end of the file; AnnotationError for any other wrong row."""
     wrong = next(number for number, row in enumerate(rows) if len(row) != width)
     rest = [*rows[wrong:], *reader]
@@ -199,7 +216,7 @@ def _whole(path: Path, text: str, rows: list[list[str]], width: int, ends: array
     where = f"{path}, line {ends[-1] + 1 + sum(map(_lines, rows[:wrong]))}"
     if not rest[0]:  # or every line number in a later sentence would be wrong
         raise AnnotationError(f"{where}: is empty; remove it.")
-    if len(rest) == 1 and len(rest[0]) < width and not text.endswith(("\n", "\r")):
+    if len(rest) == 1 and len(rest[0]) < width and not content.endswith((b"\n", b"\r")):
         raise AnnotationError(
             f"{where}: is cut off: {len(rest[0])} of {width} values, and no end of line; the file is not whole: take "
             "it anew."

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crayon.annotations.answers import Answer, read_answers, write_answers
@@ -289,6 +289,52 @@ def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
     assert record["told"]["stale"] == 3
     assert record["params"]["allow_stale"] is True
     assert read_json("labels/mini/waterbirds/attention.summary.json", AnnotationError)["stale"] == 3
+
+
+results = st.lists(
+    st.builds(
+        lambda number, item, word, worker, status, feedback: result(
+            f"3{number}", item, word, worker, AssignmentStatus=status, RequesterFeedback=feedback
+        ),
+        st.integers(0, 5),
+        st.sampled_from(["train-0", "train-1", "nowhere"]),
+        st.sampled_from(["Yes", "No", "", "Perhaps"]),
+        st.sampled_from(["w1", "w2", ""]),
+        st.sampled_from(["Approved", "Submitted", "Rejected"]),
+        st.text(st.sampled_from('a,"\n\r;=\u2028'), max_size=5),
+    ),
+    max_size=6,
+)
+annotations = st.lists(
+    st.builds(
+        lambda number, word, user, skipped: annotation(number, *word, user=user, was_cancelled=skipped),
+        st.integers(1, 5),
+        st.sampled_from([["yes"], ["no"], [], ["yes", "no"], ["perhaps"]]),
+        st.sampled_from([1, 2, None, {"id": 3, "email": "a@b.org"}]),
+        st.booleans(),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=st.lists(results, min_size=1, max_size=3), tasks=st.lists(annotations, max_size=3))
+def test_no_row_of_any_file_is_lost(plan, tmp_path, capsys, files, tasks):
+    exported = [task(number, f"train-{number}", *found) for number, found in enumerate(tasks)]
+    paths = [write(tmp_path / f"{n}.csv", *rows, columns=list(result("", "", ""))) for n, rows in enumerate(files)]
+    export = write_json(tmp_path / "e.json", exported, indent=1)
+    for run, given_files, read in (
+        (import_mturk, paths, sum(map(len, files))),
+        (import_labelstudio, [export], sum(map(len, tasks))),
+    ):
+        asked.ANSWERS.unlink(missing_ok=True)
+        capsys.readouterr()
+        run(plan, "waterbirds", "attention", given_files, reject_invalid=True)
+        used = len(read_answers(asked.ANSWERS, asked.ITEMS)) if asked.ANSWERS.exists() else 0
+        told = rejected()
+        assert used + len(told) == read
+        assert all(one["reason"] and one["file"] in map(str, given_files) and int(one["line"]) > 1 for one in told)
+        assert f"{read} rows read: {used} used" in capsys.readouterr().err
 
 
 def crayon(*arguments: str) -> subprocess.CompletedProcess:

@@ -154,10 +154,11 @@ def test_the_hit_is_a_crowd_form_whose_answer_is_what_the_import_reads(plan, tmp
 
 
 def test_a_question_is_text_in_the_page_that_it_is_put_into(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.annotations.shown.question", lambda *_: '"<script>alert(1)</script> & co"?')
+    monkeypatch.setattr("crayon.annotations.shown.question", lambda *_: '=<script>alert("1, 2")</script> & co?')
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
-    assert "<script>" not in (tmp_path / "batch/batch.csv").read_text()
-    assert "&lt;script&gt;" in (tmp_path / "batch/batch.csv").read_text()
+    with (tmp_path / "batch/batch.csv").open(encoding="utf-8", newline="") as file:
+        questions = {row["question"] for row in csv.DictReader(file)}
+    assert questions == {"'=&lt;script&gt;alert(&quot;1, 2&quot;)&lt;/script&gt; &amp; co?"}
 
 
 def test_an_export_into_a_folder_that_exists_writes_nothing(plan, tmp_path):
@@ -449,8 +450,9 @@ def test_answers_in_other_forms(tmp_path, rows, column, answers):
     assert [row.answer for row in found] == answers
 
 
-def test_task_answers_that_are_no_json_are_named(tmp_path):
-    path = write(tmp_path / "r.csv", without_label("3A", "train-0", **{"Answer.taskAnswers": "[{"}))
+@pytest.mark.parametrize("text", ["[{", '[{"category": {"label": "\\ud800"}}]', "[" * 100_000])
+def test_task_answers_that_are_no_json_are_named(tmp_path, text):
+    path = write(tmp_path / "r.csv", without_label("3A", "train-0", **{"Answer.taskAnswers": text}))
     with pytest.raises(AnnotationError, match=r"r\.csv, line 2: Answer.taskAnswers is not JSON"):
         read_results(path, identity)
 
