@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import html
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
+from tqdm import tqdm
+
 from ..annotations import hit, labelstudio, mturk
-from ..errors import OutputError, ParamsError, RecordError
+from ..annotations.shown import Shown, shown
+from ..errors import OutputError
 from ..files import publish, write_csv, write_json, write_text
-from ..jobs import KINDS, Plan
+from ..jobs import Plan
 from ..progress import report
-from ..records import Digests
-from ..suggest import unknown
+from .people import asks_people, digest_of_shown
 
 IMAGES = "images"
 
@@ -70,10 +75,6 @@ def _prefix(url: str) -> str:
 
 def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: Callable[..., None]) -> int:
     """Write a folder, whole or not at all; gives how many items there are."""
-    from PIL import Image
-
-    from ..annotations.shown import shown
-
     asks_people(plan, name, kind)
     if folder.exists():
         raise OutputError(f"{folder}: exists already; give another name, nothing was written.")
@@ -85,13 +86,14 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     try:
-        items, width, digits = [], 0, max(5, len(str(len(found))))
-        for number, one in enumerate(found, start=1):
-            picture = Image.fromarray(one.picture())
-            with publish(part / IMAGES / f"{number:0{digits}d}.png") as file:
-                picture.save(file, "png")
-            items.append((f"{prefix}{number:0{digits}d}.png", one.question, one.item))
-            width = max(width, picture.width)
+        names = [f"{number:0{max(5, len(str(len(found))))}d}.png" for number in range(1, len(found) + 1)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            paths = (part / IMAGES / name for name in names)
+            drawn = tqdm(
+                pool.map(_draw, found, paths), desc=str(folder), total=len(found), unit="picture", disable=None
+            )
+            width = max(drawn, default=0)
+        items = [(prefix + name, one.question, one.item) for name, one in zip(names, found, strict=True)]
         write(part, items, digest, width)
         told = {"suite": plan.suite, "benchmark": name, "kind": kind, "digest": digest, "items": len(items)}
         write_json(part / "export.json", told)
@@ -104,24 +106,9 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     return len(items)
 
 
-def asks_people(plan: Plan, name: str, kind: str) -> None:
-    """ParamsError unless people answer this kind of question about the benchmark."""
-    source = plan.params.active.benchmark(name).annotation.source
-    if kind not in KINDS:
-        raise ParamsError(unknown("kind", kind, KINDS))
-    if source != "people":
-        raise ParamsError(
-            f"params.yaml: the annotation of {name} has the source {source}; set `annotation: {{ source: people }}`, "
-            "so that the chain takes people's answers."
-        )
-
-
-def digest_of_shown(plan: Plan, name: str, kind: str) -> str:
-    """sha256 of the present maps or patches."""
-    path = plan.find("ingest", benchmark=name, kind=kind).inputs["shown"]
-    digests = Digests()
-    digest = digests.of(path)
-    if digest is None:
-        raise RecordError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.")
-    digests.save()
-    return digest
+def _draw(one: Shown, path: Path) -> int:
+    """Write an item's picture; gives its width."""
+    picture = Image.fromarray(one.picture())
+    with publish(path) as file:
+        picture.save(file, "png", compress_level=1)  # half as long to write as small
+    return picture.width

@@ -16,8 +16,8 @@ from ..errors import AnnotationError
 from ..interpret.patches import read_patches
 from ..jobs import MADE, Plan
 from ..progress import report
-from .export import asks_people, digest_of_shown
 from .ingest import channels_of
+from .people import asks_people, digest_of_shown
 
 
 def import_mturk(
