@@ -12,11 +12,9 @@ from ..benchmarks.dataset import load_dataset
 from ..errors import DataError
 from ..files import read_npy
 from ..interpret.patches import Patch, read_patches
-from ..interpret.views import patch_view
+from ..interpret.views import VIEWS, patch_view, readable
 from ..jobs import Plan
 from ..params import Benchmark
-from ..report.figure3 import VIEWS
-from ..report.gallery import readable
 
 GAP = 8
 """Pixels of white between the views."""

@@ -9,10 +9,19 @@ from .maps import upsample
 
 RED = np.array([1.0, 0.0, 0.0], np.float32)
 
+SMALLEST = 96
+"""Smaller images are enlarged to about so many pixels before they are drawn on or shown."""
+
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     """Repeat each pixel of (H, W, 3) uint8 `factor` times in both directions, so that a miniature can be read."""
     return image.repeat(factor, 0).repeat(factor, 1)
+
+
+def readable(image: np.ndarray, smallest: int = SMALLEST) -> tuple[np.ndarray, int]:
+    """An image (H, W, 3) uint8 enlarged to about `smallest` pixels if it is smaller, and how many times it was."""
+    factor = max(1, smallest // max(image.shape[:2]))
+    return enlarge(image, factor), factor
 
 
 def highlight_overlaid(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
@@ -41,6 +50,14 @@ def patch_view(image: np.ndarray, left: int, top: int, right: int, bottom: int, 
     view[top:bottom, left:right] = _bytes(RED)
     view[top + thickness : bottom - thickness, left + thickness : right - thickness] = inner
     return view
+
+
+VIEWS = {
+    "image": lambda image, attention: image,
+    "overlaid": highlight_overlaid,
+    "red": highlight_in_red,
+}
+"""Name in a benchmark's `views` -> how the view is made of an image and its map."""
 
 
 def _full(attention: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from ..files import write_csv
 from ..images import forward_in_batches
 from ..interpret.maps import class_activation, normalise_stored
-from ..interpret.views import highlight_overlaid
+from ..interpret.views import highlight_overlaid, readable
 from ..jobs import Plan
 from ..progress import report
 from ..records import Recording
@@ -114,7 +114,7 @@ def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown:
 
 
 def _tiles(change: Change, position: int) -> list:
-    from .gallery import Tile, readable
+    from .gallery import Tile
 
     place = change.place
     row = place.data.rows(change.split)[position]

@@ -74,8 +74,8 @@ def _images(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def _tile(image: Any, patch: Patch, gallery: Any) -> Any:
-    from ..interpret.views import patch_view
+    from ..interpret.views import patch_view, readable
 
-    large, factor = gallery.readable(image)
+    large, factor = readable(image)
     corners = [factor * value for value in (patch.left, patch.top, patch.right, patch.bottom)]
     return gallery.Tile(patch_view(large, *corners, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else "")

@@ -9,7 +9,7 @@ import numpy as np
 from ..annotations.consensus import read_labels
 from ..errors import DataError
 from ..files import read_npy, write_csv
-from ..interpret.views import highlight_in_red, highlight_overlaid
+from ..interpret.views import VIEWS, readable
 from ..jobs import Plan
 from ..progress import report
 from ..records import Recording
@@ -17,12 +17,6 @@ from ..records import Recording
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
 TILES = 9
 """How many pictures of each label are shown of a benchmark: the first of the training set, a class at a time."""
-
-VIEWS = {
-    "image": lambda image, attention: image,
-    "overlaid": highlight_overlaid,
-    "red": highlight_in_red,
-}
 
 
 def run(plan: Plan) -> None:
@@ -43,7 +37,7 @@ def run(plan: Plan) -> None:
             tiles = []
             for position in choose(labels, data.labels[train], label, TILES // len(benchmark.views)):
                 row = train[position]
-                image = gallery.readable(data.images[row])[0]
+                image = readable(data.images[row])[0]
                 names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
                 for view in benchmark.views:
                     said = names[0] if view == benchmark.views[0] else ""

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..interpret.views import enlarge
 from . import style
-
-SMALLEST = 96
-"""Smaller images are enlarged to about so many pixels before they are drawn on or shown."""
-
 
 DPI = 130
 
@@ -58,9 +53,3 @@ def draw(rows: Sequence[Row], title: str, footer: str, tile: float = 1.05) -> Fi
         figure.suptitle(title, fontsize=9)
         style.foot(figure, footer)
     return figure
-
-
-def readable(image: np.ndarray) -> tuple[np.ndarray, int]:
-    """An image large enough to be read, and by how much it was enlarged."""
-    factor = max(1, SMALLEST // max(image.shape[:2]))
-    return enlarge(image, factor), factor

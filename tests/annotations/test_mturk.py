@@ -14,6 +14,7 @@ from crayon.annotations.answers import read_answers
 from crayon.annotations.cells import restored
 from crayon.annotations.imports import AGAIN, CHANGED, ELSEWHERE, EMPTY, SECOND
 from crayon.annotations.mturk import REFUSED, read_results
+from crayon.annotations.shown import question
 from crayon.errors import AnnotationError, OutputError, ParamsError, RecordError
 from crayon.interpret.views import highlight_in_red, highlight_overlaid
 from crayon.steps.export import export_mturk
@@ -83,8 +84,9 @@ def test_a_batch_names_each_item_with_its_picture_question_and_digest(plan, tmp_
     assert [row["item"] for row in rows][-1] == "'=train,6"  # no formula
     assert {row["digest"] for row in rows} == {asked.digest()}
     assert {row["interface"] for row in rows} == {"mturk 1"}
-    assert "landbird" in rows[0]["question"]
-    assert "waterbird" in rows[1]["question"]
+    benchmark = plan.params.active.benchmarks["waterbirds"]
+    assert rows[0]["question"] == question(benchmark, "attention", "landbird")
+    assert rows[1]["question"] == question(benchmark, "attention", "waterbird")
     told = json.loads((tmp_path / "batch/export.json").read_text())
     assert told == {
         "suite": "mini",
