@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .collecting import labelstudio, mturk
 from .errors import CrayonError
 
 app = typer.Typer(
@@ -26,6 +27,8 @@ app = typer.Typer(
 
 annotations = typer.Typer(help="Look at the answers.", no_args_is_help=True)
 app.add_typer(annotations, name="annotations")
+app.add_typer(mturk, name="mturk")
+app.add_typer(labelstudio, name="labelstudio")
 
 BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]

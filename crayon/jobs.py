@@ -342,7 +342,8 @@ class Plan:
             inputs=inputs,
             outputs={"labels": f"{folder}/{kind}.csv", "summary": f"{folder}/{kind}.summary.json"},
             record=f"{folder}/{kind}.record.json",
-            steering={"consensus": _dump(benchmark.consensus)},
+            steering={"consensus": _dump(benchmark.consensus)}
+            | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.steps.ingest",),
         )
 

@@ -198,9 +198,11 @@ class Annotation(Section):
 
     `people`: the CSV files are theirs. `simulated`: written by the chain, and named so. `published`: the authors'
     answers, which belong to the published Original. `none`: nobody; methods that need answers are left out.
+    `allow_stale`: take answers that were given to other maps or patches than the present ones; the records say so.
     """
 
     source: Literal["simulated", "people", "published", "none"]
+    allow_stale: bool = False
     published: Published | None = None
     seed: int | None = None
     attention: AttentionAnswers | None = None

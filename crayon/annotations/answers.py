@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import AnnotationError
-from ..files import read_csv, write_csv
+from ..files import write_csv
+from .table import Table, collector_off, read_table
+from .words import ANSWERS, WORDS, meaning
 
-ANSWERS = ("yes", "no", "unsure")
+__all__ = ["ANSWERS", "COLUMNS", "WORDS", "Answer", "meaning", "read_answers", "read_raw", "write_answers"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):  # of all that can be written so, the one of which a million are made in a moment
     """One answer.
 
     Attributes:
@@ -26,6 +27,7 @@ class Answer:
         source: `simulated`, `people`, or the name of where it was collected.
         interface: version of what was shown.
         digest: sha256 of the maps or patches that were shown, or empty if unknown.
+        given: a JSON object of all else that came with it from where it was collected, or empty.
     """
 
     item: str
@@ -36,66 +38,129 @@ class Answer:
     source: str = ""
     interface: str = ""
     digest: str = ""
+    given: str = ""
 
 
-COLUMNS = tuple(field.name for field in fields(Answer))
+COLUMNS = Answer._fields
+REQUIRED = COLUMNS[:3]
 
 
 def write_answers(path: str | Path, answers: Iterable[Answer]) -> None:
     """Publish an answers CSV."""
-    write_csv(path, COLUMNS, map(astuple, answers))
+    write_csv(path, COLUMNS, answers)
 
 
 def read_raw(path: str | Path) -> list[dict[str, str]]:
-    """The rows of an answers CSV as text, whatever they answer; AnnotationError if it is no such CSV."""
-    return read_csv(path, ("item", "annotator", "answer"), AnnotationError, optional=COLUMNS[3:])
+    """The rows of an answers CSV as text, a known word of an answer as what it means, whatever else they hold.
+
+    Raises:
+        AnnotationError: it is no such CSV.
+    """
+    with collector_off():
+        columns = _columns(_table(path))
+        columns["answer"] = [meaning(word) or word for word in columns["answer"]]
+        return [dict(zip(COLUMNS, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def read_answers(path: str | Path, items: Collection[str], digest: str | None = None) -> list[Answer]:
+def read_answers(
+    path: str | Path, items: Collection[str], digest: str | None = None, allow_stale: bool = False
+) -> list[Answer]:
     """Read and validate an answers CSV.
 
     Args:
         items: what could be asked; an answer to anything else is an error.
         digest: sha256 of the present maps or patches; an answer given to others is an error. None: not checked.
+        allow_stale: take answers that were given to others.
 
     Raises:
         AnnotationError: one sentence with the file, the line and the mend.
     """
-    rows = read_raw(path)
-    if not rows:
-        raise AnnotationError(f"{path}: holds no answer; annotate first, or use a method that needs no annotation.")
-    known = set(items)
+    with collector_off():
+        table = _table(path)
+        if not len(table):
+            raise AnnotationError(f"{path}: holds no answer; annotate first, or use a method that needs no annotation.")
+        columns = _columns(table)
+        said = {word: meaning(word) for word in set(columns["answer"])}
+        known = set(items)
+
+        def refuse(column: str, wrong: Collection[str], sentence: Callable[[str], str]) -> None:
+            """Name the first row of which the value of `column` is among `wrong`."""
+            if wrong:
+                row = next(row for row, value in enumerate(columns[column]) if value in wrong)
+                raise AnnotationError(f"{table.where(row)}: {sentence(columns[column][row])}")
+
+        refuse("item", set(columns["item"]) - known, lambda item: unknown_item(item, known))
+        refuse("answer", {word for word, answer in said.items() if answer is None}, unknown_word)
+        refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
+        wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
+        refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
+        if digest and not allow_stale:
+            refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
+        _refuse_repeated(table, columns)
+        columns["answer"] = [said[word] for word in columns["answer"]]
+        return list(map(Answer._make, zip(*columns.values(), strict=True)))
+
+
+def _table(path: str | Path) -> Table:
+    table = read_table(path, REQUIRED)
+    unknown = [name for name in table.columns if name not in COLUMNS]
+    if {"HITId", "AssignmentId"} & set(unknown):
+        raise AnnotationError(
+            f"{path}: is a results file of Mechanical Turk; `crayon mturk import` makes answers of it."
+        )
+    if missing := [name for name in REQUIRED if name not in table.columns]:
+        raise AnnotationError(
+            f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(table.columns)}."
+        )
+    if unknown:
+        raise AnnotationError(f"{path}: has the unknown column {', '.join(unknown)}; known: {', '.join(COLUMNS)}.")
+    return table
+
+
+def _columns(table: Table) -> dict[str, list[str]]:
+    """Column -> its values, in the order of `COLUMNS`; what the file lacks is empty."""
+    absent = [""] * len(table)
+    return {name: table.columns.get(name, absent) for name in COLUMNS}
+
+
+def _refuse_repeated(table: Table, columns: dict[str, list[str]]) -> None:
+    if len(set(zip(columns["item"], columns["annotator"], strict=True))) == len(table):
+        return
     first: dict[tuple[str, str], int] = {}
-    answers = []
-    for line, row in enumerate(rows, start=2):
-        answer = Answer(**row)
-        where = f"{path}, line {line}"
-        if answer.item not in known:
-            near = get_close_matches(answer.item, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; it is none of the items that were asked."
-            raise AnnotationError(f"{where}: the item {answer.item!r} is unknown{hint}")
-        if answer.answer not in ANSWERS:
-            raise AnnotationError(f"{where}: the answer {answer.answer!r} is none of {', '.join(ANSWERS)}.")
-        if not answer.annotator:
-            raise AnnotationError(f"{where}: names no annotator.")
-        if not _is_duration(answer.seconds):
-            raise AnnotationError(f"{where}: seconds is {answer.seconds!r}, neither empty nor a number >= 0.")
-        if digest and answer.digest and answer.digest != digest:
-            raise AnnotationError(
-                f"{where}: was given to other maps or patches (digest {answer.digest[:12]}, now {digest[:12]}); bring "
-                "back the ones that were shown, or annotate the present ones."
-            )
-        key = (answer.item, answer.annotator)
+    for row, key in enumerate(zip(columns["item"], columns["annotator"], strict=True)):
         if key in first:
+            item, annotator = key
             raise AnnotationError(
-                f"{where}: {answer.annotator!r} answered {answer.item!r} on line {first[key]} already; keep one."
+                f"{table.where(row)}: {annotator!r} answered {item!r} on line {table.line(first[key])} already; "
+                "keep one."
             )
-        first[key] = line
-        answers.append(answer)
-    return answers
+        first[key] = row
 
 
-def _is_duration(text: str) -> bool:
+def unknown_item(item: str, known: Collection[str]) -> str:
+    """Say that the benchmark does not have an item, and which is nearest."""
+    near = get_close_matches(item, known, n=1)
+    return f"the item {item!r} is unknown" + (
+        f"; did you mean {near[0]!r}?" if near else "; it is none of the items that were asked."
+    )
+
+
+def unknown_word(word: str) -> str:
+    """Say that a word is no answer."""
+    return f"the answer {word!r} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
+
+
+def stale(other: str, digest: str) -> str:
+    """Say that an answer was given to other maps or patches."""
+    return (
+        f"was given to other maps or patches (digest {other[:12]}, now {digest[:12]}); bring back the ones that were "
+        "shown, or annotate the present ones, or set `allow_stale: true` in this benchmark's `annotation` in "
+        "params.yaml, and the record will say so."
+    )
+
+
+def is_duration(text: str) -> bool:
+    """Whether a text is empty or a finite number >= 0."""
     if not text:
         return True
     try:

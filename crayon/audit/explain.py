@@ -174,6 +174,7 @@ class _Tree:
         return (
             f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
             f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"
+            + (f"; {summary['stale']} given to other maps or patches (allow_stale)" if "stale" in summary else "")
         )
 
     def _annotate(self, job: Job, record: dict[str, Any]) -> str:

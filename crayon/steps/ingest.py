@@ -37,25 +37,26 @@ class Answered:
     neurons: int = 0
 
 
-def read(job: Job, digest: str) -> Answered:
+def read(job: Job, digest: str, allow_stale: bool = False) -> Answered:
     """What an ingest job reads.
 
     Args:
         digest: sha256 of the present maps or patches.
+        allow_stale: take answers that were given to others.
 
     Raises:
         AnnotationError: the answers are malformed, or were given to something else.
     """
     if "manifest" in job.inputs:
         images = [row["image"] for row in read_manifest(job.inputs["manifest"]) if row["split"] == "train"]
-        return Answered(read_answers(job.inputs["answers"], images, digest), images=images)
+        return Answered(read_answers(job.inputs["answers"], images, digest, allow_stale), images=images)
     of_neuron = defaultdict(list)
     for patch in read_patches(job.inputs["shown"]):
         of_neuron[patch.neuron].append(patch.patch)
     channels = channels_of(job.inputs["model"])
     as_a_whole = {neuron_item(neuron): neuron for neuron in range(channels)}
     items = {patch for patches in of_neuron.values() for patch in patches} | set(as_a_whole)
-    answers = read_answers(job.inputs["answers"], items, digest)
+    answers = read_answers(job.inputs["answers"], items, digest, allow_stale)
     for item in {answer.item for answer in answers} & set(as_a_whole):
         of_neuron[as_a_whole[item]].append(item)
     return Answered(answers, patches=dict(of_neuron), neurons=channels)
@@ -65,22 +66,28 @@ def run(plan: Plan, name: str, kind: str) -> None:
     """Write labels/<suite>/<benchmark>/<kind>.csv and its summary."""
     job = plan.find("ingest", benchmark=name, kind=kind)
     recording = Recording(job)
-    consensus = plan.params.active.benchmark(name).consensus
-    given = read(job, recording.read[job.inputs["shown"]])
+    benchmark = plan.params.active.benchmark(name)
+    consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
+    digest = recording.read[job.inputs["shown"]]
+    given = read(job, digest, allow_stale)
     if given.images is not None:
         labels = label_images(given.images, given.answers, consensus.minimum_answers, consensus.agreement)
     else:
         labels = label_neurons(given.neurons, given.patches, given.answers, consensus.tie)
     found = summary(labels, given.answers)
+    if allow_stale:
+        found["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in given.answers)
     recording.publish(
         {
             "labels": partial(write_labels, item_column="image" if kind == "attention" else "neuron", labels=labels),
             "summary": partial(write_json, value=found),
         },
         sources=found["sources"],
+        **({"stale": found["stale"]} if allow_stale else {}),
     )
     counts = "  ".join(f"{count} {label}" for label, count in found["labels"].items())
-    report(f"{name}/ingest {kind}  {found['answers']} answers on {found['items']} items: {counts}")
+    stale = f"; {found['stale']} answers were given to other maps or patches (allow_stale)" if allow_stale else ""
+    report(f"{name}/ingest {kind}  {found['answers']} answers on {found['items']} items: {counts}{stale}")
 
 
 def channels_of(checkpoint: str) -> int:

@@ -26,9 +26,10 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
         raise AnnotationError(f"{name}: nobody answers here (annotation: none in params.yaml).")
     jobs = [plan.find("ingest", benchmark=name, kind=one) for one in ([kind] if kind else KINDS)]
     there = [job for job in jobs if Path(job.inputs["answers"]).exists()]
+    allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
     parts = []
     for job in there or jobs[:1]:  # the first one then says that there is no such file
-        answers = read(job, Digests().of(job.inputs["shown"]) or "").answers
+        answers = read(job, Digests().of(job.inputs["shown"]) or "", allow_stale).answers
         annotators = by_annotator(answers)
         path = Path(job.inputs["answers"]).with_suffix(".annotators.csv")
         write_csv(path, COLUMNS, as_rows(annotators))

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+import tempfile
+import time
+import unicodedata
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crayon.annotations.answers import Answer, read_answers, write_answers
+from crayon.annotations.answers import WORDS, Answer, meaning, read_answers, read_raw, write_answers
 from crayon.annotations.consensus import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.controls import control
 from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
+from crayon.annotations.table import read_table
 from crayon.errors import AnnotationError
 from crayon.interpret.patches import Patch
 from crayon.params import AttentionAnswers, NeuronAnswers
 
-HEAD = "item,annotator,answer,seconds,timestamp,source,interface,digest\n"
+from .. import tiny
+
+HEAD = "item,annotator,answer,seconds,timestamp,source,interface,digest\n"  # as before there was `given`
 ITEMS = ["train-0", "train-1"]
 
 
@@ -26,10 +37,10 @@ def answer(item, said, annotator="ann", **more):
 def test_answers_come_back_from_their_file(tmp_path):
     given_answers = [
         answer("train-0", "yes", seconds="1.5", timestamp="2026-01-01T00:00:00Z", source="people", interface="1"),
-        answer("train-1", "unsure", digest="abc"),
+        answer("train-1", "unsure", digest="abc", given='{"HITId": "3A", "Answer.why": "a\\nb, \\"c\\""}'),
     ]
     write_answers(tmp_path / "a.csv", given_answers)
-    assert (tmp_path / "a.csv").read_text().startswith(HEAD)
+    assert (tmp_path / "a.csv").read_text().startswith(HEAD.strip() + ",given\n")
     assert read_answers(tmp_path / "a.csv", ITEMS, "abc") == given_answers
 
 
@@ -47,8 +58,9 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         (HEAD.replace("answer", "anwser") + "train-0,ann,yes,,,,,\n", "lacks the column answer"),
         (HEAD.replace("digest", "hash") + "train-0,ann,yes,,,,,\n", "unknown column hash"),
         (HEAD + "train-7,ann,yes,,,,,\n", "line 2: the item 'train-7' is unknown; did you mean 'train-"),
-        (HEAD + "train-0,ann,Yes,,,,,\n", "line 2: the answer 'Yes' is none of yes, no, unsure"),
-        (HEAD + "train-0,ann,true,,,,,\n", "line 2: the answer 'true'"),
+        (HEAD + "train-0,ann,yes!,,,,,\n", "line 2: the answer 'yes!' is none of yes, no, unsure"),
+        (HEAD + "train-0,ann,,,,,,\n", "line 2: the answer '' is none of"),
+        (HEAD + "train-0,ann,2,,,,,\n", "line 2: the answer '2'"),
         (HEAD + "train-0,,yes,,,,,\n", "line 2: names no annotator"),
         (HEAD + "train-0,ann,yes,soon,,,,\n", "line 2: seconds is 'soon'"),
         (HEAD + "train-0,ann,yes,-1,,,,\n", "line 2: seconds is '-1'"),
@@ -56,7 +68,23 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         (HEAD + "train-0,ann,yes,,,,,\ntrain-0,ann,no,,,,,\n", "line 3: 'ann' answered 'train-0' on line 2 already"),
         (HEAD + "train-0,ann,yes\n", "line 2: has 3 values, not 8"),
         (HEAD + "train-0,ann,yes,,,,,\n\ntrain-1,ann,maybe,,,,,\n", "line 3: is empty; remove it"),
-        (HEAD + "train-0,ann,yes,,,,,ffff\n", "line 2: was given to other maps"),
+        (HEAD + "train-0,ann,yes,,,,,ffff\n", "line 2: was given to other maps .*set `allow_stale: true`"),
+        (HEAD.replace(",", ";") + "train-0;ann;yes;;;;;\n", "line 1: is separated by semicolons, not by commas"),
+        (HEAD.replace(",", "\t") + "train-0\tann\tyes\n", "line 1: is separated by tabs"),
+        ("sep=;\nitem;annotator;answer\n", "line 1: is separated by semicolons"),
+        (HEAD + "train-0,ann,yes,,,,,\ntrain-1,an", "line 3: is cut off: 2 of 8 values, and no end of line"),
+        (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,"an', "line 4: opens a quote that is never closed; the file is cut"),
+        (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,a"n"n,oui!,,,,,\n', "line 4: the answer 'oui!'"),
+        (HEAD + 'train-0,"a"b,yes,,,,,\n', "line 2: is not CSV"),
+        (HEAD + "train-0,a\rb,yes,,,,,\n", "line 2: has a carriage return that ends no line"),
+        (HEAD + "train-0,a\0b,yes,,,,,\n", "line 2: holds a NUL byte"),
+        (HEAD + "train-0,ann,yes,,,,,\ntrain-1,ann,yes,,,,,,\n", "line 3: has 9 values, not 8"),
+        ("item,answer,annotator,answer\n", "names the column answer twice"),
+        ("item,annotator,answer,,\n", "its column 4 has no name"),
+        (HEAD.replace("digest", "Digest"), "unknown column Digest"),
+        ("\nitem,annotator,answer\n", "line 1: is empty; it must name the columns item, annotator, answer"),
+        ('[{"item": 1}]', "is JSON, not CSV"),
+        ("HITId,AssignmentId,WorkerId\n", "is a results file of Mechanical Turk; `crayon mturk import`"),
     ],
 )
 def test_a_wrong_answers_file_is_named_with_the_line(tmp_path, text, words):
@@ -67,12 +95,134 @@ def test_a_wrong_answers_file_is_named_with_the_line(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_or_unreadable_answers_file_is_named(tmp_path):
+def test_a_missing_answers_file_is_named(tmp_path):
     with pytest.raises(AnnotationError, match="there is no such file"):
         read_answers(tmp_path / "a.csv", ITEMS)
-    (tmp_path / "a.csv").write_bytes(b"item,annotator,answer\n\xff\xfe,a,yes\n")
-    with pytest.raises(AnnotationError, match="UTF-8"):
-        read_answers(tmp_path / "a.csv", ITEMS)
+    with pytest.raises(AnnotationError, match="cannot be read"):
+        read_answers(tmp_path, ITEMS)
+
+
+ROW = "item,annotator,answer\ntrain-0,ann,yes\ntrain-1,J{}rgen,no\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (ROW.format("ü").encode("utf-16"), "is in UTF-16, as its byte order mark says; .*iconv -f UTF-16 -t UTF-8"),
+        (ROW.format("ü").encode("utf-32"), "is in UTF-32"),
+        (ROW.format("ü").encode("utf-16-le"), "line 1: holds a NUL byte: it is damaged, or in UTF-16 without a"),
+        (ROW.format("ü").encode("latin-1"), "line 3: is not UTF-8 .byte 0xfc, .* 'ü' in cp1252 or Latin-1.; save it"),
+        (ROW.format("ü’").encode("cp1252"), r"line 3: .* 'ü' in cp1252 \(Windows-1252\)\); .*iconv -f CP1252 -t UTF-8"),
+    ],
+)
+def test_another_encoding_is_named_and_never_guessed(tmp_path, content, words):
+    (tmp_path / "a.csv").write_bytes(content)
+    for read in (lambda path: read_answers(path, ITEMS), read_raw):
+        with pytest.raises(AnnotationError, match=words):
+            read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "\n", "\n\n\n"])
+def test_a_byte_order_mark_and_crlf_are_read(tmp_path, mark, end, last):
+    text = mark + ROW.format("ü").rstrip("\n") + last
+    (tmp_path / "a.csv").write_bytes(text.replace("\n", end).encode())
+    assert read_answers(tmp_path / "a.csv", ITEMS) == [answer("train-0", "yes"), answer("train-1", "no", "Jürgen")]
+
+
+@pytest.mark.parametrize(
+    ("words", "means"),
+    [
+        (
+            ["yes", "YES", " Yes ", "y", "true", "TRUE", "1", "1.0", "ja", "Oui", "sí", "si\u0301", "是", "はい", "예"],
+            "yes",
+        ),
+        (["no", "No ", "N", "false", "0", "nein", "NON", "não", "нет", "否", "いいえ", "아니요"], "no"),
+        (["unsure", "Maybe", "u", "don't know", "Don’t know", "vielleicht", "peut-être", "不确定"], "unsure"),
+        (["", "yes!", "yes no", "2", "-1", "tak", "relevant", "yes.", "ye", "nope", "o", "Ｙ", "①"], None),
+    ],
+)
+def test_words_mean_what_the_table_says_and_nothing_else_anything(words, means):
+    assert {word: meaning(word) for word in words} == dict.fromkeys(words, means)
+
+
+@given(st.text(max_size=12))
+def test_whatever_is_not_in_the_table_is_no_answer(word):
+    assert (meaning(word) is None) == (
+        unicodedata.normalize("NFC", word.replace("’", "'")).strip().casefold() not in WORDS
+    )
+
+
+def test_the_documentation_lists_the_words():
+    text = (tiny.ROOT / "docs/annotation.md").read_text(encoding="utf-8").split("## The words")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    listed = {word: answer for answer, words in rows for word in re.split("[,;] ", words)}
+    assert listed == WORDS
+
+
+def test_an_answers_file_may_use_any_known_word(tmp_path):
+    (tmp_path / "a.csv").write_text('item,annotator,answer\ntrain-0,ann,YES\ntrain-1,ann," Nein "\n', encoding="utf-8")
+    assert [one.answer for one in read_answers(tmp_path / "a.csv", ITEMS)] == ["yes", "no"]
+    assert [row["answer"] for row in read_raw(tmp_path / "a.csv")] == ["yes", "no"]
+
+
+def test_answers_to_other_maps_are_taken_only_where_params_say_so(tmp_path):
+    (tmp_path / "a.csv").write_text(HEAD + "train-0,ann,yes,,,,,old\ntrain-1,ann,no,,,,,\n")
+    with pytest.raises(AnnotationError, match=r"digest old, now new"):
+        read_answers(tmp_path / "a.csv", ITEMS, "new")
+    assert [one.digest for one in read_answers(tmp_path / "a.csv", ITEMS, "new", allow_stale=True)] == ["old", ""]
+
+
+@given(st.data())
+def test_a_table_comes_back_value_by_value_with_the_line_of_each_row(data):
+    width = data.draw(st.integers(2, 4))
+    cell = st.text(st.sampled_from('a,"\n \u2028é=;'), max_size=4)
+    rows = data.draw(st.lists(st.lists(cell, min_size=width, max_size=width).filter(lambda r: any(map(str.strip, r)))))
+    columns = [f"c{number}" for number in range(width)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    begins = []
+    for row in [columns, *rows]:
+        begins.append(text.getvalue().count("\n") + 1)
+        writer.writerow(row)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "t.csv")
+        path.write_bytes(text.getvalue().encode())
+        table = read_table(path, columns)
+    assert list(table.columns) == columns
+    assert len(table) == len(rows)
+    assert [list(map(str.strip, row)) for row in rows] == list(map(list, zip(*table.columns.values(), strict=True)))
+    assert [table.line(row) for row in range(len(rows))] == begins[1:]
+
+
+def test_a_large_file_is_read_in_a_time_that_its_rows_explain(tmp_path):
+    items = [f"i{number}" for number in range(100_000)]
+    (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(f"{item},ann,yes\n" for item in items))
+    started = time.process_time()
+    assert len(read_answers(tmp_path / "a.csv", items)) == 100_000
+    assert time.process_time() - started < 5  # it takes 0.3
+
+
+def test_rows_beyond_the_first_chunk_are_checked_too_and_their_lines_right(tmp_path, monkeypatch):
+    monkeypatch.setattr("crayon.annotations.table.CHUNK", 3)
+    monkeypatch.setattr("crayon.annotations.table.POOL", 2)
+    rows = [f'i{number},"a{chr(10) * (number == 1)}",yes\n' for number in range(8)]
+    items = [f"i{number}" for number in range(8)]
+    (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(rows))
+    assert [one.item for one in read_answers(tmp_path / "a.csv", items)] == items
+    for wrong, words in (
+        ("i9,a,yes\n", "line 11: the item 'i9'"),
+        ("i7\n", "line 11: has 1 values"),
+        ("i7,a", "line 11: is cut off"),
+        ('i7,"a', "line 11: opens a quote"),
+        ('i7,"a"b,yes', "line 11: is not CSV"),
+        ("i0,a,no\n", "line 11: 'a' answered 'i0' on line 2 already"),
+        ("\ni7,b,no\n", "line 11: is empty"),
+    ):
+        (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(rows) + wrong)
+        with pytest.raises(AnnotationError, match=words):
+            read_answers(tmp_path / "a.csv", items)
 
 
 # Simulation ------------------------------------------------------------------------------------------------------

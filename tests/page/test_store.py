@@ -99,8 +99,8 @@ def test_a_change_replaces_that_row_and_no_other(path, opened):
 
 
 OTHERS = [
-    "item,annotator,answer,seconds,timestamp,source,interface,digest\ntrain-0, w1 ,yes,,,mturk,,\n",
-    "item,annotator,answer,seconds,timestamp,source,interface,digest\r\ntrain-0,w1,yes,,,mturk,,\r\n",
+    "item,annotator,answer,seconds,timestamp,source,interface,digest,given\ntrain-0, w1 ,yes,,,mturk,,,\n",
+    "item,annotator,answer,seconds,timestamp,source,interface,digest,given\r\ntrain-0,w1,yes,,,mturk,,,\r\n",
     'answer,"annotator",item\nno,"w, ""1""",train-0\n',
     "\ufeffitem,annotator,answer\ntrain-3,w1,unsure\n",
     "item,annotator,answer,source\ntrain-1,simulated-1,yes,simulated\ntrain-0,simulated-1,no,simulated",
@@ -169,7 +169,7 @@ def test_two_at_once_are_refused(path, opened):
     ("text", "words"),
     [
         (f"{FEW}\ntrain-9,ann,yes\n", "train-9"),
-        (f"{FEW}\ntrain-0,ann,maybe\n", "maybe"),
+        (f"{FEW}\ntrain-0,ann,perhaps\n", "perhaps"),
         (f"{FEW}\ntrain-0,ann,yes\ntrain-0,ann,no\n", "already"),
         (f"{FEW}\ntrain-0,ann,yes,1\n", "has 4 values, not 3"),
         (f'{FEW}\n"train-0,ann,yes\ntrain-1,ann,yes\n', "CSV"),

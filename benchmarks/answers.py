@@ -1,0 +1,61 @@
+"""Reading answers: seconds and peak memory for a million rows, each with all columns.
+
+    python benchmarks/answers.py --rows 1000000
+
+Writes the file as people's pages write it (digests of 64 digits, times, two annotators an item), and reads it as
+ingestion does, every check included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from crayon.annotations.answers import COLUMNS, read_answers
+
+
+def write(path: Path, rows: int) -> tuple[list[str], str]:
+    """The items and the digest of what was shown."""
+    digest = hashlib.sha256(b"shown").hexdigest()
+    items = [f"train-{number:07d}" for number in range((rows + 1) // 2)]
+    with path.open("w", encoding="utf-8") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for number in range(rows):
+            said = ("yes", "No", "unsure")[number % 3]
+            file.write(
+                f"{items[number // 2]},annotator-{number % 2},{said},{number % 90 / 10},2026-01-01T00:00:00Z,people,"
+                f"page 1,{digest},\n"
+            )
+    return items, digest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "answers.csv")
+        items, digest = write(path, options.rows)
+        taken = []
+        for _ in range(options.repeats):
+            started, used = time.monotonic(), time.process_time()
+            answers = read_answers(path, items, digest)
+            taken.append((time.monotonic() - started, time.process_time() - used))
+            assert len(answers) == options.rows
+            del answers
+        seconds, processor = sorted(taken)[len(taken) // 2]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{options.rows} rows, {path.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s (median of {options.repeats}), "
+            f"{processor:.2f} s of one processor, {os.cpu_count()} cores, peak memory {peak:.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
