@@ -114,7 +114,7 @@ async function alone(task) {
 
 function give(answer) {
   return alone(async () => {
-    performance.mark("answer");
+    const start = performance.now();
     const number = shown;
     const took = pace.seconds(number);
     try {
@@ -128,10 +128,7 @@ function give(answer) {
     await next(number, `Saved: ${answer}.`);
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel(); // its message comes after the frame is painted
-      port1.onmessage = () => {
-        performance.measure("answer to next item", "answer");
-        performance.clearMarks("answer");
-      };
+      port1.onmessage = () => performance.measure("answer to next item", { start });
       port2.postMessage(null);
     });
   });
