@@ -21,12 +21,14 @@ let busy = false;
 // Screens ----------------------------------------------------------------------------------------------------------
 
 function go(to) {
+  const from = screen;
   screen = to;
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== to;
   $("help").hidden = to !== "ask";
   $("progress").hidden = !["ask", "done"].includes(to);
   if (to === "ask" && shown !== null) pace.show(shown);
   else pace.hide();
+  if (to === "ask" && from !== "ask") $("question").focus(); // the button that had it is gone
 }
 
 function complain(error) {
