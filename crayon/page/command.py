@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlencode
 
+import torch
 import uvicorn
 
 from ..errors import AnnotationError, ParamsError
@@ -18,7 +19,8 @@ from ..suggest import unknown
 from .guard import Guard, is_loopback, names_of, tokens_for
 from .items import load_asked
 from .order import order_of
-from .server import NAME, NAMED, Page, build
+from .server import build
+from .state import NAME, NAMED, Page
 from .store import Store
 
 
@@ -55,6 +57,7 @@ def run(
             f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, and people's answers are not "
             f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{aside}."
         )
+    torch.set_num_threads(1)  # pictures are small, and made several at once
     asked, asks = load_asked(plan, name, kind), order_of(plan, name, kind, order)
     store = Store(answers, asked.known, asked.digest, asked.shown, allow_stale=allow_stale)
     try:

@@ -31,7 +31,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
-COOKIE = "crayon_token"
 TOKEN_HEADER = "X-Crayon-Token"
 
 
@@ -50,6 +49,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], tokens: Mapping[str, str | None]) -> None:
         self.app, self.hosts, self.tokens = app, {host.lower() for host in hosts}, dict(tokens)
+        self.cookie = (
+            f"crayon_{hashlib.sha256(''.join(sorted(tokens)).encode()).hexdigest()[:8]}"  # ports share cookies
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -67,7 +69,7 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
                 headers["Server-Timing"] = f"app;dur={1000 * (time.perf_counter() - started):.2f}"
                 if token is not None and scope["path"] == "/":
-                    headers.append("Set-Cookie", f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict")
+                    headers.append("Set-Cookie", f"{self.cookie}={token}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)
 
         refusal = self._refusal(request)
@@ -112,7 +114,7 @@ class Guard:
     def _token(self, request: Request) -> str | None:
         """The token of a request, as the server has it: of the header, the address, or the cookie."""
         try:
-            cookie = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(request.headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             cookie = None
         asked = parse_qs(request.url.query).get("token", [None])[0]

@@ -101,8 +101,7 @@ def _checked(path: Path, records: list[tuple[list[str], str]]) -> Rows:
     if not records:
         return Rows()
     (names, head), rest = records[0], records[1:]
-    header = [name.strip() for name in names]
-    header[0] = header[0].removeprefix("\ufeff")
+    header = [name.removeprefix("\ufeff").strip() for name in names]
     if missing := [name for name in ("item", "annotator", "answer") if name not in header]:
         raise AnnotationError(f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(header)}.")
     newline = "\r\n" if head.endswith("\r\n") else "\n"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,98 +17,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..annotations.answers import ANSWERS, Answer
+from ..annotations.answers import ANSWERS
 from ..errors import CrayonError
 from ..suggest import unknown
 from . import examples
 from .items import Asked
-from .order import Order
-from .pictures import Pictures
-from .rows import INTERFACE
-from .store import SOURCE, Store
+from .state import NAMED, Page, Session
 
 STATIC = Path(__file__).parent / "static"
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
-"""What an annotator may be called."""
-
-NAMED = "A name is up to 64 of a-z, A-Z, 0-9, _ . and -, and begins with a letter or a digit."
 LONGEST_BODY = 2048
 LONGEST_SECONDS = 7 * 24 * 3600
 
 LETTERS = {"yes": "y", "no": "n", "unsure": "u"}
 """Answer -> its letter in a session's list."""
-
-
-SESSIONS = 256
-"""How many annotators' orders are remembered; the oldest is made anew when it is needed."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """An annotator, and the items in their order."""
-
-    annotator: str
-    order: list[str]
-
-
-@dataclass
-class Page:
-    """What the server knows.
-
-    Attributes:
-        title: of the benchmark.
-        annotators: who may answer; empty: whoever gives a name.
-        order: function of the items and an annotator's name.
-        commands: what is to be run when all is answered.
-    """
-
-    asked: Asked
-    store: Store
-    title: str
-    annotators: Sequence[str]
-    order: Order
-    commands: Sequence[str] = ()
-    sessions: dict[str, Session] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.pictures = Pictures(self.asked)
-        self.examples = examples.names(self.asked.views)
-
-    def session(self, annotator: str) -> Session:
-        """An annotator's.
-
-        Raises:
-            HTTPException: nobody may answer under this name.
-        """
-        if annotator not in self.sessions:
-            if not NAME.fullmatch(annotator):
-                raise HTTPException(400, NAMED)
-            if self.annotators and annotator not in self.annotators:
-                raise HTTPException(403, unknown("annotator", annotator, self.annotators))
-            if (why := self.store.refuse(annotator)) is not None:
-                raise HTTPException(403, why)
-            found = Session(annotator, self.order(list(self.asked.items), annotator))
-            while len(self.sessions) >= SESSIONS:
-                self.sessions.pop(next(iter(self.sessions)), None)
-            self.sessions[annotator] = found
-            return found
-        return self.sessions[annotator]
-
-    def give(self, session: Session, item: str, answer: str, seconds: float) -> None:
-        """Put an answer on disk."""
-        self.store.give(
-            Answer(
-                item=item,
-                annotator=session.annotator,
-                answer=answer,
-                seconds=f"{seconds:.2f}",
-                timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
-                source=SOURCE,
-                interface=INTERFACE,
-                digest=self.asked.digest,
-            )
-        )
 
 
 async def about(request: Request) -> JSONResponse:

@@ -10,7 +10,8 @@ import fcntl
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..annotations.answers import Answer, read_answers
@@ -88,11 +89,36 @@ class Store:
     def _load(self, starting: bool = False) -> None:
         """Read the file; at the start, without a last line that a kill left incomplete."""
         rows = read_rows(self.path)
-        if rows.dropped:
-            if not starting:
-                raise AnnotationError(f"{self.path}: its last line is incomplete; another program writes to it.")
-            report(f"{self.path}: dropped its last line, which was not written whole: {rows.dropped!r}")
-            self._replace(rows)
+        if rows.dropped and not starting:
+            raise AnnotationError(f"{self.path}: its last line is incomplete; another program writes to it.")
+        with self._without_last_line(rows):
+            answers = self._validated(rows, starting)
+        if rows.header is not None and (self.path.is_symlink() or self.path.stat().st_nlink > 1):
+            rows.open_ended = True  # of DVC's cache, say, which must not be written to
+        self._rows = rows
+        self._number: dict[tuple[str, str], int] = {}
+        self._of: dict[str, dict[str, Answer]] = defaultdict(dict)
+        for number, (answer, _) in enumerate(zip(answers, rows.texts, strict=True)):
+            self._number[answer.annotator, answer.item] = number
+            self._of[answer.annotator][answer.item] = answer
+        self._stamp = self._present()
+
+    @contextmanager
+    def _without_last_line(self, rows: Rows) -> Iterator[None]:
+        """Drop a last line that was not written whole; it is back if the block raises."""
+        if not rows.dropped:
+            yield
+            return
+        before = self.path.read_bytes()
+        self._replace(rows)
+        try:
+            yield
+        except BaseException:
+            write_bytes(self.path, before)
+            raise
+        report(f"{self.path}: dropped its last line, which was not written whole: {rows.dropped!r}")
+
+    def _validated(self, rows: Rows, starting: bool) -> list[Answer]:
         answers = read_answers(self.path, self.known) if rows.texts else []
         stale = [answer for answer in answers if answer.digest and answer.digest != self.digest]
         if stale and not self.allow_stale:
@@ -101,13 +127,7 @@ class Store:
             report(
                 f"{self.path}: {len(stale)} of its answers were given to another {self.shown}; they keep its digest."
             )
-        self._rows = rows
-        self._number: dict[tuple[str, str], int] = {}
-        self._of: dict[str, dict[str, Answer]] = defaultdict(dict)
-        for number, (answer, _) in enumerate(zip(answers, rows.texts, strict=True)):
-            self._number[answer.annotator, answer.item] = number
-            self._of[answer.annotator][answer.item] = answer
-        self._stamp = self._present()
+        return answers
 
     def _explain(self, stale: Answer) -> str:
         return (

@@ -14,10 +14,11 @@ from PIL import Image
 from crayon.annotations.answers import read_answers
 from crayon.interpret.views import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.jobs import Plan
-from crayon.page.guard import COOKIE, Guard, names_of, tokens_for
+from crayon.page.guard import Guard, names_of, tokens_for
 from crayon.page.items import load_asked
 from crayon.page.order import ORDERS
-from crayon.page.server import Page, build
+from crayon.page.server import build
+from crayon.page.state import Page
 from crayon.page.store import Store
 from crayon.params import load
 
@@ -270,7 +271,7 @@ def test_from_another_machine_a_token_is_demanded_and_says_who_it_is(start):
     for path in ("/", "/page.js", "/api/about", "/api/items/0/image.png"):
         assert client.get(path).status_code == 403
         assert client.get(path, ANN | {"X-Crayon-Token": ann[:-1]}).status_code == 403
-        assert client.get(path, {"Cookie": f"{COOKIE}=x"}).status_code == 403
+        assert client.get(path, {"Cookie": f"{client.app.cookie}=x"}).status_code == 403
     assert client.give(0).status_code == 403
     first = client.get(f"/?token={ben}")
     assert first.status_code == 200

@@ -170,6 +170,8 @@ def test_two_at_once_are_refused(path, opened):
     [
         (f"{FEW}\ntrain-9,ann,yes\n", "train-9"),
         (f"{FEW}\ntrain-0,ann,perhaps\n", "perhaps"),
+        (f"{FEW}\ntrain-0,ann,perhaps\ntrain-1,an", "perhaps"),
+        (f"\n{FEW}\ntrain-0,ann,yes\n", "lacks the column"),
         (f"{FEW}\ntrain-0,ann,yes\ntrain-0,ann,no\n", "already"),
         (f"{FEW}\ntrain-0,ann,yes,1\n", "has 4 values, not 3"),
         (f'{FEW}\n"train-0,ann,yes\ntrain-1,ann,yes\n', "CSV"),
@@ -201,6 +203,18 @@ def test_answers_to_other_maps_are_refused_unless_allowed(path, opened, capsys):
     store.give(answer("train-1"))
     assert path.read_bytes().startswith(before)
     assert path.read_text().count(DIGEST) == path.read_text().count(other) == 1
+
+
+@pytest.mark.parametrize("link", ["hardlink_to", "symlink_to"])
+def test_a_file_that_is_linked_to_a_cache_leaves_the_cache_alone(path, opened, tmp_path, link):
+    cached = written(tmp_path / "cache", WHOLE + row("train-0"))
+    path.parent.mkdir(parents=True)
+    getattr(path, link)(tmp_path / "cache")
+    store = opened()
+    store.give(answer("train-1"))
+    store.give(answer("train-2"))
+    assert (tmp_path / "cache").read_bytes() == cached
+    assert path.read_bytes() == cached + (row("train-1") + row("train-2")).encode()
 
 
 def test_nobody_answers_under_the_name_of_another_source(path, opened):

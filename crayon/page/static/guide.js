@@ -10,12 +10,12 @@ const MEANING = {
 const WORDS = {
   attention: {
     yes: "The strong highlight is mainly on the cup.",
-    no: "The strong highlight is mainly elsewhere: on the window.",
+    no: "The strong highlight is mainly elsewhere, here on the window; or there is none at all.",
     unsure: "You cannot tell: it is half on the cup, half beside it. Unsure is an honest answer.",
   },
   neurons: {
     yes: "The rectangle is mainly on the cup.",
-    no: "The rectangle is elsewhere: on the wall.",
+    no: "The rectangle is mainly elsewhere, here on the wall.",
     unsure: "You cannot tell: half of it is on the cup. Unsure is an honest answer.",
   },
 };

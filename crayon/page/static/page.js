@@ -21,12 +21,14 @@ let busy = false;
 // Screens ----------------------------------------------------------------------------------------------------------
 
 function go(to) {
+  const from = screen;
   screen = to;
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== to;
   $("help").hidden = to !== "ask";
   $("progress").hidden = !["ask", "done"].includes(to);
   if (to === "ask" && shown !== null) pace.show(shown);
   else pace.hide();
+  if (to === "ask" && from !== "ask") $("question").focus(); // the button that had it is gone
 }
 
 function complain(error) {
@@ -114,7 +116,7 @@ async function alone(task) {
 
 function give(answer) {
   return alone(async () => {
-    performance.mark("answer");
+    const start = performance.now();
     const number = shown;
     const took = pace.seconds(number);
     try {
@@ -128,10 +130,7 @@ function give(answer) {
     await next(number, `Saved: ${answer}.`);
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel(); // its message comes after the frame is painted
-      port1.onmessage = () => {
-        performance.measure("answer to next item", "answer");
-        performance.clearMarks("answer");
-      };
+      port1.onmessage = () => performance.measure("answer to next item", { start });
       port2.postMessage(null);
     });
   });

@@ -1,0 +1,91 @@
+"""A real browser, and a tab of it on the page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import pytest
+
+REQUIRED = "CRAYON_BROWSER_REQUIRED"
+"""Set where a missing browser is a failure."""
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@contextmanager
+def launched() -> Iterator:
+    """Debian's chromium, driven by Playwright; skips the test if it is missing and need not be there."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        _lacking("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _lacking("playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS), headless=True)
+        yield browser
+        browser.close()
+
+
+def _lacking(what: str) -> NoReturn:
+    if os.environ.get(REQUIRED):
+        pytest.fail(f"{what} is missing, and {REQUIRED} is set")
+    pytest.skip(f"{what} is missing")
+
+
+class Tab:
+    """A tab on the page, of a browser that nothing is stored in."""
+
+    def __init__(self, browser, link: str, **options) -> None:
+        self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        self.open(link)
+
+    def open(self, link: str) -> None:
+        self.faults: list[str] = []
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self.faults.append(request.url) if self.foreign(request) else None)
+        self.host = link.split("/")[2]
+        self.page.goto(link)
+
+    def foreign(self, request) -> bool:
+        return not request.url.startswith((f"http://{self.host}/", "blob:"))
+
+    def see(self, screen: str) -> None:
+        self.page.locator(f"#{screen}").wait_for()
+
+    def begin(self) -> None:
+        self.see("guide")
+        self.press("Enter")
+        self.see("ask")
+
+    def press(self, key: str) -> None:
+        self.page.keyboard.press(key)
+
+    def text(self, name: str) -> str:
+        return self.page.locator(f"#{name}").inner_text()
+
+    def hears(self, words: str) -> None:
+        """What a screen reader is told comes to hold these words."""
+        self.page.locator("#status").filter(has_text=re.compile(re.escape(words))).wait_for(state="attached")
+
+    def answer(self, key: str, number: int, of: int = 30) -> None:
+        """Press a key, and wait for item `number` (from 1), or for the end."""
+        self.press(key)
+        if number > of:
+            self.see("done")
+        else:
+            self.hears(f"Item {number} of")
+
+    def close(self) -> None:
+        assert not self.faults, self.faults
+        self.context.close()
