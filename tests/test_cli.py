@@ -60,7 +60,7 @@ def test_check_says_what_the_suite_holds(project):
         (("download", "waterbird"), "There is no benchmark 'waterbird'; did you mean 'waterbirds'?"),
         (("refine", "waterbirds", "ermm"), "There is no run 'ermm'; did you mean 'erm'?"),
         (("refine", "waterbirds", "erm", "--seed", "77"), "no job 'refine waterbirds erm 77'"),
-        (("answer", "waterbirds", "attenton"), "'annotate waterbirds attention'"),
+        (("answer", "waterbirds", "attenton"), "There is no kind 'attenton'; did you mean 'attention'?"),
         (("render", "table9"), "There is no result 'table9'; did you mean 'table"),
         (("original", "waterbirds"), "data/mini/waterbirds/manifest.csv: there is no such file"),
         (("audit",), "results/: holds no result yet"),

@@ -268,7 +268,7 @@ def test_imported_answers_become_labels(plan, tmp_path):
     ingest(plan, "waterbirds", "attention")
     with Path("labels/mini/waterbirds/attention.csv").open(encoding="utf-8", newline="") as file:
         labels = {row["image"]: row["label"] for row in csv.DictReader(file)}
-    assert [labels[item] for item in asked.ITEMS[:4]] == ["relevant", "irrelevant", "unused", "unused"]
+    assert [labels[item] for item in asked.ITEMS[:4]] == ["relevant", "irrelevant", "unused", "unasked"]
     record = read_record("labels/mini/waterbirds/attention.record.json")
     assert record["told"]["sources"] == {"mturk": 6}
     assert "stale" not in record["told"]

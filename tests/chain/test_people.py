@@ -11,10 +11,10 @@ import pytest
 from crayon.annotations.simulate import answer_attention, answer_neurons
 from crayon.benchmarks.dataset import load_dataset
 from crayon.interpret.patches import read_patches
-from crayon.page.order import ORDERS
 from crayon.params import AttentionAnswers, NeuronAnswers
 
 from .. import tiny
+from ..page import made
 from ..page.browsing import Tab, launched
 from ..page.serving import Server
 from .conftest import TABLE, Project
@@ -38,7 +38,7 @@ def answer_all(browser, folder, kind: str, said: dict[str, str]) -> None:
         for who, link in zip(people, server.links, strict=True):
             tab = Tab(browser, link)
             tab.begin()
-            for number, item in enumerate(ORDERS["random"](list(said), who), start=1):
+            for number, item in enumerate(made.in_order(list(said), who), start=1):
                 tab.answer(said[item][0], number + 1, len(said))
             tab.close()
         assert server.stop()[0] == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from crayon.annotations.order import at_random
 from crayon.benchmarks.dataset import write_manifest
 from crayon.files import sha256, write_npy
 from crayon.interpret.patches import Patch, write_patches
+from crayon.page.order import seed_of
 
 from .. import tiny
 
@@ -59,6 +62,11 @@ def make(folder: Path, training: int = 30, size: int = 12, **changes) -> Path:
     model.parent.mkdir(parents=True)
     save_file({"keep": np.ones(8, np.float32)}, model)
     return folder
+
+
+def in_order(items: Sequence[str], annotator: str) -> list[str]:
+    """The items as an annotator is asked about them with `--order random`."""
+    return [items[position] for position in at_random(len(items), seed_of(annotator))]
 
 
 def digest(folder: Path, kind: str = "attention") -> str:

@@ -27,6 +27,8 @@ class Server:
             kind,
             "--port",
             str(port),
+            "--order",
+            "random",
             *arguments,
         ]
         self.process = subprocess.Popen(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from crayon.annotations.answers import Answer, read_answers
-from crayon.page.order import ORDERS
 
 from . import made
 from .browsing import Tab, launched
@@ -81,7 +80,7 @@ def test_a_session_with_keys_alone_left_half_way_and_taken_up_again(project, tab
     record_property("milliseconds from key to next item", [round(one) for one in took])
     assert statistics.median(took) < 500  # loose: the machine may be busy; the page's aim is 50
     assert "31 answers given" in said
-    order = ORDERS["random"](KNOWN, "ann")
+    order = made.in_order(KNOWN, "ann")
     found = answers(project)
     assert {item: one.answer for (_, item), one in found.items()} == {
         order[number]: words[key] for number, key in enumerate(keys)
@@ -103,7 +102,7 @@ def test_two_annotators_at_once(project, tab):
         assert "yes" in ann.text("earlier")
         for one in (ann, ben):
             one.close()
-    orders = {who: ORDERS["random"](KNOWN, who) for who in ("ann", "ben")}
+    orders = {who: made.in_order(KNOWN, who) for who in ("ann", "ben")}
     assert {key: one.answer for key, one in answers(project).items()} == {
         **{("ann", item): "yes" for item in orders["ann"][:5]},
         **{("ben", item): "no" for item in orders["ben"][:5]},
@@ -129,7 +128,7 @@ def test_a_server_killed_between_two_answers_and_started_again_loses_none(projec
             one.answer("n", number + 2)
         assert not one.page.locator("#alert").is_visible()
         one.close()
-    order = ORDERS["random"](KNOWN, "ann")
+    order = made.in_order(KNOWN, "ann")
     said = {item: one.answer for (_, item), one in answers(project).items()}
     assert said == {item: "yes" if number < 4 else "no" for number, item in enumerate(order[:8])}
 

@@ -16,7 +16,6 @@ from crayon.interpret.views import highlight_in_red, highlight_overlaid, patch_v
 from crayon.jobs import Plan
 from crayon.page.guard import Guard, names_of, tokens_for
 from crayon.page.items import load_asked
-from crayon.page.order import ORDERS
 from crayon.page.server import build
 from crayon.page.state import Page
 from crayon.page.store import Store
@@ -66,7 +65,7 @@ def start(project):
         plan = Plan(load())
         asked = load_asked(plan, made.NAME, kind)
         stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
-        page = Page(asked, stores[-1], "Waterbirds", annotators, ORDERS["random"], ["snakemake"])
+        page = Page(asked, stores[-1], "Waterbirds", annotators, made.in_order, ["snakemake"])
         client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}))
         client.page = page
         return client
@@ -84,7 +83,7 @@ def pixels(response: httpx.Response) -> np.ndarray:
 def test_an_item_is_shown_as_the_paper_shows_it(start):
     client = start()
     asked = client.page.asked
-    order = ORDERS["random"](list(asked.items), "ann")
+    order = made.in_order(list(asked.items), "ann")
     item = asked.items[order[3]]
     image, _ = readable(np.asarray(asked.images[item.row]), 384)
     assert image.shape == (384, 384, 3)
@@ -102,7 +101,7 @@ def test_a_patch_is_shown_in_its_image_and_asked_once(start):
     client = start("neurons")
     asked = client.page.asked
     assert list(asked.items) == [f"train-{n:05d}@0,0" for n in range(6)]  # of seven rows in patches.csv
-    order = ORDERS["random"](list(asked.items), "ann")
+    order = made.in_order(list(asked.items), "ann")
     item = asked.items[order[0]]
     image, factor = readable(np.asarray(asked.images[item.row]), 384)
     shown = patch_view(image, 0, 0, 6 * factor, 6 * factor, thickness=4)
@@ -126,7 +125,7 @@ def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
     response = client.give(0, "unsure", 2)
     assert (response.status_code, response.json()) == (200, {"answer": "unsure"})
     (one,) = read_answers(client.page.asked.answers, client.page.asked.known, made.digest(project))
-    assert one.item == ORDERS["random"](list(client.page.asked.items), "ann")[0]
+    assert one.item == made.in_order(list(client.page.asked.items), "ann")[0]
     assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "2.00")
     assert (one.source, one.interface, one.digest) == ("people", "crayon page 1", made.digest(project))
     assert one.timestamp.endswith("+00:00")
@@ -134,7 +133,7 @@ def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
 
 def test_annotators_have_their_own_order_and_see_their_own_answers(start):
     client = start()
-    orders = [ORDERS["random"](list(client.page.asked.items), who) for who in ("ann", "ben")]
+    orders = [made.in_order(list(client.page.asked.items), who) for who in ("ann", "ben")]
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
     client.give(0, "yes")
