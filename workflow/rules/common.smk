@@ -25,6 +25,11 @@ wildcard_constraints:
     result="|".join(job.wildcards["result"] for job in PLAN.plan.jobs.values() if job.rule == "provenance"),
 
 
+def more(amount):
+    """An amount that grows with each attempt, so that what ran out of time or memory does not do so again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def paths(batch, pattern):
     """A file of each run and seed of a batch."""
     return expand(pattern, run=batch.runs, seed=batch.seeds)
