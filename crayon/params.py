@@ -56,11 +56,15 @@ class Normalisation(Section):
 
 
 class Compute(Section):
-    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale."""
+    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale.
+
+    `jobs_per_gpu`: how many processes of this folder may share a GPU.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Count
     precision: Literal["float32", "bfloat16"]
+    jobs_per_gpu: Count = 1
 
 
 class Network(Section):

@@ -115,23 +115,21 @@ def start(folder: Path) -> Iterator[Cluster]:
     cluster, started = Cluster(folder), []
     try:
         for command in (
-            ["munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items())],
-            ["slurmctld", "-D", "-c", "-f", str(folder / "slurm.conf")],
-            ["slurmd", "-D", "-c", "-f", str(folder / "slurm.conf")],
+            [_which("munged"), "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items())],
+            [_which("slurmctld"), "-D", "-c", "-f", str(folder / "slurm.conf")],
+            [_which("slurmd"), "-D", "-c", "-f", str(folder / "slurm.conf")],
         ):
-            output = (folder / f"{command[0]}.out.log").open("wb")
-            started.append(
-                subprocess.Popen(command, env=os.environ | cluster.environment, stdout=output, stderr=subprocess.STDOUT)
-            )
-            output.close()
-            if command[0] == "munged":
+            name = Path(command[0]).name
+            with (folder / f"{name}.out.log").open("wb") as output:
+                environment = os.environ | cluster.environment
+                started.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
+            if name == "munged":
                 wait_for(lambda: (folder / "munge.socket").exists(), 20, cluster)
         wait_for(lambda: _ready(cluster), 60, cluster)
         yield cluster
     finally:
-        for job in _quietly(cluster.jobs) or {}:
-            _quietly(cluster.run, "scancel", "--signal=KILL", "--full", job)
-            _quietly(cluster.run, "scancel", job)
+        _quietly(cluster.run, "scancel", "--user", getpass.getuser())  # what a test that failed left
+        _quietly(wait_for, lambda: not cluster.run("squeue", "--noheader"), 20, cluster)
         for daemon in reversed(started):
             daemon.send_signal(signal.SIGTERM)
             try:
@@ -162,6 +160,9 @@ def _quietly(function, *arguments):
 
 
 def missing() -> list[str]:
-    """The tools that are not installed; Debian has the daemons in /usr/sbin."""
-    os.environ["PATH"] += f"{os.pathsep}/usr/sbin" if "/usr/sbin" not in os.environ["PATH"].split(os.pathsep) else ""
-    return [tool for tool in TOOLS if shutil.which(tool) is None]
+    """The tools that are not installed."""
+    return [tool for tool in TOOLS if _which(tool) is None]
+
+
+def _which(tool: str) -> str | None:
+    return shutil.which(tool, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")  # Debian's place for daemons

@@ -14,6 +14,16 @@ SUITE = PLAN.suite
 atexit.register(PLAN.remember)  # a dry run computes digests, too
 if workflow.nodes is None:  # more trainings at once than there are processors would only be in each other's way
     workflow.register_resource("_cores", min(workflow.cores, os.cpu_count()))
+    if PLAN.gpu_jobs and workflow.global_resources["gpu"].value is None:  # nor than there are GPUs
+        workflow.register_resource("gpu", PLAN.gpu_jobs)
+
+
+onstart:
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            PLAN.before_slurm(workflow.dag.needrun_jobs())
+        except CrayonError as error:
+            sys.exit(f"crayon: {error}")
 
 
 wildcard_constraints:
