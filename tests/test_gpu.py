@@ -15,6 +15,9 @@ from crayon import gpu
 from crayon.errors import MachineError
 from crayon.images import start_torch
 from crayon.params import Compute
+from crayon.workflow import Workflow
+
+from . import tiny
 
 TAKE = """
 import sys, time
@@ -128,3 +131,13 @@ def test_no_gpu_where_params_demand_one_is_one_sentence(monkeypatch):
     assert "finds no GPU here (CUDA_VISIBLE_DEVICES is '')" in sentence
     assert sentence.endswith("set it to `auto` or `cpu`.")
     assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
+
+
+@pytest.mark.parametrize(("device", "jobs"), [("auto", 6), ("cuda", 6), ("cpu", 0)])
+def test_snakemake_starts_as_many_gpu_jobs_as_there_are_places(device, jobs, tmp_path, monkeypatch):
+    content = tiny.params()
+    content["suites"]["mini"]["compute"] |= {"device": device, "jobs_per_gpu": 2}
+    tiny.write(tmp_path, content)
+    monkeypatch.setattr(gpu, "here", lambda: 3)
+    workflow = Workflow(tmp_path / "params.yaml", enforce=False)
+    assert workflow.gpu_jobs == jobs

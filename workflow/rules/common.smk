@@ -14,7 +14,7 @@ SUITE = PLAN.suite
 atexit.register(PLAN.remember)  # a dry run computes digests, too
 if workflow.nodes is None:  # more trainings at once than there are processors would only be in each other's way
     workflow.register_resource("_cores", min(workflow.cores, os.cpu_count()))
-    if PLAN.gpu_jobs and workflow.global_resources["gpu"].value is None:  # nor than there are GPUs
+    if PLAN.gpu_jobs and "gpu" not in workflow.global_resources:  # nor than there are GPUs
         workflow.register_resource("gpu", PLAN.gpu_jobs)
 
 
