@@ -20,7 +20,7 @@ def check(partitions: Iterable[str], folder: str | Path = ".") -> None:
     Raises:
         MachineError: no Slurm, no such partition, or jobs that would write the same files.
     """
-    known = sorted(set(_ask("sinfo", "--noheader", "--format=%R")))
+    known = sorted(set(_ask("sinfo", "--all", "--noheader", "--format=%R")))
     for name in partitions:
         if name not in known:
             raise MachineError(

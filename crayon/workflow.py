@@ -234,8 +234,11 @@ class Workflow:
         Raises:
             MachineError: it cannot.
         """
-        partitions = {str(name) for job in jobs if (name := job.resources.get("slurm_partition"))}
-        slurm.check(sorted(partitions))
+        here = [
+            job for job in jobs if not any(job.resources.get(key) for key in ("slurm_cluster", "cluster", "clusters"))
+        ]
+        named = [str(job.resources.get("slurm_partition") or "") for job in here]  # as sbatch takes it: one, or `a,b`
+        slurm.check(sorted({name for names in named for name in names.split(",") if name}))
 
     def remember(self) -> None:
         """Keep the digests that were computed for the next time."""

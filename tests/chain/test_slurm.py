@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def test_a_cancelled_and_a_preempted_job_are_run_again_and_the_table_is_the_same
         assert command.wait(120) == 0, (tmp_path / "output").read_text()[-4000:]
     finally:
         if command.poll() is None:
-            command.terminate()  # which cancels its jobs
+            command.send_signal(signal.SIGINT)  # which cancels its jobs
             command.wait(60)
     told = cluster.jobs()
     assert told[cancelled]["JobState"] == "CANCELLED"
