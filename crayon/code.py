@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).parent
 NEUTRAL = frozenset(
     f"crayon.{name}"
     for name in (
-        *("__init__", "cli", "code", "errors", "jobs", "ledger", "params"),
-        *("progress", "records", "runs", "suggest", "workflow"),
+        *("__init__", "cli", "code", "errors", "gpu", "jobs", "ledger", "params"),
+        *("progress", "records", "runs", "slurm", "suggest", "workflow"),
     )
 )
 """Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""

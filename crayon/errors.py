@@ -45,6 +45,10 @@ class OutputError(CrayonError):
     """An output cannot be written (no space, no permission)."""
 
 
+class MachineError(CrayonError):
+    """The machine or the cluster lacks what is asked of it: a GPU, a partition."""
+
+
 def first_line(error: Exception) -> str:
     """What a library's error says, short enough for a sentence."""
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

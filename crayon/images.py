@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
 
+from .errors import MachineError
+from .gpu import take_gpu
 from .networks import Classifier
 from .params import Compute, Normalisation
 
@@ -92,14 +95,28 @@ def forward_in_batches(
 
 
 def start_torch(compute: Compute) -> torch.device:
-    """Set threads and determinism once a process, and choose the device."""
+    """Set threads and determinism once a process, and choose the device: a GPU that no other run here has taken.
+
+    Raises:
+        MachineError: params ask for a GPU, and there is none.
+    """
     torch.set_num_threads(compute.threads)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     _keep_freed_memory()
-    if compute.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(compute.device)
+    if compute.device == "cpu" or not (torch.cuda.is_available() or compute.device == "cuda"):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        built = "" if torch.version.cuda or torch.version.hip else ", which was built without CUDA,"
+        raise MachineError(
+            f"compute.device is `cuda`, and PyTorch {torch.__version__}{built} finds no GPU here"
+            + (f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else "")
+            + "; run this where there is one, or set it to `auto` or `cpu`."
+        )
+    device = torch.device("cuda", take_gpu(torch.cuda.device_count(), compute.jobs_per_gpu))
+    torch.cuda.set_device(device)
+    return device
 
 
 def _keep_freed_memory() -> None:

@@ -80,12 +80,14 @@ class Compute(Section):
     """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale.
 
     `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
+    `jobs_per_gpu`: how many processes of this folder may share a GPU.
     """
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Count
     precision: Literal["float32", "bfloat16"]
     save_seconds: NonNegative = 60.0
+    jobs_per_gpu: Count = 1
 
 
 class Network(Section):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from . import gpu, slurm
 from .errors import RecordError
 from .jobs import MADE, Job, Plan, below
 from .ledger import Ledger
@@ -90,6 +91,11 @@ class Workflow:
     def gpus(self) -> int:
         """How many GPUs a job that computes asks for."""
         return 0 if self.suite.compute.device == "cpu" else 1
+
+    @property
+    def gpu_jobs(self) -> int:
+        """How many jobs that ask for a GPU may run on this machine at once; 0: as many as there are processors for."""
+        return gpu.here() * self.suite.compute.jobs_per_gpu * self.gpus
 
     @property
     def composed(self) -> dict[str, Mapping[str, Any]]:
@@ -220,6 +226,19 @@ class Workflow:
     def everything(self) -> list[str]:
         """The page of all results, for which all others are made."""
         return [path for job in self.plan.jobs.values() if job.rule == "page" for path in job.outputs.values()]
+
+    @staticmethod
+    def before_slurm(jobs: Iterable[Any]) -> None:
+        """Look whether Slurm can take the jobs that are to run.
+
+        Raises:
+            MachineError: it cannot.
+        """
+        here = [
+            job for job in jobs if not any(job.resources.get(key) for key in ("slurm_cluster", "cluster", "clusters"))
+        ]
+        named = [str(job.resources.get("slurm_partition") or "") for job in here]  # as sbatch takes it: one, or `a,b`
+        slurm.check(sorted({name for names in named for name in names.split(",") if name}))
 
     def remember(self) -> None:
         """Keep the digests that were computed for the next time."""

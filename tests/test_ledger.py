@@ -198,6 +198,22 @@ def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
     assert fresh.read_text() != first  # or Snakemake would take it for the file it remembers
 
 
+def test_a_jobs_own_process_on_a_cluster_leaves_tokens_and_times_alone_and_needs_no_turn(project):
+    def times():
+        folders = (Path(".crayon/tokens"), Path("models"), Path("results"))
+        return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
+
+    workflow = Workflow()  # the process that the user started, still at work
+    before = times()
+    edit("models/mini/waterbirds/original.safetensors")  # another job is writing
+    edited = times()
+    assert Workflow(enforce=False).token("table1")({}) == workflow.token("table1")({})
+    assert times() == edited
+    assert edited.keys() == before.keys()
+    with pytest.raises(RecordError, match="runs the workflow in this folder"):
+        Workflow()
+
+
 def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_left(project):
     plan = Plan(load())
     for job in plan.jobs.values():

@@ -56,7 +56,7 @@ class Project:
         if "Nothing to be done" in text:
             return set()
         found = set()
-        for block in re.split(r"\n(?=(?:local)?rule )", text):
+        for block in re.split(r"\n *(?=(?:local)?rule )", text):  # indented where jobs would be submitted together
             rule = re.match(r"(?:local)?rule (\w+):", block)
             if rule:
                 named = re.search(r"wildcards: (.*)", block)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-REQUIRED = "CRAYON_BROWSER_REQUIRED"
+REQUIRED = "CRAYON_REQUIRE_TOOLS"
 """Set where a missing browser is a failure."""
 
 FLAGS = (

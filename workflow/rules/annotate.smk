@@ -15,8 +15,13 @@ rule annotate:
     wildcard_constraints:
         benchmark=PLAN.answered,
     priority: 70
+    group:
+        "labels"
     conda:
         "../envs/crayon.yaml"
+    resources:
+        runtime=more(30),
+        mem_mb=more(8000),
     shell:
         "crayon --log {log} answer {wildcards.benchmark} {wildcards.kind}"
 
@@ -36,7 +41,12 @@ rule ingest:
     benchmark:
         "logs/{suite}/ingest/{benchmark}/{kind}.tsv"
     priority: 60
+    group:
+        "labels"
     conda:
         "../envs/crayon.yaml"
+    resources:
+        runtime=more(30),
+        mem_mb=more(8000),
     shell:
         "crayon --log {log} ingest {wildcards.benchmark} {wildcards.kind}"

@@ -23,6 +23,8 @@ rule auxiliary:
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
+        runtime=more(480),
+        mem_mb=more(24000),
     shell:
         "crayon --log {log} auxiliary {wildcards.benchmark}"
 
@@ -48,5 +50,7 @@ rule stage_one:
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
+        runtime=more(480),
+        mem_mb=more(24000),
     shell:
         "crayon --log {log} stage-one {wildcards.benchmark}"

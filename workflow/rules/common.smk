@@ -14,6 +14,16 @@ SUITE = PLAN.suite
 atexit.register(PLAN.remember)  # a dry run computes digests, too
 if workflow.nodes is None:  # more trainings at once than there are processors would only be in each other's way
     workflow.register_resource("_cores", min(workflow.cores, os.cpu_count()))
+    if PLAN.gpu_jobs and "gpu" not in workflow.global_resources:  # nor than there are GPUs
+        workflow.register_resource("gpu", PLAN.gpu_jobs)
+
+
+onstart:
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            PLAN.before_slurm(workflow.dag.needrun_jobs())
+        except CrayonError as error:
+            sys.exit(f"crayon: {error}")
 
 
 wildcard_constraints:
@@ -23,6 +33,11 @@ wildcard_constraints:
     kind="attention|neurons",
     seed=r"\d+",
     result="|".join(job.wildcards["result"] for job in PLAN.plan.jobs.values() if job.rule == "provenance"),
+
+
+def more(amount):
+    """An amount that grows with each attempt, so that what ran out of time or memory does not do so again."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def paths(batch, pattern):

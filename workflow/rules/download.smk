@@ -19,6 +19,9 @@ for name, source in PLAN.composed.items():
             f"logs/{PLAN.name}/compose/{name}.tsv"
         conda:
             "../envs/crayon.yaml"
+        resources:
+            runtime=more(30),
+            mem_mb=more(4000),
         params:
             benchmark=name,
         shell:
@@ -40,5 +43,9 @@ rule download:
         "logs/{suite}/download/{benchmark}.tsv"
     conda:
         "../envs/crayon.yaml"
+    resources:
+        cpus_per_task=8,  # on a cluster: images are decoded by as many threads as there are processors
+        runtime=more(480),
+        mem_mb=more(16000),
     shell:
         "crayon --log {log} download {wildcards.benchmark}"

@@ -18,10 +18,14 @@ rule interpret:
     benchmark:
         "logs/{suite}/interpret/{benchmark}.tsv"
     priority: 80
+    group:
+        "labels"
     conda:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
+        runtime=more(60),
+        mem_mb=more(24000),
     shell:
         "crayon --log {log} interpret {wildcards.benchmark}"

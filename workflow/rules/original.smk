@@ -15,6 +15,10 @@ rule pretrain:
     conda:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
+    resources:
+        gpu=PLAN.gpus,
+        runtime=more(60),
+        mem_mb=more(8000),
     shell:
         "crayon --log {log} pretrain"
 
@@ -40,5 +44,7 @@ rule original:
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
+        runtime=more(720),
+        mem_mb=more(24000),
     shell:
         "crayon --log {log} original {wildcards.benchmark}"

@@ -23,11 +23,15 @@ for number, batch in enumerate(PLAN.batches):
                 f"logs/{{suite}}/refine/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.tsv"
             wildcard_constraints:
                 benchmark="|".join(batch.benchmarks),
+            group:
+                "run"
             conda:
                 "../envs/crayon.yaml"
             threads: SUITE.compute.threads
             resources:
                 gpu=PLAN.gpus,
+                runtime=more(480),
+                mem_mb=more(24000),
             params:
                 runs=PLAN.names(batch),
                 seeds=[f"--seed {seed}" for seed in batch.seeds],
@@ -49,11 +53,15 @@ for number, batch in enumerate(PLAN.batches):
             f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.tsv"
         wildcard_constraints:
             benchmark="|".join(batch.benchmarks),
+        group:
+            "run"
         conda:
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
         resources:
             gpu=PLAN.gpus,
+            runtime=more(60),
+            mem_mb=more(16000),
         params:
             runs=PLAN.names(batch),
             seeds=[f"--seed {seed}" for seed in batch.seeds],
@@ -81,6 +89,8 @@ rule evaluate_original:
     threads: SUITE.compute.threads
     resources:
         gpu=PLAN.gpus,
+        runtime=more(60),
+        mem_mb=more(16000),
     shell:
         "crayon --log {log} evaluate {wildcards.benchmark} original"
 
@@ -101,5 +111,7 @@ rule measure:
     threads: workflow.cores  # alone, so that nothing else is in the way of what is timed
     resources:
         gpu=PLAN.gpus,
+        runtime=more(480),
+        mem_mb=more(24000),
     shell:
         "crayon --log {log} measure {wildcards.benchmark}"

@@ -1,4 +1,21 @@
 # Tables and figures: results/. They are of the active suite, and say so.
+# On a cluster they are made where Snakemake runs (seconds each), so that a table is shown to who waits for it.
+
+
+localrules:
+    answers,
+    provenance,
+    table1,
+    controls,
+    table2,
+    table3,
+    figure4,
+    figure5,
+    runtime,
+    attention,
+    figure2,
+    figure3,
+    page,
 
 
 rule answers:
@@ -307,6 +324,10 @@ rule before_after:
         f"logs/{PLAN.name}/before_after.tsv"
     conda:
         "../envs/crayon.yaml"
+    resources:
+        gpu=PLAN.gpus,
+        runtime=more(60),
+        mem_mb=more(16000),
     shell:
         "crayon --log {log} render before_after"
 

@@ -14,6 +14,10 @@ rule pretrain_transfer:
     conda:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
+    resources:
+        gpu=PLAN.gpus,
+        runtime=more(60),
+        mem_mb=more(8000),
     shell:
         "crayon --log {log} pretrain --transfer"
 
@@ -44,6 +48,8 @@ for number, batch in enumerate(PLAN.batches):
             threads: SUITE.compute.threads
             resources:
                 gpu=PLAN.gpus,
+                runtime=more(720),
+                mem_mb=more(24000),
             params:
                 numbers=[f"--transfer {number}" for number in batch.seeds],
             shell:

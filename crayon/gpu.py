@@ -1,0 +1,86 @@
+"""Which GPU a process takes, where several runs share a machine: the first that is free.
+
+A GPU is taken by a lock on a file, .crayon/gpu/<machine>/<GPU>.<slot>, which the operating system lets go of when the
+process ends, however it ends. Neither Snakemake, which only counts, nor anything else has to know who took which.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+from .progress import report
+
+LOCKS = Path(".crayon/gpu")
+POLL_SECONDS = 1.0
+
+_taken: tuple[int, IO[str] | None] | None = None
+
+
+def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
+    """The index of the GPU, of `count`, that is this process's from now on; waits until one is free.
+
+    Where CUDA_VISIBLE_DEVICES names one GPU, a scheduler or a person has decided, and nothing is locked.
+
+    Args:
+        count: how many GPUs PyTorch sees.
+        jobs: how many processes may share one.
+    """
+    global _taken
+    if _taken is None:
+        _taken = (0, None) if len(_visible() or ()) == 1 else _first_free(_names(count), jobs, folder)
+    return _taken[0]
+
+
+def here() -> int:
+    """How many GPUs there are here, to go by the devices of NVIDIA's driver; takes no time, and starts nothing."""
+    visible = _visible()
+    devices = list(Path("/dev").glob("nvidia[0-9]*"))
+    return len(devices) if visible is None else min(len(visible), len(devices))
+
+
+def _visible() -> list[str] | None:
+    """What CUDA_VISIBLE_DEVICES names; None if it is not set."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _names(count: int) -> list[str]:
+    """What the GPUs 0..count-1 of PyTorch are called whatever a process sees of them."""
+    visible = _visible()
+    return [name.replace("/", "_") for name in visible[:count]] if visible else [str(i) for i in range(count)]
+
+
+def _first_free(names: Sequence[str], jobs: int, folder: Path) -> tuple[int, IO[str] | None]:
+    folder = folder / socket.gethostname()
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = False
+    while True:
+        # A slot of each GPU before a second one of any.
+        for index, path in [(i, folder / f"{name}.{slot}") for slot in range(jobs) for i, name in enumerate(names)]:
+            file = path.open("a")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return index, file
+            except BlockingIOError:
+                file.close()
+            except OSError as error:
+                file.close()
+                report(
+                    f"gpu: {path} cannot be locked ({error.strerror}), so runs are not kept apart; this takes GPU 0."
+                )
+                return 0, None
+        if not waiting:
+            report(f"gpu: {_all(names)} by other runs of this folder; waiting for one of them to end.")
+            waiting = True
+        time.sleep(POLL_SECONDS)
+
+
+def _all(names: Iterable[str]) -> str:
+    names = list(names)
+    return "the GPU is taken" if len(names) == 1 else f"all {len(names)} GPUs are taken"
