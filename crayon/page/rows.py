@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..annotations.answers import COLUMNS, Answer
@@ -66,7 +66,7 @@ class Rows:
 
 
 def _said(answer: Answer) -> list[str]:
-    return [f.name for f in fields(answer) if getattr(answer, f.name) != ""]
+    return [name for name in COLUMNS if getattr(answer, name) != ""]
 
 
 def _line(values: Sequence[str], newline: str) -> str:
