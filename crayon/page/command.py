@@ -73,7 +73,7 @@ def run(
             for line in _links(host, port, annotators, tokens):
                 report(line)
             _serve(app, listening)
-        report(f"{store.given} answers given; {answers} holds {_held(store)}.")
+        report(f"{store.given} answer{'s' * (store.given != 1)} given; {answers} holds {_held(store)}.")
     finally:
         store.close()
 

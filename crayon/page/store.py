@@ -6,7 +6,6 @@ temporary name, with that row replaced. All other rows keep their bytes.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections import defaultdict
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..annotations.answers import Answer, read_answers
+from ..annotations.lock import LOCKS, take
 from ..errors import AnnotationError, OutputError
 from ..files import write_bytes
 from ..progress import report
@@ -47,38 +47,19 @@ class Store:
         shown: str = "what is shown",
         *,
         allow_stale: bool = False,
-        locks: str | Path = ".crayon/annotate",
+        locks: str | Path = LOCKS,
     ) -> None:
         self.path, self.known, self.digest, self.shown = Path(path), known, digest, shown
         self.allow_stale = allow_stale
         self.given = 0
         """How many answers were given since the start, changed ones counted once more."""
         self._writing = threading.Lock()
-        self._lock = self._take(Path(locks) / f"{self.path.as_posix().strip('/').replace('/', '-')}.lock")
+        self._lock = take(self.path, locks)
         try:
             self._load(starting=True)
         except BaseException:
             self.close()
             raise
-
-    def _take(self, lock: Path) -> int:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise OutputError(f"{lock}: cannot be written ({error.strerror}); check the folder's rights.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise AnnotationError(
-                f"{self.path}: another `crayon annotate` (process {holder or 'unknown'}) takes answers into it; let "
-                "annotators share its page, or end it first."
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return descriptor
 
     def close(self) -> None:
         """Let another process have it."""

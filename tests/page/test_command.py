@@ -56,7 +56,7 @@ def test_missing_and_malformed_files_are_one_sentence(project):
     assert "maps.npy: there is no such file; make it with `snakemake" in refused(crayon(*KIND, cwd=project))
     answers = project / made.ANSWERS / "attention.csv"
     answers.parent.mkdir(parents=True)
-    answers.write_text("item,annotator,answer\ntrain-00000,ann,perhaps\n")
+    answers.write_text("item,annotator,answer\ntrain-00000,ann,blue\n")
     made_again = ("annotate", made.NAME, "--kind", "neurons")
     (answers.parent / "neurons.csv").write_bytes(answers.read_bytes())
     assert "line 2" in refused(crayon(*made_again, cwd=project))
