@@ -192,15 +192,12 @@ def annotate(
     order: Annotated[
         str | None, typer.Option(help="what is asked first: random, uncertain, diverse; as measured best if left out")
     ] = None,
-    allow_stale: Annotated[
-        bool, typer.Option("--allow-stale", help="go on with answers that were given to other maps or patches")
-    ] = False,
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and take their answers."""
     plan = _plan(context)
     from .page.command import run
 
-    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order, allow_stale=allow_stale)
+    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order)
 
 
 @app.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import AnnotationError, OutputError
@@ -34,8 +36,8 @@ def take(path: str | Path, locks: str | Path = LOCKS) -> int:
         holder = os.read(descriptor, 100).decode(errors="replace").strip()
         os.close(descriptor)
         raise AnnotationError(
-            f"{path}: another `crayon annotate` (process {holder or 'unknown'}) takes answers into it; let annotators "
-            "share its page, or end it first."
+            f"{path}: another program takes answers into it (process {holder or 'unknown'}): the page, which "
+            "annotators can share, or an import; end that first."
         ) from error
     except OSError as error:
         os.close(descriptor)
@@ -43,3 +45,13 @@ def take(path: str | Path, locks: str | Path = LOCKS) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+@contextmanager
+def taken(path: str | Path) -> Iterator[None]:
+    """Have an answers CSV to oneself within the block; `take` says what may be in the way."""
+    descriptor = take(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 import torch
 import uvicorn
 
+from ..annotations.asked import load_asked
 from ..errors import AnnotationError, ParamsError
 from ..jobs import KINDS, Plan
 from ..progress import report
 from ..suggest import unknown
 from .guard import Guard, is_loopback, names_of, tokens_for
-from .items import load_asked
 from .order import order_of
 from .server import build
 from .state import NAME, NAMED, Page
@@ -33,7 +33,6 @@ def run(
     host: str = "127.0.0.1",
     port: int = 0,
     order: str | None = None,
-    allow_stale: bool = False,
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -59,7 +58,7 @@ def run(
         )
     torch.set_num_threads(1)  # pictures are small, and made several at once
     asked, asks = load_asked(plan, name, kind), order_of(plan, name, kind, order)
-    store = Store(answers, asked.known, asked.digest, asked.shown, allow_stale=allow_stale)
+    store = Store(answers, asked.known, asked.digest, asked.shown, allow_stale=benchmark.annotation.allow_stale)
     try:
         for annotator in annotators:
             if (why := store.refuse(annotator)) is not None:

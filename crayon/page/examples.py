@@ -12,8 +12,9 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..annotations.asked import mark
 from ..interpret.views import VIEWS
-from .pictures import mark, png
+from .pictures import png
 
 SIZE = 240
 CELLS = 7

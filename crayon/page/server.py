@@ -18,10 +18,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..annotations.answers import ANSWERS
+from ..annotations.asked import Asked
 from ..errors import CrayonError
 from ..suggest import unknown
 from . import examples
-from .items import Asked
 from .state import NAMED, Page, Session
 
 STATIC = Path(__file__).parent / "static"

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from starlette.exceptions import HTTPException
 
 from ..annotations.answers import Answer
+from ..annotations.asked import Asked
 from ..suggest import unknown
 from . import examples
-from .items import Asked
 from .order import Order
 from .pictures import Pictures
 from .rows import INTERFACE

@@ -114,7 +114,7 @@ class Store:
         return (
             f"{self.path}: {stale.annotator!r} answered {stale.item!r} when {self.shown} was another file (digest "
             f"{stale.digest[:12]}, now {self.digest[:12]}); bring that back, move the answers away, or go on with them "
-            "all the same: --allow-stale."
+            "all the same (`allow_stale: true` beside `source: people` in params.yaml)."
         )
 
     def answers_of(self, annotator: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,12 +16,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..annotations import hit, labelstudio, mturk
-from ..annotations.shown import Shown, shown
+from ..annotations.asked import Asked, load_asked
 from ..errors import OutputError
 from ..files import publish, write_csv, write_json, write_text
 from ..jobs import Plan
 from ..progress import report
-from .people import asks_people, digest_of_shown
+from .people import asks_people
 
 IMAGES = "images"
 
@@ -78,24 +79,22 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     asks_people(plan, name, kind)
     if folder.exists():
         raise OutputError(f"{folder}: exists already; give another name, nothing was written.")
-    digest = digest_of_shown(plan, name, kind)
-    found = list(shown(plan, name, kind))
+    asked = load_asked(plan, name, kind)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     try:
-        names = [f"{number:0{max(5, len(str(len(found))))}d}.png" for number in range(1, len(found) + 1)]
+        names = [f"{number:0{max(5, len(str(len(asked.items))))}d}.png" for number in range(1, len(asked.items) + 1)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             paths = (part / IMAGES / name for name in names)
-            drawn = tqdm(
-                pool.map(_draw, found, paths), desc=str(folder), total=len(found), unit="picture", disable=None
-            )
-            width = max(drawn, default=0)
-        items = [(prefix + name, one.question, one.item) for name, one in zip(names, found, strict=True)]
-        write(part, items, digest, width)
-        told = {"suite": plan.suite, "benchmark": name, "kind": kind, "digest": digest, "items": len(items)}
+            drawn = pool.map(partial(_draw, asked), asked.items, paths)
+            width = max(tqdm(drawn, desc=str(folder), total=len(names), unit="picture", disable=None))
+        places = zip(names, asked.items.items(), strict=True)
+        items = [(prefix + place, one.question, item) for place, (item, one) in places]
+        write(part, items, asked.digest, width)
+        told = {"suite": plan.suite, "benchmark": name, "kind": kind, "digest": asked.digest, "items": len(items)}
         write_json(part / "export.json", told)
         part.chmod(0o755)
         part.rename(folder)
@@ -106,9 +105,9 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     return len(items)
 
 
-def _draw(one: Shown, path: Path) -> int:
+def _draw(asked: Asked, item: str, path: Path) -> int:
     """Write an item's picture; gives its width."""
-    picture = Image.fromarray(one.picture())
+    picture = Image.fromarray(asked.picture(item))
     with publish(path) as file:
         picture.save(file, "png", compress_level=1)  # half as long to write as small
     return picture.width

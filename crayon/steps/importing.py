@@ -8,9 +8,9 @@ from pathlib import Path
 from ..annotations import labelstudio, mturk
 from ..annotations.answers import Answer, read_answers
 from ..annotations.imports import Row, settle, write_merged, write_rejected
+from ..annotations.lock import taken
 from ..annotations.pseudonyms import Pseudonyms
 from ..annotations.published import neuron_item
-from ..annotations.turn import turn
 from ..benchmarks.dataset import read_manifest
 from ..errors import AnnotationError
 from ..interpret.patches import read_patches
@@ -62,7 +62,7 @@ def _import(
     rejected = path.with_suffix(".rejected.csv")
     digest, known = digest_of_shown(plan, name, kind), _items(plan, name, kind)
     allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
-    with turn(path):
+    with taken(path):
         existing = _existing(path, known)
         settled = settle(rows, existing, known, digest, allow_stale=allow_stale, reject_invalid=reject_invalid)
         pseudonyms.keep()

@@ -29,8 +29,8 @@ from crayon.annotations.imports import (
     write_merged,
     write_rejected,
 )
+from crayon.annotations.lock import taken
 from crayon.annotations.times import moment, stamp
-from crayon.annotations.turn import turn
 from crayon.errors import AnnotationError
 from crayon.files import read_json
 from crayon.jobs import Plan
@@ -212,8 +212,8 @@ def test_a_moment_is_one_in_utc():
 
 def test_one_program_at_a_time_adds_answers(plan, tmp_path):
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes"))
-    with turn(asked.ANSWERS):
-        with pytest.raises(AnnotationError, match=r"attention\.csv: answers are being taken into it \(process \d+"):
+    with taken(asked.ANSWERS):
+        with pytest.raises(AnnotationError, match=r"attention\.csv: another program .* \(process \d+\)"):
             import_mturk(plan, "waterbirds", "attention", [path])
         assert not asked.ANSWERS.exists()
     import_mturk(plan, "waterbirds", "attention", [path])

@@ -10,7 +10,6 @@ import pytest
 from crayon.annotations.answers import read_answers
 from crayon.annotations.imports import AGAIN, EMPTY, SECOND
 from crayon.annotations.labelstudio import SKIPPED, read_export
-from crayon.annotations.shown import question
 from crayon.errors import AnnotationError, ParamsError
 from crayon.steps.export import export_labelstudio
 from crayon.steps.importing import import_labelstudio
@@ -120,7 +119,7 @@ def test_a_project_has_tasks_a_labelling_interface_and_pictures(plan, tmp_path, 
     assert tasks[0]["data"]["image"] == "/data/local-files/?d=the%20birds/images/00001.png"
     assert tasks[0]["data"]["interface"] == "labelstudio 1"
     benchmark = plan.params.active.benchmarks["waterbirds"]
-    assert tasks[0]["data"]["question"] == question(benchmark, "neurons", "landbird")
+    assert tasks[0]["data"]["question"] == benchmark.questions.ask("neurons", "landbird")
     assert len(list((tmp_path / "the birds/images").glob("*.png"))) == 3
     config = ET.parse(tmp_path / "the birds/labelling.xml").getroot()
     choices = config.find("Choices")

@@ -14,8 +14,7 @@ from crayon.annotations.answers import read_answers
 from crayon.annotations.cells import restored
 from crayon.annotations.imports import AGAIN, CHANGED, ELSEWHERE, EMPTY, SECOND
 from crayon.annotations.mturk import REFUSED, read_results
-from crayon.annotations.shown import question
-from crayon.errors import AnnotationError, OutputError, ParamsError, RecordError
+from crayon.errors import AnnotationError, DataError, OutputError, ParamsError
 from crayon.interpret.views import highlight_in_red, highlight_overlaid
 from crayon.steps.export import export_mturk
 from crayon.steps.importing import import_mturk
@@ -85,8 +84,8 @@ def test_a_batch_names_each_item_with_its_picture_question_and_digest(plan, tmp_
     assert {row["digest"] for row in rows} == {asked.digest()}
     assert {row["interface"] for row in rows} == {"mturk 1"}
     benchmark = plan.params.active.benchmarks["waterbirds"]
-    assert rows[0]["question"] == question(benchmark, "attention", "landbird")
-    assert rows[1]["question"] == question(benchmark, "attention", "waterbird")
+    assert rows[0]["question"] == benchmark.questions.ask("attention", "landbird")
+    assert rows[1]["question"] == benchmark.questions.ask("attention", "waterbird")
     told = json.loads((tmp_path / "batch/export.json").read_text())
     assert told == {
         "suite": "mini",
@@ -103,8 +102,8 @@ def test_a_picture_shows_the_views_side_by_side(plan, tmp_path):
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
     images, maps = np.load(asked.DATA / "images.npy"), np.load(asked.SHOWN / "maps.npy")
     picture = np.asarray(Image.open(tmp_path / "batch/images/00002.png"))
-    image = images[1].repeat(2, 0).repeat(2, 1)  # 48 pixels are too few to look at
-    gap = np.full((96, 8, 3), 255, np.uint8)
+    image = images[1].repeat(8, 0).repeat(8, 1)  # 48 pixels are too few to look at
+    gap = np.full((384, 8, 3), 255, np.uint8)
     views = [image, gap, highlight_overlaid(image, maps[1]), gap, highlight_in_red(image, maps[1])]
     assert np.array_equal(picture, np.concatenate(views, 1))
 
@@ -115,7 +114,7 @@ def test_a_benchmark_may_show_one_view_alone(tmp_path, monkeypatch):
     benchmark = plan.params.active.benchmarks["waterbirds"]
     object.__setattr__(benchmark, "views", ("overlaid",))
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
-    assert Image.open(tmp_path / "batch/images/00001.png").size == (96, 96)
+    assert Image.open(tmp_path / "batch/images/00001.png").size == (384, 384)
     assert "with red" not in (tmp_path / "batch/hit.html").read_text()
 
 
@@ -124,9 +123,9 @@ def test_a_patch_is_shown_once_in_a_red_rectangle(plan, tmp_path):
     with (tmp_path / "batch/batch.csv").open(encoding="utf-8", newline="") as file:
         assert [restored(row["item"]) for row in csv.DictReader(file)] == asked.PATCHES
     picture = np.asarray(Image.open(tmp_path / "batch/images/00001.png"))
-    assert picture.shape == (96, 96, 3)
-    assert (picture[0, 16:32] == [255, 0, 0]).all()  # the upper edge of columns 8 to 16, enlarged
-    assert not (picture[0, 32:] == [255, 0, 0]).all()
+    assert picture.shape == (384, 384, 3)
+    assert (picture[0, 64:128] == [255, 0, 0]).all()  # the upper edge of columns 8 to 16, enlarged
+    assert not (picture[0, 128:] == [255, 0, 0]).all()
 
 
 class Elements(html.parser.HTMLParser):
@@ -156,7 +155,7 @@ def test_the_hit_is_a_crowd_form_whose_answer_is_what_the_import_reads(plan, tmp
 
 
 def test_a_question_is_text_in_the_page_that_it_is_put_into(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.annotations.shown.question", lambda *_: '=<script>alert("1, 2")</script> & co?')
+    monkeypatch.setattr("crayon.params.Questions.ask", lambda *_: '=<script>alert("1, 2")</script> & co?')
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
     with (tmp_path / "batch/batch.csv").open(encoding="utf-8", newline="") as file:
         questions = {row["question"] for row in csv.DictReader(file)}
@@ -184,7 +183,7 @@ def test_only_people_are_asked_and_only_about_what_there_is(plan, tmp_path):
     with pytest.raises(ParamsError, match="no kind 'attenton'; did you mean 'attention'"):
         export_mturk(plan, "waterbirds", "attenton", tmp_path / "batch")
     (asked.SHOWN / "maps.npy").unlink()
-    with pytest.raises(RecordError, match=r"maps\.npy: there is no such file; make it with `snakemake"):
+    with pytest.raises(DataError, match=r"maps\.npy: there is no such file; make it with `snakemake"):
         export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
 
 

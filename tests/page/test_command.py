@@ -74,7 +74,7 @@ def test_the_end_says_how_many_answers_were_given_and_where(project):
         assert server.said[0].startswith("ann: http://127.0.0.1:")
         assert server.said[0].endswith("/?annotator=ann")
         second = crayon(*KIND, cwd=project)
-        assert f"another `crayon annotate` (process {server.process.pid})" in refused(second)
+        assert f"another program takes answers into it (process {server.process.pid})" in refused(second)
         for number in range(3):
             server.give(number, "ann")
         server.give(0, "ben")

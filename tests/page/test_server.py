@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from crayon.annotations.answers import read_answers
+from crayon.annotations.asked import load_asked
 from crayon.interpret.views import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.jobs import Plan
 from crayon.page.guard import Guard, names_of, tokens_for
-from crayon.page.items import load_asked
 from crayon.page.server import build
 from crayon.page.state import Page
 from crayon.page.store import Store

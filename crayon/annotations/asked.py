@@ -8,14 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ..annotations.published import neuron_item
 from ..benchmarks.dataset import load_dataset
 from ..errors import DataError
 from ..files import read_npy
 from ..interpret.patches import Patch, read_patches
+from ..interpret.views import VIEWS, patch_view, readable
 from ..jobs import Plan
 from ..records import Digests
 from ..steps.ingest import channels_of
+from .published import neuron_item
+
+SMALLEST = 384
+"""Smaller images are enlarged to about so many pixels, so that a miniature fills its place on a screen."""
+
+GAP = 8
+"""Pixels of white between the views of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,26 @@ class Asked:
     digest: str
     shown: str
     answers: str
+
+    def view(self, item: str, view: str) -> np.ndarray:
+        """The pixels of one of an item's views, (H, W, 3) uint8, as Sec. IV-B of the paper has them."""
+        asked = self.items[item]
+        image, factor = readable(self.images[asked.row], SMALLEST)
+        if view == "patch":
+            return mark(image, asked.patch.left, asked.patch.top, asked.patch.right, asked.patch.bottom, factor)
+        return VIEWS[view](image, self.maps[asked.position])
+
+    def picture(self, item: str) -> np.ndarray:
+        """All of an item's views side by side, (H, W, 3) uint8."""
+        views = [self.view(item, view) for view in self.views]
+        gap = np.full((len(views[0]), GAP, 3), 255, np.uint8)
+        return np.concatenate([part for view in views for part in (gap, view)][1:], axis=1)
+
+
+def mark(image: np.ndarray, left: int, top: int, right: int, bottom: int, factor: int = 1) -> np.ndarray:
+    """An image, enlarged `factor` times, with the patch in red; its rectangle in pixels of the image as it was."""
+    thickness = max(2, max(image.shape[:2]) // 96)
+    return patch_view(image, factor * left, factor * top, factor * right, factor * bottom, thickness)
 
 
 def load_asked(plan: Plan, name: str, kind: str) -> Asked:
