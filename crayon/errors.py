@@ -46,7 +46,7 @@ class OutputError(CrayonError):
 
 
 class MachineError(CrayonError):
-    """The machine or the cluster lacks what is asked of it: a GPU, a partition."""
+    """The machine or the cluster lacks what is asked of it: a GPU, room on it, a partition."""
 
 
 def first_line(error: Exception) -> str:

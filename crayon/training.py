@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from .augmentation import Augmenter
 from .errors import DivergedError, MethodError
 from .images import ImageReader, augmented, forward_in_batches
-from .methods.base import Method, Training
+from .memory import room_for
+from .methods.base import Batch, Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
 from .resume import Saved, random_state, set_random_state
@@ -34,6 +36,10 @@ NEEDS = {
     "pretrained": "a pretrained backbone",
 }
 """What a method may need, in words."""
+
+
+Terms = Mapping[str, torch.Tensor]
+"""The terms of a loss by name, scalars."""
 
 
 @dataclass(kw_only=True)
@@ -158,6 +164,7 @@ def train(
     Raises:
         MethodError: the method lacks something it needs.
         DivergedError: the loss is NaN or infinite.
+        MachineError: the GPU has no room for a batch.
     """
     for need in method.needs:
         if getattr(problem, need) is None:
@@ -172,6 +179,16 @@ def train(
     schedule = make_schedule(optimiser, training)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     generator = torch.Generator().manual_seed(seed)
+
+    def micro_batch(
+        index: torch.Tensor, parts: int, augment: Augmenter | None
+    ) -> tuple[dict[str, torch.Tensor], Batch]:
+        with narrow, augmented(problem.images, augment):
+            batch = forward(index.to(device))
+        terms = method.loss(batch, state)
+        (sum(terms.values()) / parts).backward(inputs=trained)  # not images, which RRR asks for a gradient
+        return terms, batch
+
     outcome = Outcome({}, {}, 0)
     loop = _Loop(network, state, method.changing, optimiser, schedule, generator, outcome, problem.labels.device)
     first = 1
@@ -186,13 +203,9 @@ def train(
         augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed, epoch)
         for step in method.steps(problem, state, training, generator):
             optimiser.zero_grad(set_to_none=True)
-            for index in step:
-                index = index.to(device)
-                with narrow, augmented(problem.images, augment):
-                    batch = forward(index)
-                terms = method.loss(batch, state)
-                (sum(terms.values()) / len(step)).backward(inputs=trained)  # not images, which RRR asks for a gradient
-                sums.add(terms, batch.logits, batch.labels)
+            with room_for(step, partial(micro_batch, parts=1, augment=augment), name):
+                for index in step:
+                    sums.add(*micro_batch(index, len(step), augment))
             optimiser.step()
         schedule.step()
         if fault := sums.first_fault():
@@ -289,11 +302,11 @@ class _Sums:
         self.correct: torch.Tensor | int = 0
         self.images = 0
 
-    def add(self, terms: Mapping[str, torch.Tensor], logits: torch.Tensor, labels: torch.Tensor) -> None:
+    def add(self, terms: Terms, batch: Batch) -> None:
         for name, value in terms.items():
             self.terms.setdefault(name, []).append(value.detach())
-        self.correct = self.correct + (logits.detach().argmax(1) == labels).sum()
-        self.images += len(labels)
+        self.correct = self.correct + (batch.logits.detach().argmax(1) == batch.labels).sum()
+        self.images += len(batch.labels)
 
     def first_fault(self) -> str | None:
         """The first step whose loss is NaN or infinite, and its terms; None if there is none."""

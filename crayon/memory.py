@@ -1,0 +1,54 @@
+"""A GPU without room for a step: one sentence with the batch size that would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from .errors import MachineError
+
+
+@contextmanager
+def room_for(step: list[torch.Tensor], attempt: Callable[[torch.Tensor], object], name: str) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory error within the block into a MachineError that says what to do.
+
+    Args:
+        step: the positions (B,) of each of the step's micro-batches.
+        attempt: one micro-batch forwards and backwards; tried on halves, quarters and so on of the largest.
+        name: of the run.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        lacking = str(error)
+    else:
+        return
+    # Outside of the handler, whose traceback would keep the step's tensors alive.
+    index = max(step, key=len)
+    fits = largest(lambda count: attempt(index[:count]), len(index))
+    mend = f"set batch_size to {fits}, which has room" if fits else "not even one image has room"
+    raise MachineError(f"{name}: there is no room on the GPU for batches of {len(index)}; {mend}. {_others()}{lacking}")
+
+
+def largest(attempt: Callable[[int], object], size: int) -> int:
+    """The largest of size/2, size/4, ..., 1 that is attempted without running out of memory; 0 if none is."""
+    while size := size // 2:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            attempt(size)
+        except torch.OutOfMemoryError:
+            continue
+        return size
+    return 0
+
+
+def _others() -> str:
+    """How much of the GPU other programs have, if any."""
+    if not torch.cuda.is_available():
+        return ""
+    free, total = torch.cuda.mem_get_info()
+    others = total - free - torch.cuda.memory_reserved()
+    return f"Other programs have {others / 1e9:.1f} of its {total / 1e9:.0f} GB. " if others > 1e9 else ""
