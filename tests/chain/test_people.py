@@ -52,6 +52,9 @@ def test_answers_given_through_the_page_reach_the_table_and_are_found_from_it(br
     project = Project(tiny.write(tmp_path / "project", content))
     shown = "interpretations/mini/waterbirds"
     project.snakemake(f"{shown}/maps.npy", f"{shown}/patches.csv")
+    text = project.snakemake(TABLE, check=False)
+    assert project.status != 0
+    assert "nobody has answered yet; `crayon annotate waterbirds --kind " in text
 
     benchmark = suite["benchmarks"]["waterbirds"]
     data = load_dataset(project.folder / "data/mini/waterbirds", benchmark["classes"], benchmark["groups"])

@@ -30,7 +30,7 @@ rule ingest:
     input:
         PLAN.asked,
         token=PLAN.token("ingest"),
-        answers="annotations/{suite}/{benchmark}/{kind}.csv",
+        answers=PLAN.answers,
         shown=PLAN.shown,
     output:
         labels="labels/{suite}/{benchmark}/{kind}.csv",
