@@ -214,8 +214,8 @@ class Workflow:
         path = job.inputs["answers"]
         if path not in self.plan.producers and not Path(path).exists():
             raise AnnotationError(
-                f"{path}: nobody has answered yet; `crayon annotate {wildcards.benchmark} --kind {wildcards.kind}` asks, "
-                "or put the answers there."
+                f"{path}: nobody has answered yet; `crayon annotate {wildcards.benchmark} --kind {wildcards.kind}` "
+                "asks, or put the answers there."
             )
         return path
 
