@@ -96,19 +96,19 @@ def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
     agrees with the others no better than chance: the 95% upper bound of Cohen's kappa with their majority is below
     `SLIGHT`. Of two who do not agree with each other, both are named: it cannot be known which of them looked.
     """
-    of_item: dict[str, dict[str, str]] = defaultdict(dict)
+    of_item: dict[str, Counter[str]] = defaultdict(Counter)
     of_annotator: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
-        of_item[answer.item][answer.annotator] = answer.answer
+        of_item[answer.item][answer.answer] += 1
         of_annotator[answer.annotator].append(answer)
     found = []
     for name, own in sorted(of_annotator.items()):
         said = Counter(answer.answer for answer in own)
         pairs = []
         for answer in own:
-            others = [word for who, word in of_item[answer.item].items() if who != name]
-            if others:
-                pairs.append((answer.answer, _majority(others)))
+            said_here = of_item[answer.item]
+            if said_here.total() > 1:
+                pairs.append((answer.answer, _majority(said_here, answer.answer)))
         agrees = sum(_hit(word, most) for word, most in pairs) / len(pairs) if pairs else None
         times = [float(answer.seconds) for answer in own if answer.seconds]
         found.append(
@@ -126,11 +126,11 @@ def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
     return found
 
 
-def _majority(words: Sequence[str]) -> tuple[str, ...]:
-    """The most frequent answers: one, or those that tie."""
-    counts = Counter(words)
-    most = max(counts.values())
-    return tuple(sorted(word for word, count in counts.items() if count == most))
+def _majority(counts: Counter[str], own: str) -> tuple[str, ...]:
+    """The most frequent answers of the others, one or those that tie; `counts` are of all, `own` among them."""
+    others = {word: count - (word == own) for word, count in counts.items()}
+    most = max(others.values())
+    return tuple(word for word in ANSWERS if others.get(word, 0) == most)
 
 
 def _hit(word: str, most: tuple[str, ...]) -> float:

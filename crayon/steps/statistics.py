@@ -6,14 +6,16 @@ from pathlib import Path
 
 from ..annotations.statistics import COLUMNS, Annotator, agreement, as_rows, by_annotator
 from ..errors import AnnotationError
-from ..files import write_csv
+from ..files import write_csv, write_json
 from ..jobs import KINDS, Plan
 from ..records import Digests
 from .ingest import read
 
 
 def run(plan: Plan, name: str, kind: str | None = None) -> str:
-    """Write annotations/<suite>/<benchmark>/<kind>.annotators.csv, an annotator a row; give what is to be printed.
+    """Write annotations/<suite>/<benchmark>/<kind>.annotators.csv, an annotator a row, and <kind>.agreement.json.
+
+    Gives what is to be printed.
 
     Args:
         kind: attention or neurons; both, as far as there are answers, if left out.
@@ -32,8 +34,9 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
         answers = read(job, Digests().of(job.inputs["shown"]) or "", allow_stale).answers
         annotators = by_annotator(answers)
         path = Path(job.inputs["answers"]).with_suffix(".annotators.csv")
-        write_csv(path, COLUMNS, as_rows(annotators))
         shares = agreement(answers)
+        write_csv(path, COLUMNS, as_rows(annotators))
+        write_json(path.with_suffix("").with_suffix(".agreement.json"), {"answers": len(answers), **shares})
         parts.append("\n".join([_overall(job.inputs["answers"], len(answers), shares), *_table(annotators), f"{path}"]))
     return "\n\n".join(parts)
 

@@ -1,5 +1,7 @@
 """Agreement, and remarks on annotators, by hand."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,3 +127,22 @@ def test_statistics_are_in_their_ranges(texts):
 def test_the_share_that_has_to_agree(words, share, label):
     answers = said(**{f"a{number}": letter for number, letter in enumerate(words)})
     assert label_images(["0"], answers, 2, share) == {"0": label}
+
+
+def alpha_by_pairs(words: list[list[str]]) -> float | None:
+    """Krippendorff's alpha of nominal values, straight from its definition: pairs within items against all pairs."""
+    units = [said for said in words if len(said) > 1]
+    values = [word for said in units for word in said]
+    n = len(values)
+    if len(set(values)) < 2:
+        return None
+    observed = sum(sum(a != b for a, b in permutations(said, 2)) / (len(said) - 1) for said in units) / n
+    expected = sum(a != b for a, b in permutations(values, 2)) / (n * (n - 1))
+    return 1 - observed / expected
+
+
+@given(letters)
+def test_alpha_is_what_its_definition_gives(texts):
+    answers = said(**{f"a{number}": text for number, text in enumerate(texts)})
+    words = [[one.answer for one in answers if one.item == str(item)] for item in range(6)]
+    assert agreement(answers)["alpha"] == pytest.approx(alpha_by_pairs(words))
