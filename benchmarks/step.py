@@ -16,10 +16,11 @@ benchmarks/runs.py times.
 
 First both formulations are compared in float32 (no TF32), in NCHW, from the same weights, in evaluation mode with
 BatchNorm statistics taken from the same images: maps, each term of the loss and their sum, and the gradient of all that
-is trained. A difference of maps above 1e-5, of losses above 1e-5 (of the loss, where that is above 1), or of
-the gradient above 1e-3 of its norm, ends the script with exit status 1. Then the variants are timed in turn. Peak memory is what a step takes on top of weights, images and the
-optimiser's state. Weights and images are random. Hyper-parameters are Waterbirds' of the suite `paper`, apart from the
-weights of the guiding terms of Crayon and Bounding Box, which are 10, so that 1e-5 means something.
+is trained. A difference of maps above 1e-5, of losses above 1e-5 (of the loss itself, where that is above 1), or of the
+gradient above 1e-3 of its norm, ends the script with exit status 1. Then the variants are timed in turn. Peak memory is
+what a step takes on top of weights, images and the optimiser's state. Weights and images are random. Hyper-parameters
+are Waterbirds' of the suite `paper`, apart from the weights of the guiding terms of Crayon and Bounding Box, which are
+10, so that 1e-5 means something.
 """
 
 from __future__ import annotations
