@@ -8,13 +8,13 @@ ingestion does, every check included.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import os
 import resource
 import tempfile
 import time
 from pathlib import Path
+
+from harness import Table, device_name, parser, positive, stop
 
 from crayon.annotations.answers import COLUMNS, read_answers
 
@@ -35,26 +35,26 @@ def write(path: Path, rows: int) -> tuple[list[str], str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
+    made = parser(__doc__, "3")
+    made.add_argument("--rows", type=positive, default=1_000_000)
+    options = made.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "answers.csv")
         items, digest = write(path, options.rows)
-        taken = []
-        for _ in range(options.repeats):
+        table = Table("answers", f"{options.rows} rows, {path.stat().st_size / 1e6:.0f} MB", device_name())
+        taken, processor = [], []
+        for _ in range(options.repeats or 3):
             started, used = time.monotonic(), time.process_time()
             answers = read_answers(path, items, digest)
-            taken.append((time.monotonic() - started, time.process_time() - used))
-            assert len(answers) == options.rows
+            taken.append(time.monotonic() - started)
+            processor.append(time.process_time() - used)
+            if len(answers) != options.rows:
+                stop(f"{len(answers)} of {options.rows} answers were read.")
             del answers
-        seconds, processor = sorted(taken)[len(taken) // 2]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(
-            f"{options.rows} rows, {path.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s (median of {options.repeats}), "
-            f"{processor:.2f} s of one processor, {os.cpu_count()} cores, peak memory {peak:.0f} MB"
-        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    table.add("reading answers", "wall", taken, peak_mb=peak)
+    table.add("reading answers", "processor", processor)
+    table.finish(options.csv)
 
 
 if __name__ == "__main__":

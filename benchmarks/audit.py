@@ -11,25 +11,23 @@ Lays two projects with made-up outputs and real records in a temporary folder, a
     snakemake        `snakemake -n results/table1.csv`, which has nothing to do
     dvc              `dvc repro`, which has nothing to do but its last stage, the audit
 
-Printed: median, least and greatest seconds of the repeats, taken in turn; for --full the ratio.
+Taken in turn; `ratio` is the seconds of sha256sum over those of the audit.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from harness import Table, device_name, in_turn, parser, positive, stop
 
 from crayon import code
 from crayon.jobs import Job, Plan
@@ -109,37 +107,42 @@ def _evaluation(job: Job) -> dict:
     return {"last": epoch} | ({} if job.wildcards["run"] == "original" else {"selected": epoch})
 
 
-def seconds(command: Sequence[str], folder: Path) -> float:
-    """Wall seconds of a command that must succeed."""
-    environment = os.environ | {
+def environment() -> dict[str, str]:
+    """This Python's tools first, and this checkout's package."""
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         "DVC_NO_ANALYTICS": "1",
     }
+
+
+def check_idle(folder: Path) -> None:
+    """Stop unless snakemake has nothing to do: timing it would mean something else."""
+    command = ["snakemake", "-n", "--quiet", "progress", "--", TABLE]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    if "Nothing to be done" not in done.stdout + done.stderr:
+        stop(f"snakemake would run jobs: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def seconds(command: Sequence[str], folder: Path) -> float:
+    """Wall seconds of a command that must succeed."""
     start = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command[:4])} failed: {(done.stdout + done.stderr)[-2000:]}")
     return time.monotonic() - start
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--gigabytes", type=float, default=5.0)
-    parser.add_argument("--jobs", type=int, default=1500)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--csv", type=Path)
-    options = parser.parse_args()
-    rows: list[tuple[str, str, list[float]]] = []
-
-    def measure(name: str, what: str, *takes: Callable[[], float]) -> list[list[float]]:
-        found: list[list[float]] = [[] for _ in takes]
-        for _ in range(options.repeats):
-            for values, take in zip(found, takes, strict=True):
-                values.append(take())
-        for values, label in zip(found, name.split("|"), strict=True):
-            rows.append((label, what, values))
-        return found
+    made = parser(__doc__, "3")
+    made.add_argument("--runs", type=positive, default=1000)
+    made.add_argument("--gigabytes", type=float, default=5.0)
+    made.add_argument("--jobs", type=positive, default=1500)
+    options = made.parse_args()
+    options.csv = options.csv and options.csv.absolute()  # the working folder changes
+    here, repeats = Path.cwd(), options.repeats or 3
+    setting = f"{options.runs} runs with {options.gigabytes:g} GB; {options.jobs} jobs of the paper suite"
+    table = Table("audit", setting, device_name())
 
     with tempfile.TemporaryDirectory(prefix="crayon-audit-") as name:
         folder = Path(name, "runs")
@@ -158,14 +161,12 @@ def main() -> None:
         summing = ["xargs", "-0", "-a", "files.txt", "sha256sum", "--"]
         seconds(audit, folder)
         seconds(summing, folder)
-        measure("audit", what, lambda: seconds(audit, folder))
-        full, plain = measure(
-            "audit --full|sha256sum",
-            what,
-            lambda: seconds([*audit, "--full"], folder),
-            lambda: seconds(summing, folder),
-        )
-        ratios = [one / other for one, other in zip(full, plain, strict=True)]
+        takes = {
+            "audit": lambda: seconds(audit, folder),
+            "audit --full": lambda: seconds([*audit, "--full"], folder),
+            "sha256sum": lambda: seconds(summing, folder),
+        }
+        table.add_compared(what, in_turn(takes, repeats), "sha256sum")
         os.chdir(ROOT)
         shutil.rmtree(folder)
 
@@ -177,20 +178,14 @@ def main() -> None:
         seconds(["dvc", "init", "-q"], folder)
         (folder / ".gitignore").write_text("/*/paper\n/results\n", encoding="utf-8")
         seconds(["dvc", "repro", "-q"], folder)
-        measure("snakemake -n", what, lambda: seconds(["snakemake", "-n", "--quiet", "all", "--", TABLE], folder))
-        measure("dvc repro", what, lambda: seconds(["dvc", "repro", "-q"], folder))
-        os.chdir(ROOT)
-
-    for label, what, values in rows:
-        print(f"{label:14} {statistics.median(values):7.2f} s  ({min(values):.2f} to {max(values):.2f})  {what}")
-    print(f"audit --full / sha256sum: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    if options.csv:
-        with options.csv.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("measured", "of", "median", "least", "greatest"))
-            writer.writerows(
-                (n, w, f"{statistics.median(v):.3f}", f"{min(v):.3f}", f"{max(v):.3f}") for n, w, v in rows
-            )
+        check_idle(folder)
+        takes = {
+            "snakemake -n": lambda: seconds(["snakemake", "-n", "--quiet", "all", "--", TABLE], folder),
+            "dvc repro": lambda: seconds(["dvc", "repro", "-q"], folder),
+        }
+        table.add_compared(what, in_turn(takes, repeats), None)
+        os.chdir(here)
+    table.finish(options.csv)
 
 
 if __name__ == "__main__":

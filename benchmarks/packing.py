@@ -4,45 +4,21 @@
 
 Generates the images (500x400, noise over gradients, so that they are as hard to decode as photographs), packs them to
 224x224 in a process of its own, and reads some of them through torchvision's ImageFolder and transforms, without
-workers and with a DataLoader of as many as there are processors.
+workers and with a DataLoader of as many as there are processors. `ratio` is how many times that rate ours is.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import resource
+import statistics
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-CLASSES = ("a", "b")
-
-
-def generate(job: tuple[Path, int]) -> None:
-    path, seed = job
-    generator = np.random.default_rng(seed)
-    coarse = generator.integers(0, 256, (10, 13, 3)).astype(np.uint8)
-    smooth = np.array(Image.fromarray(coarse).resize((500, 400), Image.Resampling.BICUBIC), np.int16)
-    noise = generator.integers(-12, 13, smooth.shape)
-    Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8)).save(path, quality=90)
-
-
-def write_images(folder: Path, count: int) -> None:
-    """`folder/<train|val|test>/<class>/*.jpg`."""
-    jobs = []
-    for number in range(count):
-        split = "train" if number % 10 < 8 else "val" if number % 10 == 8 else "test"
-        path = folder / split / CLASSES[number % 2] / f"{number:06d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        jobs.append((path, number))
-    with ProcessPoolExecutor() as pool:
-        list(pool.map(generate, jobs, chunksize=64))
+from harness import Table, device_name, in_turn, parser, positive
+from made import CLASSES, write_jpegs
 
 
 def pack_all(folder: Path, work: Path, results) -> None:
@@ -72,31 +48,47 @@ def read_with_torchvision(folder: Path, count: int, workers: int) -> float:
     return count / (time.monotonic() - started)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder if left out")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name, "images")
-        write_images(folder, options.images)
-        context = multiprocessing.get_context("spawn")  # a process of its own, so that the peak is its own
-        results = context.Queue()
-        process = context.Process(target=pack_all, args=(folder, Path(name, "work"), results))
+def pack_once(folder: Path) -> tuple[int, float, float, int]:
+    """Images, seconds, peak memory in MB and bytes packed, of a process of its own, so that the peak is its own."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        process = context.Process(target=pack_all, args=(folder / "images", Path(work), results))
         process.start()
-        count, seconds, peak, size = results.get()
+        found = results.get()
         process.join()
-        cores = os.cpu_count()
-        print(
-            f"packed {count} images into {size / 1e9:.2f} GB in {seconds:.1f} s: {count / seconds:.0f} images/s, "
-            f"{cores} cores, peak memory {peak:.0f} MB"
-        )
-        some = min(options.images // 2, 4000)
-        for workers in (0, cores):
-            rate = read_with_torchvision(folder, some, workers)
-            print(
-                f"ImageFolder, {workers} workers: {rate:.0f} images/s; packing {count / seconds / rate:.2f} times that"
+    return found
+
+
+def main() -> None:
+    made = parser(__doc__, "1")
+    made.add_argument("--images", type=positive, default=20_000)
+    made.add_argument("--folder", type=Path, help="where to work; a temporary folder if left out")
+    options = made.parse_args()
+    table = Table("packing", f"{options.images} JPEGs of 500x400 to 224x224", device_name())
+    some = min(options.images // 2, 4000)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        write_jpegs(folder / "images", options.images, ("train",) * 8 + ("val", "test"))
+        packed: list[tuple[int, float, float, int]] = []
+
+        def ours() -> float:
+            packed.append(pack_once(folder))
+            count, seconds, _, _ = packed[-1]
+            return count / seconds
+
+        takes = {"ours": ours}
+        for workers in (0, os.cpu_count()):
+            takes[f"ImageFolder, {workers} workers"] = lambda workers=workers: read_with_torchvision(
+                folder / "images", some, workers
             )
+        rates = in_turn(takes, options.repeats or 1)
+        for variant, values in rates.items():
+            more = {"ratio": statistics.median(a / b for a, b in zip(rates["ours"], values, strict=True))}
+            if variant == "ours":
+                more |= {"peak_mb": max(row[2] for row in packed), "packed_gb": packed[-1][3] / 1e9}
+            table.add("packing", variant, values, "images/s", **more)
+    table.finish(options.csv)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ changed. The server's time is what it says itself (Server-Timing); the client's 
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import yaml
+from harness import Table, device_name, parser, positive
 
 from crayon.benchmarks.dataset import write_manifest
 from crayon.files import write_npy
@@ -80,11 +80,13 @@ def show(client: httpx.Client, number: int, who: dict[str, str]) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--answers", type=int, default=1000)
-    parser.add_argument("--images", type=int, default=4795, help="as many as Waterbirds has to train on")
-    parser.add_argument("--size", type=int, default=224)
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--answers", type=positive, default=1000)
+    made.add_argument("--images", type=positive, default=4795, help="as many as Waterbirds has to train on")
+    made.add_argument("--size", type=positive, default=224)
+    options = made.parse_args()
+    setting = f"{options.answers} answers, {options.images} images of {options.size} px"
+    table = Table("page", setting, device_name())
     given, changed, pictures = [], [], []
     with tempfile.TemporaryDirectory(prefix="crayon-page-") as name:
         make(Path(name), options.images, options.size)
@@ -108,16 +110,18 @@ def main() -> None:
         finally:
             process.terminate()
             process.communicate()
-    print(f"{options.answers} answers, {options.images} images of {options.size} pixels; ready after {ready:.1f} s")
-    print(f"{'milliseconds':22} {'median':>8} {'99th percentile':>16} {'greatest':>9}")
-    for what, values in {
-        "answer, server": [server for server, _ in given],
-        "answer, client": [client for _, client in given],
-        "changed, server": [server for server, _ in changed],
-        "picture, server": pictures,
+    table.add("ready", "from its start", [ready])
+    for (measured, variant), values in {
+        ("answer", "server"): [server for server, _ in given],
+        ("answer", "client"): [client for _, client in given],
+        ("changed answer", "server"): [server for server, _ in changed],
+        ("picture", "server"): pictures,
     }.items():
-        print(f"{what:22} {np.median(values):8.2f} {np.percentile(values, 99):16.2f} {max(values):9.2f}")
-    print(f"server's memory: {before:.1f} MB before, {after:.1f} MB after")
+        if values:
+            table.add(measured, variant, values, "ms", percentile_99=np.percentile(values, 99))
+    table.add("server's memory", "before", [before], "MB")
+    table.add("server's memory", "after", [after], "MB")
+    table.finish(options.csv)
 
 
 if __name__ == "__main__":

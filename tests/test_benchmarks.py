@@ -1,0 +1,120 @@
+"""Each benchmark in its smallest setting, as a command: it ends well, compares what it says, and writes its CSV."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "benchmarks"
+COLUMNS = ("measured", "variant", "unit", "repeats", "median", "least", "greatest", "setting", "device", "versions")
+SMALL = ("--network", "mini_resnet", "--pixels", "32", "--device", "cpu", "--threads", "1", "--repeats", "1")
+
+
+def run(folder: Path, name: str, *arguments: str) -> tuple[list[dict[str, str]], str]:
+    """The rows of its CSV, and what it printed."""
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with (folder / "build/benchmarks" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert all(row[column] for column in COLUMNS)
+        assert float(row["least"]) <= float(row["median"]) <= float(row["greatest"])
+    assert all(row["variant"] in done.stdout for row in rows)
+    return rows, done.stdout
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("harness")
+
+
+def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
+    from crayon.methods import METHODS, method_class
+
+    rows, _ = run(tmp_path, "step", *SMALL, "--batch", "4")
+    ours = {row["measured"]: row for row in rows if row["variant"] == "ours, float32"}
+    assert set(ours) == {method_class(name).label for name in METHODS}
+    assert all(float(row["images_per_second"]) > 0 for row in ours.values())
+    compared = {"Crayon-Attention", "Crayon-Pruning", "Crayon-Pruning+Attention", "Bounding Box"}
+    assert {row["measured"] for row in rows if row["variant"] == "plain, float32"} == compared
+    for name in compared:
+        assert float(ours[name]["loss_difference"]) <= 1e-4
+        assert float(ours[name]["gradient_difference"]) <= 1e-3
+        assert (ours[name]["map_difference"] == "") == (name == "Crayon-Pruning")
+
+
+def test_a_difference_between_the_formulations_ends_the_step_benchmark(tmp_path):
+    program = (
+        "import sys, torch; sys.path.insert(0, sys.argv.pop(1)); import plain, step\n"
+        "right = plain.grad_cam\n"
+        "plain.grad_cam = lambda *given: right(*given) * torch.linspace(1, 2, 4)\n"
+        "step.main()"
+    )
+    command = [sys.executable, "-c", program, str(FOLDER), *SMALL, "--batch", "4", "--method", "crayon_attention"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "crayon_attention: maps of ours and of the plain formulation differ by" in done.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_whole_runs_of_the_three_variants_agree(tmp_path):
+    rows, _ = run(tmp_path, "runs", *SMALL, "--images", "12", "--epochs", "2", "--batch", "6")
+    ours = [row for row in rows if row["variant"] == "ours, float32" and row["measured"] != "Packing"]
+    assert [row["measured"] for row in ours] == ["Crayon-Attention", "Crayon-Pruning", "Crayon-Pruning+Attention"]
+    for row in ours:
+        assert float(row["loss_difference"]) <= 0.001
+        assert 0 < float(row["ratio_packed"]) < float(row["ratio"])
+
+
+def test_verbs_are_timed(tmp_path):
+    parts = ("--part", "start-up", "--part", "images")
+    rows, _ = run(tmp_path, "verbs", *SMALL, "--images", "8", *parts)
+    assert {row["variant"].split(",")[0] for row in rows} == {
+        f"crayon {verb}" for verb in ("--help", "check", "refine", "interpret", "evaluate")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("packing", ("--images", "20", "--repeats", "1")),
+        ("answers", ("--rows", "100", "--repeats", "2")),
+        ("page", ("--answers", "10", "--images", "8", "--size", "24")),
+    ],
+)
+def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
+    rows, _ = run(tmp_path, name, *arguments)
+    assert rows
+
+
+def test_takes_come_in_turn(harness):
+    said = []
+    takes = {name: lambda name=name: said.append(name) or float(len(said)) for name in "ab"}
+    assert harness.in_turn(takes, 3) == {"a": [1.0, 3.0, 5.0], "b": [2.0, 4.0, 6.0]}
+    assert "".join(said) == "ababab"
+
+
+def test_ratios_are_taken_turn_by_turn(harness):
+    table = harness.Table("name", "setting", "device")
+    table.add_compared("step", {"plain": [2.0, 9.0, 4.0], "ours": [1.0, 3.0, 4.0]}, "plain", images=6)
+    plain, ours = table.rows
+    assert (plain["median"], plain["least"], plain["greatest"], plain["ratio"]) == (4.0, 2.0, 9.0, 1.0)
+    assert (ours["ratio"], ours["ratio_least"], ours["ratio_greatest"]) == (2.0, 1.0, 3.0)
+    assert ours["images_per_second"] == 2.0
+
+
+@pytest.mark.parametrize("difference", [0.2, float("nan")])
+def test_what_differs_ends_with_status_1(harness, difference, capsys):
+    harness.demand("maps", 0.1, 0.1)
+    with pytest.raises(SystemExit) as raised:
+        harness.demand("maps", difference, 0.1)
+    assert raised.value.code == 1
+    assert "maps of ours and of the plain formulation differ" in capsys.readouterr().err
