@@ -121,19 +121,24 @@ class Settled:
     Attributes:
         used: rows that count, in the order of the files.
         rejected: the others, each with its reason, in that order.
+        kept: the answers that were in the file already and stay there.
+        withdrawn: how many do not stay, since their assignment was rejected after it was imported.
     """
 
     used: Sequence[Row]
     rejected: Sequence[tuple[Row, str]]
+    kept: Sequence[Answer] = ()
+    withdrawn: int = 0
 
     def line(self) -> str:
-        """It in words: rows, used, rejected by reason, annotators."""
+        """It in words: rows, used, rejected by reason, annotators, answers withdrawn."""
         reasons = Counter(reason for _, reason in self.rejected).most_common()
         why = f" ({', '.join(f'{count} {reason}' for reason, count in reasons)})" if reasons else ""
         annotators = len({row.annotator for row in self.used})
         rows = len(self.used) + len(self.rejected)
         used = f"{len(self.used)} used, by {annotators} annotator{'s' * (annotators != 1)}"
-        return f"{rows} rows read: {used}; {len(self.rejected)} rejected{why}"
+        withdrawn = f"; {self.withdrawn} withdrawn" if self.withdrawn else ""
+        return f"{rows} rows read: {used}; {len(self.rejected)} rejected{why}{withdrawn}"
 
 
 def settle(
@@ -148,7 +153,8 @@ def settle(
     """Decide which rows count.
 
     An assignment counts once, in the first row that names it, and not at all if a row says that it was rejected. An
-    annotator counts once on an item, with the answer that was given first. What is in the file already stays.
+    annotator counts once on an item, with the answer that was given first. What is in the file already stays, but for
+    the answers of an assignment that was rejected since.
 
     Args:
         existing: the answers that are in the file already.
@@ -161,11 +167,14 @@ def settle(
         AnnotationError: a row that cannot be an answer.
     """
     items = frozenset(items)
-    counted = {key: answer.answer for answer in existing if (key := _key_of(answer))}
+    withdrawn = {row.key for row in rows if row.withdrawn and row.key}
+    kept = [answer for answer in existing if not withdrawn or _key_of(answer) not in withdrawn]
+    late = {key for answer in existing if (key := _key_of(answer)) in withdrawn}
+    counted = {key: answer.answer for answer in kept if (key := _key_of(answer))}
     reasons: dict[int, str] = {}
     for number, row in enumerate(rows):
         if row.refused:
-            reasons[number] = f"{row.refused}, {LATE}" if row.withdrawn and row.key in counted else row.refused
+            reasons[number] = f"{row.refused}, {LATE}" if row.withdrawn and row.key in late else row.refused
         elif not row.answer:
             reasons[number] = EMPTY
         elif (wrong := row.wrong(items, digest, allow_stale)) is not None:
@@ -174,8 +183,7 @@ def settle(
                     f"{row.where}: {wrong[1]} Nothing was imported; --reject-invalid goes on without such rows."
                 )
             reasons[number] = wrong[0]
-    withdrawn = {row.key for row in rows if row.withdrawn and row.key}
-    answered = {(answer.item, answer.annotator) for answer in existing}
+    answered = {(answer.item, answer.annotator) for answer in kept}
     never = datetime.max.replace(tzinfo=UTC)
     for number in sorted(range(len(rows)), key=lambda number: (rows[number].when or never, number)):
         row = rows[number]
@@ -193,6 +201,8 @@ def settle(
     return Settled(
         [row for number, row in enumerate(rows) if number not in reasons],
         [(row, reasons[number]) for number, row in enumerate(rows) if number in reasons],
+        kept,
+        len(existing) - len(kept),
     )
 
 
@@ -217,6 +227,6 @@ def write_rejected(path: str | Path, rejected: Sequence[tuple[Row, str]]) -> Non
     write_bytes(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name may be no text
 
 
-def write_merged(path: str | Path, existing: Sequence[Answer], used: Sequence[Row], source: str) -> None:
-    """Publish the answers that were there and, after them, those of the rows that count."""
-    write_answers(path, [*existing, *(row.counted(source) for row in used)])
+def write_merged(path: str | Path, kept: Sequence[Answer], used: Sequence[Row], source: str) -> None:
+    """Publish the answers that were there and stay and, after them, those of the rows that count."""
+    write_answers(path, [*kept, *(row.counted(source) for row in used)])

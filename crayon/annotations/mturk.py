@@ -104,7 +104,10 @@ def _check(table: Table, items: Mapping[str, Any] | None) -> None:
 
 
 def _answers(row: Mapping[str, str], where: str) -> dict[str, str]:
-    """Name after `Answer.` -> value; `taskAnswers`, all of a form as JSON, is taken apart."""
+    """Name after `Answer.` -> value; `taskAnswers`, all of a form as JSON, is taken apart.
+
+    Two values that differ are both in it, `Yes and No`, which is no word for an answer.
+    """
     found = {name.removeprefix("Answer."): value for name, value in row.items() if name.startswith("Answer.")}
     if text := found.pop("taskAnswers", ""):
         try:
@@ -113,7 +116,9 @@ def _answers(row: Mapping[str, str], where: str) -> dict[str, str]:
         except (ValueError, RecursionError) as cause:
             raise AnnotationError(f"{where}: Answer.taskAnswers is not JSON ({cause}); download it anew.") from cause
         for one in values if isinstance(values, list) else [values]:
-            found |= _flat(one)
+            for key, value in _flat(one).items():
+                said = found.get(key, "")
+                found[key] = f"{said} and {value}" if said and value and said != value else said or value
     return found
 
 

@@ -1,7 +1,7 @@
 """CSV tables that came from people's own tools: read whole, or refused with the line and the mend.
 
-Text is UTF-8, with or without a byte order mark, its lines end in LF or CRLF, its values are separated by commas. All
-else is named, never guessed at: another encoding, other separators, a file that is cut off.
+Text is UTF-8, with or without a byte order mark, its lines end in LF or CRLF, the last one too, its values are
+separated by commas. All else is named, never guessed at: another encoding, other separators, a file that is cut off.
 """
 
 from __future__ import annotations
@@ -112,6 +112,11 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
                 f"{path}, line {line}: has a carriage return that ends no line; save it with LF or CRLF at line ends."
             ) from cause
         raise AnnotationError(f"{path}, line {line}: is not CSV ({cause}); export it anew.") from cause
+    if not content.endswith((b"\n", b"\r")):  # `not sure` that is cut off may be `no`
+        raise AnnotationError(
+            f"{path}, line {ends[-2] + 1 if len(ends) > 1 else 1}: ends without a line end; check that it is whole, "
+            "then end it with one."
+        )
     return Table(path, dict(zip(names, columns, strict=True)), ends)
 
 

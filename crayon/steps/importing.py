@@ -67,9 +67,11 @@ def _import(
         settled = settle(rows, existing, known, digest, allow_stale=allow_stale, reject_invalid=reject_invalid)
         pseudonyms.keep()
         write_rejected(rejected, settled.rejected)
-        if settled.used:
-            write_merged(path, existing, settled.used, source)
-    total = len(existing) + len(settled.used)
+        if settled.withdrawn and not (settled.kept or settled.used):
+            path.unlink()  # a file without an answer is no answers file
+        elif settled.used or settled.withdrawn:
+            write_merged(path, settled.kept, settled.used, source)
+    total = len(settled.kept) + len(settled.used)
     report(f"{name}/{source} import {kind}  {settled.line()} -> {rejected}; {path} holds {total} answers")
 
 

@@ -91,18 +91,22 @@ def test_rows_read_are_rows_used_and_rows_rejected_each_with_a_reason(read, exis
     keys = [row.key for row in settled.used if row.key]
     assert len(set(keys)) == len(keys)
     assert not set(keys) & {row.key for row in read if row.refused and row.withdrawn}
-    pairs = [(one.item, one.annotator) for one in [*existing, *settled.used]]
+    gone = {row.key for row in read if row.withdrawn and row.key}
+    kept = [one for one in existing if one.given[:1] != "{" or json.loads(one.given)["assignment"] not in gone]
+    assert settled.kept == kept
+    assert settled.withdrawn == len(existing) - len(kept)
+    pairs = [(one.item, one.annotator) for one in [*kept, *settled.used]]
     assert len(set(pairs)) == len(pairs)
     assert all(row.item in ITEMS and row.annotator and not row.refused for row in settled.used)
     assert all(row.digest in ("", DIGEST, *[OTHER] * allow_stale) for row in settled.used)
     with tempfile.TemporaryDirectory() as folder:
         path, other = Path(folder, "a.csv"), Path(folder, "r.csv")
-        write_merged(path, existing, settled.used, "test")
+        write_merged(path, kept, settled.used, "test")
         write_rejected(other, settled.rejected)
-        if existing or settled.used:
+        if kept or settled.used:
             merged = read_answers(path, ITEMS)
-            assert merged[: len(existing)] == existing
-            assert len(merged) == len(existing) + len(settled.used)
+            assert merged[: len(kept)] == kept
+            assert len(merged) == len(kept) + len(settled.used)
         with other.open(encoding="utf-8", newline="") as file:
             assert len(list(csv.DictReader(file))) == len(settled.rejected)
 

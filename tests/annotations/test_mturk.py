@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crayon.annotations.answers import read_answers
+from crayon.annotations.answers import Answer, read_answers, write_answers
 from crayon.annotations.cells import restored
-from crayon.annotations.imports import AGAIN, CHANGED, ELSEWHERE, EMPTY, SECOND
+from crayon.annotations.imports import AGAIN, CHANGED, ELSEWHERE, EMPTY, LATE, SECOND
 from crayon.annotations.mturk import REFUSED, read_results
 from crayon.errors import AnnotationError, DataError, OutputError, ParamsError
 from crayon.interpret.views import highlight_in_red, highlight_overlaid
@@ -302,10 +302,48 @@ def test_the_same_file_again_adds_nothing_and_later_files_are_added(plan, tmp_pa
     import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "2.csv", *changed)])
     assert asked.ANSWERS.read_bytes().startswith(before)
     assert [row["reason"] for row in rejected()] == [CHANGED, SECOND]
-    late = write(tmp_path / "3.csv", result("3A", "train-0", "Yes", "w1", AssignmentStatus="Rejected"))
-    import_mturk(plan, "waterbirds", "attention", [late])
-    assert [row["reason"] for row in rejected()] == ["rejected by the requester, after its answer was imported"]
+
+
+def test_an_answer_whose_assignment_is_rejected_later_is_withdrawn(plan, tmp_path, capsys):
+    there = Answer(item="train-0", annotator="ann", answer="no", source="people")
+    write_answers(asked.ANSWERS, [there])
+    rows = [
+        result("3A", "train-0", "Yes", "w1", AssignmentStatus="Submitted"),
+        result("3B", "train-1", "No", "w1", AssignmentStatus="Submitted"),
+        result("3C", "train-0", "No", "w1", AssignmentStatus="Submitted"),
+    ]
+    import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "1.csv", *rows)])
     assert len(read_answers(asked.ANSWERS, asked.ITEMS)) == 3
+    capsys.readouterr()
+    reviewed = [
+        {**row, "AssignmentStatus": status} for row, status in zip(rows, ["Rejected", *["Approved"] * 2], strict=True)
+    ]
+    import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "2.csv", *reviewed)])
+    found = read_answers(asked.ANSWERS, asked.ITEMS)
+    assert found[0] == there
+    assert [(one.item, one.answer) for one in found[1:]] == [
+        ("train-1", "no"),
+        ("train-0", "no"),
+    ]  # 3C is now the first
+    assert [row["reason"] for row in rejected()] == [f"{REFUSED}, {LATE}", AGAIN]
+    line = said(capsys)
+    assert "3 rows read: 1 used, by 1 annotator; 2 rejected" in line
+    assert "; 1 withdrawn -> " in line
+    assert "attention.csv holds 3 answers" in line
+    alone = write(tmp_path / "3.csv", result("3B", "train-1", "No", "w1", Reject="no"))
+    import_mturk(plan, "waterbirds", "attention", [alone])
+    assert [one.item for one in read_answers(asked.ANSWERS, asked.ITEMS)] == ["train-0", "train-0"]
+    import_mturk(plan, "waterbirds", "attention", [alone])  # again: there is nothing left to withdraw
+    assert [row["reason"] for row in rejected()] == [REFUSED]
+
+
+def test_where_all_answers_are_withdrawn_nobody_has_answered(plan, tmp_path):
+    row = result("3A", "train-0", "Yes")
+    import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "1.csv", row)])
+    import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "2.csv", row | {"AssignmentStatus": "Rejected"})])
+    assert not asked.ANSWERS.exists()
+    import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "3.csv", row)])
+    assert len(read_answers(asked.ANSWERS, asked.ITEMS)) == 1
 
 
 def test_several_workers_on_an_item_and_none_on_another_are_fine(plan, tmp_path):
@@ -437,6 +475,16 @@ def without_label(assignment, item, **more):
             ["Yes", "No"],
         ),
         (
+            [
+                result("3A", "train-0", "Yes", **{"Answer.taskAnswers": '[{"category": {"label": "No"}}]'}),
+                result("3B", "train-0", "Yes", **{"Answer.taskAnswers": '[{"category": {"label": "Yes"}}]'}),
+                result("3C", "train-0", "", **{"Answer.taskAnswers": '[{"category": {"label": "No"}}]'}),
+                result("3D", "train-0", "No", **{"Answer.taskAnswers": "[{}]"}),
+            ],
+            None,
+            ["Yes and No", "Yes", "No", "No"],
+        ),
+        (
             [without_label("3A", "train-0", **{"Answer.taskAnswers": '[{"q": {"yes": false, "no": true}}]'})],
             "q",
             ["no"],
@@ -464,6 +512,7 @@ def test_a_results_file_in_another_encoding_or_cut_off_is_named_and_nothing_writ
     for content, words in (
         (good.encode("cp1252"), "line 2: is not UTF-8 .*iconv -f CP1252"),
         (good.encode("utf-16"), "is in UTF-16"),
+        (good.rstrip().encode(), r"r\.csv, line 2: ends without a line end"),
         (good.rstrip()[:-3].encode(), "line 2: is cut off: 34 of 35 values, and no end of line"),
         (good[: good.rindex("Yes") + 2].encode(), "line 2: opens a quote that is never closed"),
         (good.replace('","', '";"').encode(), "line 1: is separated by semicolons"),
