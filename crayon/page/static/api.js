@@ -1,10 +1,12 @@
-// The server, as the page sees it. Who answers, and the token of the link, go along as headers.
+// The server, as the page sees it. Who answers, the token of the link, and what this page was opened on go along as
+// headers.
 
 const address = new URL(location.href);
 
 export const me = {
   annotator: remembered("annotator"),
   token: remembered("token"),
+  shown: "",
 };
 if (address.searchParams.has("token")) {
   address.searchParams.delete("token");
@@ -31,6 +33,7 @@ export class Refused extends Error {
 
 async function call(path, options = {}) {
   const headers = { ...options.headers, "X-Crayon-Annotator": me.annotator };
+  if (me.shown) headers["X-Crayon-Shown"] = me.shown;
   if (me.token) headers["X-Crayon-Token"] = me.token;
   let response;
   try {

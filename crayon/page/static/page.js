@@ -122,7 +122,8 @@ function give(answer) {
     try {
       await post(`api/items/${number}/answer`, { answer, seconds: took });
     } catch (error) {
-      error.message = `Not saved: ${error.message} Your answer was not taken; give it again.`;
+      error.message = `Not saved: ${error.message} Your answer was not taken`;
+      error.message += error.status === 409 ? "." : "; give it again."; // first this page must be loaded anew
       throw error;
     }
     if (answers[number] === "-") pace.answered(took);
@@ -167,6 +168,7 @@ function finish() {
 async function begin() {
   const session = await get("api/session");
   iAm(session.annotator);
+  me.shown = session.shown;
   answers = [...session.answers];
   commands = session.commands;
   shown = null;
