@@ -22,7 +22,7 @@ from ..annotations.asked import Asked
 from ..errors import CrayonError
 from ..suggest import unknown
 from . import examples
-from .state import NAMED, Page, Session
+from .state import NAME, NAMED, Page, Session
 
 STATIC = Path(__file__).parent / "static"
 
@@ -50,6 +50,7 @@ async def about(request: Request) -> JSONResponse:
             "question": next(iter(asked.items.values())).question,
             "annotators": names,
             "named": NAMED,
+            "pattern": NAME.pattern,
         }
     )
 

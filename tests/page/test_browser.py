@@ -178,10 +178,20 @@ def test_who_gives_no_name_is_asked_for_one(project, tab):
     with Server(project) as server:
         one = tab(server.links[0])
         one.see("name")
-        one.page.keyboard.type("../ann")
-        one.press("Enter")
+        for name in ("../ann", "\u0141ukasz", "\u5c0f\u660e"):
+            one.press("Control+a")
+            one.page.keyboard.type(name)
+            one.press("Enter")
+            one.page.locator("#annotator[aria-invalid=true]").wait_for()
+            assert "A name is up to 64" in one.text("named")
+            assert not one.page.locator("#alert").is_visible()
+            one.page.reload()
+            one.page.locator("#annotator:not([aria-invalid=true])").wait_for()
+        one.page.goto(f"{server.address}/?annotator=%C5%81ukasz&token=%C5%81")
         one.page.locator("#annotator[aria-invalid=true]").wait_for()
-        assert "A name is up to 64" in one.text("named")
+        one.page.evaluate("sessionStorage.setItem('annotator', '\u5c0f\u660e')")  # as an earlier page left it
+        one.page.reload()
+        one.page.locator("#annotator[aria-invalid=true]").wait_for()
         one.press("Control+a")
         one.page.keyboard.type("ann")
         one.press("Enter")
