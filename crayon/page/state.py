@@ -101,7 +101,7 @@ class Page:
                 item=item,
                 annotator=session.annotator,
                 answer=answer,
-                seconds=f"{seconds:.2f}",
+                seconds=f"{abs(seconds):.2f}",
                 timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
                 source=SOURCE,
                 interface=INTERFACE,

@@ -129,11 +129,11 @@ def test_views_and_questions_are_the_benchmarks_own(tmp_path, monkeypatch, start
 
 def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
     client = start()
-    response = client.give(0, "unsure", 2)
+    response = client.give(0, "unsure", -0.0)
     assert (response.status_code, response.json()) == (200, {"answer": "unsure"})
     (one,) = read_answers(client.page.asked.answers, client.page.asked.known, made.digest(project))
     assert one.item == made.in_order(list(client.page.asked.items), "ann")[0]
-    assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "2.00")
+    assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "0.00")
     assert (one.source, one.interface, one.digest) == ("people", "crayon page 1", made.digest(project))
     assert one.timestamp.endswith("+00:00")
 
