@@ -97,7 +97,8 @@ def main() -> None:
             with httpx.Client(base_url=address, timeout=60) as client:
                 annotators = [{"X-Crayon-Annotator": who} for who in ("ann", "ben")]
                 for who in annotators:
-                    client.get("/api/session", headers=who).raise_for_status()
+                    session = client.get("/api/session", headers=who).raise_for_status().json()
+                    who["X-Crayon-Shown"] = session["shown"]
                 show(client, 0, annotators[0])
                 before = memory(process.pid)
                 for count in range(options.answers):

@@ -190,7 +190,10 @@ def annotate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8765,
     host: Annotated[str, typer.Option(help="another than this machine's own demands a token")] = "127.0.0.1",
     order: Annotated[
-        str | None, typer.Option(help="what is asked first: random, uncertain, diverse; as measured best if left out")
+        str | None,
+        typer.Option(
+            help="what is asked first: random, uncertain, diverse; uncertain for maps, random for patches if left out"
+        ),
     ] = None,
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and take their answers."""

@@ -63,11 +63,12 @@ def run(
         for annotator in annotators:
             if (why := store.refuse(annotator)) is not None:
                 raise AnnotationError(why)
-        page = Page(asked, store, benchmark.title, annotators, asks, _commands(plan, name, kind))
+        of = f"{plan.suite}/{name}/{kind}"
+        page = Page(asked, store, benchmark.title, annotators, asks, of, _commands(plan, name, kind))
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
-            tokens = {} if local else tokens_for(annotators, f"{plan.suite}/{name}/{kind}")
+            tokens = {} if local else tokens_for(annotators, of)
             app = Guard(build(page), names_of(host, local), tokens)
             for line in _links(host, port, annotators, tokens):
                 report(line)

@@ -14,8 +14,8 @@ from ..errors import AnnotationError
 INTERFACE = "crayon page 1"
 """Version of what the page shows; it stands in each of its answers."""
 
-_DIGEST = 64
-"""How many characters a sha256 has."""
+SOURCE = "people"
+"""The `source` of the page's answers."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Rows:
         texts: of each record, with its line end.
         newline: the file's own.
         dropped: the text of a last line that was not written whole, left out of `texts`.
-        open_ended: the file has no line end after its last record, or empty lines there: a row cannot just be added.
+        open_ended: the file has empty lines after its last record: a row cannot just be added.
     """
 
     header: list[str] | None = None
@@ -81,7 +81,8 @@ def read_rows(path: str | Path) -> Rows:
     What its rows say is `read_answers`'s business.
 
     Raises:
-        AnnotationError: not UTF-8, or no CSV with the columns item, annotator, answer.
+        AnnotationError: not UTF-8, or no CSV with the columns item, annotator, answer; its last line has no line end,
+            and cannot be one that the page was adding when it was stopped.
     """
     path = Path(path)
     try:
@@ -90,46 +91,54 @@ def read_rows(path: str | Path) -> Rows:
         return Rows()
     except (UnicodeDecodeError, OSError) as cause:
         raise AnnotationError(f"{path}: cannot be read as UTF-8 text ({cause}); save it as CSV in UTF-8.") from cause
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
+    ended = text[: text.rfind("\n") + 1]  # the rest was never written whole: it is no answer, whatever it looks like
     try:
-        records = list(_records(text))
+        rows = _checked(path, list(_records(ended)))
     except csv.Error as cause:
-        return _cut_short(path, text, cause)
-    return _checked(path, records)
+        raise AnnotationError(f"{path}: is not CSV ({cause}).") from cause
+    rows.dropped = text[len(ended) :]
+    if rows.dropped and not _is_own(rows, rows.dropped):
+        raise AnnotationError(
+            f"{path}: line {text.count(chr(10)) + 1} ends without a line end; check that it is whole, then end it "
+            "with one."
+        )
+    rows.head = mark + rows.head
+    return rows
 
 
 def _checked(path: Path, records: list[tuple[list[str], str]]) -> Rows:
     if not records:
         return Rows()
     (names, head), rest = records[0], records[1:]
-    header = [name.removeprefix("\ufeff").strip() for name in names]
+    header = [name.strip() for name in names]
     if missing := [name for name in ("item", "annotator", "answer") if name not in header]:
         raise AnnotationError(f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(header)}.")
-    newline = "\r\n" if head.endswith("\r\n") else "\n"
-    rows = Rows(header, head if head.endswith(("\n", "\r")) else head + newline, [], newline)
+    rows = Rows(header, head, newline="\r\n" if head.endswith("\r\n") else "\n")
     while rest and not rest[-1][0]:
         rest.pop()
-    for values, text in rest:
-        if text.endswith(("\n", "\r")):
-            rows.texts.append(text)
-        elif _is_whole(header, values):  # the last, saved by an editor that ends no line
-            rows.texts.append(text + newline)
-        else:
-            rows.dropped = text
-    rows.open_ended = rows.head + "".join(rows.texts) != "".join(text for _, text in records)
+        rows.open_ended = True
+    rows.texts = [text for _, text in rest]
     return rows
 
 
-def _cut_short(path: Path, text: str, cause: csv.Error) -> Rows:
-    """A file that is CSV but for its last line, which ends within a quoted value."""
-    ended = text[: text.rstrip("\r\n").rfind("\n") + 1]
-    try:
-        if text.endswith("\n") or not ended:
-            raise cause
-        rows = _checked(path, list(_records(ended)))
-    except csv.Error:
-        raise AnnotationError(f"{path}: is not CSV ({cause}).") from cause
-    rows.dropped = text[len(ended) :]
-    return rows
+def _is_own(rows: Rows, text: str) -> bool:
+    """Whether a text can be the beginning of a row that the page was adding when it was stopped.
+
+    The page adds rows to files only that have all of its columns, and says only afterwards that the answer is taken.
+    """
+    own = {"source": SOURCE, "interface": INTERFACE}
+    if rows.header is None or not {*own, "seconds", "timestamp", "digest"} <= set(rows.header):
+        return False
+    *whole, last = next(csv.reader([text]), [""])
+    if len(whole) >= len(rows.header):
+        return False
+    for name, value in zip(rows.header, [*whole, last], strict=False):
+        is_last = len(whole) == rows.header.index(name)
+        if name in own and not (own[name].startswith(value) if is_last else own[name] == value):
+            return False
+    return True
 
 
 def _records(text: str) -> Iterator[tuple[list[str], str]]:
@@ -144,11 +153,3 @@ def _records(text: str) -> Iterator[tuple[list[str], str]]:
     for values in csv.reader(lines(), strict=True):
         yield values, "".join(taken)
         taken.clear()
-
-
-def _is_whole(header: Sequence[str], values: Sequence[str]) -> bool:
-    """Whether a record without a line end has all that a record has; of ours, the digest is not cut short."""
-    if len(values) != len(header):
-        return False
-    row = dict(zip(header, values, strict=True))
-    return row.get("interface") != INTERFACE or len(row.get("digest", "")) == _DIGEST

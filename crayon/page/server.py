@@ -22,12 +22,15 @@ from ..annotations.asked import Asked
 from ..errors import CrayonError
 from ..suggest import unknown
 from . import examples
-from .state import NAMED, Page, Session
+from .state import NAME, NAMED, Page, Session
 
 STATIC = Path(__file__).parent / "static"
 
 LONGEST_BODY = 2048
 LONGEST_SECONDS = 7 * 24 * 3600
+
+SHOWN_HEADER = "X-Crayon-Shown"
+"""With each request about an item: `Session.shown` as the page knows it."""
 
 LETTERS = {"yes": "y", "no": "n", "unsure": "u"}
 """Answer -> its letter in a session's list."""
@@ -47,6 +50,7 @@ async def about(request: Request) -> JSONResponse:
             "question": next(iter(asked.items.values())).question,
             "annotators": names,
             "named": NAMED,
+            "pattern": NAME.pattern,
         }
     )
 
@@ -59,6 +63,7 @@ async def session(request: Request) -> JSONResponse:
     return JSONResponse(
         {
             "annotator": found.annotator,
+            "shown": found.shown,
             "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in found.order),
             "commands": list(page.commands),
         }
@@ -119,8 +124,14 @@ def _session(request: Request) -> Session:
 
 
 async def _item(request: Request) -> tuple[Session, str]:
-    """The annotator, and the item that has this number in their order."""
+    """The annotator, and the item that has this number in their order, which must be the order that the page knows."""
     found = await run_in_threadpool(_session, request)
+    if request.headers.get(SHOWN_HEADER) != found.shown:
+        raise HTTPException(
+            409,
+            "This page was opened on another benchmark, kind, order or other maps than the server asks about now; "
+            "reload it.",
+        )
     number = request.path_params["number"]
     if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(found.order):
         raise HTTPException(404, f"There is no item {number[:20]}; there are {len(found.order)}, from 0.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,10 +30,16 @@ SESSIONS = 256
 
 @dataclass(frozen=True)
 class Session:
-    """An annotator, and the items in their order."""
+    """An annotator, and the items in their order.
+
+    Attributes:
+        shown: sha256 of all that an item's number stands for: what is annotated, and the items in this order with
+            their questions. A tab that was opened on something else, before the server was started anew, has another.
+    """
 
     annotator: str
     order: list[str]
+    shown: str
 
 
 @dataclass
@@ -42,6 +50,7 @@ class Page:
         title: of the benchmark.
         annotators: who may answer; empty: whoever gives a name.
         order: function of the items and an annotator's name.
+        of: what is annotated: suite, benchmark and kind.
         commands: what is to be run when all is answered.
     """
 
@@ -50,6 +59,7 @@ class Page:
     title: str
     annotators: Sequence[str]
     order: Order
+    of: str
     commands: Sequence[str] = ()
     sessions: dict[str, Session] = field(default_factory=dict)
 
@@ -70,12 +80,19 @@ class Page:
                 raise HTTPException(403, unknown("annotator", annotator, self.annotators))
             if (why := self.store.refuse(annotator)) is not None:
                 raise HTTPException(403, why)
-            found = Session(annotator, self.order(list(self.asked.items), annotator))
+            order = self.order(list(self.asked.items), annotator)
+            found = Session(annotator, order, self._shown(order))
             while len(self.sessions) >= SESSIONS:
                 self.sessions.pop(next(iter(self.sessions)), None)
             self.sessions[annotator] = found
             return found
         return self.sessions[annotator]
+
+    def _shown(self, order: Sequence[str]) -> str:
+        asked = self.asked
+        questions = [(item, asked.items[item].question) for item in order]
+        said = json.dumps([INTERFACE, self.of, asked.digest, list(asked.views), questions])
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def give(self, session: Session, item: str, answer: str, seconds: float) -> None:
         """Put an answer on disk."""
@@ -84,7 +101,7 @@ class Page:
                 item=item,
                 annotator=session.annotator,
                 answer=answer,
-                seconds=f"{seconds:.2f}",
+                seconds=f"{abs(seconds):.2f}",
                 timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
                 source=SOURCE,
                 interface=INTERFACE,

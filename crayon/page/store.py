@@ -18,10 +18,7 @@ from ..annotations.lock import LOCKS, take
 from ..errors import AnnotationError, OutputError
 from ..files import write_bytes
 from ..progress import report
-from .rows import Rows, read_rows
-
-SOURCE = "people"
-"""The `source` of the page's answers."""
+from .rows import SOURCE, Rows, read_rows
 
 
 class Store:
@@ -156,12 +153,25 @@ class Store:
                     rows.texts.append(rows.text(answer))
                 else:
                     rows.texts[number] = rows.text(answer)
-                self._replace(rows)
-                self._rows = rows
+                self._change(rows)
             self._number.setdefault((answer.annotator, answer.item), len(self._rows.texts) - 1)
             self._of[answer.annotator][answer.item] = answer
             self._stamp = self._present()
             self.given += 1
+
+    def _change(self, rows: Rows) -> None:
+        """Replace the file by other rows; if they may not stay there, it is as it was."""
+        try:
+            self._replace(rows)
+        except OutputError:
+            if self._present() != self._stamp:
+                if self._rows.header is None:
+                    self.path.unlink()
+                else:
+                    write_bytes(self.path, self._rows.whole())
+                self._stamp = None  # whatever is there is read before the next answer
+            raise
+        self._rows = rows
 
     def _copy(self) -> Rows:
         rows = self._rows
@@ -176,11 +186,14 @@ class Store:
 
     def _replace(self, rows: Rows) -> None:
         write_bytes(self.path, rows.whole())
-        folder = os.open(self.path.parent, os.O_RDONLY)  # or a power cut could take the new name back
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            folder = os.open(self.path.parent, os.O_RDONLY)  # or a power cut could take the new name back
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
 
     def _append(self, row: bytes) -> None:
         size = self._stamp[0]

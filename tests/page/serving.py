@@ -16,7 +16,9 @@ from . import made
 class Server:
     """`crayon annotate` in a project, from the `with` to its end; killed if it was not stopped."""
 
-    def __init__(self, project: Path, *arguments: str, kind: str = "attention", port: int = 0) -> None:
+    def __init__(
+        self, project: Path, *arguments: str, kind: str = "attention", port: int = 0, order: str = "random"
+    ) -> None:
         command = [
             sys.executable,
             "-m",
@@ -27,8 +29,7 @@ class Server:
             kind,
             "--port",
             str(port),
-            "--order",
-            "random",
+            *("--order", order),
             *arguments,
         ]
         self.process = subprocess.Popen(
@@ -45,6 +46,7 @@ class Server:
         self.links = links
         self.address = links[0].split("?")[0].rstrip("/")
         self.client = httpx.Client(base_url=self.address)
+        self.shown: dict[str, str] = {}
 
     @property
     def port(self) -> int:
@@ -54,10 +56,12 @@ class Server:
         return self.client.get("/api/session", headers={"X-Crayon-Annotator": annotator}).raise_for_status().json()
 
     def give(self, number: int, annotator: str, said: str = "yes", seconds: float = 1.0) -> httpx.Response:
+        if annotator not in self.shown:
+            self.shown[annotator] = self.session(annotator)["shown"]
         return self.client.post(
             f"/api/items/{number}/answer",
             json={"answer": said, "seconds": seconds},
-            headers={"X-Crayon-Annotator": annotator},
+            headers={"X-Crayon-Annotator": annotator, "X-Crayon-Shown": self.shown[annotator]},
         ).raise_for_status()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:

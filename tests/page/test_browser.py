@@ -133,6 +133,31 @@ def test_a_server_killed_between_two_answers_and_started_again_loses_none(projec
     assert said == {item: "yes" if number < 4 else "no" for number, item in enumerate(order[:8])}
 
 
+def test_a_tab_that_is_left_open_over_a_restart_with_something_else_says_so_and_writes_nothing(project, tab):
+    with Server(project, "--annotator", "ann") as server:
+        one = tab(server.links[0])
+        one.begin()
+        one.answer("y", 2)
+        port = server.port
+    before = (project / made.ANSWERS / "attention.csv").read_bytes()
+    for more in ({"kind": "neurons"}, {"order": "uncertain"}):
+        with Server(project, "--annotator", "ann", port=port, **more):
+            one.press("y")
+            one.page.locator("#alert").filter(has_text="reload").wait_for()
+            assert one.text("alert").startswith("Not saved: This page was opened on another")
+            assert one.text("count") == "1 of 30"
+            one.page.reload()
+            one.see("guide" if "kind" in more else "ask")
+            if "kind" in more:  # back to what it was opened on
+                assert not (project / made.ANSWERS / "neurons.csv").exists()
+        if "kind" in more:
+            with Server(project, "--annotator", "ann", port=port):
+                one.page.reload()
+                one.see("ask")
+    assert (project / made.ANSWERS / "attention.csv").read_bytes() == before
+    one.close()
+
+
 def test_a_save_that_fails_is_said_and_the_item_stays(project, tab):
     with Server(project, "--annotator", "ann") as server:
         one = tab(server.links[0])
@@ -153,10 +178,20 @@ def test_who_gives_no_name_is_asked_for_one(project, tab):
     with Server(project) as server:
         one = tab(server.links[0])
         one.see("name")
-        one.page.keyboard.type("../ann")
-        one.press("Enter")
+        for name in ("../ann", "\u0141ukasz", "\u5c0f\u660e"):
+            one.press("Control+a")
+            one.page.keyboard.type(name)
+            one.press("Enter")
+            one.page.locator("#annotator[aria-invalid=true]").wait_for()
+            assert "A name is up to 64" in one.text("named")
+            assert not one.page.locator("#alert").is_visible()
+            one.page.reload()
+            one.page.locator("#annotator:not([aria-invalid=true])").wait_for()
+        one.page.goto(f"{server.address}/?annotator=%C5%81ukasz&token=%C5%81")
         one.page.locator("#annotator[aria-invalid=true]").wait_for()
-        assert "A name is up to 64" in one.text("named")
+        one.page.evaluate("sessionStorage.setItem('annotator', '\u5c0f\u660e')")  # as an earlier page left it
+        one.page.reload()
+        one.page.locator("#annotator[aria-invalid=true]").wait_for()
         one.press("Control+a")
         one.page.keyboard.type("ann")
         one.press("Enter")

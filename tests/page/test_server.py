@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from contextlib import suppress
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 from crayon.annotations.answers import read_answers
 from crayon.annotations.asked import load_asked
+from crayon.files import write_npy
 from crayon.interpret.views import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.jobs import Plan
 from crayon.page.guard import Guard, names_of, tokens_for
-from crayon.page.server import build
+from crayon.page.server import SHOWN_HEADER, build
 from crayon.page.state import Page
 from crayon.page.store import Store
 from crayon.params import load
@@ -34,6 +37,10 @@ class Client:
         self.app, self.host = app, host
 
     def request(self, method: str, path: str, headers=None, **more) -> httpx.Response:
+        headers = httpx.Headers(headers)
+        with suppress(HTTPException):  # who may not answer has no session
+            headers.setdefault(SHOWN_HEADER, self.page.session(headers.get("X-Crayon-Annotator", "")).shown)
+
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=f"http://{self.host}") as client:
@@ -61,11 +68,11 @@ def start(project):
     """Opens the page of a kind, and closes its store in the end."""
     stores = []
 
-    def starts(kind="attention", annotators=(), tokens=None, host="127.0.0.1") -> Client:
+    def starts(kind="attention", annotators=(), tokens=None, host="127.0.0.1", asks=made.in_order) -> Client:
         plan = Plan(load())
         asked = load_asked(plan, made.NAME, kind)
         stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
-        page = Page(asked, stores[-1], "Waterbirds", annotators, made.in_order, ["snakemake"])
+        page = Page(asked, stores[-1], "Waterbirds", annotators, asks, f"mini/{made.NAME}/{kind}", ["snakemake"])
         client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}))
         client.page = page
         return client
@@ -122,11 +129,11 @@ def test_views_and_questions_are_the_benchmarks_own(tmp_path, monkeypatch, start
 
 def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
     client = start()
-    response = client.give(0, "unsure", 2)
+    response = client.give(0, "unsure", -0.0)
     assert (response.status_code, response.json()) == (200, {"answer": "unsure"})
     (one,) = read_answers(client.page.asked.answers, client.page.asked.known, made.digest(project))
     assert one.item == made.in_order(list(client.page.asked.items), "ann")[0]
-    assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "2.00")
+    assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "0.00")
     assert (one.source, one.interface, one.digest) == ("people", "crayon page 1", made.digest(project))
     assert one.timestamp.endswith("+00:00")
 
@@ -140,7 +147,51 @@ def test_annotators_have_their_own_order_and_see_their_own_answers(start):
     client.give(2, "no")
     assert client.get("/api/session").json()["answers"] == "y-n" + "-" * 27
     ben = client.get("/api/session", {"X-Crayon-Annotator": "ben"}).json()
+    assert ben.pop("shown") != client.get("/api/session").json()["shown"]
     assert ben == {"annotator": "ben", "answers": "-" * 30, "commands": ["snakemake"]}
+
+
+def other_maps(project) -> None:
+    write_npy(project / "interpretations/mini" / made.NAME / "maps.npy", np.zeros((30, 2, 2), np.float16))
+
+
+def other_question(project) -> None:
+    made.tiny.write(project, made.content(questions={"attention": "Is it the background?"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda project: None, {"kind": "neurons"}),
+        (lambda project: None, {"asks": lambda items, annotator: sorted(items)}),
+        (other_maps, {}),
+        (other_question, {}),
+    ],
+)
+def test_a_tab_that_was_opened_on_something_else_answers_nothing(start, project, change, options):
+    client = start()
+    before = {SHOWN_HEADER: client.get("/api/session").json()["shown"]}
+    client.page.store.close()
+    change(project)
+    client = start(**options)
+    view = client.page.asked.views[0]
+    requests = [("POST", "/api/items/0/answer"), ("GET", "/api/items/0"), ("GET", f"/api/items/0/{view}.png")]
+    for method, path in requests:
+        for shown in (before, {SHOWN_HEADER: ""}):
+            more = {"json": YES} if method == "POST" else {}
+            refused = client.request(method, path, ANN | shown, **more)
+            assert refused.status_code == 409
+            assert "reload it" in refused.json()["error"]
+    assert client.page.store.given == 0
+    assert client.give(0).status_code == 200
+    assert client.page.store.given == 1
+
+
+def test_a_tab_goes_on_after_a_restart_with_the_same(start):
+    client = start()
+    before = client.get("/api/session").json()["shown"]
+    client.page.store.close()
+    assert start().give(0, **{SHOWN_HEADER: before}).status_code == 200
 
 
 def test_a_name_that_is_none_is_refused(start):

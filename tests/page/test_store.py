@@ -103,7 +103,8 @@ OTHERS = [
     "item,annotator,answer,seconds,timestamp,source,interface,digest,given\r\ntrain-0,w1,yes,,,mturk,,,\r\n",
     'answer,"annotator",item\nno,"w, ""1""",train-0\n',
     "\ufeffitem,annotator,answer\ntrain-3,w1,unsure\n",
-    "item,annotator,answer,source\ntrain-1,simulated-1,yes,simulated\ntrain-0,simulated-1,no,simulated",
+    "item,annotator,answer,source\ntrain-1,simulated-1,yes,simulated\ntrain-0,simulated-1,no,simulated\n",
+    '\ufeff"item","annotator","answer"\r\n"train-3","w1","unsure"\r\n',
     "item,annotator,answer\ntrain-1,w1,yes\n\n\n",
 ]
 
@@ -137,7 +138,7 @@ def row(item: str) -> str:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 200))
-def test_a_row_cut_off_anywhere_is_dropped_or_whole(tmp_path_factory, cut):
+def test_a_row_cut_off_anywhere_is_dropped(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("cut")
     path = folder / "a.csv"
     last = row("train-1")
@@ -145,7 +146,7 @@ def test_a_row_cut_off_anywhere_is_dropped_or_whole(tmp_path_factory, cut):
     path.write_text(WHOLE + row("train-0") + kept)
     store = Store(path, ITEMS, DIGEST, locks=folder)
     answered = store.answers_of("ann")
-    assert answered == ({"train-0": "yes"} if len(kept) < len(last) - 1 else {"train-0": "yes", "train-1": "yes"})
+    assert answered == {"train-0": "yes"}
     store.give(answer("train-2", "no"))
     store.close()
     assert said(path) == {("ann", item): word for item, word in (answered | {"train-2": "no"}).items()}
@@ -171,7 +172,10 @@ def test_two_at_once_are_refused(path, opened):
     [
         (f"{FEW}\ntrain-9,ann,yes\n", "train-9"),
         (f"{FEW}\ntrain-0,ann,blue\n", "blue"),
-        (f"{FEW}\ntrain-0,ann,blue\ntrain-1,an", "blue"),
+        (f"{WHOLE}{row('train-0').replace('yes', 'blue')}train-1,an", "blue"),
+        (f"{FEW}\ntrain-0,ann,not sure\ntrain-1,ann,no", "line 3 ends without a line end; check that it is whole"),
+        (f"{WHOLE}train-0,w1,no,1,,mturk", "line 2 ends without a line end"),
+        (f"{FEW}", "line 1 ends without a line end"),
         (f"\n{FEW}\ntrain-0,ann,yes\n", "lacks the column"),
         (f"{FEW}\ntrain-0,ann,yes\ntrain-0,ann,no\n", "already"),
         (f"{FEW}\ntrain-0,ann,yes,1\n", "has 4 values, not 3"),
@@ -237,6 +241,40 @@ def test_what_another_program_adds_meanwhile_stays(path, opened):
     with pytest.raises(AnnotationError, match="lacks the column"):
         store.give(answer("train-2"))
     assert path.read_text() == "something else\n"
+
+
+@pytest.mark.parametrize("said_now", ["first", "added", "changed"])
+def test_an_answer_is_synced_before_it_is_taken_and_back_if_that_fails(path, opened, monkeypatch, said_now):
+    store = opened()
+    if said_now != "first":
+        store.give(answer("train-0"))
+    before = path.read_bytes() if path.exists() else None
+    one = answer("train-1") if said_now == "added" else answer("train-0", "no")
+    synced, sync = [], os.fsync
+
+    def fails(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    def fails_for_the_folder(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            fails(descriptor)
+
+    for failing in (fails, fails_for_the_folder) if said_now != "added" else (fails,):
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(OutputError, match="Input/output error"):
+            store.give(one)
+        assert (path.read_bytes() if path.exists() else None) == before
+        assert store.answers_of("ann").get(one.item) == ("yes" if said_now == "changed" else None)
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (synced.append(Path(f"/proc/self/fd/{number}").resolve()), sync(number))
+    )
+    store.give(one)
+    assert synced
+    if said_now == "added":
+        assert synced == [path]
+    else:
+        assert synced[-1] == path.parent
+    assert said(path)["ann", one.item] == one.answer
 
 
 @pytest.mark.parametrize("changing", [False, True])

@@ -1,10 +1,12 @@
-// The server, as the page sees it. Who answers, and the token of the link, go along as headers.
+// The server, as the page sees it. Who answers, the token of the link, and what this page was opened on go along as
+// headers.
 
 const address = new URL(location.href);
 
 export const me = {
-  annotator: remembered("annotator"),
+  annotator: "",
   token: remembered("token"),
+  shown: "",
 };
 if (address.searchParams.has("token")) {
   address.searchParams.delete("token");
@@ -12,14 +14,27 @@ if (address.searchParams.has("token")) {
 }
 
 function remembered(key) {
-  const value = address.searchParams.get(key) ?? sessionStorage.getItem(key);
+  const value = address.searchParams.get(key) ?? sessionStorage.getItem(key) ?? "";
+  if (!/^[\x21-\x7e]*$/.test(value)) return ""; // no header can hold it, so it is none of ours
   if (value) sessionStorage.setItem(key, value);
-  return value ?? "";
+  return value;
 }
 
+// Who this tab's annotator may be: as the link says, or as it was; nobody has checked it yet.
+export const likely = () => address.searchParams.get("annotator") ?? sessionStorage.getItem("annotator") ?? "";
+
+// The server took this name.
 export function iAm(annotator) {
   me.annotator = annotator;
   sessionStorage.setItem("annotator", annotator);
+}
+
+// The name is refused: neither it nor the link leads here again.
+export function iAmNobody() {
+  me.annotator = "";
+  sessionStorage.removeItem("annotator");
+  address.searchParams.delete("annotator");
+  history.replaceState(null, "", address);
 }
 
 export class Refused extends Error {
@@ -31,6 +46,7 @@ export class Refused extends Error {
 
 async function call(path, options = {}) {
   const headers = { ...options.headers, "X-Crayon-Annotator": me.annotator };
+  if (me.shown) headers["X-Crayon-Shown"] = me.shown;
   if (me.token) headers["X-Crayon-Token"] = me.token;
   let response;
   try {

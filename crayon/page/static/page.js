@@ -1,6 +1,6 @@
 // One item at a time: shown, answered, saved, and only then the next.
 
-import { get, iAm, me, post } from "./api.js";
+import { get, iAm, iAmNobody, likely, me, post } from "./api.js";
 import { fill } from "./guide.js";
 import * as pace from "./pace.js";
 import { forget, item } from "./pictures.js";
@@ -122,7 +122,8 @@ function give(answer) {
     try {
       await post(`api/items/${number}/answer`, { answer, seconds: took });
     } catch (error) {
-      error.message = `Not saved: ${error.message} Your answer was not taken; give it again.`;
+      error.message = `Not saved: ${error.message} Your answer was not taken`;
+      error.message += error.status === 409 ? "." : "; give it again."; // first this page must be loaded anew
       throw error;
     }
     if (answers[number] === "-") pace.answered(took);
@@ -167,6 +168,7 @@ function finish() {
 async function begin() {
   const session = await get("api/session");
   iAm(session.annotator);
+  me.shown = session.shown;
   answers = [...session.answers];
   commands = session.commands;
   shown = null;
@@ -206,12 +208,17 @@ function askName(why) {
 }
 
 async function enter(name) {
-  iAm(name);
+  if (!new RegExp(`^(?:${about.pattern})$`).test(name)) { // not all text can go along as a header
+    iAmNobody();
+    askName(about.named);
+    return;
+  }
+  me.annotator = name;
   try {
     await begin();
   } catch (error) {
     if (![400, 403].includes(error.status)) throw error;
-    iAm("");
+    iAmNobody();
     askName(error.message);
   }
 }
@@ -248,7 +255,7 @@ alone(async () => {
   about = await get("api/about");
   $("title").textContent = about.title;
   document.title = `${about.title}: Crayon`;
-  const name = about.annotators.length === 1 ? about.annotators[0] : me.annotator;
+  const name = about.annotators.length === 1 ? about.annotators[0] : likely();
   if (name) await enter(name);
   else askName();
 }).then(() => screen === "loading" && ($("loading").hidden = true));
