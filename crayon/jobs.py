@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from .benchmarks import sources
-from .errors import ParamsError, RecordError
+from .errors import AnnotationError, ParamsError, RecordError
 from .methods import METHODS, method_class
 from .params import CRAYON, Benchmark, Network, Params, adapter, changed
 from .runs import TRANSFERRED, Run, expand, studies
@@ -284,6 +285,20 @@ class Plan:
             | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.steps.interpret",),
         )
+
+    def answers(self, name: str, kind: str) -> str:
+        """The path of a benchmark's answers.
+
+        Raises:
+            AnnotationError: they are people's, and nobody has answered.
+        """
+        path = self.find("ingest", benchmark=name, kind=kind).inputs["answers"]
+        if path not in self.producers and not Path(path).exists():
+            raise AnnotationError(
+                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` asks, or put the answers "
+                "there."
+            )
+        return path
 
     def _shown(self, name: str, kind: str) -> str:
         return self._interpretation(name)["maps" if kind == "attention" else "patches"]

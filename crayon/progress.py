@@ -14,8 +14,8 @@ def log_to(path: str | Path) -> None:
     _log = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (open as long as the process)
 
 
-def report(line: str) -> None:
-    """Print one line at once."""
+def report(line: str, secret: bool = False) -> None:
+    """Print one line at once; a secret one is not written to the log."""
     print(line, file=sys.stderr, flush=True)
-    if _log is not None:
+    if _log is not None and not secret:
         print(line, file=_log)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import gpu, slurm
-from .errors import AnnotationError, RecordError
+from .errors import RecordError
 from .jobs import MADE, Job, Plan, below
 from .ledger import Ledger
 from .methods import METHODS
@@ -205,19 +205,8 @@ class Workflow:
         return self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs["shown"]
 
     def answers(self, wildcards: Any) -> str:
-        """The answers that `ingest` reads.
-
-        Raises:
-            AnnotationError: they are people's, and nobody has answered.
-        """
-        job = self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind)
-        path = job.inputs["answers"]
-        if path not in self.plan.producers and not Path(path).exists():
-            raise AnnotationError(
-                f"{path}: nobody has answered yet; `crayon annotate {wildcards.benchmark} --kind {wildcards.kind}` "
-                "asks, or put the answers there."
-            )
-        return path
+        """The answers that `ingest` reads; AnnotationError if they are people's, and nobody has answered."""
+        return self.plan.answers(wildcards.benchmark, wildcards.kind)
 
     def asked(self, wildcards: Any) -> list[str]:
         """What tells `ingest` which items there are: the manifest, or the Original."""

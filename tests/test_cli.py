@@ -118,3 +118,14 @@ def test_no_verb_loads_what_it_does_not_need(project):
 def test_the_log_holds_the_sentence_too(project):
     crayon("--log", "logs/x.log", "download", "waterbird", cwd=project)
     assert "There is no benchmark" in Path(project / "logs/x.log").read_text()
+
+
+def test_a_secret_line_is_printed_and_not_logged(tmp_path, capsys, monkeypatch):
+    from crayon import progress
+
+    monkeypatch.setattr(progress, "_log", None)
+    progress.log_to(tmp_path / "log.txt")
+    progress.report("http://here/?token=1", secret=True)
+    progress.report("said")
+    assert (tmp_path / "log.txt").read_text() == "said\n"
+    assert "token=1" in capsys.readouterr().err

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +43,11 @@ class Answer(NamedTuple):  # of all that can be written so, the one of which a m
     digest: str = ""
     given: str = ""
 
+
+LONGEST = 80
+"""How much of a text from a file a sentence quotes."""
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 COLUMNS = Answer._fields
 REQUIRED = COLUMNS[:3]
@@ -92,8 +100,20 @@ def read_answers(
         refuse("item", set(columns["item"]) - known, lambda item: unknown_item(item, known))
         refuse("answer", {word for word, answer in said.items() if answer is None}, unknown_word)
         refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
+        wrong = {name for name in set(columns["annotator"]) if not name.isprintable()}
+        refuse("annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename them.")
         wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
         refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
+        wrong = {text for text in set(columns["digest"]) if not is_digest(text)}
+        refuse("digest", wrong, lambda text: f"the digest {short(text)} is no sha256; mend it, or leave it empty.")
+        wrong = {text for text in set(columns["timestamp"]) if not is_moment(text)}
+        refuse(
+            "timestamp",
+            wrong,
+            lambda text: f"the timestamp {short(text)} is not in ISO 8601; mend it, or leave it empty.",
+        )
+        wrong = {text for text in set(columns["given"]) if not is_object(text)}
+        refuse("given", wrong, lambda text: f"given is {short(text)}, no JSON object; mend it, or leave it empty.")
         if digest and not allow_stale:
             refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
         _refuse_repeated(table, columns)
@@ -139,15 +159,15 @@ def _refuse_repeated(table: Table, columns: dict[str, list[str]]) -> None:
 
 def unknown_item(item: str, known: Collection[str]) -> str:
     """Say that the benchmark does not have an item, and which is nearest."""
-    near = get_close_matches(item, known, n=1)
-    return f"the item {item!r} is unknown" + (
+    near = get_close_matches(item[:LONGEST], known, n=1)
+    return f"the item {short(item)} is unknown" + (
         f"; did you mean {near[0]!r}?" if near else "; it is none of the items that were asked."
     )
 
 
 def unknown_word(word: str) -> str:
     """Say that a word is no answer."""
-    return f"the answer {word!r} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
+    return f"the answer {short(word)} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
 
 
 def stale(other: str, digest: str) -> str:
@@ -159,11 +179,37 @@ def stale(other: str, digest: str) -> str:
     )
 
 
+def short(text: str) -> str:
+    """A text from a file as a sentence quotes it: of one line, without control characters, and not too long."""
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is empty or a sha256 in hexadecimal digits."""
+    return not text or _DIGEST.fullmatch(text) is not None
+
+
+def is_moment(text: str) -> bool:
+    """Whether a text is empty or a date and time in ISO 8601."""
+    try:
+        return not text or bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is empty or a JSON object."""
+    try:
+        return not text or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def is_duration(text: str) -> bool:
     """Whether a text is empty or a finite number >= 0."""
     if not text:
         return True
     try:
-        return 0 <= float(text) < float("inf")
+        return text.isascii() and "_" not in text and 0 <= float(text) < float("inf")
     except ValueError:
         return False

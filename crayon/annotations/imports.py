@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 
 from ..errors import AnnotationError
 from ..files import canonical, write_bytes
-from .answers import Answer, is_duration, meaning, stale, unknown_item, unknown_word, write_answers
+from .answers import Answer, is_digest, is_duration, meaning, stale, unknown_item, unknown_word, write_answers
 from .cells import harmless
 from .times import moment, stamp
 
@@ -85,7 +84,7 @@ class Row:
                 "unknown time",
                 f"the time {self.time!r} is none that is known (ISO 8601, PST, PDT, UTC).",
             )
-        if self.digest and not _DIGEST.fullmatch(self.digest):
+        if not is_digest(self.digest):
             return "unknown digest", f"the digest {self.digest!r} is no sha256, 64 hexadecimal digits."
         if self.digest and self.digest != digest and not allow_stale:
             return "given to other maps or patches", stale(self.digest, digest)
@@ -105,8 +104,6 @@ class Row:
             given=canonical({**self.given, KEY: self.key} if self.key else self.given),
         )
 
-
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 KEY = "assignment"
 """In an answer's `given`: the key of its row."""

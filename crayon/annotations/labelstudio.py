@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import AnnotationError, first_line
 from .imports import EMPTY, Row
+from .pseudonyms import without_names
 from .table import read_text
 
 SOURCE, INTERFACE = "labelstudio", "labelstudio 1"
@@ -21,7 +22,7 @@ OWN = ("item", "digest", "interface")
 PERSONAL = frozenset(
     (
         *("annotator", "annotators", "assigned_to", "comment_authors", "completed_by", "created_by"),
-        *("created_username", "drafts", "history", "reviewers", "reviews", "updated_by"),
+        *("created_username", "drafts", "history", "reviewer", "reviewers", "reviews", "updated_by"),
     )
 )
 """Fields that may name people; they are left out of `given`."""
@@ -47,7 +48,13 @@ def read_export(path: str | Path, pseudonym: Callable[[str], str], control: str 
         AnnotationError: it is no such file, or which control holds the answer cannot be told.
     """
     tasks = list(_tasks(Path(path)))
-    if not any("annotations" in task or "completions" in task for _, task in tasks):
+    minimal = {line: "annotations" not in task and "completions" not in task for line, task in tasks}
+    if len(set(minimal.values())) > 1:
+        line = next(line for line, value in minimal.items() if value != minimal[tasks[0][0]])
+        raise AnnotationError(
+            f"{path}, line {line}: is a task of JSON_MIN among tasks of JSON, or the reverse; export each by itself."
+        )
+    if all(minimal.values()):
         control = _control(path, control, {name for _, task in tasks for name in task if name not in STANDARD})
         return [_minimal(str(path), line, task, pseudonym, control) for line, task in tasks]
     annotated = [
@@ -189,11 +196,13 @@ def _minimal(file: str, line: int, task: Mapping[str, Any], pseudonym: Callable[
 
 def _made(*, names, created, data, user, pseudonym, chosen, lead_time, given, **place) -> Row:
     task, annotation = (_text(name) for name in names)
+    who = _user(user)
+    given = without_names(given, who, pseudonym(who))
     return Row(
         record=f"annotation {annotation or '?'} of task {task or '?'}",
         key=f"{annotation} {_text(created)}" if annotation else "",  # two servers may both have an annotation 1
         item=_text(data.get("item")),
-        annotator=pseudonym(_user(user)),
+        annotator=pseudonym(who),
         answer=" and ".join(chosen),
         seconds=_text(lead_time),
         time=_text(created),

@@ -7,13 +7,14 @@ Columns as the requester's site writes them: of the HIT and the assignment, `Inp
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import AnnotationError
 from .cells import harmless, restored
 from .imports import Row
+from .pseudonyms import without_names
 from .table import Table, read_table
 from .words import meaning
 
@@ -132,7 +133,7 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
     return {name: json.dumps(value) if isinstance(value, bool) else str(value)}
 
 
-def _reader(path: Path, answers: Iterable[Mapping[str, str]], column: str | None) -> Callable[[Mapping[str, str]], str]:
+def _reader(path: Path, answers: Sequence[Mapping[str, str]], column: str | None) -> Callable[[Mapping[str, str]], str]:
     """How the answer is read from what `_answers` gives."""
     known = list(dict.fromkeys(name for row in answers for name in row))
     wanted = (column or ANSWER).removeprefix("Answer.")
@@ -143,8 +144,10 @@ def _reader(path: Path, answers: Iterable[Mapping[str, str]], column: str | None
     words = {name: name.removeprefix(stem) for name in known if name.startswith(stem)}
     if len(words) > 1 and all(meaning(word) for word in words.values()):  # radio buttons: true or false each
         return lambda row: " and ".join(word for name, word in words.items() if row.get(name, "").casefold() == "true")
-    if not known:
+    if not answers:
         return lambda row: ""
+    if not known:
+        raise AnnotationError(f"{path}: has no column Answer.*; download the results anew, with all columns.")
     raise AnnotationError(
         f"{path}: has no column Answer.{wanted}; name the one that holds the answer with --answer-column: "
         f"{', '.join(f'Answer.{name}' for name in known)}."
@@ -154,9 +157,8 @@ def _reader(path: Path, answers: Iterable[Mapping[str, str]], column: str | None
 def _given(row: Mapping[str, str], pseudonym: Callable[[str], str]) -> dict[str, str]:
     """All of a row that is not an answer's own, without empty fields and without the worker's id."""
     own = {"WorkerId", "WorkTimeInSeconds", "Input.item", "Input.digest", "Input.interface"}
-    worker = row["WorkerId"]
     kept = {name: value for name, value in row.items() if value and name not in own}
-    return {name: pseudonym(worker) if value == worker else value for name, value in kept.items()}
+    return without_names(kept, row["WorkerId"], pseudonym(row["WorkerId"]))
 
 
 def read_items(path: str | Path) -> dict[str, dict[str, str]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import AnnotationError, OutputError
 
@@ -15,6 +18,24 @@ SALT = Path(".crayon/salt")
 """Where the key lies; without it nobody can tell which worker a name stands for."""
 
 DIGITS = 12
+
+
+ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+"""What looks like an e-mail address."""
+
+
+def without_names(value: Any, who: str, pseudonym: str) -> Any:
+    """A JSON value in whose texts the annotator has the pseudonym, and nobody an e-mail address.
+
+    Args:
+        who: what the platform calls the annotator. A mere number is left: it may stand for anything else.
+    """
+    if isinstance(value, str):
+        named = value.replace(who, pseudonym) if who and not who.isdecimal() else value
+        return ADDRESS.sub("(address)", named)
+    if isinstance(value, Mapping):
+        return {name: without_names(inner, who, pseudonym) for name, inner in value.items()}
+    return [without_names(inner, who, pseudonym) for inner in value] if isinstance(value, list) else value
 
 
 class Pseudonyms:

@@ -32,7 +32,7 @@ def published_maps(path: str | Path, images: Sequence[str], asked: str | Path | 
     were = _list(asked, len(images), "training images") if asked is not None else [1] * len(images)
     answers = []
     for position, (image, answer, was) in enumerate(zip(images, given, were, strict=True)):
-        if answer not in MEANS:
+        if not isinstance(answer, str) or answer not in MEANS:
             raise AnnotationError(f"{path}: position {position} is {answer!r}, none of {', '.join(MEANS)}.")
         if was not in (0, 1):
             raise AnnotationError(f"{asked}: position {position} is {was!r}, not 0 or 1.")
@@ -64,7 +64,7 @@ def neuron_item(neuron: int) -> str:
 def _list(path: str | Path, length: int, of: str) -> list:
     try:
         content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: cannot be read as JSON ({error}); download it anew.") from error
     if not isinstance(content, list) or len(content) != length:
         size = f"a list of {len(content)}" if isinstance(content, list) else "no list"

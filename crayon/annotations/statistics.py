@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from .answers import ANSWERS, Answer
+from .cells import harmless
 
 ENOUGH = 20
 """The fewest answers by which an annotator is judged."""
@@ -163,7 +164,10 @@ def _remark(said: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) ->
 
 def as_rows(annotators: Sequence[Annotator]) -> list[list[Any]]:
     """A row an annotator in the order of `COLUMNS`, shares rounded to four digits."""
-    return [
-        ["" if value is None else round(value, 4) if isinstance(value, float) else value for value in astuple(one)]
-        for one in annotators
-    ]
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, str):
+            return harmless(value)
+        return "" if value is None else round(value, 4) if isinstance(value, float) else value
+
+    return [[cell(value) for value in astuple(one)] for one in annotators]

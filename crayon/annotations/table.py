@@ -169,6 +169,8 @@ def _content(path: Path) -> bytes:
 
 def _heading(path: Path, values: list[str], wanted: Sequence[str]) -> tuple[str, ...]:
     columns = tuple(name.strip() for name in values)
+    if columns[:1] and columns[0].startswith("sep="):
+        raise AnnotationError(f"{path}, line 1: is a line of Excel's own ({columns[0]}); remove it: names come first.")
     if len(columns) == 1:
         _refuse_separators(path, values[0])
     if not any(columns):

@@ -6,6 +6,7 @@ import errno
 import signal
 import socket
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -48,6 +49,10 @@ def run(
         if not NAME.fullmatch(annotator):
             raise ParamsError(f"--annotator {annotator!r}: {NAMED}")
     annotators = list(dict.fromkeys(annotators))
+    if len({annotator.casefold() for annotator in annotators}) < len(annotators):
+        raise ParamsError(
+            f"--annotator: {', '.join(annotators)} differ by upper and lower case only; give other names."
+        )
     answers = f"annotations/{plan.suite}/{name}/{kind}.csv"
     source = benchmark.annotation.source
     if source != "people":
@@ -64,14 +69,15 @@ def run(
             if (why := store.refuse(annotator)) is not None:
                 raise AnnotationError(why)
         of = f"{plan.suite}/{name}/{kind}"
-        page = Page(asked, store, benchmark.title, annotators, asks, of, _commands(plan, name, kind))
+        wanted = benchmark.consensus.minimum_answers if kind == "attention" else 1
+        page = Page(asked, store, benchmark.title, annotators, asks, of, _commands(plan, name, kind), wanted)
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
             tokens = {} if local else tokens_for(annotators, of)
             app = Guard(build(page), names_of(host, local), tokens)
             for line in _links(host, port, annotators, tokens):
-                report(line)
+                report(line, secret=bool(tokens))
             _serve(app, listening)
         report(f"{store.given} answer{'s' * (store.given != 1)} given; {answers} holds {_held(store)}.")
     finally:
@@ -107,7 +113,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, str | None]) -> list[str]:
-    shown = socket.getfqdn() if host in ("0.0.0.0", "::") else host
+    shown = _address(host) if host in ("0.0.0.0", "::") else host
     base = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
     if tokens:
         links = [(who, f"{base}?{urlencode({'token': token})}") for token, who in tokens.items()]
@@ -116,6 +122,18 @@ def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, 
     else:
         links = [(next(iter(annotators), None), base)]
     return [*(f"{who}: {link}" if who else link for who, link in links), "Every answer is kept at once. Ctrl-C ends."]
+
+
+def _address(host: str) -> str:
+    """How other machines reach this one, if it listens everywhere: its full name, or else its address."""
+    name = socket.getfqdn()
+    if "." in name and not name.startswith("localhost"):
+        return name
+    family, elsewhere = (socket.AF_INET, "192.0.2.1") if host == "0.0.0.0" else (socket.AF_INET6, "2001:db8::1")
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as route:  # no packet is sent
+        route.connect((elsewhere, 9))
+        return route.getsockname()[0]
+    return socket.gethostname()
 
 
 def _serve(app: Guard, listening: socket.socket) -> None:

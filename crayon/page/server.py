@@ -66,6 +66,7 @@ async def session(request: Request) -> JSONResponse:
             "shown": found.shown,
             "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in found.order),
             "commands": list(page.commands),
+            "lacking": page.lacking(found.annotator),
         }
     )
 

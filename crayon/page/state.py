@@ -52,6 +52,7 @@ class Page:
         order: function of the items and an annotator's name.
         of: what is annotated: suite, benchmark and kind.
         commands: what is to be run when all is answered.
+        wanted: how many annotators an item needs.
     """
 
     asked: Asked
@@ -61,6 +62,7 @@ class Page:
     order: Order
     of: str
     commands: Sequence[str] = ()
+    wanted: int = 1
     sessions: dict[str, Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +89,10 @@ class Page:
             self.sessions[annotator] = found
             return found
         return self.sessions[annotator]
+
+    def lacking(self, annotator: str) -> int:
+        """How many annotators beside this one, and those who have answered, are still needed."""
+        return max(0, self.wanted - len(self.store.counts().keys() | {annotator}))
 
     def _shown(self, order: Sequence[str]) -> str:
         asked = self.asked

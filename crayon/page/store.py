@@ -123,11 +123,20 @@ class Store:
         return {annotator: len(answers) for annotator, answers in self._of.items() if answers}
 
     def refuse(self, annotator: str) -> str | None:
-        """Why nobody may answer under this name: it is another source's. None if they may."""
+        """Why nobody may answer under this name: another source has it, or another annotator but for case; or None."""
+        if (twin := self._twin(annotator)) is not None:
+            return (
+                f"{annotator} and {twin}, who has answers in {self.path}, differ by case only; say {twin}, or another."
+            )
         others = {answer.source for answer in self._of.get(annotator, {}).values()} - {SOURCE, ""}
         if not others:
             return None
         return f"{annotator} has answers of the source {sorted(others)[0]} in {self.path}; choose another name."
+
+    def _twin(self, annotator: str) -> str | None:
+        """Who has answers under the same name but for upper and lower case."""
+        same = annotator.casefold()
+        return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 
     def give(self, answer: Answer) -> None:
         """Put an answer on disk; on return it is there. The same answer again changes nothing.
@@ -139,6 +148,8 @@ class Store:
         with self._writing:
             if self._present() != self._stamp:  # an import, an editor: theirs stays
                 self._load()
+            if (twin := self._twin(answer.annotator)) is not None:  # who came meanwhile
+                raise AnnotationError(f"{answer.annotator} and {twin} differ by case only; give another name.")
             before = self._of[answer.annotator].get(answer.item)
             if before is not None and before.answer == answer.answer:
                 return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
@@ -12,10 +14,11 @@ from ..annotations.answers import Answer, read_answers
 from ..annotations.consensus import label_images, label_neurons, summary, write_labels
 from ..annotations.published import neuron_item
 from ..benchmarks.dataset import read_manifest
-from ..errors import CheckpointError
+from ..errors import AnnotationError, CheckpointError
 from ..files import write_json
 from ..interpret.patches import read_patches
 from ..jobs import Job, Plan
+from ..params import Consensus
 from ..progress import report
 from ..records import Recording
 
@@ -65,6 +68,7 @@ def read(job: Job, digest: str, allow_stale: bool = False) -> Answered:
 def run(plan: Plan, name: str, kind: str) -> None:
     """Write labels/<suite>/<benchmark>/<kind>.csv and its summary."""
     job = plan.find("ingest", benchmark=name, kind=kind)
+    plan.answers(name, kind)
     recording = Recording(job)
     benchmark = plan.params.active.benchmark(name)
     consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
@@ -72,6 +76,8 @@ def run(plan: Plan, name: str, kind: str) -> None:
     given = read(job, digest, allow_stale)
     if given.images is not None:
         labels = label_images(given.images, given.answers, consensus.minimum_answers, consensus.agreement)
+        if not {"relevant", "irrelevant"} & set(labels.values()):
+            raise AnnotationError(f"{job.inputs['answers']}: {undecided(given.answers, consensus)}")
     else:
         labels = label_neurons(given.neurons, given.patches, given.answers, consensus.tie)
     found = summary(labels, given.answers)
@@ -90,8 +96,21 @@ def run(plan: Plan, name: str, kind: str) -> None:
     report(f"{name}/ingest {kind}  {found['answers']} answers on {found['items']} items: {counts}{stale}")
 
 
+def undecided(answers: Sequence[Answer], consensus: Consensus) -> str:
+    """Why no image is relevant or irrelevant, so that there is nothing to guide a network by."""
+    most = max(Counter(answer.item for answer in answers).values())
+    if most < consensus.minimum_answers:
+        return (
+            f"decides no image: consensus.minimum_answers is {consensus.minimum_answers}, and none has more than "
+            f"{most}; let another person answer, or set it to {most} in params.yaml."
+        )
+    return "decides no image: none has enough answers that agree (consensus in params.yaml); let more people answer."
+
+
 def channels_of(checkpoint: str) -> int:
     """How many channels the last convolutional map of a checkpoint has, read without loading the weights."""
+    if not Path(checkpoint).exists():
+        raise CheckpointError(f"{checkpoint}: there is no such file; make it with `snakemake --cores 2 {checkpoint}`.")
     try:
         with safe_open(checkpoint, framework="numpy") as file:
             return file.get_slice("keep").get_shape()[0]

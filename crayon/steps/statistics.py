@@ -30,7 +30,9 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
     there = [job for job in jobs if Path(job.inputs["answers"]).exists()]
     allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
     parts = []
-    for job in there or jobs[:1]:  # the first one then says that there is no such file
+    if not there:
+        plan.answers(name, kind or KINDS[0])  # says how to get them
+    for job in there or jobs[:1]:
         answers = read(job, Digests().of(job.inputs["shown"]) or "", allow_stale).answers
         annotators = by_annotator(answers)
         path = Path(job.inputs["answers"]).with_suffix(".annotators.csv")
@@ -60,7 +62,15 @@ def _table(annotators: list[Annotator]) -> list[str]:
         seconds = "-" if one.seconds is None else f"{one.seconds:.1f}"
         agrees = "-" if one.agrees is None else f"{one.agrees:.0%} of {one.shared}"
         rows.append(
-            (one.annotator, str(one.answers), seconds, f"{one.yes:.0%}", f"{one.unsure:.0%}", agrees, one.remark)
+            (
+                one.annotator if one.annotator.isprintable() else ascii(one.annotator),
+                str(one.answers),
+                seconds,
+                f"{one.yes:.0%}",
+                f"{one.unsure:.0%}",
+                agrees,
+                one.remark,
+            )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

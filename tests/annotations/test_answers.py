@@ -37,11 +37,11 @@ def answer(item, said, annotator="ann", **more):
 def test_answers_come_back_from_their_file(tmp_path):
     given_answers = [
         answer("train-0", "yes", seconds="1.5", timestamp="2026-01-01T00:00:00Z", source="people", interface="1"),
-        answer("train-1", "unsure", digest="abc", given='{"HITId": "3A", "Answer.why": "a\\nb, \\"c\\""}'),
+        answer("train-1", "unsure", digest="ab" * 32, given='{"HITId": "3A", "Answer.why": "a\\nb, \\"c\\""}'),
     ]
     write_answers(tmp_path / "a.csv", given_answers)
     assert (tmp_path / "a.csv").read_text().startswith(HEAD.strip() + ",given\n")
-    assert read_answers(tmp_path / "a.csv", ITEMS, "abc") == given_answers
+    assert read_answers(tmp_path / "a.csv", ITEMS, "ab" * 32) == given_answers
 
 
 def test_the_three_columns_that_matter_suffice(tmp_path):
@@ -68,10 +68,17 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         (HEAD + "train-0,ann,yes,,,,,\ntrain-0,ann,no,,,,,\n", "line 3: 'ann' answered 'train-0' on line 2 already"),
         (HEAD + "train-0,ann,yes\n", "line 2: has 3 values, not 8"),
         (HEAD + "train-0,ann,yes,,,,,\n\ntrain-1,ann,maybe,,,,,\n", "line 3: is empty; remove it"),
-        (HEAD + "train-0,ann,yes,,,,,ffff\n", "line 2: was given to other maps .*set `allow_stale: true`"),
+        (HEAD + f"train-0,ann,yes,,,,,{'f' * 64}\n", "line 2: was given to other maps .*set `allow_stale: true`"),
         (HEAD.replace(",", ";") + "train-0;ann;yes;;;;;\n", "line 1: is separated by semicolons, not by commas"),
         (HEAD.replace(",", "\t") + "train-0\tann\tyes\n", "line 1: is separated by tabs"),
-        ("sep=;\nitem;annotator;answer\n", "line 1: is separated by semicolons"),
+        ("sep=;\nitem;annotator;answer\n", "line 1: is a line of Excel's own"),
+        ("sep=,\nitem,annotator,answer\n", "line 1: is a line of Excel's own"),
+        (HEAD + "train-0,ann,yes,,,,,hello\n", "line 2: the digest 'hello' is no sha256"),
+        (HEAD + "train-0,ann,yes,,yesterday,,,\n", "line 2: the timestamp 'yesterday' is not in ISO 8601"),
+        (HEAD + "train-0,ann,yes,1_0,,,,\n", "line 2: seconds is '1_0'"),
+        (HEAD + "train-0,a\x1bb,yes,,,,,\n", "line 2: the annotator .*control characters"),
+        ("item,annotator,answer,given\ntrain-0,ann,yes,no\n", "line 2: given is 'no', no JSON object"),
+        (HEAD + f"train-0,ann,{'x' * 5000},,,,,\n", "the answer 'x{80}...' is none of"),
         (HEAD + "train-0,ann,yes,,,,,\ntrain-1,an", "line 3: is cut off: 2 of 8 values, and no end of line"),
         (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,"an', "line 4: opens a quote that is never closed; the file is cut"),
         (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,a"n"n,oui!,,,,,\n', "line 4: the answer 'oui!'"),
@@ -172,10 +179,11 @@ def test_an_answers_file_may_use_any_known_word(tmp_path):
 
 
 def test_answers_to_other_maps_are_taken_only_where_params_say_so(tmp_path):
-    (tmp_path / "a.csv").write_text(HEAD + "train-0,ann,yes,,,,,old\ntrain-1,ann,no,,,,,\n")
-    with pytest.raises(AnnotationError, match=r"digest old, now new"):
-        read_answers(tmp_path / "a.csv", ITEMS, "new")
-    assert [one.digest for one in read_answers(tmp_path / "a.csv", ITEMS, "new", allow_stale=True)] == ["old", ""]
+    old, new = "0" * 64, "1" * 64
+    (tmp_path / "a.csv").write_text(HEAD + f"train-0,ann,yes,,,,,{old}\ntrain-1,ann,no,,,,,\n")
+    with pytest.raises(AnnotationError, match=r"digest 000000000000, now 111111111111"):
+        read_answers(tmp_path / "a.csv", ITEMS, new)
+    assert [one.digest for one in read_answers(tmp_path / "a.csv", ITEMS, new, allow_stale=True)] == [old, ""]
 
 
 @given(st.data())

@@ -30,6 +30,7 @@ from crayon.annotations.imports import (
     write_rejected,
 )
 from crayon.annotations.lock import taken
+from crayon.annotations.pseudonyms import without_names
 from crayon.annotations.times import moment, stamp
 from crayon.errors import AnnotationError
 from crayon.files import read_json
@@ -38,6 +39,7 @@ from crayon.params import load
 from crayon.records import read_record
 from crayon.steps.importing import import_labelstudio, import_mturk
 from crayon.steps.ingest import run as ingest
+from crayon.steps.statistics import run as statistics
 
 from . import asked
 from .test_labelstudio import annotation, task
@@ -76,7 +78,7 @@ answers = st.builds(
     st.sampled_from(ITEMS),
     st.sampled_from(["ann", "cat"]),
     st.sampled_from(["yes", "no"]),
-    st.sampled_from(["", '{"assignment":"k1"}', '{"assignment":"k4"}', "no json", "[]"]),
+    st.sampled_from(["", '{"assignment":"k1"}', '{"assignment":"k4"}', "{}"]),
 )
 existing_answers = st.lists(answers, max_size=3, unique_by=lambda one: (one.item, one.annotator))
 
@@ -92,7 +94,7 @@ def test_rows_read_are_rows_used_and_rows_rejected_each_with_a_reason(read, exis
     assert len(set(keys)) == len(keys)
     assert not set(keys) & {row.key for row in read if row.refused and row.withdrawn}
     gone = {row.key for row in read if row.withdrawn and row.key}
-    kept = [one for one in existing if one.given[:1] != "{" or json.loads(one.given)["assignment"] not in gone]
+    kept = [one for one in existing if one.given[:1] != "{" or json.loads(one.given).get("assignment") not in gone]
     assert settled.kept == kept
     assert settled.withdrawn == len(existing) - len(kept)
     pairs = [(one.item, one.annotator) for one in [*kept, *settled.used]]
@@ -279,7 +281,11 @@ def test_imported_answers_become_labels(plan, tmp_path):
 
 
 def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
-    given_to = [Answer(item=item, annotator="ann", answer="yes", digest=OTHER) for item in asked.ITEMS[:3]]
+    given_to = [
+        Answer(item=item, annotator=who, answer="yes", digest=OTHER)
+        for who in ("ann", "ben")
+        for item in asked.ITEMS[:3]
+    ]
     write_answers(asked.ANSWERS, given_to)
     with pytest.raises(AnnotationError, match=r"attention\.csv, line 2: was given to other maps.* `allow_stale: true`"):
         ingest(plan, "waterbirds", "attention")
@@ -288,11 +294,41 @@ def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
     allowing = Plan(load())
     capsys.readouterr()
     ingest(allowing, "waterbirds", "attention")
-    assert "3 answers were given to other maps or patches (allow_stale)" in capsys.readouterr().err
+    assert "6 answers were given to other maps or patches (allow_stale)" in capsys.readouterr().err
     record = read_record("labels/mini/waterbirds/attention.record.json")
-    assert record["told"]["stale"] == 3
+    assert record["told"]["stale"] == 6
     assert record["params"]["allow_stale"] is True
-    assert read_json("labels/mini/waterbirds/attention.summary.json", AnnotationError)["stale"] == 3
+    assert read_json("labels/mini/waterbirds/attention.summary.json", AnnotationError)["stale"] == 6
+
+
+def test_answers_that_decide_nothing_are_refused_with_the_reason(plan):
+    write_answers(asked.ANSWERS, [Answer(item=item, annotator="ann", answer="yes") for item in asked.ITEMS[:3]])
+    with pytest.raises(AnnotationError, match=r"minimum_answers is 2, and none has more than 1; let another person"):
+        ingest(plan, "waterbirds", "attention")
+    answers = [
+        Answer(item=item, annotator=who, answer=word)
+        for who, word in (("ann", "yes"), ("ben", "no"))
+        for item in asked.ITEMS[:3]
+    ]
+    write_answers(asked.ANSWERS, answers)
+    with pytest.raises(AnnotationError, match="none has enough answers that agree"):
+        ingest(plan, "waterbirds", "attention")
+    assert not Path("labels").exists()
+
+
+def test_where_nobody_has_answered_the_sentence_says_how(plan):
+    with pytest.raises(AnnotationError, match="nobody has answered yet; `crayon annotate waterbirds --kind attention`"):
+        ingest(plan, "waterbirds", "attention")
+    with pytest.raises(AnnotationError, match="nobody has answered yet"):
+        statistics(plan, "waterbirds")
+
+
+def test_nobodys_id_is_kept_whatever_text_it_stands_in():
+    found = without_names(
+        {"a": "Thanks A1B2C3!", "b": ["ann@example.org, 7", {"c": "A1B2C3"}], "n": 7, "x": None}, "A1B2C3", "worker-1"
+    )
+    assert found == {"a": "Thanks worker-1!", "b": ["(address), 7", {"c": "worker-1"}], "n": 7, "x": None}
+    assert without_names("7 of 17", "7", "worker-2") == "7 of 17"  # a number may be anything
 
 
 results = st.lists(

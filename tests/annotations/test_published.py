@@ -64,6 +64,18 @@ def test_other_neurons_are_refused(tmp_path):
         published_neurons(tmp_path / "a.json", 2)
 
 
+@pytest.mark.parametrize("answer", [["yes"], {"a": 1}, None, 1, True])
+def test_an_answer_that_is_no_word_is_named_by_its_position(tmp_path, answer):
+    with pytest.raises(AnnotationError, match=r"position 1 is .*, none of yes, no, maybe"):
+        published_maps(write(tmp_path / "a.json", ["yes", answer]), IMAGES[:2])
+
+
+def test_a_list_in_a_list_without_end_is_no_json(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(AnnotationError, match="cannot be read as JSON"):
+        published_neurons(tmp_path / "a.json", 2)
+
+
 def test_published_maps_are_read(tmp_path):
     maps = np.random.default_rng(0).random((4, 9, 7))
     assert np.allclose(read_maps(write(tmp_path / "m.json", maps.tolist()), 4), maps)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crayon.annotations.answers import Answer
 from crayon.annotations.consensus import label_images
-from crayon.annotations.statistics import ENOUGH, agreement, by_annotator
+from crayon.annotations.statistics import ENOUGH, agreement, as_rows, by_annotator
 
 
 def said(**words):
@@ -146,3 +146,8 @@ def test_alpha_is_what_its_definition_gives(texts):
     answers = said(**{f"a{number}": text for number, text in enumerate(texts)})
     words = [[one.answer for one in answers if one.item == str(item)] for item in range(6)]
     assert agreement(answers)["alpha"] == pytest.approx(alpha_by_pairs(words))
+
+
+def test_a_name_that_would_be_a_formula_is_harmless_in_the_table():
+    rows = as_rows(by_annotator([Answer(item="a", annotator="=1+1", answer="yes")]))
+    assert rows[0][0] == "'=1+1"

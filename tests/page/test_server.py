@@ -15,10 +15,12 @@ from starlette.exceptions import HTTPException
 
 from crayon.annotations.answers import read_answers
 from crayon.annotations.asked import load_asked
+from crayon.annotations.order import order_items
 from crayon.files import write_npy
 from crayon.interpret.views import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.jobs import Plan
 from crayon.page.guard import Guard, names_of, tokens_for
+from crayon.page.order import BLOCK, order_of
 from crayon.page.server import SHOWN_HEADER, build
 from crayon.page.state import Page
 from crayon.page.store import Store
@@ -148,7 +150,7 @@ def test_annotators_have_their_own_order_and_see_their_own_answers(start):
     assert client.get("/api/session").json()["answers"] == "y-n" + "-" * 27
     ben = client.get("/api/session", {"X-Crayon-Annotator": "ben"}).json()
     assert ben.pop("shown") != client.get("/api/session").json()["shown"]
-    assert ben == {"annotator": "ben", "answers": "-" * 30, "commands": ["snakemake"]}
+    assert ben == {"annotator": "ben", "answers": "-" * 30, "commands": ["snakemake"], "lacking": 0}
 
 
 def other_maps(project) -> None:
@@ -352,3 +354,30 @@ def test_tokens_keep_from_start_to_start_and_differ_between_pages(project):
     assert key.stat().st_mode & 0o077 == 0
     key.unlink()
     assert not set(tokens_for(["ann", "ben"], "mini/waterbirds/attention")) & set(first)
+
+
+def test_what_comes_first_comes_first_for_all_and_in_an_order_of_their_own(project):
+    maps = np.random.default_rng(1).random((30, 2, 2)).astype(np.float16)  # no two alike
+    np.save(made_maps(project), maps)
+    asks = order_of(Plan(load()), made.NAME, "attention", None)
+    items = [f"train-{n:05d}" for n in range(30)]
+    ann, ben = asks(items, "ann"), asks(items, "ben")
+    assert sorted(ann) == sorted(ben) == items
+    assert set(ann[:BLOCK]) == set(ben[:BLOCK])
+    assert ann[:BLOCK] != ben[:BLOCK]
+    assert ann == asks(items, "ann")
+    assert set(ann[:BLOCK]) == {items[p] for p in order_items(Plan(load()), made.NAME, "attention", None, 0)[:BLOCK]}
+
+
+def made_maps(project):
+    return project / "interpretations/mini" / made.NAME / "maps.npy"
+
+
+def test_how_many_people_are_still_wanted(start):
+    client = start()
+    client.page.wanted = 3
+    assert client.get("/api/session").json()["lacking"] == 2
+    ben = {"X-Crayon-Annotator": "ben"}
+    shown = client.get("/api/session", headers=ben).json()["shown"]
+    client.give(0, annotator="ben", **{"X-Crayon-Shown": shown})
+    assert client.get("/api/session").json()["lacking"] == 1

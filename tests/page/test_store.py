@@ -311,3 +311,13 @@ def test_an_answer_is_on_disk_before_give_returns(path, tmp_path):
         process.kill()
     assert told == list(ITEMS[:3])
     assert set(told) <= {item for _, item in said(path)}
+
+
+def test_a_name_that_differs_by_case_only_is_refused(opened):
+    store = opened()
+    store.give(answer("train-0"))
+    assert "differ by case only" in store.refuse("ANN")
+    assert store.refuse("ann") is None
+    with pytest.raises(AnnotationError, match="ANN and ann differ by case only"):
+        store.give(answer("train-1")._replace(annotator="ANN"))
+    assert store.counts() == {"ann": 1}

@@ -14,6 +14,7 @@ const many = new Intl.NumberFormat("en");
 let about;
 let answers = []; // a letter an item in my order; "-": none yet
 let commands = [];
+let lacking = 0;
 let shown = null; // number of the item on screen
 let screen = "loading";
 let busy = false;
@@ -152,6 +153,9 @@ function finish() {
   go("done");
   progress();
   $("summary").textContent = `You answered all ${many.format(answers.length)} items as ${me.annotator}. Every answer is saved.`;
+  const people = lacking === 1 ? "One more person" : `${lacking} more people`;
+  $("lacking").textContent = `${people} should answer, too: params.yaml (consensus) asks for several answers an item.`;
+  $("lacking").hidden = lacking === 0;
   $("commands").replaceChildren(
     ...commands.map((command) => {
       const [line, code] = [document.createElement("li"), document.createElement("code")];
@@ -171,6 +175,7 @@ async function begin() {
   me.shown = session.shown;
   answers = [...session.answers];
   commands = session.commands;
+  lacking = session.lacking;
   shown = null;
   forget();
   document.title = `${about.title}, ${session.annotator}: Crayon`;
