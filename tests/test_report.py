@@ -369,6 +369,11 @@ def test_the_page_needs_no_network_and_each_number_has_its_evidence(shown):
     assert "70.0000" in text  # a seed's
 
 
+def test_the_page_shows_values_and_no_objects(shown):
+    assert "built-in method" not in shown[0]
+    assert " object at 0x" not in shown[0]
+
+
 def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
     text, _ = shown
     assert "The annotators are simulated, no person answered" in text
