@@ -11,6 +11,8 @@ adds 255 V (a * l), a ~ N(0, lighting^2), without clipping (Krizhevsky et al. 20
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
+
 import numpy as np
 import torch
 
@@ -38,16 +40,46 @@ class Augmenter:
         self.options = options
         self.dice = np.random.default_rng([seed, epoch, 5])
 
-    def __call__(self, raw: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) in 0..255 -> new float32 ones, which lighting may take beyond."""
-        count, images = len(raw), raw.to(torch.float32, copy=True)
+    def draw(self, count: int) -> Changes:
+        """Orders, factors and noise of the next `count` images."""
+        orders = factors = noise = None
         if self.options.jitter:
             orders = self.dice.permuted(np.tile(np.arange(3), (count, 1)), axis=1)
             factors = self.dice.uniform(1 - self.options.jitter, 1 + self.options.jitter, (count, 3))
-            orders, factors = (torch.from_numpy(drawn).to(raw.device) for drawn in (orders, factors))
-            images = jitter(images, orders, factors)
         if self.options.lighting:
-            noise = torch.from_numpy(self.dice.normal(0, self.options.lighting, (count, 3)))
+            noise = self.dice.normal(0, self.options.lighting, (count, 3))
+        return Changes(orders, factors, noise)
+
+    def __call__(self, raw: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) in 0..255 -> new float32 ones, which lighting may take beyond."""
+        return self.draw(len(raw))(raw)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changes the images of a batch.
+
+    Attributes:
+        orders, factors: (B, 3), see `jitter`; None without jitter.
+        noise: (B, 3), see `light`; None without lighting.
+    """
+
+    orders: np.ndarray | None
+    factors: np.ndarray | None
+    noise: np.ndarray | None
+
+    def part(self, start: int, stop: int) -> Changes:
+        """Those of the images from `start` to `stop`."""
+        return Changes(*(None if drawn is None else drawn[start:stop] for drawn in astuple(self)))
+
+    def __call__(self, raw: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) in 0..255 -> new float32 ones, which lighting may take beyond."""
+        images = raw.to(torch.float32, copy=True)
+        if self.orders is not None:
+            orders, factors = (torch.from_numpy(drawn).to(raw.device) for drawn in (self.orders, self.factors))
+            images = jitter(images, orders, factors)
+        if self.noise is not None:
+            noise = torch.from_numpy(self.noise)
             images += 255 * light(noise).to(raw.device, torch.float32)[:, :, None, None]
         return images
 

@@ -63,6 +63,14 @@ def _plan(context: typer.Context):
     return Plan(load(context.obj))
 
 
+def _together(processes: int) -> None:
+    """Run this command in several processes instead, if one is not enough and this is not one of them."""
+    from . import team
+
+    if processes > 1 and not team.started():
+        raise typer.Exit(team.launch(processes, team.this_command()))
+
+
 @app.command()
 def check(
     context: typer.Context,
@@ -151,6 +159,7 @@ def original(
 
         run_original(plan, benchmark)
         return
+    _together(plan.params.active.compute.processes)
     from .steps.original import run
 
     run(plan, benchmark, transfer or (None,))
@@ -261,6 +270,7 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
 def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Refine the Original with a method."""
     plan = _plan(context)
+    _together(plan.processes(benchmark, run))
     from .steps.refine import run as refine_run
 
     refine_run(plan, benchmark, run, seed)
@@ -429,17 +439,17 @@ def main(run: Callable[[], None] = app) -> None:
     try:
         run()
     except CrayonError as error:
-        from .progress import report
+        from .progress import fail
 
-        report(f"crayon: {error}")
+        fail(f"crayon: {error}")
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        from .progress import report
+        from .progress import fail
 
-        report(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
+        fail(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
         sys.exit(1)
 
 

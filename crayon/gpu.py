@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from .progress import report
+from .team import local_rank, processes_here
 
 LOCKS = Path(".crayon/gpu")
 POLL_SECONDS = 1.0
@@ -25,7 +26,8 @@ _taken: tuple[int, IO[str] | None] | None = None
 def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
     """The index of the GPU, of `count`, that is this process's from now on; waits until one is free.
 
-    Where CUDA_VISIBLE_DEVICES names one GPU, a scheduler or a person has decided, and nothing is locked.
+    Where CUDA_VISIBLE_DEVICES names one GPU, or one for each of the processes that train together, a scheduler or a
+    person has decided, and nothing is locked.
 
     Args:
         count: how many GPUs PyTorch sees.
@@ -33,7 +35,8 @@ def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
     """
     global _taken
     if _taken is None:
-        _taken = (0, None) if len(_visible() or ()) == 1 else _first_free(_names(count), jobs, folder)
+        given = len(_visible() or ()) == processes_here()
+        _taken = (local_rank(), None) if given else _first_free(_names(count), jobs, folder)
     return _taken[0]
 
 

@@ -14,6 +14,7 @@ from .errors import MachineError
 from .gpu import take_gpu
 from .networks import Classifier
 from .params import Compute, Normalisation
+from .team import join, processes_here
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
@@ -81,13 +82,13 @@ def augmented(images: ImageReader, augment: Callable[[torch.Tensor], torch.Tenso
 
 @torch.no_grad()
 def forward_in_batches(
-    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256
+    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256, first: int = 0
 ) -> Iterator[torch.Tensor]:
-    """Yield `read(features)` of the images 0..count-1 in order, in evaluation mode; the mode is put back afterwards."""
+    """Yield `read(features)` of the images first..count-1 in order, in evaluation mode; the mode is put back later."""
     training = network.training
     network.eval()
     try:
-        for start in range(0, count, batch_size):
+        for start in range(first, count, batch_size):
             index = torch.arange(start, min(start + batch_size, count), device=images.device)
             yield read(network.features(images(index)))
     finally:
@@ -104,6 +105,12 @@ def start_torch(compute: Compute) -> torch.device:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     _keep_freed_memory()
+    device = _chosen(compute)
+    join(device)
+    return device
+
+
+def _chosen(compute: Compute) -> torch.device:
     if compute.device == "cpu" or not (torch.cuda.is_available() or compute.device == "cuda"):
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -114,7 +121,10 @@ def start_torch(compute: Compute) -> torch.device:
             + (f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else "")
             + "; run this where there is one, or set it to `auto` or `cpu`."
         )
-    device = torch.device("cuda", take_gpu(torch.cuda.device_count(), compute.jobs_per_gpu))
+    count, needed = torch.cuda.device_count(), processes_here()
+    if needed > count:
+        raise MachineError(f"compute.processes is {needed}, and PyTorch finds {count} GPUs here; each needs its own.")
+    device = torch.device("cuda", take_gpu(count, compute.jobs_per_gpu if needed == 1 else 1))
     torch.cuda.set_device(device)
     return device
 

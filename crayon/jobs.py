@@ -93,6 +93,12 @@ class Plan:
             raise RecordError(unknown("job", name, self.jobs))
         return self.jobs[name]
 
+    def processes(self, benchmark: str, runs: Iterable[str]) -> int:
+        """How many processes train each of these runs together: one if a loss compares the images of a batch."""
+        settings = self.params.active.benchmark(benchmark)
+        methods = [self.run(run).settings(settings)[1] for run in runs]
+        return self.params.active.compute.processes if all(method.combined() for method in methods) else 1
+
     @cached_property
     def producers(self) -> dict[str, Job]:
         """Output path, or path of a record -> the job that makes it."""
@@ -260,9 +266,10 @@ class Plan:
         }
 
     def _trained(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
-        """What steers a network, and how the images that it is trained on are changed, where they are."""
+        """What steers a network and its training: how images are changed, and pass through it, where they are."""
         changes = {} if benchmark.augmentation is None else {"augmentation": _dump(benchmark.augmentation)}
-        return self._network(benchmark, transfer) | changes
+        micro = self.params.active.compute.micro_batch
+        return self._network(benchmark, transfer) | changes | ({} if micro is None else {"micro_batch": micro})
 
     def _interpretation(self, name: str) -> dict[str, str]:
         folder = f"interpretations/{self.suite}/{name}"

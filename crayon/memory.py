@@ -11,13 +11,22 @@ from .errors import MachineError
 
 
 @contextmanager
-def room_for(step: list[torch.Tensor], attempt: Callable[[torch.Tensor], object], name: str) -> Iterator[None]:
+def room_for(
+    step: list[torch.Tensor],
+    attempt: Callable[[torch.Tensor], object] | None,
+    name: str,
+    micro: int | None = None,
+    divisible: bool = False,
+) -> Iterator[None]:
     """Turn PyTorch's out-of-memory error within the block into a MachineError that says what to do.
 
     Args:
         step: the positions (B,) of each of the step's micro-batches.
-        attempt: one micro-batch forwards and backwards; tried on halves, quarters and so on of the largest.
+        attempt: one micro-batch forwards and backwards; tried on halves, quarters and so on of the largest. None where
+            nothing may be tried, because other processes would have to try it too.
         name: of the run.
+        micro: how many images pass through the network at once, or None: all of a micro-batch.
+        divisible: whether `compute.micro_batch` would help.
     """
     try:
         yield
@@ -27,9 +36,12 @@ def room_for(step: list[torch.Tensor], attempt: Callable[[torch.Tensor], object]
         return
     # Outside of the handler, whose traceback would keep the step's tensors alive.
     index = max(step, key=len)
-    fits = largest(lambda count: attempt(index[:count]), len(index))
-    mend = f"set batch_size to {fits}, which has room" if fits else "not even one image has room"
-    raise MachineError(f"{name}: there is no room on the GPU for batches of {len(index)}; {mend}. {_others()}{lacking}")
+    size = min(len(index), micro or len(index))
+    fits = size // 2 if attempt is None else largest(lambda count: attempt(index[:count]), size)
+    sure = "which has room" if attempt is not None else "which may have room"
+    keys = "compute.micro_batch (the batch stays) or batch_size" if divisible else "batch_size"
+    mend = f"set {keys} to {fits}, {sure}" if fits else "not even one image has room"
+    raise MachineError(f"{name}: there is no room on the GPU for {size} images at once; {mend}. {_others()}{lacking}")
 
 
 def largest(attempt: Callable[[int], object], size: int) -> int:

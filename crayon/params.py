@@ -77,10 +77,13 @@ class Augmentation(Section):
 
 
 class Compute(Section):
-    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale.
+    """Where and how numbers are computed; apart from `precision` and `micro_batch`, nothing makes a result stale.
 
     `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
     `jobs_per_gpu`: how many processes of this folder may share a GPU.
+    `processes`: how many train one network together, each on a GPU of its own, where the method's loss allows it.
+    `micro_batch`: how many images of a batch pass through the network at once in each process, their gradients added
+    up; null: all; auto: all, and half as many whenever the GPU has no room for them.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -88,6 +91,14 @@ class Compute(Section):
     precision: Literal["float32", "bfloat16"]
     save_seconds: NonNegative = 60.0
     jobs_per_gpu: Count = 1
+    processes: Count = 1
+    micro_batch: Count | Literal["auto"] | None = None
+
+    @model_validator(mode="after")
+    def _halves_alone(self) -> Compute:
+        if self.processes > 1 and self.micro_batch == "auto":
+            raise ValueError("micro_batch: auto is for one process; name a number, or set processes to 1")
+        return self
 
 
 class Network(Section):

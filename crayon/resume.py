@@ -15,6 +15,7 @@ import torch
 
 from .files import canonical, publish
 from .progress import report
+from .team import rank
 
 if TYPE_CHECKING:
     from .records import Recording
@@ -56,8 +57,8 @@ class Saved:
         return found["state"] if isinstance(found, Mapping) and found.get("identity") == self.identity else None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Publish the state, if enough time has gone since the last time."""
-        if time.monotonic() - self.last < self.every:
+        """Publish the state, if enough time has gone since the last time; of several processes, the first does."""
+        if rank() or time.monotonic() - self.last < self.every:
             return
         with publish(self.path) as file:
             torch.save({"identity": self.identity, "state": dict(state)}, file)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from .augmentation import Augmenter
-from .errors import DivergedError, MethodError
+from .errors import DivergedError, MachineError, MethodError
 from .images import ImageReader, augmented, forward_in_batches
 from .memory import room_for
 from .methods.base import Batch, Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
+from .progress import report
 from .resume import Saved, random_state, set_random_state
+from .team import Team
 
 if TYPE_CHECKING:
     from .params import Augmentation, Metric
@@ -60,6 +63,9 @@ class Problem:
         pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
         augmentation: how the images of each step are changed, or None; whatever else reads images sees them unchanged.
         precision: dtype of the forward pass.
+        micro_batch: how many images pass through the network at once, or None: all of a batch, or of this process's
+            share of it. Their gradients are added up to that of the batch; batch normalisation normalises by what
+            passes at once. `auto` is None until the GPU has no room for it, and half as many from there on.
     """
 
     network: Classifier
@@ -75,13 +81,13 @@ class Problem:
     pretrained: Callable[[], Classifier] | None = None
     augmentation: Augmentation | None = None
     precision: torch.dtype = torch.float32
+    micro_batch: int | Literal["auto"] | None = None
 
     def pooled_features(self) -> torch.Tensor:
         """The network's pooled features of all training images in evaluation mode, (N, C) float32, computed now."""
-        outputs = forward_in_batches(
+        return shared_out(
             self.network, self.images, len(self.labels), lambda features: self.network.pool(features).float()
         )
-        return torch.cat(list(outputs))
 
     def map_size(self) -> tuple[int, int]:
         """Height and width (h, w) of the last convolutional map."""
@@ -108,8 +114,10 @@ class Monitor:
 
     def measure(self, network: Classifier) -> float:
         """The selection metric in percent."""
-        logits = torch.cat(list(forward_in_batches(network, self.images, len(self.labels), network.classify)))
-        accuracies = Accuracies.of(logits.argmax(1).cpu().numpy(), self.labels, self.groups)
+        guesses = shared_out(
+            network, self.images, len(self.labels), lambda features: network.classify(features).argmax(1)
+        )
+        accuracies = Accuracies.of(guesses.cpu().numpy(), self.labels, self.groups)
         return measure(self.metric, {self.metric.splits[0]: accuracies})
 
 
@@ -144,6 +152,15 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+def shared_out(network: Classifier, images: ImageReader, count: int, read: Callable) -> torch.Tensor:
+    """`read(features)` of the images 0..count-1 in evaluation mode, (count, ...); each process computes its share."""
+    team = Team.here()
+    start, stop = team.share(count)
+    if start == stop:  # fewer images than processes: for the shape
+        return team.collect(next(forward_in_batches(network, images, 1, read))[:0], count)
+    return team.collect(torch.cat(list(forward_in_batches(network, images, stop, read, first=start))), count)
+
+
 def train(
     problem: Problem,
     method: Method,
@@ -156,13 +173,13 @@ def train(
     """Train `problem.network` with the loss of `method`.
 
     The order of the images and their augmentation depend on `seed` alone; on a CPU the same seed and number of threads
-    give the same bits.
+    give the same bits. Processes that have joined (see `team`) all call it, and all return the same.
 
     Args:
         saved: where the training is kept after an epoch, and taken up if it was broken off.
 
     Raises:
-        MethodError: the method lacks something it needs.
+        MethodError: the method lacks something it needs, or cannot be trained by several processes.
         DivergedError: the loss is NaN or infinite.
         MachineError: the GPU has no room for a batch.
     """
@@ -170,44 +187,15 @@ def train(
         if getattr(problem, need) is None:
             raise MethodError(f"{name}: {method.label} needs {NEEDS[need]}, and this benchmark has none.")
     torch.manual_seed(seed)
-    network = problem.network
-    state = method.prepare(problem)
-    forward = method.forward(problem, state)
-    device = problem.labels.device
-    narrow = torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32)
-    optimiser = make_optimiser(method.parameters(problem, state, training), training)
-    schedule = make_schedule(optimiser, training)
-    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    generator = torch.Generator().manual_seed(seed)
-
-    def micro_batch(
-        index: torch.Tensor, parts: int, augment: Augmenter | None
-    ) -> tuple[dict[str, torch.Tensor], Batch]:
-        with narrow, augmented(problem.images, augment):
-            batch = forward(index.to(device))
-        terms = method.loss(batch, state)
-        (sum(terms.values()) / parts).backward(inputs=trained)  # not images, which RRR asks for a gradient
-        return terms, batch
-
-    outcome = Outcome({}, {}, 0)
-    loop = _Loop(network, state, method.changing, optimiser, schedule, generator, outcome, problem.labels.device)
-    first = 1
+    loop = _Loop(problem, method, training, seed, name)
+    network, outcome, first = problem.network, loop.outcome, 1
     if saved is not None and (found := saved.load()) is not None:
         first = loop.restore(found) + 1
         monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
     best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
     for epoch in range(first, training.epochs + 1):
-        method.start_epoch(problem, state, epoch, training)
-        rate = optimiser.param_groups[0]["lr"]
-        sums = _Sums()
-        augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed, epoch)
-        for step in method.steps(problem, state, training, generator):
-            optimiser.zero_grad(set_to_none=True)
-            with room_for(step, partial(micro_batch, parts=1, augment=augment), name):
-                for index in step:
-                    sums.add(*micro_batch(index, len(step), augment))
-            optimiser.step()
-        schedule.step()
+        rate = loop.optimiser.param_groups[0]["lr"]
+        sums = loop.run(epoch)
         if fault := sums.first_fault():
             raise DivergedError(
                 f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; lower its learning rate "
@@ -219,7 +207,7 @@ def train(
             best, outcome.selected_epoch = row["validation"], epoch
             outcome.selected = {key: value.detach().clone() for key, value in network.state_dict().items()}
         if saved is not None and epoch < training.epochs:
-            saved.save(loop.state(epoch))
+            saved.save(loop.content(epoch))
         left = (time.monotonic() - started) / (epoch - first + 1) * (training.epochs - epoch)
         monitor.report(
             f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "
@@ -245,25 +233,132 @@ def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, list(training.milestones), training.milestone_factor)
 
 
-@dataclass
 class _Loop:
-    """All that an epoch of a training changes."""
+    """The steps of a training, and all that they change.
 
-    network: Classifier
-    of_method: Any
-    changing: tuple[str, ...]
-    optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    generator: torch.Generator
-    outcome: Outcome
-    device: torch.device
+    Attributes:
+        combined: see `Method.combined`; None where a batch passes through the network as a whole.
+        micro: how many images of a batch pass through the network at once; None: all of this process's share.
+    """
 
-    def state(self, epoch: int) -> dict[str, Any]:
-        """It after an epoch, as tensors and plain values."""
+    def __init__(self, problem: Problem, method: Method, training: Training, seed: int, name: str) -> None:
+        self.problem, self.method, self.training, self.seed, self.name = problem, method, training, seed, name
+        self.network, self.device = problem.network, problem.labels.device
+        self.team = Team.here()
+        self.combined = method.combined()
+        self.micro = problem.micro_batch if isinstance(problem.micro_batch, int) else None
+        if self.combined is None:
+            whole = f"{name}: {method.label} compares the images of a batch, which pass through the network as a whole"
+            if self.team.size > 1:
+                raise MethodError(f"{whole}; train it with one process (compute.processes).")
+            if self.micro is not None:
+                report(f"{whole}, whatever compute.micro_batch says")
+            self.micro = None
+        self.halving = problem.micro_batch == "auto" and self.combined is not None
+        self.state = method.prepare(problem)
+        self.forward = method.forward(problem, self.state)
+        self.team.synchronise(self.network)
+        if self.team.rank:
+            torch.manual_seed(seed + (self.team.rank << 32))  # its images have noise of their own
+        self.optimiser = make_optimiser(method.parameters(problem, self.state, training), training)
+        self.schedule = make_schedule(self.optimiser, training)
+        self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        self.generator = torch.Generator().manual_seed(seed)
+        self.outcome = Outcome({}, {}, 0)
+
+    def run(self, epoch: int) -> _Sums:
+        """Take the steps of an epoch; with `auto`, from its start again where the GPU has no room for them."""
+        if not self.halving:
+            return self._epoch(epoch)
+        before = io.BytesIO()
+        torch.save(self.content(epoch - 1), before)
+        while True:
+            try:
+                return self._epoch(epoch)
+            except torch.OutOfMemoryError as error:
+                lacking, tried = str(error), self.micro or self.training.batch_size
+            if tried == 1:
+                raise MachineError(f"{self.name}: there is no room on the GPU for even one image. {lacking}")
+            self.micro = (tried + 1) // 2
+            report(f"{self.name}  no room on the GPU for {tried} images at once; {self.micro} from here on")
+            self.optimiser.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.restore(torch.load(io.BytesIO(before.getvalue()), map_location="cpu", weights_only=True))
+
+    def _epoch(self, epoch: int) -> _Sums:
+        self.method.start_epoch(self.problem, self.state, epoch, self.training)
+        options, sums = self.problem.augmentation, _Sums()
+        augment = None if options is None else Augmenter(options, self.seed, epoch)
+        for step in self.method.steps(self.problem, self.state, self.training, self.generator):
+            self.optimiser.zero_grad(set_to_none=True)
+            with self._room(step, augment):
+                for index in step:
+                    self._micro_batch(index, len(step), augment, sums)
+            self.team.add_up([parameter.grad for parameter in self.trained if parameter.grad is not None])
+            self.optimiser.step()
+        self.schedule.step()
+        sums.add_up(self.team)
+        return sums
+
+    def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager:
+        if self.halving:
+            return nullcontext()
+
+        def attempt(index: torch.Tensor) -> None:
+            self._micro_batch(index, 1, augment, _Sums())
+
+        alone, divisible = self.team.size == 1, self.combined is not None
+        return room_for(step, attempt if alone else None, self.name, self.micro, divisible)
+
+    def _micro_batch(self, index: torch.Tensor, parts: int, augment: Augmenter | None, sums: _Sums) -> None:
+        """Add the gradient of one of `parts` micro-batches of a step, of its images that are this process's."""
+        whole = self.team.size == 1 and (self.micro is None or self.micro >= len(index))
+        changes = None if whole or augment is None else augment.draw(len(index))
+        terms: dict[str, torch.Tensor] = {}
+        for start, stop in self._pieces(len(index)):
+            with self.narrow, augmented(self.problem.images, changes.part(start, stop) if changes else augment):
+                batch = self.forward(index[start:stop].to(self.device))
+            here = self.method.loss(batch, self.state)
+            if not whole:
+                here = {name: self._share(name, value, (stop - start) / len(index)) for name, value in here.items()}
+            (sum(here.values()) / parts).backward(inputs=self.trained)  # not images, which RRR asks for a gradient
+            for name, value in here.items():
+                terms[name] = terms[name] + value.detach() if name in terms else value.detach()
+            sums.count(batch)
+        sums.add(terms)
+
+    def _pieces(self, count: int) -> Iterator[tuple[int, int]]:
+        """From where to where this process's part goes, of each piece of a micro-batch of `count` images.
+
+        Pieces are as even as can be, and as many in each process: they meet in batch normalisation.
+        """
+        most = count if self.micro is None else self.micro * self.team.size
+        pieces = max(1, -(-count // most))
+        for piece in range(pieces):
+            first, last = count * piece // pieces, count * (piece + 1) // pieces
+            start, stop = self.team.share(last - first)
+            yield first + start, first + stop
+
+    def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
+        """What the term of a piece with this share of a micro-batch's images adds to it."""
+        if share == 0:
+            return value.nansum()  # a mean over no images is NaN, and 0 here
+        return value if self.combined[name] == "sum" else value * share
+
+    @property
+    def narrow(self) -> torch.autocast:
+        """In which the network computes in the problem's precision."""
+        precision = self.problem.precision
+        return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
+
+    def content(self, epoch: int) -> dict[str, Any]:
+        """All that an epoch changes, as it is after `epoch`, as tensors and plain values."""
         return {
             "epoch": epoch,
+            "micro": self.micro,
             "network": self.network.state_dict(),
-            "method": {name: _content(self.of_method[name]) for name in self.changing},
+            "method": {name: _content(self.state[name]) for name in self.method.changing},
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": random_state(self.device, self.generator),
@@ -274,20 +369,21 @@ class _Loop:
             },
         }
 
-    def restore(self, state: Mapping[str, Any]) -> int:
-        """Put it back; the epoch that it was after."""
-        self.network.load_state_dict(state["network"])
-        for name, content in state["method"].items():
-            if hasattr(self.of_method[name], "load_state_dict"):
-                self.of_method[name].load_state_dict(content)
+    def restore(self, content: Mapping[str, Any]) -> int:
+        """Put it back, apart from what has no room; the epoch that it was after."""
+        self.micro = min((size for size in (self.micro, content["micro"]) if size is not None), default=None)
+        self.network.load_state_dict(content["network"])
+        for name, value in content["method"].items():
+            if hasattr(self.state[name], "load_state_dict"):
+                self.state[name].load_state_dict(value)
             else:
-                self.of_method[name] = None if content is None else content.to(self.device)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        set_random_state(state["random"], self.device, self.generator)
-        self.outcome.__dict__.update(state["outcome"])
+                self.state[name] = None if value is None else value.to(self.device)
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.schedule.load_state_dict(content["schedule"])
+        set_random_state(content["random"], self.device, self.generator)
+        self.outcome.__dict__.update(content["outcome"])
         self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
-        return state["epoch"]
+        return content["epoch"]
 
 
 def _content(value: Any) -> Any:
@@ -302,11 +398,28 @@ class _Sums:
         self.correct: torch.Tensor | int = 0
         self.images = 0
 
-    def add(self, terms: Terms, batch: Batch) -> None:
+    def add(self, terms: Terms) -> None:
+        """Take in the terms of a micro-batch."""
         for name, value in terms.items():
-            self.terms.setdefault(name, []).append(value.detach())
+            self.terms.setdefault(name, []).append(value)
+
+    def count(self, batch: Batch) -> None:
+        """Take in how many images were guessed right."""
         self.correct = self.correct + (batch.logits.detach().argmax(1) == batch.labels).sum()
         self.images += len(batch.labels)
+
+    def add_up(self, team: Team) -> None:
+        """Take in those of the other processes."""
+        if team.size == 1:
+            return
+        device = self.correct.device
+        counts = torch.tensor([int(self.correct), self.images], device=device)
+        team.add_up([counts])
+        self.correct, self.images = counts[0], int(counts[1])
+        for values in self.terms.values():
+            summed = torch.stack(values)
+            team.add_up([summed])
+            values[:] = summed.unbind()
 
     def first_fault(self) -> str | None:
         """The first step whose loss is NaN or infinite, and its terms; None if there is none."""

@@ -92,6 +92,21 @@ class Workflow:
         """How many GPUs a job that computes asks for."""
         return 0 if self.suite.compute.device == "cpu" else 1
 
+    def processes(self, batch: Batch | None = None) -> Callable[[Any], int]:
+        """The function that gives how many processes train a batch's runs, or an Original, together."""
+
+        def count(wildcards: Any) -> int:
+            if batch is None or not self.refines(batch):
+                return self.suite.compute.processes
+            return self.plan.processes(wildcards.benchmark, named(batch, wildcards))
+
+        return count
+
+    def each(self, amount: int, batch: Batch | None = None) -> Callable[[Any], int]:
+        """The function that gives `amount` for each of the processes that train together."""
+        processes = self.processes(batch)
+        return lambda wildcards: amount * processes(wildcards)
+
     @property
     def gpu_jobs(self) -> int:
         """How many jobs that ask for a GPU may run on this machine at once; 0: as many as there are processors for."""

@@ -104,6 +104,29 @@ def test_processes_that_see_other_gpus_do_not_wait_for_each_other(taker):
     assert taker(3, visible="0,1,3").index() == 2
 
 
+@pytest.mark.parametrize(("visible", "index"), [("4,7", 1), (None, 0), ("4,5,7", 0)])
+def test_a_scheduler_gives_processes_that_train_together_one_each(visible, index, tmp_path, monkeypatch):
+    """Where it gives more than that, or nothing is said, they lock what they take like all others."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu, "_taken", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu.take_gpu(3) == index
+    assert bool(list(tmp_path.rglob("*.0"))) == (index == 0)
+
+
+def test_more_processes_than_gpus_is_one_sentence(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(MachineError, match=r"compute.processes is 2, and PyTorch finds 1 GPUs here; each needs"):
+        start_torch(Compute(device="auto", threads=1, precision="float32"))
+
+
 def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

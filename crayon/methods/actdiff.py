@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
+from .base import Batch, Combined, Method, NonNegative, irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,10 @@ class ActDiff(Method):
             return self.one_pass(problem, index, images, masked=masked)
 
         return run
+
+    def combined(self) -> dict[str, Combined]:
+        """Two means."""
+        return {"classification": "mean", "activation": "mean"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
         """The two terms."""

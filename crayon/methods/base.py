@@ -21,6 +21,9 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
+Combined = Literal["sum", "mean"]
+"""How a term of a batch is made of those of its parts: their sum, or their mean weighted by their images."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 Need = Literal["maps", "logits", "stage_one", "attention", "neurons", "masks", "bias_features", "pretrained"]
@@ -153,6 +156,12 @@ class Method:
             network=problem.network,
             extra=extra,
         )
+
+    def combined(self) -> dict[str, Combined] | None:
+        """How each term of a batch's loss is made of those of its parts, by name; None if it is not.
+
+        A batch of such a loss may be passed through the network part by part, here or in several processes.
+        """
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
         """The terms of the loss by name, scalars that are summed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Method, NonNegative, wide
+from .base import Batch, Combined, Method, NonNegative, wide
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,10 @@ class BoundingBox(Method):
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """The boxes' coverage of cells, (N, h, w) float32, and which images have one, (N,) bool."""
         return {"covered": box_coverage(problem.masks, problem.map_size()), "boxed": problem.masks.any(2).any(1)}
+
+    def combined(self) -> dict[str, Combined] | None:
+        """A mean and a sum; a mean over the boxed images of the batch is not made of its parts."""
+        return {"classification": "mean", "energy": "sum"} if self.reduction == "sum" else None
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The two terms; an image without a box takes no part in the second."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Method, NonNegative, wide
+from .base import Batch, Combined, Method, NonNegative, wide
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +97,10 @@ class CrayonAttention(Method):
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """The class (B,) whose map is guided."""
         return batch.labels if self.target == "label" else batch.logits.argmax(1)
+
+    def combined(self) -> dict[str, Combined]:
+        """Sums (Eq. 4): |R| and |I| are of the training set, whatever the batch."""
+        return {"classification": "sum", "relevant": "sum", "irrelevant": "sum"}
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The three terms of Eq. 4 on a batch."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Method, Training
+from .base import Batch, Combined, Method, Training
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +67,10 @@ class CrayonPruning(Method):
             )
 
         return run
+
+    def combined(self) -> dict[str, Combined]:
+        """A sum."""
+        return {"classification": "sum"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
         """Summed cross-entropy of the batch."""

@@ -6,7 +6,7 @@ Also the objective of the Original (paper, Sec. IV-A).
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .base import Batch, Method
+from .base import Batch, Combined, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,10 @@ class ERM(Method):
     label = "ERM"
 
     reduction: Literal["mean", "sum"] = "mean"
+
+    def combined(self) -> dict[str, Combined]:
+        """Sum or mean."""
+        return {"classification": self.reduction}
 
     def loss(self, batch: Batch, state: Any) -> dict:
         """Mean or summed cross-entropy of the batch."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Method, Positive, Training
+from .base import Batch, Combined, Method, Positive, Training
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,10 @@ class JtT(Method):
         positions = torch.cat([torch.arange(len(problem.labels)), wrong.repeat(round(self.upweight))])
         for order in torch.randperm(len(positions), generator=generator).split(training.batch_size):
             yield [positions[order]]
+
+    def combined(self) -> dict[str, Combined]:
+        """A mean."""
+        return {"classification": "mean"}
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Weighted mean cross-entropy; with no misclassified image, that of ERM."""

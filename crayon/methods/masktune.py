@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .base import Batch, Method, NonNegative
+from .base import Batch, Combined, Method, NonNegative
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +60,10 @@ class MaskTune(Method):
             return self.one_pass(problem, index, torch.where(hot.unsqueeze(1), problem.images.black, images))
 
         return run
+
+    def combined(self) -> dict[str, Combined]:
+        """A mean."""
+        return {"classification": "mean"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
         """Mean cross-entropy of the masked images."""

@@ -12,6 +12,7 @@ from ..networks import Classifier, load_checkpoint
 from ..params import Benchmark
 from ..records import Recording
 from ..resume import Saved
+from ..team import Team
 from ..training import Monitor
 
 
@@ -38,7 +39,9 @@ class Workplace:
     def told(self) -> dict:
         """What a record tells of the machine."""
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
-        return {"device": name, "threads": torch.get_num_threads()}
+        told = {"device": name, "threads": torch.get_num_threads()}
+        processes = Team.here().size
+        return told if processes == 1 else told | {"processes": processes}
 
     def network(self, seed: int = 0) -> Classifier:
         """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""

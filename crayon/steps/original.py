@@ -14,6 +14,7 @@ from ..networks import save_checkpoint
 from ..params import changed
 from ..progress import report
 from ..records import Recording
+from ..team import rank
 from ..training import Problem, train
 from .load import Workplace
 
@@ -40,9 +41,12 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
             labels=place.labels("train"),
             augmentation=place.benchmark.augmentation,
             precision=place.dtype,
+            micro_batch=place.suite.compute.micro_batch,
         )
         saved = place.saved(recording)
         outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)
+        if rank():
+            continue
         recording.publish(
             {
                 "model": partial(save_checkpoint, state=outcome.last),

@@ -19,6 +19,7 @@ from ..networks import save_checkpoint
 from ..progress import report
 from ..records import Digests, Recording
 from ..runs import Run
+from ..team import rank
 from ..training import Problem, train
 from .load import Workplace
 from .original import write_history
@@ -48,6 +49,8 @@ def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None 
         vary(problem, run, seed)
         saved = place.saved(recording)
         outcome = train(problem, method, training, seed, place.monitor(report), f"{name}/{run.name}/{seed}", saved)
+        if rank():
+            continue
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
@@ -122,6 +125,7 @@ class Reader:
             labels=self.labels,
             augmentation=self.place.benchmark.augmentation,
             precision=self.place.dtype,
+            micro_batch=self.place.suite.compute.micro_batch,
             pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
             **self.read,
         )

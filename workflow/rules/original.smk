@@ -41,9 +41,9 @@ rule original:
     priority: 90
     conda:
         "../envs/crayon.yaml"
-    threads: SUITE.compute.threads
+    threads: PLAN.each(SUITE.compute.threads)
     resources:
-        gpu=PLAN.gpus,
+        gpu=PLAN.each(PLAN.gpus),
         runtime=more(720),
         mem_mb=more(24000),
     shell:

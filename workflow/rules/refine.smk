@@ -27,9 +27,9 @@ for number, batch in enumerate(PLAN.batches):
                 "run"
             conda:
                 "../envs/crayon.yaml"
-            threads: SUITE.compute.threads
+            threads: PLAN.each(SUITE.compute.threads, batch)
             resources:
-                gpu=PLAN.gpus,
+                gpu=PLAN.each(PLAN.gpus, batch),
                 runtime=more(480),
                 mem_mb=more(24000),
             params:

@@ -45,9 +45,9 @@ for number, batch in enumerate(PLAN.batches):
                 benchmark="|".join(batch.benchmarks),
             conda:
                 "../envs/crayon.yaml"
-            threads: SUITE.compute.threads
+            threads: PLAN.each(SUITE.compute.threads)
             resources:
-                gpu=PLAN.gpus,
+                gpu=PLAN.each(PLAN.gpus),
                 runtime=more(720),
                 mem_mb=more(24000),
             params:

@@ -1,0 +1,83 @@
+"""One of the processes of tests/test_team.py: `python -m tests.together FOLDER`, started by crayon.team.launch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from crayon.methods import method_class
+from crayon.methods.base import Training
+from crayon.params import Augmentation
+from crayon.team import join, rank
+from crayon.training import Outcome, train
+
+from . import problems
+
+CASES = {
+    "erm": {},
+    "jtt": {"upweight": 3.0},
+    "masktune": {},
+    "actdiff": {"weight": 0.1, "destroy": "zero"},
+    "bounding_box": {"weight": 0.1},
+    "crayon_attention": {"alpha": 5.0, "beta": 5.0, "reduction": "energy_ratio", "target": "label", "passes": 2},
+    "crayon_pruning": {"batch_norm": "frozen"},
+    "crayon_pruning_attention": {
+        "alpha": 5.0,
+        "beta": 5.0,
+        "reduction": "sum",
+        "target": "prediction",
+        "pruned_maps": True,
+    },
+}
+BATCHES = (7, 23)
+"""Of 24 images: uneven shares; and a last batch of one image, of which one of two processes has none."""
+
+
+class Doubles:
+    """Normalised images in float64, so that what is left between two ways of computing the same is rounding."""
+
+    def __init__(self, images) -> None:
+        self.images, self.device = images, images.device
+
+    def __setattr__(self, name, value):
+        if name == "augment":
+            self.images.augment = value
+        super().__setattr__(name, value)
+
+    @property
+    def black(self):
+        return self.images.black.double()
+
+    def __call__(self, index):
+        return self.images(index).double()
+
+
+def run(name: str, batch_size: int, micro_batch: int | None = None, norms: bool = True) -> Outcome:
+    """Two epochs of a method with jittered images; without `norms`, batch normalisation stays as it is."""
+    problem = problems.problem()
+    problem.network.double()
+    problem.images, problem.micro_batch = Doubles(problem.images), micro_batch
+    problem.augmentation = Augmentation(jitter=0.2, lighting=0.1)
+    method = method_class(name)(**CASES[name])
+    if not norms:
+        for module in [m for m in problem.network.modules() if isinstance(m, torch.nn.BatchNorm2d)]:
+            module.eval()
+            module.train = lambda mode=True, module=module: module  # evaluation mode for good
+    monitor = problems.monitor()
+    monitor.images = Doubles(monitor.images)
+    training = Training(optimiser="adam", learning_rate=1e-3, weight_decay=1e-4, batch_size=batch_size, epochs=2)
+    return train(problem, method, training, 0, monitor, name)
+
+
+def main(folder: Path) -> None:
+    join(torch.device("cpu"))
+    for name in CASES:
+        for batch_size in BATCHES:
+            outcome = run(name, batch_size)
+            torch.save({"last": outcome.last, "history": outcome.history}, folder / f"{name}-{batch_size}-{rank()}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
