@@ -426,17 +426,12 @@ class Plan:
         training, settings = run.settings(benchmark)
         model = self._original(name, benchmark, run.original).outputs["model"]
         varied = {"labels": run.labels, "answers": run.answers, "order": run.order}
-        folder = f"runs/{self.suite}/{name}/{run.name}/{seed}"
         return Job(
             rule="refine",
             wildcards={"benchmark": name, "run": run.name, "seed": str(seed)},
             inputs=self._data(name) | {"model": model} | self.needed(name, run.method),
-            outputs={
-                "last": f"{folder}/last.safetensors",
-                "selected": f"{folder}/selected.safetensors",
-                "history": f"{folder}/history.csv",
-            },
-            record=f"{folder}/record.json",
+            outputs=self._refined(name, run.name, seed),
+            record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
             steering=self._trained(benchmark, self.transferred(run.name))
             | {
                 "method": run.method,
@@ -449,13 +444,26 @@ class Plan:
             code=("crayon.steps.refine", METHODS[run.method][0]),
         )
 
+    def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
+        """What a refinement writes."""
+        folder = f"runs/{self.suite}/{name}/{run}/{seed}"
+        return {
+            "last": f"{folder}/last.safetensors",
+            "selected": f"{folder}/selected.safetensors",
+            "history": f"{folder}/history.csv",
+        }
+
+    def _evaluated(self, name: str, run: str, seed: int | None) -> str:
+        """Where an evaluation is written."""
+        return f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
+
     def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
         if run in self.runs:
-            models = self._refine(name, benchmark, self.runs[run], seed).outputs
+            models = self._refined(name, run, seed)
         else:  # an Original, of which no selected epoch is kept
             original = self._original(name, benchmark, seed).outputs
             models = {"last": original["model"], "history": original["history"]}
-        folder = f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
+        folder = self._evaluated(name, run, seed)
         return Job(
             rule="evaluate",
             wildcards={"benchmark": name, "run": run} | ({} if seed is None else {"seed": str(seed)}),
@@ -478,14 +486,14 @@ class Plan:
             seeds: all of a run's if left out.
         """
         paths, wanted = {}, set(benchmarks)
-        for name, benchmark in self.params.active.benchmarks.items():
+        for name in self.params.active.benchmarks:
             for run in runs:
                 there, of_run = self._where(run)
                 if name not in there or (wanted and name not in wanted):
                     continue
                 for seed in of_run if seeds is None or None in of_run else [s for s in of_run if s in set(seeds)]:
-                    job = self._evaluate(name, benchmark, run, seed)
-                    paths["/".join(job.wildcards.values())] = job.outputs["metrics"]
+                    key = f"{name}/{run}" if seed is None else f"{name}/{run}/{seed}"
+                    paths[key] = f"{self._evaluated(name, run, seed)}/metrics.json"
         return paths
 
     def run(self, name: str) -> Run:
@@ -683,7 +691,7 @@ class Plan:
                 inputs["figure2"] |= data | {f"{name}/patches": made["patches"], f"{name}/labels": labels["neurons"]}
                 inputs["figure3"] |= data | {f"{name}/maps": made["maps"], f"{name}/labels": labels["attention"]}
             if name in self.runs[shown].benchmarks:
-                refined = self._refine(name, benchmark, self.runs[shown], suite.seeds[0]).outputs["last"]
+                refined = self._refined(name, shown, suite.seeds[0])["last"]
                 inputs["before_after"] |= data | {f"{name}/original": self._model(name), f"{name}/refined": refined}
         for rule, read in ((rule, read) for rule, read in inputs.items() if read):
             steering = {"views": {name: list(b.views) for name, b in suite.benchmarks.items()}}

@@ -95,6 +95,76 @@ def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
     assert rows
 
 
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A tiny suite's run as it leaves itself behind, as far as the costs of Table 1 go."""
+    from crayon.files import write_json
+    from crayon.jobs import Plan
+    from crayon.params import load
+    from crayon.records import FORMAT, sealed
+    from tests import tiny
+
+    folder = tiny.write(tmp_path / "clone")
+    monkeypatch.chdir(folder)
+    for job in Plan(load("params.yaml")).below("results/table1.csv"):
+        told = {"cpu_seconds": 3.0 if job.wildcards.get("run") == "lff" else 0.5, "wall_seconds": 1.0}
+        write_json(
+            job.record, sealed({"format": FORMAT, "rule": job.rule, "told": told | {"device": "cpu", "machine": "m"}})
+        )
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_costs_of_a_run_by_hand(tmp_path, finished):
+    for process, seconds in (("refine/waterbirds/lff/0", 4.25), ("pretrain", 1.5), ("pretrain_transfer", 99)):
+        file = finished / "logs/mini" / f"{process}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:04\t1\n", encoding="utf-8")
+    rows = {row["measured"]: row for row in run(tmp_path, "costs", str(finished))[0]}
+    lff, start_up = rows["refine lff"], rows["start-up of processes"]
+    assert (lff["repeats"], float(lff["total"])) == ("4", 12)  # two benchmarks, two seeds
+    assert (rows["evaluate"]["repeats"], float(rows["evaluate"]["greatest"])) == ("30", 3)  # 7 methods, 2 Originals
+    # The process of LfF on Waterbirds trained both seeds, a second each; the other network's is no part of Table 1.
+    assert (start_up["repeats"], float(start_up["total"])) == ("2", 2.25 + 0.5)
+    assert sum(float(row["share"]) for row in rows.values()) == pytest.approx(1, abs=1e-4)
+    assert list(rows)[:2] == ["evaluate", "refine lff"]  # the costliest first
+
+
+def test_costs_know_the_benchmark_files_of_all_rules(finished, monkeypatch, harness):
+    from crayon.jobs import Plan
+    from crayon.params import load
+
+    costs = importlib.import_module("costs")
+    monkeypatch.chdir(finished)
+    plan = Plan(load("params.yaml"))
+    found = {costs.benchmark_file(plan, job, costs.firsts(plan)).as_posix() for job in plan.below("results/table3.csv")}
+    assert {name.removeprefix("logs/mini/") for name in found} == {
+        "download/waterbirds.tsv",
+        "pretrain.tsv",
+        "pretrain_transfer.tsv",
+        "original/waterbirds.tsv",
+        "original_transfer/waterbirds/0.tsv",
+        "evaluate/waterbirds/transfer_original/0.tsv",
+        "interpret/waterbirds.tsv",
+        "annotate/waterbirds/attention.tsv",
+        "ingest/waterbirds/attention.tsv",
+        "refine/waterbirds/crayon_attention-transfer-0/0.tsv",
+        "refine/waterbirds/crayon_attention-transfer-1/0.tsv",
+        "evaluate/waterbirds/crayon_attention-transfer-0/0.tsv",
+        "evaluate/waterbirds/crayon_attention-transfer-1/0.tsv",
+        "table3.tsv",
+    }
+
+
+def test_costs_of_a_run_that_has_not_ended_are_not_told(tmp_path, finished):
+    (finished / "models/mini/pretrained.record.json").unlink()
+    command = [sys.executable, str(FOLDER / "costs.py"), str(finished)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pretrained.record.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_takes_come_in_turn(harness):
     said = []
     takes = {name: lambda name=name: said.append(name) or float(len(said)) for name in "ab"}

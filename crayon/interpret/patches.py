@@ -1,15 +1,20 @@
-"""The patches that excite each neuron most: what annotators judge for Crayon-Pruning (paper, Sec. III-C)."""
+"""The patches that excite each neuron most: what annotators judge for Crayon-Pruning (paper, Sec. III-C).
+
+Torch is imported where patches are found, not where they are read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ..files import read_csv, write_csv
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class TopPatches:
     """For each channel the `k` images that excite it most, one cell an image, gathered batch by batch."""
 
     def __init__(self, channels: int, k: int) -> None:
+        import torch
+
         self.k = k
         self.activation = torch.full((channels, 0), 0.0)
         self.image = torch.zeros((channels, 0), dtype=torch.int64)
@@ -49,6 +56,8 @@ class TopPatches:
 
     def update(self, features: torch.Tensor, first: int) -> None:
         """Take in the features (B, C, h, w) of the images `first`, `first` + 1, ...; of equals the earlier stays."""
+        import torch
+
         activation, cell = features.float().flatten(2).max(2)
         image = torch.arange(first, first + len(features)).expand(activation.shape[1], -1)
         activation = torch.cat([self.activation, activation.T], 1)

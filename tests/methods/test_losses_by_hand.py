@@ -309,6 +309,39 @@ def test_cheap_second_order_is_pytorchs():
         assert torch.equal(cheap, expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": 3, "stride": 2, "bias": False},
+        {"kernel_size": (3, 1), "stride": (1, 2), "padding": (2, 0), "dilation": (2, 1), "groups": 2},
+        {"kernel_size": 1, "stride": 2},
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+    ],
+)
+def test_a_convolutions_cheap_second_derivatives_are_pytorchs(options):
+    layer = torch.nn.Conv2d(4, 6, **options).double()
+    images, found = random(3, 4, 7, 6).requires_grad_(), []
+    for context in (nullcontext(), CheapSecondOrder()):
+        with context:
+            outputs = layer(images)
+        (gradient,) = torch.autograd.grad(outputs.sin().sum(), images, create_graph=True)
+        loss = (gradient.square() * images.detach().abs()).sum() + outputs.square().sum()
+        found.append([outputs, gradient, *torch.autograd.grad(loss, [images, *layer.parameters()])])
+    for expected, cheap in zip(*found, strict=True):
+        assert torch.allclose(cheap, expected, rtol=1e-10, atol=1e-11)
+
+
+def test_cheap_second_order_refuses_to_differentiate_a_weights_gradient():
+    layer, images = torch.nn.Conv2d(3, 2, 3), torch.rand(2, 3, 5, 5, requires_grad=True)
+    with CheapSecondOrder():
+        loss = layer(images).square().sum()
+    torch.autograd.grad(loss, [images, layer.weight], retain_graph=True)  # once: fine
+    with pytest.raises(NotImplementedError, match="input's gradient"):
+        torch.autograd.grad(loss, [images, layer.weight], create_graph=True)
+
+
 def test_cheap_second_order_stands_in_for_training_alone():
     norm = torch.nn.BatchNorm2d(2)
     with CheapSecondOrder():
