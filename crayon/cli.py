@@ -56,11 +56,11 @@ def _options(
     context.obj = params
 
 
-def _plan(context: typer.Context):
+def _plan(context: typer.Context, suite: str | None = None):
     from .jobs import Plan
     from .params import load
 
-    return Plan(load(context.obj))
+    return Plan(load(context.obj, suite))
 
 
 @app.command()
@@ -80,12 +80,27 @@ def check(
 
 
 @app.command("plan")
-def forecast(context: typer.Context) -> None:
-    """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs."""
-    plan = _plan(context)
+def forecast(
+    context: typer.Context,
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of this suite, whichever is active in the params file")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs.
+
+    Nothing is written, downloaded or changed.
+    """
+    plan = _plan(context, suite)
     from .steps.forecast import run
 
-    print(run(plan))
+    found = run(plan)
+    if as_json:
+        import json
+
+        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(found.lines()))
 
 
 @app.command()
