@@ -342,7 +342,7 @@ RENDERERS = (
     "before_after",
     "page",
 )
-PARTLY = ("table1", "page")
+PARTLY = ("table1", "runtime", "page")
 
 
 @app.command()
@@ -351,7 +351,7 @@ def render(
     what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
     show: Annotated[bool, typer.Option(help="print the table, too")] = False,
     partly: Annotated[
-        bool, typer.Option("--partly", help="table1, page: show what is there, missing runs as empty cells")
+        bool, typer.Option("--partly", help="table1, runtime, page: show what is there, missing runs as empty cells")
     ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
@@ -365,7 +365,7 @@ def render(
         raise ParamsError(unknown("result", what, RENDERERS))
     module = import_module(f"crayon.report.{what}")
     if partly and what not in PARTLY:
-        raise ParamsError(f"--partly is for {' and '.join(PARTLY)}; {what} needs all that it is made of.")
+        raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
     if partly:
         module.run(plan, partly=True)
     else:

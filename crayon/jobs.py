@@ -108,6 +108,11 @@ class Plan:
             raise RecordError(unknown("output", target, sorted(self.producers)))
         return below([self.producers[target]], self.producers)
 
+    def records_among(self, job: Job) -> dict[str, str]:
+        """Name of a job -> its record, of those that `job` reads."""
+        read = ((self.producers.get(path), path) for path in job.inputs.values())
+        return {made.name: path for made, path in read if made is not None and made.record == path}
+
     def results(self) -> list[str]:
         """The outputs that people read: all of results/ but what other results are made of."""
         read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
@@ -640,14 +645,18 @@ class Plan:
         )
 
     def _runtime(self) -> Job:
-        names = self.params.active.studies.runtime.benchmarks
-        measured = {name: self._measure(name, self.params.active.benchmarks[name]).outputs["seconds"] for name in names}
+        """Of what was measured, and of the records of Table 1's refinements: their seconds are what it shows."""
+        suite = self.params.active
+        measured = {name: self.find("measure", benchmark=name) for name in suite.studies.runtime.benchmarks}
+        refined = [self.jobs[" ".join(["refine", *key.split("/")])] for key in self.evaluations(suite.methods)]
         return self._render(
             "runtime",
             "crayon.report.runtime",
-            measured,
+            {name: job.outputs["seconds"] for name, job in measured.items()}
+            | {f"{name}/manifest": self._data(name)["manifest"] for name in suite.benchmarks}
+            | {job.name: job.record for job in (*measured.values(), *refined)},
             {"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
-            study=_dump(self.params.active.studies.runtime),
+            study=_dump(suite.studies.runtime),
         )
 
     def _page(self) -> Job:
