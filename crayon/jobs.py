@@ -663,10 +663,14 @@ class Plan:
         """The page of all results, which have to be made before it."""
         suite = self.params.active
         shown = {path for job in self.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
+        told = {} if suite.studies.runtime is None else {job.name: job.record for job in self.jobs.values()}
         return self._render(
             "page",
             "crayon.report.page",
-            self.evaluations(["original", *suite.methods]) | self._summaries() | {path: path for path in sorted(shown)},
+            self.evaluations(["original", *suite.methods])
+            | self._summaries()
+            | {path: path for path in sorted(shown)}
+            | told,
             {"page": "report.html"},
             methods=list(suite.methods),
         )

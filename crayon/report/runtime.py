@@ -1,7 +1,7 @@
 """Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear.
 
-Beside them what every refinement of Table 1 took, from its record: all of it from the Original in memory to the published
-checkpoints, validation after each epoch among it, where `measured` is the refinement alone.
+Beside them what every refinement of Table 1 took, by its record: from reading the data to the published checkpoints, with
+validation after each epoch, where `measured` is the refinement alone.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _lines(panel: curves.Panel, field: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def text(plan: Plan) -> str:
-    """Median seconds a size and the fitted line, and what a training image and epoch took in Table 1, for the screen."""
+    """Median seconds a size and the fitted line, and the cost of an image and epoch in Table 1, for the screen."""
     table = DataFrame(read_csv(plan.find("runtime").outputs["table"], COLUMNS, RecordError))
     measured = table[table["source"] == "measured"].astype({"images": int, "seconds": float})
     lines = []
