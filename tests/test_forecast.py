@@ -86,6 +86,21 @@ def test_jobs_gpu_hours_and_disk_by_hand():
     assert (made().content()["hours"], made().content()["disk_bytes"]) == (1.5, 2_500_000_000)
 
 
+def test_disk_of_torchvisions_networks_by_hand():
+    plan = Plan(load(tiny.ROOT / "params.yaml", "paper"))
+    network = plan.params.active.network.model_copy(update={"name": "resnet18"})
+    suite = plan.params.active.model_copy(update={"network": network})
+    plan = Plan(plan.params.model_copy(update={"suites": plan.params.suites | {"paper": suite}}))
+    download, refine = (
+        plan.find("download", benchmark="waterbirds"),
+        plan.find("refine", benchmark="waterbirds", run="erm", seed=0),
+    )
+    sizes = {"waterbirds": forecast.Size(train=2, images=5, pixels=(10, 20))}
+    assert forecast._disk(plan, [download], sizes) == 5 * 10 * 20 * (3 + 1)
+    weights = 11_689_512 - 513_000 + 1_026  # torchvision's own number, a head of two classes instead of a thousand
+    assert forecast._disk(plan, [refine], sizes) == 2 * 4 * weights  # the last and the selected epoch's
+
+
 def test_another_suite_is_forecast_without_an_edit(tmp_path, monkeypatch):
     content = tiny.params()
     other = copy.deepcopy(content["suites"]["mini"])

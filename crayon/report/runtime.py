@@ -1,7 +1,7 @@
 """Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear.
 
-Beside them what every refinement of Table 1 took, by its record: from reading the data to the published checkpoints, with
-validation after each epoch, where `measured` is the refinement alone.
+Beside them what every refinement of Table 1 took, by its record: from reading the data to the published checkpoints,
+with validation after each epoch, where `measured` is the refinement alone.
 """
 
 from __future__ import annotations

@@ -276,10 +276,8 @@ def _disk(plan: Plan, todo: list[Job], sizes: Mapping[str, Size | None]) -> int:
         elif job.rule in ("original", "refine"):
             transfer = _transferred(plan, job)
             if transfer not in networks:
-                with torch.device("meta"):
-                    networks[transfer] = sum(
-                        p.numel() for p in Classifier(_fresh(plan.network(transfer)), 2).parameters()
-                    )
+                network = Classifier(_fresh(plan.network(transfer)), 2)  # torchvision's are run once to be taken apart
+                networks[transfer] = sum(p.numel() for p in network.parameters())
             total += 4 * networks[transfer] * sum(path.endswith(".safetensors") for path in job.outputs.values())
     return total
 
