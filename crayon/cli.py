@@ -56,11 +56,11 @@ def _options(
     context.obj = params
 
 
-def _plan(context: typer.Context):
+def _plan(context: typer.Context, suite: str | None = None):
     from .jobs import Plan
     from .params import load
 
-    return Plan(load(context.obj))
+    return Plan(load(context.obj, suite))
 
 
 def _together(processes: int) -> None:
@@ -88,12 +88,27 @@ def check(
 
 
 @app.command("plan")
-def forecast(context: typer.Context) -> None:
-    """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs."""
-    plan = _plan(context)
+def forecast(
+    context: typer.Context,
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of this suite, whichever is active in the params file")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs.
+
+    Nothing is written, downloaded or changed.
+    """
+    plan = _plan(context, suite)
     from .steps.forecast import run
 
-    print(run(plan))
+    found = run(plan)
+    if as_json:
+        import json
+
+        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(found.lines()))
 
 
 @app.command()
@@ -337,7 +352,7 @@ RENDERERS = (
     "before_after",
     "page",
 )
-PARTLY = ("table1", "page")
+PARTLY = ("table1", "runtime", "page")
 
 
 @app.command()
@@ -346,7 +361,7 @@ def render(
     what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
     show: Annotated[bool, typer.Option(help="print the table, too")] = False,
     partly: Annotated[
-        bool, typer.Option("--partly", help="table1, page: show what is there, missing runs as empty cells")
+        bool, typer.Option("--partly", help="table1, runtime, page: show what is there, missing runs as empty cells")
     ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
@@ -360,7 +375,7 @@ def render(
         raise ParamsError(unknown("result", what, RENDERERS))
     module = import_module(f"crayon.report.{what}")
     if partly and what not in PARTLY:
-        raise ParamsError(f"--partly is for {' and '.join(PARTLY)}; {what} needs all that it is made of.")
+        raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
     if partly:
         module.run(plan, partly=True)
     else:

@@ -114,6 +114,11 @@ class Plan:
             raise RecordError(unknown("output", target, sorted(self.producers)))
         return below([self.producers[target]], self.producers)
 
+    def records_among(self, job: Job) -> dict[str, str]:
+        """Name of a job -> its record, of those that `job` reads."""
+        read = ((self.producers.get(path), path) for path in job.inputs.values())
+        return {made.name: path for made, path in read if made is not None and made.record == path}
+
     def results(self) -> list[str]:
         """The outputs that people read: all of results/ but what other results are made of."""
         read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
@@ -655,24 +660,32 @@ class Plan:
         )
 
     def _runtime(self) -> Job:
-        names = self.params.active.studies.runtime.benchmarks
-        measured = {name: self._measure(name, self.params.active.benchmarks[name]).outputs["seconds"] for name in names}
+        """Of what was measured, and of the records of Table 1's refinements: their seconds are what it shows."""
+        suite = self.params.active
+        measured = {name: self.find("measure", benchmark=name) for name in suite.studies.runtime.benchmarks}
+        refined = [self.jobs[" ".join(["refine", *key.split("/")])] for key in self.evaluations(suite.methods)]
         return self._render(
             "runtime",
             "crayon.report.runtime",
-            measured,
+            {name: job.outputs["seconds"] for name, job in measured.items()}
+            | {f"{name}/manifest": self._data(name)["manifest"] for name in suite.benchmarks}
+            | {job.name: job.record for job in (*measured.values(), *refined)},
             {"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
-            study=_dump(self.params.active.studies.runtime),
+            study=_dump(suite.studies.runtime),
         )
 
     def _page(self) -> Job:
         """The page of all results, which have to be made before it."""
         suite = self.params.active
         shown = {path for job in self.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
+        told = {} if suite.studies.runtime is None else {job.name: job.record for job in self.jobs.values()}
         return self._render(
             "page",
             "crayon.report.page",
-            self.evaluations(["original", *suite.methods]) | self._summaries() | {path: path for path in sorted(shown)},
+            self.evaluations(["original", *suite.methods])
+            | self._summaries()
+            | {path: path for path in sorted(shown)}
+            | told,
             {"page": "report.html"},
             methods=list(suite.methods),
         )

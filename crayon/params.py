@@ -662,8 +662,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         return super().construct_mapping(node, deep)
 
 
-def load(path: str | Path = "params.yaml") -> Params:
+def load(path: str | Path = "params.yaml", suite: str | None = None) -> Params:
     """Read and validate params.yaml.
+
+    Args:
+        suite: take this suite, whichever the file says.
 
     Raises:
         ParamsError: one sentence with the file, the key and the mend.
@@ -680,7 +683,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: must be a mapping with the keys suite and suites; it is empty or something else.")
     try:
-        return Params.model_validate(content)
+        return Params.model_validate(content if suite is None else content | {"suite": suite})
     except ValidationError as error:
         raise ParamsError(f"{path}: {_sentence(error)}") from error
 

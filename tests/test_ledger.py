@@ -35,7 +35,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def execute(job, digests=None):
+def execute(job, digests=None, **told):
     def writer(path):
         if Path(path).suffix == "" and "folder" in path:
             Path(path).mkdir(exist_ok=True)
@@ -43,13 +43,13 @@ def execute(job, digests=None):
         else:
             write_text(path, f"{job.name} {path}")
 
-    Recording(job, digests or Digests()).publish(dict.fromkeys(job.outputs, writer))
+    Recording(job, digests or Digests()).publish(dict.fromkeys(job.outputs, writer), **told)
 
 
-def broken() -> dict[str, list[str]]:
+def broken(target=TABLE) -> dict[str, list[str]]:
     plan = Plan(load())
     ledger = Ledger(plan)
-    return {job.name: ledger.breaks(job) for job in plan.below(TABLE) if ledger.breaks(job)}
+    return {job.name: ledger.breaks(job) for job in plan.below(target) if ledger.breaks(job)}
 
 
 def own(found) -> dict[str, list[str]]:
@@ -282,3 +282,16 @@ def test_digests_are_remembered_and_a_file_changed_just_now_is_not(tmp_path):
     assert list(Digests(memory).known) == [str(old)]
     assert Digests(memory).of(old) == first
     assert digests.of(tmp_path / "none") is None
+
+
+def test_times_follow_a_run_that_was_made_anew_though_its_outputs_are_equal(project):
+    plan, times = Plan(load()), "results/runtime.csv"
+    for job in plan.below(times):
+        if not Path(job.record).exists():
+            execute(job)
+    assert broken(times) == {}
+    again = plan.find("refine", benchmark="digits", run="erm", seed=1)
+    execute(again, device="another")
+    assert broken(times) == {"runtime": [f"stale: {again.record} has changed"]}
+    execute(plan.find("runtime"))
+    assert broken(times) == {}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crayon.audit.check import recomputed
 from crayon.errors import RecordError
 from crayon.jobs import Plan
 from crayon.methods import METHODS, method_class
 from crayon.params import CRAYON, load
+from crayon.records import FORMAT, read_record, sealed
 from crayon.report import attention, controls, figure4, figure5, figure_order, page, runtime, table1, table2, table3
+from crayon.report.spent import Spent
 from crayon.report.tables import ORIGINAL, Cell, markdown, marks, published
 
 from . import tiny
@@ -296,23 +300,136 @@ def test_attention_is_over_seeds_and_keeps_each_label_and_group(project):
     assert rows["digits", "original", "pointing"]["mean"] == "100.0000"
 
 
-def test_runtime_fits_a_line_by_hand(project):
+def record(job, seconds, **told):
+    """Write the record of a job that took so many seconds, and nothing else of it."""
+    told = {"wall_seconds": seconds, "device": "cpu", "threads": 1} | told
+    outputs = dict.fromkeys(job.outputs.values(), "0")
+    content = {"format": FORMAT, "rule": job.rule, "wildcards": job.wildcards, "params": job.steering, "told": told}
+    put(job.record, sealed(content | {"outputs": outputs}))
+
+
+@pytest.fixture
+def timed(project):
+    """The project with 52 training images of Waterbirds, 48 of Digits, a tenth of a second for each in what was
+    measured, and 13 s more for each seed in the records of runs."""
+    for name, count in (("waterbirds", 52), ("digits", 48)):
+        path = Path(project.find("download", benchmark=name).outputs["manifest"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("image,split\n" + "".join(f"{i},train\n" for i in range(count)) + "x,test\ny,validation\n")
+        lines = [f"{m},{n},1,{n / 10},cpu,1" for m in CRAYON for n in (10, 20)]
+        job = project.find("measure", benchmark=name)
+        path = Path(job.outputs["seconds"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("method,images,repeat,seconds,device,threads\n" + "\n".join(lines) + "\n")
+        record(job, 50.0)
+    for job in project.jobs.values():
+        if job.rule == "refine":
+            record(job, 13.0 * (1 + int(job.wildcards["seed"])))
+    return project
+
+
+def test_a_line_is_fitted_by_hand():
     assert runtime.line(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 7.0])) == pytest.approx((2.0, 1.0, 1.0))
     slope, intercept, share = runtime.line(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 2.0, 2.0, 4.0]))
     assert (slope, intercept, share) == pytest.approx((2.0, 1.0, 1 - 4 / 8))
     assert runtime.line(np.array([1.0, 2.0]), np.array([3.0, 3.0]))[2] == 1.0
-    for name in ("waterbirds", "digits"):
-        lines = [f"{m},{n},1,{n / 10},cpu,1" for m in CRAYON for n in (10, 20)]
-        path = Path(project.find("measure", benchmark=name).outputs["seconds"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("method,images,repeat,seconds,device,threads\n" + "\n".join(lines) + "\n")
-    runtime.run(project)
+
+
+def test_runtime_has_what_was_measured_the_papers_and_each_run_of_table1(timed):
+    steered = timed.find("measure", benchmark="waterbirds").steering["methods"]
+    assert all(steered[method][0]["epochs"] == 1 for method in CRAYON)
+    runtime.run(timed)
     rows = read("results/runtime.csv")
+    assert list(dict.fromkeys(row["source"] for row in rows)) == ["measured", "paper", "run"]
     measured = [row for row in rows if row["source"] == "measured"]
     assert {(row["slope"], row["r_squared"], row["device"]) for row in measured} == {("0.1", "1.0000", "cpu")}
+    assert {(row["epochs"], row["seconds_per_image_epoch"], row["seed"]) for row in measured} == {("1", "0.1", "")}
     paper = [row for row in rows if row["source"] == "paper"]
     assert len(paper) == 9
     assert {row["device"] for row in paper} == {"NVIDIA A6000"}
+    runs = {(row["benchmark"], row["method"], row["seed"]): row for row in rows if row["source"] == "run"}
+    assert len(runs) == len(timed.params.active.methods) * 2 * 2  # benchmarks, seeds; no control, no study
+    assert runs["waterbirds", "jtt", "1"] == {
+        "suite": "mini",
+        "source": "run",
+        "benchmark": "waterbirds",
+        "method": "jtt",
+        "images": "52",
+        "epochs": "1",
+        "repeat": "",
+        "seed": "1",
+        "seconds": "26.000",
+        "device": "cpu",
+        "threads": "1",
+        "slope": "",
+        "intercept": "",
+        "r_squared": "",
+        "seconds_per_image_epoch": "0.5",
+    }
+    shown = runtime.text(timed)
+    (line,) = [line for line in shown.splitlines() if "JtT" in line]
+    assert [cell.strip() for cell in line.strip("| ").split("|")] == ["JtT", "375.000", "406.250"]  # of 13 and 26 s
+
+
+def test_the_cost_of_an_image_is_a_part_of_several_epochs(timed):
+    job = timed.find("measure", benchmark="digits")
+    methods = {method: [{**training, "epochs": 4}, own] for method, (training, own) in job.steering["methods"].items()}
+    record(replace(job, steering=job.steering | {"methods": methods}), 50.0)
+    job = timed.find("refine", benchmark="digits", run="erm", seed=0)
+    training = job.steering["training"] | {"epochs": 5}
+    record(replace(job, steering=job.steering | {"training": training}), 12.0)
+    runtime.run(timed)
+    found = {
+        (row["source"], row["epochs"], row["seconds_per_image_epoch"])
+        for row in read("results/runtime.csv")
+        if (row["benchmark"], row["seed"]) in (("digits", ""), ("digits", "0")) and row["epochs"] != "1"
+    }
+    assert found == {("measured", "4", "0.025"), ("run", "5", "0.05")}  # 0.1 / 4; 12 / (48 * 5)
+
+
+def test_a_missing_run_is_an_error_and_is_left_out_if_asked(timed):
+    path = Path(timed.find("refine", benchmark="digits", run="erm", seed=1).record)
+    path.unlink()
+    with pytest.raises(RecordError, match=r"digits/erm/1/record\.json: there is no such file, and `runtime` reads it"):
+        runtime.run(timed)
+    runtime.run(timed, partly=True)
+    runs = [row for row in read("results/runtime.csv") if row["source"] == "run"]
+    assert len(runs) == len(timed.params.active.methods) * 2 * 2 - 1
+    assert ("digits", "erm", "1") not in {(row["benchmark"], row["method"], row["seed"]) for row in runs}
+    assert read_record("results/runtime.record.json")["inputs"].keys() != set(timed.find("runtime").inputs.values())
+
+
+def test_an_edited_time_is_named_with_what_its_record_tells(timed):
+    runtime.run(timed)
+    assert list(recomputed(timed, "results/runtime.csv")) == []
+    path = Path("results/runtime.csv")
+    path.write_text(
+        path.read_text().replace("mini,run,digits,erm,48,1,,1,26.000,", "mini,run,digits,erm,48,1,,1,2.000,")
+    )
+    (said,) = recomputed(timed, "results/runtime.csv")
+    assert said == "run/digits/erm/48//1: seconds is 2.000, and 26.000 from its runs"
+
+
+def test_spent_is_summed_by_hand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("images/a")
+    folder.mkdir(parents=True)
+    Path("last").write_bytes(bytes(2_000_000))
+    (folder / "b.png").write_bytes(bytes(1_000_000))
+
+    def one(rule, seconds, *outputs, **told):
+        spent.add({"rule": rule, "outputs": dict.fromkeys(outputs, "0"), "told": {"wall_seconds": seconds} | told})
+
+    spent = Spent()
+    one("compose", 5.0, "images")
+    one("refine", 7200.0, "last", "gone", device="some GPU")
+    one("refine", 3600.0, "also gone", device="some GPU")
+    one("table1", 1.0, "results/table1.csv", "results/runs.csv")
+    one("figure4", 2.0, "results/figure4.png")
+    assert str(spent) == (
+        "5 jobs took 8 s on the CPU and 3.0 h on some GPU (3.0 GPU hours), one after another, and 3 MB of disk: "
+        "2 refine 3.0 h, 1 compose 5 s, 2 tables and figures 3 s"
+    )
 
 
 class Balanced(HTMLParser):
@@ -381,6 +498,26 @@ def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
     assert "missing: digits/erm/0: ERM&#39;s loss is not finite." in text
     assert "results/table2.csv has not been made" in text
     assert "evidence-digits-erm" not in text
+
+
+def test_the_page_says_what_the_suite_took_and_how_to_forecast_the_papers(timed):
+    Path("results/table1.provenance.json").unlink()  # stood in for, above
+    page.run(timed, partly=True)
+    text = " ".join(Path("results/report.html").read_text().split())
+    refined = [job for job in timed.jobs.values() if job.rule == "refine"]
+    left = len(timed.jobs) - 1 - len(refined) - 2  # the page itself; what was measured
+    assert f"By the records of this suite, {len(refined) + 2} jobs took" in text
+    assert f"2 measure 2 min. Jobs not done yet: {left}. Another suite has other networks" in text
+    assert "<code>crayon plan --suite paper</code>" in text
+
+
+def test_a_page_without_times_reads_no_records_and_says_nothing_of_them(tmp_path, monkeypatch):
+    content = tiny.params()
+    del content["suites"]["mini"]["studies"]["runtime"]
+    monkeypatch.chdir(tiny.write(tmp_path, content))
+    plan = Plan(load())
+    assert plan.records_among(plan.find("page")) == {}
+    assert page._spent(plan, plan.find("page")) == ""
 
 
 def test_the_page_needs_all_of_it_unless_asked(project):

@@ -25,8 +25,8 @@ from . import lock
 KEYS = ("benchmark", "method", "run", "metric", "seed")
 """Columns that name a number, in this order; the others of a table are values. A table may have KEYS of its own."""
 
-TABLES = ("table1", "table2", "table3", "controls", "figure4", "figure_order", "figure5", "attention")
-"""What is made of evaluations, and can be recomputed by the `tables` of the module of this name."""
+TABLES = ("table1", "table2", "table3", "controls", "figure4", "figure_order", "figure5", "attention", "runtime")
+"""What is made of evaluations, or of records, and can be recomputed by the `tables` of the module of this name."""
 
 LISTED = 12
 """How many breaks of a kind are listed in words."""
@@ -127,7 +127,7 @@ def check(
     named = {what.split(" ")[0].rstrip(":") for _, _, what in verdict.breaks}
     _name_swaps(verdict, list(jobs.values()), digests)
     for target in targets:
-        if named & {path for path in plan.producers[target].inputs.values() if path.endswith("/metrics.json")}:
+        if named & set(_counted(plan.producers[target]).values()):
             continue  # these come first
         found = recomputed(plan, target)
         verdict.breaks += [("recomputed-differs", target, what) for what in found if what.startswith(cell or "")]
@@ -201,7 +201,7 @@ def recomputed(plan: Plan, target: str) -> Iterator[str]:
         if job is None or target not in job.outputs.values():
             continue
         module = import_module(f"crayon.report.{rule}")
-        inputs = {name: path for name, path in job.inputs.items() if path.endswith("/metrics.json")}
+        inputs = _counted(job)
         if not all(Path(path).exists() for path in (target, *inputs.values())):
             return  # named as missing already
         try:
@@ -211,6 +211,11 @@ def recomputed(plan: Plan, target: str) -> Iterator[str]:
                 yield from _compared(target, *tables[target], getattr(module, "KEYS", KEYS))
         except (RecordError, KeyError, TypeError, ValueError) as error:
             yield f"cannot be recomputed ({type(error).__name__}: {error})"
+
+
+def _counted(job: Job) -> dict[str, str]:
+    """Those inputs that a job's numbers are recomputed from: the evaluations; all where it reads none."""
+    return {name: path for name, path in job.inputs.items() if path.endswith("/metrics.json")} or job.inputs
 
 
 def _compared(

@@ -104,7 +104,7 @@ def _above(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
         for job in readers.get(todo.pop(), ()):
             if job.name not in found and job.rule not in ("answers", "provenance"):
                 found[job.name] = job
-                todo += job.outputs.values()
+                todo += [*job.outputs.values(), job.record]
     return found
 
 

@@ -19,7 +19,8 @@ from ..jobs import KINDS, Job, Plan, provenance_of
 from ..params import CRAYON
 from ..progress import report
 from ..provenance import Provenance
-from ..records import Recording
+from ..records import Recording, read_record
+from .spent import Spent
 from .tables import cell, evaluations, marks, naming, number, only_there, published, why_missing
 
 SHORT = 12
@@ -81,6 +82,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "benchmarks": [_table(plan, name, found) for name in suite.benchmarks],
         "answers": answers,
         "sections": [_section(plan, rule) for rule in SECTIONS if rule in plan.jobs],
+        "spent": _spent(plan, job),
         "evidence": [
             _evidence(plan, name, run_name, found, provenance)
             for name in suite.benchmarks
@@ -204,6 +206,18 @@ def _section(plan: Plan, rule: str) -> dict[str, Any]:
     kept = [place for place, name in enumerate(columns) if name != "suite"]
     told |= {"columns": [columns[place] for place in kept], "count": len(rows)}
     return told | {"rows": [[row[place] for place in kept] for row in rows[:LISTED]]}
+
+
+def _spent(plan: Plan, job: Job) -> str:
+    """What the jobs of the suite took, as far as they are done; empty where no record is read, or none is there."""
+    spent, records = Spent(), plan.records_among(job).values()
+    there = [path for path in records if Path(path).exists()]
+    for path in there:
+        spent.add(read_record(path))
+    if not there:
+        return ""
+    left = len(records) - len(there)
+    return f"{spent}." + (f" Jobs not done yet: {left:,}." if left else "")
 
 
 def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Provenance | None) -> dict[str, Any]:

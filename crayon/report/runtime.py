@@ -1,4 +1,8 @@
-"""Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear."""
+"""Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear.
+
+Beside them what every refinement of Table 1 took, by its record: from reading the data to the published checkpoints,
+with validation after each epoch, where `measured` is the refinement alone.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +14,100 @@ from pandas import DataFrame
 
 from ..errors import RecordError
 from ..files import read_csv, write_csv
-from ..jobs import Plan
+from ..jobs import Job, Plan
 from ..params import CRAYON
 from ..progress import report
-from ..records import Recording
+from ..records import Recording, read_record
 from ..steps.runtime import COLUMNS as MEASURED
 from . import curves, style
-from .tables import markdown, naming, published_rows
+from .tables import markdown, naming, only_there, published_rows
 
-COLUMNS = ("suite", "source", "benchmark", *MEASURED, "slope", "intercept", "r_squared")
+COLUMNS = (
+    "suite",
+    "source",
+    "benchmark",
+    "method",
+    "images",
+    "epochs",
+    "repeat",
+    "seed",
+    "seconds",
+    "device",
+    "threads",
+    "slope",
+    "intercept",
+    "r_squared",
+    "seconds_per_image_epoch",
+)
+"""`source`: measured (of part of the training images, `repeat` times), paper, run (a refinement of Table 1)."""
+
+KEYS = ("source", "benchmark", "method", "images", "repeat", "seed")
+"""What names a row."""
 
 
-def run(plan: Plan) -> None:
-    """Write results/runtime.csv, one measured time a row beside the paper's, and the figure that is drawn from it."""
+def run(plan: Plan, partly: bool = False) -> None:
+    """Write results/runtime.csv, one time a row, and the figure that is drawn from what was measured.
+
+    Args:
+        partly: leave out the refinements that are not there; without it they are an error.
+    """
     job = plan.find("runtime")
+    job = only_there(job) if partly else job
     recording = Recording(job)
-    rows = [row for name, path in job.inputs.items() for row in _measured(plan, name, path)]
-    figure = curves.draw(_grid(plan, rows), style.origin(plan))
-    for row, fields in zip(_grid(plan, rows), np.array(figure.axes).reshape(-1, 1), strict=True):
-        _lines(row[0], fields[0], rows)
-    paper = [
-        (plan.suite, "paper", row["benchmark"], row["method"], row["train_images"], "", row["seconds"], row["gpu"])
-        for row in published_rows("runtime")
-    ]
-    rows += [[*row, "", "", "", ""] for row in paper]
-    recording.publish({"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(figure))
+    rows = _rows(plan, job)
+    measured = [row for row in rows if row["source"] == "measured"]
+    figure = curves.draw(_grid(plan, measured), style.origin(plan))
+    for row, fields in zip(_grid(plan, measured), np.array(figure.axes).reshape(-1, 1), strict=True):
+        _lines(row[0], fields[0], measured)
+    recording.publish({"table": partial(write_csv, columns=COLUMNS, rows=_listed(rows))} | style.writers(figure))
     report(f"runtime  {len(rows)} times -> {job.outputs['table']}")
+
+
+def tables(plan: Plan, _: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Path -> columns and rows of the CSV, which needs no evaluations."""
+    job = plan.find("runtime")
+    return {job.outputs["table"]: (COLUMNS, _listed(_rows(plan, job)))}
+
+
+def _rows(plan: Plan, job: Job) -> list[dict[str, Any]]:
+    """Column -> value of each row, from the inputs of the job that are there."""
+    records = {name: read_record(path) for name, path in plan.records_among(job).items()}
+    rows = []
+    for name in plan.params.active.studies.runtime.benchmarks:
+        rows += _measured(name, job.inputs[name], records[plan.find("measure", benchmark=name).name])
+    for row in published_rows("runtime"):
+        told = {key: row[key] for key in ("benchmark", "method", "seconds")}
+        rows.append(told | {"source": "paper", "images": row["train_images"], "device": row["gpu"]})
+    images: dict[str, int] = {}
+    for record in records.values():
+        if record["rule"] == "refine":
+            name = record["wildcards"]["benchmark"]
+            if name not in images:
+                manifest = read_csv(job.inputs[f"{name}/manifest"], ("split",), RecordError)
+                images[name] = sum(row["split"] == "train" for row in manifest)
+            rows.append(_run(record, images[name]))
+    return [{"suite": plan.suite} | row for row in rows]
+
+
+def _listed(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    return [[row.get(column, "") for column in COLUMNS] for row in rows]
+
+
+def _run(record: dict[str, Any], images: int) -> dict[str, Any]:
+    """What the record of a refinement on so many training images tells."""
+    told, epochs = record["told"], record["params"]["training"]["epochs"]
+    return {
+        "source": "run",
+        "benchmark": record["wildcards"]["benchmark"],
+        "method": record["wildcards"]["run"],
+        "images": images,
+        "epochs": epochs,
+        "seed": record["wildcards"]["seed"],
+        "seconds": f"{told['wall_seconds']:.3f}",
+        "device": told["device"],
+        "threads": told["threads"],
+        "seconds_per_image_epoch": f"{told['wall_seconds'] / (images * epochs):.6g}",
+    }
 
 
 def line(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
@@ -50,19 +122,22 @@ def line(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
     return float(slope), float(intercept), float(1 - left / spread) if spread else 1.0
 
 
-def _measured(plan: Plan, name: str, path: str) -> list[list[Any]]:
+def _measured(name: str, path: str, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was measured on a benchmark, with the line of each method; the record knows of how many epochs it is."""
     found = read_csv(path, MEASURED, RecordError)
     rows = []
     for method in CRAYON:
+        training, _ = record["params"]["methods"][method]
         here = [row for row in found if row["method"] == method]
         fit = line(np.array([float(row["images"]) for row in here]), np.array([float(row["seconds"]) for row in here]))
-        told = [f"{fit[0]:.6g}", f"{fit[1]:.4g}", f"{fit[2]:.4f}"]
-        rows += [[plan.suite, "measured", name, *(row[column] for column in MEASURED), *told] for row in here]
+        told = {"slope": f"{fit[0]:.6g}", "intercept": f"{fit[1]:.4g}", "r_squared": f"{fit[2]:.4f}"}
+        told |= {"epochs": training["epochs"], "seconds_per_image_epoch": f"{fit[0] / training['epochs']:.6g}"}
+        rows += [row | told | {"source": "measured", "benchmark": name} for row in here]
     return rows
 
 
-def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    table = DataFrame(rows, columns=COLUMNS).astype({"images": float, "seconds": float})
+def _grid(plan: Plan, rows: list[dict[str, Any]]) -> list[list[curves.Panel]]:
+    table = DataFrame(rows).astype({"images": float, "seconds": float})
     table = table.rename(columns={"images": "x", "seconds": "value"})
     titles = plan.params.active.benchmarks
     return [
@@ -71,13 +146,9 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     ]
 
 
-def _lines(panel: curves.Panel, field: Any, rows: list[list[Any]]) -> None:
+def _lines(panel: curves.Panel, field: Any, rows: list[dict[str, Any]]) -> None:
     """The fitted lines, and how well they fit."""
-    fitted = {}
-    for row in rows:
-        told = dict(zip(COLUMNS, row, strict=True))
-        if panel.data["benchmark"].iloc[0] == told["benchmark"]:
-            fitted[told["method"]] = told
+    fitted = {row["method"]: row for row in rows if panel.data["benchmark"].iloc[0] == row["benchmark"]}
     ends = np.array([0, panel.data["x"].max()])
     for method, told in fitted.items():
         field.plot(ends, float(told["intercept"]) + float(told["slope"]) * ends, ":", color=style.colour(method))
@@ -86,13 +157,26 @@ def _lines(panel: curves.Panel, field: Any, rows: list[list[Any]]) -> None:
 
 
 def text(plan: Plan) -> str:
-    """Median seconds a size and the fitted line, for the screen."""
-    rows = [row for row in read_csv(plan.find("runtime").outputs["table"], COLUMNS, RecordError)]
-    table = DataFrame([row for row in rows if row["source"] == "measured"]).astype({"images": int, "seconds": float})
+    """Median seconds a size and the fitted line, and the cost of an image and epoch in Table 1, for the screen."""
+    table = DataFrame(read_csv(plan.find("runtime").outputs["table"], COLUMNS, RecordError))
+    measured = table[table["source"] == "measured"].astype({"images": int, "seconds": float})
     lines = []
-    for (name, method), here in table.groupby(["benchmark", "method"], sort=False):
+    for (name, method), here in measured.groupby(["benchmark", "method"], sort=False):
         medians = here.groupby("images")["seconds"].median()
         told = ", ".join(f"{size}: {value:.2f}" for size, value in medians.items())
         first = here.iloc[0]
         lines.append([name, naming(method)[0], told, first["slope"], first["r_squared"], first["device"]])
-    return markdown(["benchmark", "method", "median seconds by images", "seconds an image", "R\u00b2", "device"], lines)
+    header = ["benchmark", "method", "median seconds by images", "seconds an image", "R\u00b2", "device"]
+    runs = table[table["source"] == "run"].astype({"seconds_per_image_epoch": float})
+    costs = runs.groupby(["method", "benchmark"], sort=False)["seconds_per_image_epoch"].median()
+    names, methods = (list(dict.fromkeys(runs[column])) for column in ("benchmark", "method"))
+    table1 = [
+        [naming(m)[0], *(f"{1e3 * costs[m, n]:.3f}" if (m, n) in costs.index else "" for n in names)] for m in methods
+    ]
+    return "\n".join(
+        [
+            markdown(header, lines),
+            "Milliseconds a training image and epoch, median over the seeds of Table 1:\n",
+            markdown(["method", *names], table1),
+        ]
+    )

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .. import gpu
+from ..amounts import hours, storage
 from ..benchmarks.sources import expected
 from ..errors import DataError, RecordError
 from ..files import read_npy
@@ -51,33 +53,92 @@ class Size:
     pixels: tuple[int, int]
 
 
-def run(plan: Plan) -> str:
-    """The forecast as text."""
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What is left of a suite, and what it takes.
+
+    Attributes:
+        suite: its name.
+        jobs: rule -> how many jobs are to do, and how many there are.
+        device: what computes, in words.
+        gpu: whether that is a GPU.
+        no_gpu: whether the suite would rather have one than what there is.
+        seconds: rule -> seconds of its jobs that are to do, one after another.
+        at_once: how many jobs this machine has room for.
+        disk: bytes of packed images and networks that are to be made.
+        left_out: benchmarks of an unknown size.
+    """
+
+    suite: str
+    jobs: dict[str, tuple[int, int]]
+    device: str
+    gpu: bool
+    no_gpu: bool
+    seconds: dict[str, float]
+    at_once: int
+    disk: int
+    left_out: list[str]
+
+    @property
+    def total(self) -> float:
+        """Seconds of all jobs that are to do."""
+        return sum(self.seconds.values())
+
+    def lines(self) -> Iterator[str]:
+        """It in words."""
+        left, count = (sum(numbers) for numbers in zip(*self.jobs.values(), strict=True))
+        yield f"suite {self.suite}: {count} jobs, {left} to do"
+        yield from (f"  {rule:<12} {left:>5} of {count}" for rule, (left, count) in self.jobs.items())
+        told = ", ".join(f"{rule} {hours(value)}" for rule, value in self.seconds.items()) or "nothing to compute"
+        counted = f" ({self.total / 3600:,.1f} GPU hours)" if self.gpu else ""
+        yield f"about {hours(self.total)} on {self.device}{counted}, one job after another: {told}"
+        if self.at_once > 1:
+            room = "GPUs" if self.gpu else "jobs at once, as many as this machine has room for"
+            yield f"about {hours(self.total / self.at_once)} with {self.at_once} {room}"
+        if self.no_gpu:
+            yield "there is no GPU here, on which it takes a small part of that"
+        yield f"{storage(self.disk)} of disk for packed images and networks still to be made"
+        for name in self.left_out:
+            yield f"{name} is left out: its size is not known before `crayon download {name}`"
+
+    def content(self) -> dict[str, Any]:
+        """It as JSON."""
+        return {
+            "suite": self.suite,
+            "jobs": {rule: {"to_do": left, "all": count} for rule, (left, count) in self.jobs.items()},
+            "device": self.device,
+            "gpu": self.gpu,
+            "seconds": {rule: round(value, 1) for rule, value in self.seconds.items()},
+            "hours": round(self.total / 3600, 3),
+            "at_once": self.at_once,
+            "disk_bytes": self.disk,
+            "left_out": self.left_out,
+        }
+
+
+def run(plan: Plan) -> Forecast:
+    """What is left of the plan's suite; nothing is written."""
     ledger, suite = Ledger(plan), plan.params.active
     todo = [job for job in plan.jobs.values() if ledger.breaks(job)]
-    all_jobs, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), todo))
-    lines = [f"suite {plan.suite}: {len(plan.jobs)} jobs, {len(todo)} to do"]
-    lines += [f"  {rule:<12} {left[rule]:>5} of {count}" for rule, count in all_jobs.items()]
+    counts, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), todo))
     sizes = {name: _size(plan, name, benchmark) for name, benchmark in suite.benchmarks.items()}
     costs = Costs(plan, ledger, {name: size for name, size in sizes.items() if size})
     seconds: dict[str, float] = defaultdict(float)
     for job in todo:
-        name = job.wildcards.get("benchmark")
-        if job.rule in (*TRAININGS, "evaluate", "interpret") and sizes[name]:
+        if job.rule in (*TRAININGS, "evaluate", "interpret") and sizes[job.wildcards["benchmark"]]:
             seconds[job.rule] += costs.of(job)
-    total, told = sum(seconds.values()), ", ".join(f"{rule} {_hours(value)}" for rule, value in seconds.items())
-    lines.append(f"about {_hours(total)} on {costs.name}, one job after another: {told or 'nothing to compute'}")
-    at_once = max(1, (os.cpu_count() or 1) // suite.compute.threads)
-    if costs.device.type == "cpu" and at_once > 1:
-        lines.append(
-            f"about {_hours(total / at_once)} with {at_once} jobs at once, as many as this machine has room for"
-        )
-    if costs.device.type == "cpu" and suite.compute.device != "cpu":
-        lines.append("there is no GPU here, on which it takes a small part of that")
-    lines.append(f"{_bytes(_disk(plan, todo, sizes))} of disk for packed images and networks still to be made")
-    unknown = [name for name, size in sizes.items() if not size]
-    lines += [f"{name} is left out: its size is not known before `crayon download {name}`" for name in unknown]
-    return "\n".join(lines)
+    cuda = costs.device.type == "cuda"
+    return Forecast(
+        suite=plan.suite,
+        jobs={rule: (left[rule], count) for rule, count in counts.items()},
+        device=costs.name,
+        gpu=cuda,
+        no_gpu=not cuda and suite.compute.device != "cpu",
+        seconds=dict(seconds),
+        at_once=max(1, gpu.here() if cuda else (os.cpu_count() or 1) // suite.compute.threads),
+        disk=_disk(plan, todo, sizes),
+        left_out=[name for name, size in sizes.items() if not size],
+    )
 
 
 def _size(plan: Plan, name: str, benchmark: Benchmark) -> Size | None:
@@ -215,10 +276,8 @@ def _disk(plan: Plan, todo: list[Job], sizes: Mapping[str, Size | None]) -> int:
         elif job.rule in ("original", "refine"):
             transfer = _transferred(plan, job)
             if transfer not in networks:
-                with torch.device("meta"):
-                    networks[transfer] = sum(
-                        p.numel() for p in Classifier(_fresh(plan.network(transfer)), 2).parameters()
-                    )
+                network = Classifier(_fresh(plan.network(transfer)), 2)  # torchvision's are run once to be taken apart
+                networks[transfer] = sum(p.numel() for p in network.parameters())
             total += 4 * networks[transfer] * sum(path.endswith(".safetensors") for path in job.outputs.values())
     return total
 
@@ -230,13 +289,3 @@ def _fresh(options: Network) -> Network:
 
 def _transferred(plan: Plan, job: Job) -> bool:
     return "original" in job.wildcards or plan.transferred(job.wildcards.get("run", ""))
-
-
-def _hours(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 
 import pytest
 
@@ -53,6 +55,19 @@ def test_nothing_is_left_to_do_and_all_of_it_holds(whole):
     text = whole.run("crayon", "audit", "--allow-dirty")
     assert text.count("  holds: ") >= 12
     assert "broken" not in text
+
+
+def test_what_it_took_is_told_by_the_records_and_made_anew_with_them(whole):
+    found = [row for row in rows(whole, "results/runtime.csv") if row["source"] == "run"]
+    assert len(found) == 4 * 2  # methods, seeds
+    told = json.loads(whole.read("runs/mini/waterbirds/erm/1/record.json"))["told"]
+    (row,) = [row for row in found if (row["method"], row["seed"]) == ("erm", "1")]
+    assert (float(row["seconds"]), row["device"], row["images"]) == (told["wall_seconds"], "cpu", "52")
+    page = " ".join(whole.read("results/report.html").decode().split())
+    assert re.search(r"By the records of this suite, [\d,]+ jobs took .* on the CPU, one after another", page)
+    assert "Jobs not done yet" not in page
+    reached = whole.run("crayon", "audit", "--from", "runs/mini/waterbirds/erm/1/record.json")
+    assert "reaches 0 numbers and results/runtime.csv, results/figure_runtime.png" in reached
 
 
 def test_a_number_of_a_study_is_explained_and_reached(whole):
