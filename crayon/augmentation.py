@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .images import to_device
 from .params import Augmentation
 
 EIGENVALUES = (0.2175, 0.0188, 0.0045)
@@ -44,11 +45,11 @@ class Augmenter:
         if self.options.jitter:
             orders = self.dice.permuted(np.tile(np.arange(3), (count, 1)), axis=1)
             factors = self.dice.uniform(1 - self.options.jitter, 1 + self.options.jitter, (count, 3))
-            orders, factors = (torch.from_numpy(drawn).to(raw.device) for drawn in (orders, factors))
+            orders, factors = (to_device(torch.from_numpy(drawn), raw.device) for drawn in (orders, factors))
             images = jitter(images, orders, factors)
         if self.options.lighting:
             noise = torch.from_numpy(self.dice.normal(0, self.options.lighting, (count, 3)))
-            images += 255 * light(noise).to(raw.device, torch.float32)[:, :, None, None]
+            images += 255 * to_device(light(noise).float(), raw.device)[:, :, None, None]
         return images
 
 

@@ -260,9 +260,10 @@ class Plan:
         }
 
     def _trained(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
-        """What steers a network, and how the images that it is trained on are changed, where they are."""
+        """What steers a network, how the images it is trained on are changed, if they are, and that it is compiled."""
         changes = {} if benchmark.augmentation is None else {"augmentation": _dump(benchmark.augmentation)}
-        return self._network(benchmark, transfer) | changes
+        compiled = {"compile": True} if self.params.active.compute.compile else {}
+        return self._network(benchmark, transfer) | changes | compiled
 
     def _interpretation(self, name: str) -> dict[str, str]:
         folder = f"interpretations/{self.suite}/{name}"

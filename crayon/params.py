@@ -77,8 +77,10 @@ class Augmentation(Section):
 
 
 class Compute(Section):
-    """Where and how numbers are computed; apart from `precision`, nothing here makes a finished result stale.
+    """Where and how numbers are computed; apart from `precision` and `compile`, nothing here makes a result stale.
 
+    `compile`: whether trainings run through torch.compile. That adds up in another order, as another card does, and
+    cannot repeat the bits of a finished result: where it is on, it steers.
     `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
     `jobs_per_gpu`: how many processes of this folder may share a GPU.
     """
@@ -86,6 +88,7 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Count
     precision: Literal["float32", "bfloat16"]
+    compile: bool = False
     save_seconds: NonNegative = 60.0
     jobs_per_gpu: Count = 1
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .augmentation import Augmenter
+from .compilation import compile_backbones, compiling
 from .errors import DivergedError, MethodError
 from .images import ImageReader, augmented, forward_in_batches
 from .memory import room_for
@@ -60,6 +61,7 @@ class Problem:
         pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
         augmentation: how the images of each step are changed, or None; whatever else reads images sees them unchanged.
         precision: dtype of the forward pass.
+        compile: whether backbones are compiled for training, see `compilation`.
     """
 
     network: Classifier
@@ -75,6 +77,7 @@ class Problem:
     pretrained: Callable[[], Classifier] | None = None
     augmentation: Augmentation | None = None
     precision: torch.dtype = torch.float32
+    compile: bool = False
 
     def pooled_features(self) -> torch.Tensor:
         """The network's pooled features of all training images in evaluation mode, (N, C) float32, computed now."""
@@ -164,7 +167,7 @@ def train(
     Raises:
         MethodError: the method lacks something it needs.
         DivergedError: the loss is NaN or infinite.
-        MachineError: the GPU has no room for a batch.
+        MachineError: the GPU has no room for a batch, or the network cannot be compiled here.
     """
     for need in method.needs:
         if getattr(problem, need) is None:
@@ -172,6 +175,8 @@ def train(
     torch.manual_seed(seed)
     network = problem.network
     state = method.prepare(problem)
+    if problem.compile:
+        compile_backbones(network, method, state, name, monitor.report)
     forward = method.forward(problem, state)
     device = problem.labels.device
     narrow = torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32)
@@ -201,9 +206,10 @@ def train(
         rate = optimiser.param_groups[0]["lr"]
         sums = _Sums()
         augment = None if problem.augmentation is None else Augmenter(problem.augmentation, seed, epoch)
-        for step in method.steps(problem, state, training, generator):
+        for step in problem.images.in_order(method.steps(problem, state, training, generator)):
             optimiser.zero_grad(set_to_none=True)
-            with room_for(step, partial(micro_batch, parts=1, augment=augment), name):
+            attempt = partial(micro_batch, parts=1, augment=augment)
+            with compiling(name, problem.compile), room_for(step, attempt, name):
                 for index in step:
                     sums.add(*micro_batch(index, len(step), augment))
             optimiser.step()

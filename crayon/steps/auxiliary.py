@@ -31,6 +31,7 @@ def run(plan: Plan, name: str) -> None:
         labels=place.labels("train"),
         augmentation=place.benchmark.augmentation,
         precision=place.dtype,
+        compile=place.suite.compute.compile,
     )
     saved = place.saved(recording)
     outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary", saved)

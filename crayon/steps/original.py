@@ -40,6 +40,7 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
             labels=place.labels("train"),
             augmentation=place.benchmark.augmentation,
             precision=place.dtype,
+            compile=place.suite.compute.compile,
         )
         saved = place.saved(recording)
         outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)

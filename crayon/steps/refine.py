@@ -122,6 +122,7 @@ class Reader:
             labels=self.labels,
             augmentation=self.place.benchmark.augmentation,
             precision=self.place.dtype,
+            compile=self.place.suite.compute.compile,
             pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
             **self.read,
         )

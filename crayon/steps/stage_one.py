@@ -38,6 +38,7 @@ def run(plan: Plan, name: str) -> None:
         labels=labels,
         augmentation=place.benchmark.augmentation,
         precision=place.dtype,
+        compile=place.suite.compute.compile,
     )
     training, saved = place.benchmark.stage_one, place.saved(recording)
     outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)
