@@ -4,8 +4,10 @@ Compiled is the backbone alone, in place, so that state dicts keep their keys an
 The head, the closed form of Grad-CAM and the losses are small beside it. The default mode is taken: `reduce-overhead`
 replays CUDA graphs whose outputs the next call overwrites, and several methods call a network twice a step.
 
-The first batch compiles for its size; one of another size, as the last of an epoch is, once more for any size
-(`dynamic=None`), so that a training compiles twice at most, and once more for a batch of a single image.
+It is compiled once, for batches of any size (`Classifier.features` marks their number of images as varying). Left to
+itself, torch.compile makes code for the first batch's size, other code at the last, smaller batch of the epoch, and
+runs all batches through that from then on: a training that was broken off would go on through the former, to other
+bits. A batch of one image is compiled for itself, as PyTorch always does.
 
 Evaluation runs the network as it is written: `crayon evaluate` then sees what was measured while training, and one
 pass of the validation images an epoch would not earn a compilation back.
@@ -42,7 +44,7 @@ def compile_backbones(
         return
     twins = [state[key] for key in method.changing if isinstance(state[key], Classifier)]
     for trained in (network, *twins):
-        trained.backbone.compile(dynamic=None)
+        trained.compile_backbone()
 
 
 @contextmanager
