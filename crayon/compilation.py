@@ -7,7 +7,7 @@ replays CUDA graphs whose outputs the next call overwrites, and several methods 
 It is compiled once, for batches of any size (`Classifier.features` marks their number of images as varying). Left to
 itself, torch.compile makes code for the first batch's size, other code at the last, smaller batch of the epoch, and
 runs all batches through that from then on: a training that was broken off would go on through the former, to other
-bits. A batch of one image is compiled for itself, as PyTorch always does.
+bits. A batch of one image is compiled for itself, and so are images of another layout in memory.
 
 Evaluation runs the network as it is written: `crayon evaluate` then sees what was measured while training, and one
 pass of the validation images an epoch would not earn a compilation back.
