@@ -44,9 +44,7 @@ def graphs():
 @pytest.fixture
 def compiler(graphs, tmp_path, monkeypatch):
     """Inductor with a cache of its own."""
-    if shutil.which("g++") is None:
-        if os.environ.get("CRAYON_REQUIRE_TOOLS") == "1":
-            pytest.fail("there is no g++")
+    if shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1":
         pytest.skip("there is no g++")
     import torch._inductor.config
 
