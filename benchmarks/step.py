@@ -3,11 +3,15 @@
     python benchmarks/step.py                                      ResNet-50, 224 px; batch 8 on a CPU, 128 on a GPU
     python benchmarks/step.py --network resnet18 --pixels 64 --batch 4 --repeats 2       under a minute on a CPU
     python benchmarks/step.py --method crayon_attention --method crayon_pruning --repeats 7
+    python benchmarks/step.py --method crayon_attention --compile                        and compiled
 
 A step is forward, loss, backward and Adam, by the package's own classes, as `crayon.training.train` takes it:
 
     ours, float32     one forward, Grad-CAM in closed form, channels last; TF32 where the GPU's default allows it
     ours, bfloat16    the same in autocast; on a GPU only
+    ours, ..., compiled
+                      with --compile: the backbone through torch.compile, in bfloat16 on a GPU, in float32 on a CPU; not
+                      the methods that cannot be compiled, and not Crayon-Pruning, whose steps run no backbone
     plain, float32    two forwards, Grad-CAM by autograd with create_graph and a backward pass through that, NCHW;
                       written out in benchmarks/plain.py for the variants of Crayon and for Bounding Box
 
@@ -18,9 +22,12 @@ First both formulations are compared in float32 (no TF32), in NCHW, from the sam
 BatchNorm statistics taken from the same images: maps, each term of the loss and their sum, and the gradient of all that
 is trained. A difference of maps above 1e-5, of losses above 1e-5 (of the loss itself, where that is above 1), or of the
 gradient above 1e-3 of its norm, ends the script with exit status 1. Then the variants are timed in turn. Peak memory is
-what a step takes on top of weights, images and the optimiser's state. Weights and images are random. Hyper-parameters
-are Waterbirds' of the suite `paper`, apart from the weights of the guiding terms of Crayon and Bounding Box, which are
-10, so that 1e-5 means something.
+what a step takes on top of weights, images and the optimiser's state. `share_of_peak` is the time that the matrix
+operations of our step would take at the rate of a large matrix product, measured in the same turns and in the variant's
+precision, over the time that the variant takes; the operations of the plain formulation beyond ours do not count.
+
+Weights and images are random. Hyper-parameters are Waterbirds' of the suite `paper`, apart from the weights of the
+guiding terms of Crayon and Bounding Box, which are 10, so that 1e-5 means something.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +43,9 @@ import torch
 from harness import Clock, Table, add_compute, demand, device_name, in_turn, parser, peak_memory, positive, start, stop
 from made import make_problem, network_options, smooth_images
 from plain import FORMULATIONS, plain
+from rate import Products, operations
 
+from crayon.compilation import compile_backbones
 from crayon.interpret.maps import class_activation
 from crayon.methods import METHODS
 from crayon.methods.base import Batch, Method, Training
@@ -54,6 +64,9 @@ COMPARED = {
 }
 """What differs from the suite's hyper-parameters in the methods that are compared."""
 
+PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
+"""In which steps are taken, by type of device."""
+
 
 def method_of(name: str) -> Method:
     """The method with its hyper-parameters."""
@@ -62,15 +75,17 @@ def method_of(name: str) -> Method:
     return dataclasses.replace(method, **COMPARED.get(name, {}))
 
 
-def copied(problem: Problem, precision: torch.dtype) -> Problem:
+def copied(problem: Problem, precision: torch.dtype, compiled: bool = False) -> Problem:
     """With a network of its own."""
-    return dataclasses.replace(problem, network=copy.deepcopy(problem.network), precision=precision)
+    return dataclasses.replace(problem, network=copy.deepcopy(problem.network), precision=precision, compile=compiled)
 
 
 def our_step(problem: Problem, method: Method, training: Training) -> tuple[Callable[[], None], int]:
     """One step, always of the same images, and how many images it takes."""
     torch.manual_seed(0)
     state = method.prepare(problem)
+    if problem.compile:
+        compile_backbones(problem.network, method, state, method.label, print)
     forward = method.forward(problem, state)
     optimiser = make_optimiser(method.parameters(problem, state, training), training)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
@@ -163,6 +178,7 @@ def measure(table: Table, name: str, problem: Problem, options: argparse.Namespa
     """Compare where there is something to compare with, then time."""
     method, device = method_of(name), problem.labels.device
     training = Training(optimiser="adam", learning_rate=1e-5, weight_decay=1e-4, batch_size=options.batch, epochs=1)
+    gpu = device.type == "cuda"
     steps: dict[str, Callable[[], None]] = {}
     differences: dict[str, float | None] = {}
     if name in FORMULATIONS:
@@ -171,19 +187,35 @@ def measure(table: Table, name: str, problem: Problem, options: argparse.Namespa
         torch.backends.cudnn.allow_tf32 = True
         steps["plain, float32"] = plain_step(name, problem, method, training)
     steps["ours, float32"], images = our_step(copied(problem, torch.float32), method, training)
-    if device.type == "cuda":
+    if gpu:
         steps["ours, bfloat16"], images = our_step(copied(problem, torch.bfloat16), method, training)
+    if options.compile and not (method.differentiates_twice or name == "crayon_pruning"):
+        precision = "bfloat16" if gpu else "float32"
+        mine = copied(problem, getattr(torch, precision), compiled=True)
+        steps[f"ours, {precision}, compiled"], images = our_step(mine, method, training)
+    needed = operations(steps["ours, float32"])
+    products = {precision: Products(device, getattr(torch, precision)) for precision in PRECISIONS[device.type]}
+    for product in products.values():
+        product()
     more = {}
     for variant, step in steps.items():
-        for _ in range(5 if device.type == "cuda" else 1):  # warm up
+        for _ in range(5 if gpu else 1):  # warm up, and compile
             step()
         more[variant] = {"peak_mb": peak_memory(device, step)}
-        if not variant.startswith("plain"):
+        if not (variant.startswith("plain") or variant.endswith("compiled")):
             more[variant] |= differences
-    takes = {variant: lambda step=step: clock(step) for variant, step in steps.items()}
+    found = in_turn({key: lambda run=run: clock(run) for key, run in (steps | products).items()}, options.repeats)
+    print(f"{method.label}: {needed / 1e9:.4g} GFLOP a step")
+    for precision, product in products.items():
+        rate = product.rate(statistics.median(found.pop(precision)))
+        floor = needed / rate
+        print(f"    floor {1000 * floor:.4g} ms in {precision}, at {rate / 1e12:.4g} TFLOP/s", flush=True)
+        for variant in steps:
+            if variant.split(", ")[1] == precision:
+                shares = {"floor_ms": 1000 * floor, "share_of_peak": floor / statistics.median(found[variant])}
+                more[variant] |= shares
     base = "plain, float32" if name in FORMULATIONS else None
-    table.add_compared(method.label, in_turn(takes, options.repeats), base, images, more)
-    print(f"{method.label} done", flush=True)
+    table.add_compared(method.label, found, base, images, more)
 
 
 def parse() -> argparse.Namespace:
@@ -192,6 +224,7 @@ def parse() -> argparse.Namespace:
     made.add_argument("--batch", type=positive, help="images a step (default 8 on a CPU, 128 on a GPU)")
     made.add_argument("--pixels", type=positive, default=224, help="side of the images")
     made.add_argument("--method", action="append", choices=list(METHODS), help="repeat for several; all if left out")
+    made.add_argument("--compile", action="store_true", help="time our step through torch.compile, too")
     add_compute(made)
     return made.parse_args()
 

@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import torch
 
+from .images import to_device
 from .params import Augmentation
 
 EIGENVALUES = (0.2175, 0.0188, 0.0045)
@@ -76,11 +77,11 @@ class Changes:
         """(B, 3, H, W) in 0..255 -> new float32 ones, which lighting may take beyond."""
         images = raw.to(torch.float32, copy=True)
         if self.orders is not None:
-            orders, factors = (torch.from_numpy(drawn).to(raw.device) for drawn in (self.orders, self.factors))
+            orders, factors = (to_device(torch.from_numpy(drawn), raw.device) for drawn in (self.orders, self.factors))
             images = jitter(images, orders, factors)
         if self.noise is not None:
             noise = torch.from_numpy(self.noise)
-            images += 255 * light(noise).to(raw.device, torch.float32)[:, :, None, None]
+            images += 255 * to_device(light(noise).float(), raw.device)[:, :, None, None]
         return images
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -14,17 +14,21 @@ from .errors import MachineError
 from .gpu import take_gpu
 from .networks import Classifier
 from .params import Compute, Normalisation
+from .prefetch import Prefetcher
 from .team import join, processes_here
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
+
+_AT_ONCE = 256
+"""How many images go to the device together when all do."""
 
 
 class ImageReader:
     """Positions in a subset of a packed data set -> normalised images (B, 3, H, W), channels last, on the device.
 
     The subset lies on the device as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
-    takes more than `resident_bytes`.
+    takes more than `resident_bytes`: left out, a third of what is free on a GPU, and 8 GB on a CPU.
 
     Attributes:
         augment: changes the raw images of a batch before they are normalised, or None; see `augmented`.
@@ -36,15 +40,19 @@ class ImageReader:
         rows: np.ndarray,
         normalisation: Normalisation,
         device: torch.device,
-        resident_bytes: int = 8 << 30,
+        resident_bytes: int | None = None,
     ) -> None:
         self.rows, self.device = rows, device
         self.source = images
         self.augment: Callable[[torch.Tensor], torch.Tensor] | None = None
-        per_image = int(np.prod(images.shape[1:]))
-        self.packed = None
-        if per_image * len(rows) <= resident_bytes:
-            self.packed = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
+        self.ahead: Prefetcher | None = None
+        self.packed: torch.Tensor | None = None
+        shape = (len(rows), *images.shape[1:])
+        if int(np.prod(shape)) <= (_room(device) if resident_bytes is None else resident_bytes):
+            self.packed = torch.empty(shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(rows), _AT_ONCE):  # not all of them once more in the host's memory
+                positions = np.arange(start, min(start + _AT_ONCE, len(rows)))
+                self.packed[start : start + _AT_ONCE].copy_(self._gather(positions), non_blocking=True)
         mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1)
         self.scale, self.black = 1 / (255 * std), -mean / std
@@ -57,8 +65,40 @@ class ImageReader:
         if self.packed is not None:
             packed = self.packed[index]
         else:
-            packed = torch.from_numpy(self.source[self.rows[index.cpu().numpy()]]).to(self.device, non_blocking=True)
+            batch = None if self.ahead is None else self.ahead.take(index)
+            batch = self._gather(index.cpu().numpy()) if batch is None else batch
+            packed = batch.to(self.device, non_blocking=True)
         return packed.permute(0, 3, 1, 2)
+
+    def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterator[list[torch.Tensor]]:
+        """An epoch's steps, lists of positions (B,) int64 each, moved to the device once for all.
+
+        Where the images do not lie there, a thread gathers those of the next positions while a step runs.
+        """
+        steps = [list(step) for step in steps]
+        order = [index for step in steps for index in step]
+        if not order:
+            return
+        asked = to_device(torch.cat(order), self.device).split([len(index) for index in order])
+        given = iter(asked)
+        placed = [[next(given) for _ in step] for step in steps]
+        if self.packed is not None:
+            yield from placed
+            return
+        self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked)
+        try:
+            yield from placed
+        finally:
+            self.ahead.close()
+            self.ahead = None
+
+    def _gather(self, positions: np.ndarray) -> torch.Tensor:
+        """Images (B, H, W, 3) uint8 in the host's memory, pinned for a GPU, so that the copy to it needs no wait."""
+        shape = (len(positions), *self.source.shape[1:])
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        rows = self.rows[positions]
+        np.take(self.source, rows, axis=0, out=batch.numpy(), mode="clip")  # `raise` would copy them once more
+        return batch
 
     def normalise(self, raw: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) in 0..255 -> float32, normalised; `black` (1, 3, 1, 1) is what 0 becomes."""
@@ -68,6 +108,16 @@ class ImageReader:
         """Normalised images at the positions `index` (B,) int64."""
         raw = self.raw(index)
         return self.normalise(raw if self.augment is None else self.augment(raw))
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host's memory on the device, without waiting for a GPU to finish what it is at."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
+def _room(device: torch.device) -> int:
+    """How many bytes of images may lie on the device; most of a GPU is left to networks and their steps."""
+    return torch.cuda.mem_get_info(device)[0] // 3 if device.type == "cuda" else 8 << 30
 
 
 @contextmanager
@@ -90,7 +140,7 @@ def forward_in_batches(
     try:
         for start in range(first, count, batch_size):
             index = torch.arange(start, min(start + batch_size, count), device=images.device)
-            yield read(network.features(images(index)))
+            yield read(network.backbone.forward(images(index)))  # as it is written, though `__call__` is compiled
     finally:
         network.train(training)
 
@@ -103,6 +153,8 @@ def start_torch(compute: Compute) -> torch.device:
     """
     torch.set_num_threads(compute.threads)
     torch.backends.cudnn.deterministic = True
+    # Trying all algorithms out would let the machine's load choose among deterministic ones: the same seed would give
+    # other bits in each process, also after a training that was broken off. Each new size of a batch costs time, too.
     torch.backends.cudnn.benchmark = False
     _keep_freed_memory()
     device = _chosen(compute)

@@ -271,10 +271,15 @@ class Plan:
         }
 
     def _trained(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
-        """What steers a network and its training: how images are changed, and pass through it, where they are."""
-        changes = {} if benchmark.augmentation is None else {"augmentation": _dump(benchmark.augmentation)}
-        micro = self.params.active.compute.micro_batch
-        return self._network(benchmark, transfer) | changes | ({} if micro is None else {"micro_batch": micro})
+        """What steers a network and its training: how images are changed and pass through it, where they are."""
+        compute, more = self.params.active.compute, {}
+        if benchmark.augmentation is not None:
+            more["augmentation"] = _dump(benchmark.augmentation)
+        if compute.micro_batch is not None:
+            more["micro_batch"] = compute.micro_batch
+        if compute.compile:
+            more["compile"] = True
+        return self._network(benchmark, transfer) | more
 
     def _interpretation(self, name: str) -> dict[str, str]:
         folder = f"interpretations/{self.suite}/{name}"

@@ -254,7 +254,10 @@ class Classifier(nn.Module):
         norm: the neck: nothing in most networks, a LayerNorm in ConvNeXts and Swin, layers in some others.
         names: what head and norm are called in the network that was taken apart.
         keep: (C,) float buffer of ones and zeros; a checkpoint holds it, so a pruned network stays pruned.
+        compiled: whether the backbone is, see `compilation`.
     """
+
+    compiled = False
 
     def __init__(self, options: Network | Parts, classes: int) -> None:
         super().__init__()
@@ -267,7 +270,14 @@ class Classifier(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) normalised images -> (B, C, h, w), all channels, switched-off ones too."""
+        if self.compiled:
+            torch._dynamo.maybe_mark_dynamic(images, 0)
         return self.backbone(images)
+
+    def compile_backbone(self) -> None:
+        """Compile the backbone in place, when it is called next; what it gives stays the same within rounding."""
+        self.compiled = True
+        self.backbone.compile()
 
     def pool(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C), the mean over cells.

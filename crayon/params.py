@@ -77,8 +77,10 @@ class Augmentation(Section):
 
 
 class Compute(Section):
-    """Where and how numbers are computed; apart from `precision` and `micro_batch`, nothing makes a result stale.
+    """Where and how numbers are computed; `precision`, `compile` and `micro_batch` alone can make a result stale.
 
+    `compile`: whether trainings run through torch.compile. That adds up in another order, as another card does, and
+    cannot repeat the bits of a finished result: where it is on, it steers.
     `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
     `jobs_per_gpu`: how many processes of this folder may share a GPU.
     `processes`: how many train one network together, each on a GPU of its own, where the method's loss allows it.
@@ -89,15 +91,18 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Count
     precision: Literal["float32", "bfloat16"]
+    compile: bool = False
     save_seconds: NonNegative = 60.0
     jobs_per_gpu: Count = 1
     processes: Count = 1
     micro_batch: Count | Literal["auto"] | None = None
 
     @model_validator(mode="after")
-    def _halves_alone(self) -> Compute:
+    def _alone(self) -> Compute:
         if self.processes > 1 and self.micro_batch == "auto":
             raise ValueError("micro_batch: auto is for one process; name a number, or set processes to 1")
+        if self.processes > 1 and self.compile:
+            raise ValueError("compile: true is for one process; leave it out, or set processes to 1")
         return self
 
 

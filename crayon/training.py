@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from .augmentation import Augmenter
+from .compilation import compile_backbones, compiling
 from .errors import DivergedError, MachineError, MethodError
 from .images import ImageReader, augmented, forward_in_batches
 from .memory import room_for
 from .methods.base import Batch, Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
-from .progress import report
 from .resume import Saved, random_state, set_random_state
 from .team import Team
 
@@ -68,6 +68,7 @@ class Problem:
         micro_batch: how many images pass through the network at once, or None: all of a batch, or of this process's
             share of it. Their gradients are added up to that of the batch; batch normalisation normalises by what
             passes at once. `auto` is None until the GPU has no room for it, and half as many from there on.
+        compile: whether backbones are compiled for training, see `compilation`.
     """
 
     network: Classifier
@@ -84,6 +85,7 @@ class Problem:
     augmentation: Augmentation | None = None
     precision: torch.dtype = torch.float32
     micro_batch: int | Literal["auto"] | None = None
+    compile: bool = False
 
     def pooled_features(self) -> torch.Tensor:
         """The network's pooled features of all training images in evaluation mode, (N, C) float32, computed now."""
@@ -183,13 +185,13 @@ def train(
     Raises:
         MethodError: the method lacks something it needs, or cannot be trained by several processes.
         DivergedError: the loss is NaN or infinite.
-        MachineError: the GPU has no room for a batch.
+        MachineError: the GPU has no room for a batch, or the network cannot be compiled here.
     """
     for need in method.needs:
         if getattr(problem, need) is None:
             raise MethodError(f"{name}: {method.label} needs {NEEDS[need]}, and this benchmark has none.")
     torch.manual_seed(seed)
-    loop = _Loop(problem, method, training, seed, name)
+    loop = _Loop(problem, method, training, seed, name, monitor.report)
     network, outcome, first = problem.network, loop.outcome, 1
     if saved is not None and (found := saved.load()) is not None:
         first = loop.restore(found) + 1
@@ -254,8 +256,17 @@ class _Loop:
         micro: how many images of a batch pass through the network at once; None: all of this process's share.
     """
 
-    def __init__(self, problem: Problem, method: Method, training: Training, seed: int, name: str) -> None:
-        self.problem, self.method, self.training, self.seed, self.name = problem, method, training, seed, name
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method,
+        training: Training,
+        seed: int,
+        name: str,
+        report: Callable[[str], None],
+    ) -> None:
+        self.problem, self.method, self.training, self.seed = problem, method, training, seed
+        self.name, self.report = name, report
         self.network, self.device = problem.network, problem.labels.device
         self.team = Team.here()
         self.combined = method.combined()
@@ -265,12 +276,14 @@ class _Loop:
             if self.team.size > 1:
                 raise MethodError(f"{whole}; train it with one process (compute.processes).")
             if self.micro is not None:
-                report(f"{whole}, whatever compute.micro_batch says")
+                self.report(f"{whole}, whatever compute.micro_batch says")
             self.micro = None
         self.halving = problem.micro_batch == "auto" and self.combined is not None
         self.state = method.prepare(problem)
-        self.forward = method.forward(problem, self.state)
         self.team.synchronise(self.network)
+        if problem.compile:
+            compile_backbones(self.network, method, self.state, name, report)
+        self.forward = method.forward(problem, self.state)
         if self.team.rank:
             torch.manual_seed(seed + (self.team.rank << 32))  # its images have noise of their own
         self.optimiser = make_optimiser(method.parameters(problem, self.state, training), training)
@@ -293,7 +306,7 @@ class _Loop:
             if tried == 1:
                 raise MachineError(f"{self.name}: there is no room on the GPU for even one image. {lacking}")
             self.micro = (tried + 1) // 2
-            report(f"{self.name}  no room on the GPU for {tried} images at once; {self.micro} from here on")
+            self.report(f"{self.name}  no room on the GPU for {tried} images at once; {self.micro} from here on")
             self.optimiser.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -303,11 +316,14 @@ class _Loop:
         self.method.start_epoch(self.problem, self.state, epoch, self.training)
         options, sums = self.problem.augmentation, _Sums()
         augment = None if options is None else Augmenter(options, self.seed, epoch)
-        for step in self.method.steps(self.problem, self.state, self.training, self.generator):
+        steps = list(self.method.steps(self.problem, self.state, self.training, self.generator))
+        cut = [[index[start:stop] for index in step for start, stop in self._pieces(len(index))] for step in steps]
+        for step, pieces in zip(steps, self.problem.images.in_order(cut), strict=True):
             self.optimiser.zero_grad(set_to_none=True)
-            with self._room(step, augment):
+            placed = iter(pieces)
+            with compiling(self.name, self.problem.compile), self._room(step, augment):
                 for index in step:
-                    self._micro_batch(index, len(step), augment, sums)
+                    self._micro_batch(len(index), placed, len(step), augment, sums)
             self.team.add_up([parameter.grad for parameter in self.trained if parameter.grad is not None])
             self.optimiser.step()
         self.schedule.step()
@@ -319,22 +335,29 @@ class _Loop:
             return nullcontext()
 
         def attempt(index: torch.Tensor) -> None:
-            self._micro_batch(index, 1, augment, _Sums())
+            pieces = (index[start:stop].to(self.device) for start, stop in self._pieces(len(index)))
+            self._micro_batch(len(index), pieces, 1, augment, _Sums())
 
         alone, divisible = self.team.size == 1, self.combined is not None
         return room_for(step, attempt if alone else None, self.name, self.micro, divisible)
 
-    def _micro_batch(self, index: torch.Tensor, parts: int, augment: Augmenter | None, sums: _Sums) -> None:
-        """Add the gradient of one of `parts` micro-batches of a step, of its images that are this process's."""
-        whole = self.team.size == 1 and (self.micro is None or self.micro >= len(index))
-        changes = None if whole or augment is None else augment.draw(len(index))
+    def _micro_batch(
+        self, count: int, pieces: Iterator[torch.Tensor], parts: int, augment: Augmenter | None, sums: _Sums
+    ) -> None:
+        """Add the gradient of one of `parts` micro-batches of a step, of its `count` images those of this process.
+
+        Args:
+            pieces: the positions of the micro-batch's pieces, see `_pieces`, and perhaps of those that follow.
+        """
+        whole = self.team.size == 1 and (self.micro is None or self.micro >= count)
+        changes = None if whole or augment is None else augment.draw(count)
         terms: dict[str, torch.Tensor] = {}
-        for start, stop in self._pieces(len(index)):
+        for start, stop in self._pieces(count):
             with self.narrow, augmented(self.problem.images, changes.part(start, stop) if changes else augment):
-                batch = self.forward(index[start:stop].to(self.device))
+                batch = self.forward(next(pieces))
             here = self.method.loss(batch, self.state)
             if not whole:
-                here = {name: self._share(name, value, (stop - start) / len(index)) for name, value in here.items()}
+                here = {name: self._share(name, value, (stop - start) / count) for name, value in here.items()}
             (sum(here.values()) / parts).backward(inputs=self.trained)  # not images, which RRR asks for a gradient
             for name, value in here.items():
                 terms[name] = terms[name] + value.detach() if name in terms else value.detach()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,49 @@ def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
         assert float(ours[name]["loss_difference"]) <= 1e-4
         assert float(ours[name]["gradient_difference"]) <= 1e-3
         assert (ours[name]["map_difference"] == "") == (name == "Crayon-Pruning")
+
+
+@pytest.mark.skipif(
+    shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no g++"
+)
+def test_a_compiled_step_is_timed_and_each_says_its_share_of_the_matrix_rate(tmp_path):
+    methods = ("crayon_attention", "crayon_pruning", "gradmask")
+    chosen = [word for name in methods for word in ("--method", name)]
+    rows, said = run(tmp_path, "step", *SMALL, "--batch", "4", "--compile", *chosen)
+    assert [row["measured"] for row in rows if row["variant"] == "ours, float32, compiled"] == ["Crayon-Attention"]
+    for row in rows:
+        share = float(row["floor_ms"]) / 1000 / float(row["median"])
+        assert float(row["share_of_peak"]) == pytest.approx(share, rel=1e-3)
+        assert 0 < share < 1
+    assert said.count("ms in float32, at ") == len(methods)
+
+
+def test_operations_by_hand_are_counted_forwards_and_backwards(monkeypatch):
+    import torch
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    rate = importlib.import_module("rate")
+    images, weight = torch.ones(2, 3, 8, 8, requires_grad=True), torch.ones(5, 3, 3, 3, requires_grad=True)
+    forwards = 2 * 2 * 6 * 6 * 5 * 3 * 3 * 3  # a multiplication and an addition
+    assert rate.operations(lambda: torch.conv2d(images, weight)) == forwards
+    assert rate.operations(lambda: torch.conv2d(images, weight).sum().backward()) == 3 * forwards
+    assert rate.Products(torch.device("cpu"), torch.float32).rate(2.0) == 1024**3
+
+
+def test_operations_of_a_network_are_those_of_pytorchs_own_counter(monkeypatch):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from . import problems
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    problem = problems.problem(4)
+
+    def step():
+        problem.network(problem.images(problem.labels)).sum().backward()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert importlib.import_module("rate").operations(step) == counter.get_total_flops() > 1e5
 
 
 def test_a_difference_between_the_formulations_ends_the_step_benchmark(tmp_path):

@@ -115,6 +115,16 @@ def test_threads_and_device_make_nothing_stale(project):
     assert broken() == {}
 
 
+def test_compilation_makes_trainings_stale_where_it_is_on_and_nothing_where_it_is_off(project):
+    change_params(lambda s: s["compute"].update(compile=False))
+    assert broken() == {}
+    change_params(lambda s: s["compute"].update(compile=True))
+    found = own(broken())
+    trained = {"original", "auxiliary", "stage_one", "refine"}
+    assert {name.split()[0] for name in found} == trained  # no map, and no evaluation of its own accord
+    assert all(len(reasons) == 1 and "compile" in reasons[0] for reasons in found.values())
+
+
 def test_an_input_changed_under_an_old_time_is_noticed(project):
     path = "labels/mini/waterbirds/neurons.csv"
     edit(path)

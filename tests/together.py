@@ -50,6 +50,9 @@ class Doubles:
     def black(self):
         return self.images.black.double()
 
+    def in_order(self, steps):
+        return self.images.in_order(steps)
+
     def __call__(self, index):
         return self.images(index).double()
 

@@ -103,6 +103,7 @@ class Method:
         needs: what the benchmark must offer beside images and labels.
         changing: the entries of the state, networks or tensors, that steps change; a training that is resumed gets
             them back, the others come out of `prepare` again.
+        differentiates_twice: whether its loss has a gradient of the backbone in it, so that a step needs that of it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -111,6 +112,7 @@ class Method:
     annotation: ClassVar[str] = "-"
     needs: ClassVar[tuple[Need, ...]] = ()
     changing: ClassVar[tuple[str, ...]] = ()
+    differentiates_twice: ClassVar[bool] = False
 
     def prepare(self, problem: Problem) -> Any:
         """Compute once, from Original and annotations, what `loss` looks up by image; may set the network up."""

@@ -32,6 +32,7 @@ class GradMask(Method):
     label = "GradMask"
     annotation = "Map"
     needs = ("masks",)
+    differentiates_twice = True
 
     weight: NonNegative
     reduction: Literal["mean", "sum"] = "mean"

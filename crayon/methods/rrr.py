@@ -34,6 +34,7 @@ class RRR(Method):
     label = "RRR"
     annotation = "Map"
     needs = ("masks",)
+    differentiates_twice = True
 
     weight: NonNegative
     reduction: Literal["mean", "sum", "mean_pixels"] = "mean"

@@ -32,6 +32,7 @@ def run(plan: Plan, name: str) -> None:
         augmentation=place.benchmark.augmentation,
         precision=place.dtype,
         micro_batch=place.suite.compute.micro_batch,
+        compile=place.suite.compute.compile,
     )
     saved = place.saved(recording)
     outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary", saved)

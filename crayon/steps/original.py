@@ -42,6 +42,7 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
             augmentation=place.benchmark.augmentation,
             precision=place.dtype,
             micro_batch=place.suite.compute.micro_batch,
+            compile=place.suite.compute.compile,
         )
         saved = place.saved(recording)
         outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)

@@ -126,6 +126,7 @@ class Reader:
             augmentation=self.place.benchmark.augmentation,
             precision=self.place.dtype,
             micro_batch=self.place.suite.compute.micro_batch,
+            compile=self.place.suite.compute.compile,
             pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
             **self.read,
         )

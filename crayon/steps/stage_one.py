@@ -39,6 +39,7 @@ def run(plan: Plan, name: str) -> None:
         augmentation=place.benchmark.augmentation,
         precision=place.dtype,
         micro_batch=place.suite.compute.micro_batch,
+        compile=place.suite.compute.compile,
     )
     training, saved = place.benchmark.stage_one, place.saved(recording)
     outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)

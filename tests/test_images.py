@@ -1,0 +1,111 @@
+"""Images that lie on the device and those that are gathered for each step: the same, one batch ahead, bounded."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from crayon import images
+from crayon.images import ImageReader
+from crayon.methods import METHODS, method_class
+from crayon.prefetch import Prefetcher
+from crayon.training import train
+
+from . import problems
+from .test_training import SETTINGS, TRAINING
+
+CPU = torch.device("cpu")
+
+
+def made(resident_bytes=None, rows=None) -> ImageReader:
+    pictures, _ = problems.images()
+    rows = np.arange(len(pictures)) if rows is None else rows
+    return ImageReader(pictures, rows, problems.NORMALISATION, CPU, resident_bytes)
+
+
+def gatherers() -> int:
+    return sum(thread.name.startswith("crayon-prefetch") for thread in threading.enumerate())
+
+
+def test_a_reader_gives_its_rows_normalised_by_hand():
+    pictures, _ = problems.images()
+    rows, index = np.array([7, 3, 20]), torch.tensor([2, 0])
+    expected = (pictures[[20, 7]].transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    for resident in (None, 0):
+        assert np.allclose(made(resident, rows)(index).numpy(), expected, atol=1e-6)
+
+
+def test_what_fits_lies_on_the_device_whole(monkeypatch):
+    monkeypatch.setattr(images, "_AT_ONCE", 7)  # chunks, the last of which is smaller
+    size = 24 * 24 * 24 * 3
+    assert made(size - 1).packed is None
+    assert np.array_equal(made(size).packed.numpy(), problems.images()[0])
+
+
+def test_on_a_gpu_a_third_of_what_is_free_may_hold_images(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (30 << 30, 80 << 30))
+    assert images._room(torch.device("cuda", 0)) == 10 << 30
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_training_ends_in_the_same_bits_wherever_images_lie(name):
+    outcomes = []
+    for resident in (None, 0):
+        problem = problems.problem()
+        problem.images = made(resident)
+        method = method_class(name)(**SETTINGS[name])
+        outcomes.append(train(problem, method, TRAINING, 0, problems.monitor(), name))
+    assert all(torch.equal(value, outcomes[1].last[key]) for key, value in outcomes[0].last.items())
+    assert gatherers() == 0
+
+
+def test_the_next_batch_is_gathered_while_a_step_runs_and_no_other():
+    gathered, done = [], threading.Semaphore(0)
+
+    def gather(positions):
+        gathered.append(positions.tolist())
+        done.release()
+        return torch.from_numpy(positions)
+
+    order = [np.array([4, 2]), np.array([1]), np.array([3, 0])]
+    asked = [torch.from_numpy(positions) for positions in order]
+    ahead = Prefetcher(gather, order, asked)
+    for number in range(3):
+        assert done.acquire(timeout=20)
+        assert gathered == [positions.tolist() for positions in order[: number + 1]]
+        assert ahead.take(asked[number].clone()) is None  # equal positions that somebody else asks for
+        assert torch.equal(ahead.take(asked[number]), asked[number])
+    assert ahead.take(asked[2]) is None
+    ahead.close()
+    assert gatherers() == 0
+
+
+def test_steps_keep_their_shape_and_are_moved_once():
+    steps = [[torch.tensor([5, 1]), torch.tensor([0])], [torch.tensor([2])]]
+    for resident in (None, 0):
+        found = [[index.tolist() for index in step] for step in made(resident).in_order(iter(steps))]
+        assert found == [[[5, 1], [0]], [[2]]]
+        assert list(made(resident).in_order([])) == []
+
+
+def test_an_epoch_that_is_broken_off_leaves_no_thread():
+    reader = made(0)
+    steps = reader.in_order([[torch.tensor([1])], [torch.tensor([2])]])
+    next(steps)
+    steps.close()
+    assert reader.ahead is None
+    assert gatherers() == 0
+
+
+def test_what_goes_wrong_in_the_thread_is_said_in_the_step():
+    reader = made(0, np.array([0, 1]))
+    steps = reader.in_order([[torch.tensor([0])], [torch.tensor([9])]])
+    reader(*next(steps))
+    (wrong,) = next(steps)
+    with pytest.raises(IndexError):
+        reader(wrong)
+    steps.close()
+    assert gatherers() == 0
