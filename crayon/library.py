@@ -8,7 +8,7 @@ refined = guide.refine(CrayonAttention(...), Training(...), attention=answers)
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -187,6 +187,10 @@ class DatasetImages:
         """(B,) int64 -> (B, 3, H, W), channels last."""
         images = torch.stack([self.dataset[position][0] for position in index.tolist()])
         return images.to(self.device, memory_format=torch.channels_last)
+
+    def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterator[list[torch.Tensor]]:
+        """An epoch's steps as they are; nothing is read ahead, since a data set may not bear to be read by a thread."""
+        yield from steps
 
     @property
     def black(self) -> torch.Tensor:
