@@ -97,7 +97,7 @@ def forecast(
 ) -> None:
     """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs.
 
-    Nothing is written, downloaded or changed.
+    Nothing is downloaded, and no result is written.
     """
     plan = _plan(context, suite)
     from .steps.forecast import run

@@ -6,8 +6,10 @@ import copy
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -84,6 +86,14 @@ def test_jobs_gpu_hours_and_disk_by_hand():
     assert "there is no GPU here, on which it takes a small part of that" in on_cpu
     assert not any("GPU hours" in line for line in on_cpu)
     assert (made().content()["hours"], made().content()["disk_bytes"]) == (1.5, 2_500_000_000)
+
+
+@pytest.mark.parametrize(("processors", "seconds"), [(2, 4.0), (16, 1.0)])
+def test_threads_that_share_a_processor_are_not_counted_twice(monkeypatch, processors, seconds):
+    monkeypatch.setattr(forecast.time, "process_time", lambda: 8.0)
+    monkeypatch.setattr(forecast.torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(forecast.os, "cpu_count", lambda: processors)
+    assert forecast.Costs._now(SimpleNamespace(device=torch.device("cpu"))) == seconds
 
 
 def test_disk_of_torchvisions_networks_by_hand():

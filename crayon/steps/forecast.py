@@ -237,7 +237,8 @@ class Costs:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
             return time.perf_counter()
-        return time.process_time() / torch.get_num_threads()  # whatever else the machine is doing
+        at_once = min(torch.get_num_threads(), os.cpu_count() or 1)  # more threads than processors take turns
+        return time.process_time() / at_once  # whatever else the machine is doing
 
     def _random(self, benchmark: Benchmark, options: Network, pixels: tuple[int, int], count: int) -> Problem:
         """Everything that a method may need, at random."""
