@@ -676,7 +676,7 @@ class Plan:
         drawn = {"table": "csv", "svg": "svg", "png": "png"}
         inputs: dict[str, dict[str, str]] = {"figure2": {}, "figure3": {}, "before_after": {}}
         shown = next(method for method in suite.methods if self.runs[method].benchmarks)
-        for name, benchmark in suite.benchmarks.items():
+        for name in suite.benchmarks:
             data = {f"{name}/{key}": path for key, path in self._data(name).items()}
             made = self._interpretation(name)
             labels = {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
