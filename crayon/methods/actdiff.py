@@ -76,10 +76,10 @@ def shuffle_pixels(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     import torch
 
     chosen = chosen.flatten(1)
-    place = torch.arange(chosen.shape[1], device=images.device, dtype=torch.float32).expand_as(chosen)
-    # Both list the chosen pixels first, `source` at random and `target` in order, then the others in order.
+    place = torch.arange(chosen.shape[1], device=images.device).expand_as(chosen)
+    # The chosen pixels first, at random; the n-th of those in order takes the n-th of these.
     source = torch.where(chosen, torch.rand(chosen.shape, device=images.device) - 1, place).argsort(1)
-    target = torch.where(chosen, place - chosen.shape[1], place).argsort(1)
-    pixels = images.flatten(2)
-    moved = pixels.gather(2, source.unsqueeze(1).expand_as(pixels))
-    return torch.empty_like(pixels).scatter(2, target.unsqueeze(1).expand_as(pixels), moved).view_as(images)
+    source = torch.where(chosen, source.gather(1, (chosen.cumsum(1) - 1).clamp_min_(0)), place)
+    source += len(place[0]) * torch.arange(len(images), device=images.device)[:, None]
+    pixels = images.permute(0, 2, 3, 1)
+    return pixels.flatten(0, 2).index_select(0, source.flatten()).view_as(pixels).permute(0, 3, 1, 2)

@@ -108,7 +108,8 @@ def convolution(inputs, weight, bias, stride, padding, dilation, groups):
 
 def _plain(inputs, weight, bias, stride, padding, dilation, groups) -> bool:
     """Whether it is a convolution of one dtype, outside of autocast, with its padding in numbers."""
-    narrowed = torch.is_autocast_enabled(inputs.device.type)
+    kind = inputs.device.type
+    narrowed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return not narrowed and inputs.requires_grad and inputs.dtype == weight.dtype and not isinstance(padding, str)
 
 
