@@ -19,6 +19,9 @@ from ..progress import report
 from ..records import Digests, Recording
 from .load import Workplace
 
+_AT_ONCE = 256
+"""How many maps are enlarged together: all of a split's may not fit."""
+
 
 def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
     """Write metrics.json of runs and seeds, all of a run's if left out (of the Original: no seed)."""
@@ -96,9 +99,12 @@ def where_it_looks(place: Workplace, split: str, maps: torch.Tensor) -> list[dic
     if place.data.masks is None:
         return []
     rows = place.data.rows(split)
-    masks = torch.from_numpy(place.data.masks[rows])
-    masked = masks.flatten(1).any(1)
-    energy, pointing = energy_inside(maps, masks), points_inside(maps, masks)
+    scored = []
+    for start in range(0, len(rows), _AT_ONCE):
+        masks = torch.from_numpy(place.data.masks[rows[start : start + _AT_ONCE]])
+        part = maps[start : start + _AT_ONCE]
+        scored.append((masks.flatten(1).any(1), energy_inside(part, masks), points_inside(part, masks)))
+    masked, energy, pointing = (torch.cat(values) for values in zip(*scored, strict=True))
     labels, groups = (torch.from_numpy(values[rows]) for values in (place.data.labels, place.data.group_ids))
     found = []
     for label, name in enumerate(place.benchmark.classes):
