@@ -20,18 +20,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from harness import Table, device_name, parser, positive, stop
+from harness import Table, device_name, parser, positive, status, stop
+
+from crayon.progress import report
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "folder"
@@ -81,25 +83,23 @@ def peak(command: Sequence[str], folder: Path) -> Peak:
         while not pid:
             found = max(found, anonymous(process.pid))
             time.sleep(0.01)
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        process.returncode = os.waitstatus_to_exitcode(status)
+            pid, ended, usage = os.wait4(process.pid, os.WNOHANG)
+        process.returncode = os.waitstatus_to_exitcode(ended)
         if process.returncode:
             said.seek(0)
             stop(f"{' '.join(command)}: {said.read().decode(errors='replace')[-2000:]}")
     resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if usage.ru_maxrss <= own:  # a child's ru_maxrss starts as its parent's
-        stop(f"{' '.join(command)}: takes less memory than this benchmark itself, and cannot be measured by it.")
+    with suppress(OSError):
+        if resident <= status("VmHWM"):  # a child's peak starts as its parent's
+            stop(f"{' '.join(command)}: takes less memory than this benchmark itself, and cannot be measured by it.")
     return Peak(resident, found or None)
 
 
-def anonymous(pid: int) -> float:
+def anonymous(process: int) -> float:
     """MB that a process has now of its own, not of mapped files; 0 where it has ended or the system does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))) * 1024 / 1e6
+    with suppress(OSError):
+        return status("RssAnon", process) + status("RssShmem", process)
+    return 0.0
 
 
 def lay(folder: Path, images: int, pixels: int, network: str) -> None:
@@ -163,7 +163,10 @@ def main() -> None:
             # In a process of its own: a child's ru_maxrss starts as its parent's, which must stay small.
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                 pool.submit(lay, folder, size, options.pixels, options.network).result()
-            found.append({command: peak(["crayon", *command.split()], folder) for command in commands})
+            found.append({})
+            for command in commands:
+                found[-1][command] = peak(["crayon", *command.split()], folder)
+                report(f"{size} images, crayon {command}: {found[-1][command]}")
     faults = []
     for command in commands:
         more, growth = {}, {}

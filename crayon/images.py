@@ -22,9 +22,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 class ImageReader:
     """Positions in a subset of a packed data set -> normalised images (B, 3, H, W), channels last, on the device.
 
-    The subset lies on a GPU as uint8 (a quarter of its size as floats), or is copied there batch by batch where it takes
-    more than `resident_bytes`. For a CPU each batch is read from `images`, a mapped file: the system holds its pages
-    where there is room, once for all processes that read it, and a copy would only take that room.
+    The subset lies on a GPU as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
+    takes more than `resident_bytes`. For a CPU each batch is read from `images`, a mapped file: the system holds its
+    pages where there is room, once for all processes that read it, and a copy would only take that room.
 
     Attributes:
         augment: changes the raw images of a batch before they are normalised, or None; see `augmented`.
