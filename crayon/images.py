@@ -22,9 +22,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 class ImageReader:
     """Positions in a subset of a packed data set -> normalised images (B, 3, H, W), channels last, on the device.
 
-    The subset lies on a GPU as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
-    takes more than `resident_bytes`. For a CPU each batch is read from `images`, a mapped file: the system holds its
-    pages where there is room, once for all processes that read it, and a copy would only take that room.
+    The subset lies on the device as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
+    takes more than `resident_bytes`: left out, 8 GB on a GPU. On a CPU, left out, each batch is read from `images`, a
+    mapped file: the system keeps its pages where there is room, once for all processes, and a copy would take more.
 
     Attributes:
         augment: changes the raw images of a batch before they are normalised, or None; see `augmented`.
@@ -36,14 +36,16 @@ class ImageReader:
         rows: np.ndarray,
         normalisation: Normalisation,
         device: torch.device,
-        resident_bytes: int = 8 << 30,
+        resident_bytes: int | None = None,
     ) -> None:
         self.rows, self.device = rows, device
         self.source = images
         self.augment: Callable[[torch.Tensor], torch.Tensor] | None = None
         per_image = int(np.prod(images.shape[1:]))
         self.packed = None
-        if device.type != "cpu" and per_image * len(rows) <= resident_bytes:
+        if resident_bytes is None:
+            resident_bytes = 0 if device.type == "cpu" else 8 << 30
+        if per_image * len(rows) <= resident_bytes:
             self.packed = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
         mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1)
