@@ -11,9 +11,9 @@ are taken, in MB:
                     when others need memory
     anonymous_mb    what the process itself asked for, read every 10 ms (Linux)
 
-`median` is the growth of the anonymous peak in bytes an image that the command works on (check and download: on those to
-train on and to test on), and `share` that over the packed bytes of an image. The benchmark fails, with exit status 1,
-where `share` is above --allowed: something of an image's size is held for each image.
+`median` is the growth of the anonymous peak in bytes an image that the command works on (check and download: on those
+to train on and to test on), and `share` that over the packed bytes of an image. The benchmark fails, with exit status
+1, where `share` is above --allowed: something of an image's size is held for each image.
 """
 
 from __future__ import annotations
