@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -95,6 +95,21 @@ def forward_in_batches(
             yield read(network.features(images(index)))
     finally:
         network.train(training)
+
+
+def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """Parts (b, ...) of `count` rows in all as one tensor (count, ...), each written into it as it comes.
+
+    A list of them would keep small blocks between the large ones that each batch gives back, and memory would grow with
+    every batch.
+    """
+    whole, first = None, 0
+    for part in parts:
+        if whole is None:
+            whole = part.new_empty((count, *part.shape[1:]))
+        whole[first : first + len(part)] = part
+        first += len(part)
+    return whole
 
 
 def start_torch(compute: Compute) -> torch.device:

@@ -14,7 +14,7 @@ import torch
 
 from .augmentation import Augmenter
 from .errors import DivergedError, MethodError
-from .images import ImageReader, augmented, forward_in_batches
+from .images import ImageReader, augmented, forward_in_batches, gathered
 from .memory import room_for
 from .methods.base import Batch, Method, Training
 from .metrics import Accuracies, measure
@@ -81,7 +81,7 @@ class Problem:
         outputs = forward_in_batches(
             self.network, self.images, len(self.labels), lambda features: self.network.pool(features).float()
         )
-        return torch.cat(list(outputs))
+        return gathered(outputs, len(self.labels))
 
     def map_size(self) -> tuple[int, int]:
         """Height and width (h, w) of the last convolutional map."""
@@ -108,7 +108,8 @@ class Monitor:
 
     def measure(self, network: Classifier) -> float:
         """The selection metric in percent."""
-        logits = torch.cat(list(forward_in_batches(network, self.images, len(self.labels), network.classify)))
+        outputs = forward_in_batches(network, self.images, len(self.labels), network.classify)
+        logits = gathered(outputs, len(self.labels))
         accuracies = Accuracies.of(logits.argmax(1).cpu().numpy(), self.labels, self.groups)
         return measure(self.metric, {self.metric.splits[0]: accuracies})
 

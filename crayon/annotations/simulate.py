@@ -53,9 +53,10 @@ def answer_attention(
         rows: (n,) of `masks`, one a map; left out, the masks are the maps' in order.
     """
     rows = np.arange(len(maps)) if rows is None else rows
-    starts = range(0, len(maps), _AT_ONCE)
-    shares = [relevant_share(maps[i : i + _AT_ONCE], masks[rows[i : i + _AT_ONCE]], options) for i in starts]
-    truth = np.concatenate(shares) > options.threshold
+    truth = np.empty(len(maps), bool)  # filled in parts: parts that are kept would lie between large ones given back
+    for start in range(0, len(maps), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        truth[part] = relevant_share(maps[part], masks[rows[part]], options) > options.threshold
     return _answers(image_ids, truth, options.annotators, options.flip, np.random.default_rng([seed, 0]), digest)
 
 
