@@ -125,17 +125,19 @@ def peak_memory(device: torch.device, run: Callable[[], object]) -> float | None
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before = _status("VmRSS")
+        before = status("VmRSS")
         run()
-        return _status("VmHWM") - before
+        return status("VmHWM") - before
     except OSError:
         return None
 
 
-def _status(key: str) -> float:
-    """MB, from the kernel."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024 / 1e6
+def status(key: str, process: int | str = "self") -> float:
+    """MB that the kernel tells of a process under a key, as VmRSS; OSError where it tells none, or it has ended."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError(f"the kernel tells no {key} of {process}")
 
 
 def device_name(device: torch.device | None = None, threads: int | None = None) -> str:

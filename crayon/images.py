@@ -28,7 +28,8 @@ class ImageReader:
     """Positions in a subset of a packed data set -> normalised images (B, 3, H, W), channels last, on the device.
 
     The subset lies on the device as uint8 (a quarter of its size as floats), or is copied there batch by batch where it
-    takes more than `resident_bytes`: left out, a third of what is free on a GPU, and 8 GB on a CPU.
+    takes more than `resident_bytes`: left out, a third of what is free on a GPU. On a CPU, left out, each batch is read
+    from `images`, a mapped file: the system keeps its pages where there is room, once for all processes.
 
     Attributes:
         augment: changes the raw images of a batch before they are normalised, or None; see `augmented`.
@@ -47,8 +48,9 @@ class ImageReader:
         self.augment: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.ahead: Prefetcher | None = None
         self.packed: torch.Tensor | None = None
+        self.mapped = resident_bytes is None and device.type == "cpu"
         shape = (len(rows), *images.shape[1:])
-        if int(np.prod(shape)) <= (_room(device) if resident_bytes is None else resident_bytes):
+        if not self.mapped and int(np.prod(shape)) <= (_room(device) if resident_bytes is None else resident_bytes):
             self.packed = torch.empty(shape, dtype=torch.uint8, device=device)
             for start in range(0, len(rows), _AT_ONCE):  # not all of them once more in the host's memory
                 positions = np.arange(start, min(start + _AT_ONCE, len(rows)))
@@ -81,7 +83,7 @@ class ImageReader:
     def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterator[list[torch.Tensor]]:
         """An epoch's steps, lists of positions (B,) int64 each, moved to the device once for all.
 
-        Where the images do not lie there, a thread gathers those of the next positions while a step runs.
+        Where the images do not fit there, a thread gathers those of the next positions while a step runs.
         """
         steps = [list(step) for step in steps]
         order = [index for step in steps for index in step]
@@ -90,7 +92,7 @@ class ImageReader:
         asked = to_device(torch.cat(order), self.device).split([len(index) for index in order])
         given = iter(asked)
         placed = [[next(given) for _ in step] for step in steps]
-        if self.packed is not None:
+        if self.packed is not None or self.mapped:
             yield from placed
             return
         self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked)
@@ -127,8 +129,8 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _room(device: torch.device) -> int:
-    """How many bytes of images may lie on the device; most of a GPU is left to networks and their steps."""
-    return torch.cuda.mem_get_info(device)[0] // 3 if device.type == "cuda" else 8 << 30
+    """How many bytes of images may lie on a GPU; most of it is left to networks and their steps."""
+    return torch.cuda.mem_get_info(device)[0] // 3
 
 
 @contextmanager
@@ -154,6 +156,21 @@ def forward_in_batches(
             yield read(network.backbone.forward(images(index)))  # as it is written, though `__call__` is compiled
     finally:
         network.train(training)
+
+
+def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """Parts (b, ...) of `count` rows in all as one tensor (count, ...), each written into it as it comes.
+
+    A list of them would keep small blocks between the large ones that each batch gives back, and memory would grow with
+    every batch.
+    """
+    whole, first = None, 0
+    for part in parts:
+        if whole is None:
+            whole = part.new_empty((count, *part.shape[1:]))
+        whole[first : first + len(part)] = part
+        first += len(part)
+    return whole
 
 
 def start_torch(compute: Compute) -> torch.device:

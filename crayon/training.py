@@ -18,7 +18,7 @@ import torch
 from .augmentation import Augmenter
 from .compilation import compile_backbones, compiling
 from .errors import DivergedError, MachineError, MethodError
-from .images import ImageReader, augmented, forward_in_batches
+from .images import ImageReader, augmented, forward_in_batches, gathered
 from .memory import room_for
 from .methods.base import Batch, Method, Training
 from .metrics import Accuracies, measure
@@ -162,7 +162,7 @@ def shared_out(network: Classifier, images: ImageReader, count: int, read: Calla
     start, stop = team.share(count)
     if start == stop:  # fewer images than processes: for the shape
         return team.collect(next(forward_in_batches(network, images, 1, read))[:0], count)
-    return team.collect(torch.cat(list(forward_in_batches(network, images, stop, read, first=start))), count)
+    return team.collect(gathered(forward_in_batches(network, images, stop, read, first=start), stop - start), count)
 
 
 def train(

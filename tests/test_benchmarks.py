@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from . import tiny
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks"
 COLUMNS = ("measured", "variant", "unit", "repeats", "median", "least", "greatest", "setting", "device", "versions")
@@ -208,6 +210,109 @@ def test_costs_of_a_run_that_has_not_ended_are_not_told(tmp_path, finished):
     assert done.returncode == 1
     assert "pretrained.record.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def refinable(tmp_path, monkeypatch) -> Path:
+    """A project of the tiny suite with Original, maps and labels of one benchmark."""
+    from crayon.jobs import KINDS, Plan
+    from crayon.params import load
+    from crayon.steps import annotate, download, ingest, interpret, original
+
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite |= {"pretraining": None, "controls": {}, "studies": {}}
+    suite["benchmarks"].pop("digits")
+    folder = tiny.write(tmp_path / "project", content)
+    monkeypatch.chdir(folder)
+    plan = Plan(load())
+    for step in (download, original, interpret):
+        step.run(plan, "waterbirds")
+    for kind in KINDS:
+        annotate.run(plan, "waterbirds", kind)
+        ingest.run(plan, "waterbirds", kind)
+    return folder
+
+
+def test_precisions_are_compared_seed_by_seed(tmp_path, refinable):
+    methods = ("crayon_attention", "crayon_pruning")
+    chosen = [word for method in methods for word in ("--method", method)]
+    arguments = ["--benchmark", "waterbirds", *chosen, "--device", "cpu", "--threads", "1", "--csv", "found.csv"]
+    command = [sys.executable, str(FOLDER / "precision.py"), "--project", str(refinable), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    of = {(row["measured"], row["variant"]) for row in rows}
+    labels = ("Crayon-Attention", "Crayon-Pruning")
+    assert of == {(f"waterbirds {key}", label) for key in ("WGA", "MGA") for label in labels}
+    for row in rows:
+        means = float(row["bfloat16_mean"]) - float(row["float32_mean"])
+        assert float(row["difference"]) == pytest.approx(means, abs=1e-3)
+    beyond = [row for row in rows if abs(float(row["difference"])) > float(row["allowed"]) + 1e-4]
+    assert done.returncode == bool(beyond), done.stderr  # so few images and steps may differ by chance
+    assert ("differ beyond the spread over seeds" in done.stderr) == bool(beyond)
+
+
+def test_precision_says_how_to_make_what_a_project_lacks(tmp_path):
+    tiny.write(tmp_path)
+    command = [sys.executable, str(FOLDER / "precision.py"), "--benchmark", "waterbirds", "--method", "erm"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "lacks data/mini/waterbirds/images.npy and" in done.stderr
+    assert "`snakemake --cores 2 data/mini/waterbirds/images.npy" in done.stderr
+
+
+def test_a_difference_is_judged_by_the_spread_over_seeds(harness):
+    precision = importlib.import_module("precision")
+    found = precision.Comparison(narrow=[82.0, 84.0, 89.0], wide=[80.0, 82.0, 84.0], resolution=0.4)
+    assert found.differences == [2.0, 2.0, 5.0]
+    assert found.allowed == pytest.approx(2 * ((13 + 4) / 2) ** 0.5)  # variances 13 and 4
+    assert found.agrees
+    assert found.columns()["difference_error"] == pytest.approx(1.0)  # deviation of 2, 2, 5 over the root of 3
+    assert not precision.Comparison(narrow=[82.0, 82.0], wide=[80.0, 80.0], resolution=0.4).agrees
+    assert precision.Comparison(narrow=[80.4, 80.4], wide=[80.0, 80.0], resolution=0.4).agrees
+
+
+def test_one_image_is_worth_a_share_of_what_a_metric_counts(harness):
+    precision = importlib.import_module("precision")
+    rows = {"test": [{"count": 250}, {"count": 50}, {"count": 100}, {"count": 100}]}
+    worth = [precision.resolution(rows, kind) for kind in ("worst_group", "mean_group", "accuracy")]
+    assert worth == [2.0, 0.5, 0.2]
+
+
+def test_memory_of_commands_is_measured_at_two_sizes(tmp_path):
+    arguments = ("--images", "8", "--pixels", "24", "--until", "download", "--allowed", "1000")
+    rows, _ = run(tmp_path, "memory", *arguments)
+    assert [row["measured"] for row in rows] == ["crayon check folder", "crayon download folder"]
+    assert all(float(row["resident_mb_32"]) > 10 for row in rows)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_a_mapped_file_is_resident_and_not_anonymous(tmp_path, harness):
+    """Both processes touch 100 MB; only the one that asks for them has them of its own."""
+    (tmp_path / "file").write_bytes(bytes(100_000_000))
+    programs = {
+        "file": "import mmap, time; f = open('file', 'rb')\n"
+        "m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); sum(m[i] for i in range(0, len(m), 4096)); time.sleep(0.2)",
+        "own": "import time; b = b'1' * 100_000_000; time.sleep(0.2)",
+    }
+    command = "import memory, pathlib, sys; print(*memory.peak([sys.executable, '-c', sys.argv[1]], pathlib.Path()))"
+    found = {}
+    for name, program in programs.items():
+        done = subprocess.run(
+            [sys.executable, "-c", command, program],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[name] = [float(word) for word in done.stdout.split()]
+    (mapped, of_mapped), (own, of_own) = found["file"], found["own"]
+    assert mapped > 100
+    assert own > 100
+    assert of_mapped < 50
+    assert of_own > 100
 
 
 def test_takes_come_in_turn(harness):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from crayon.steps import evaluate
 from crayon.steps.evaluate import where_it_looks
 
 
@@ -42,3 +43,12 @@ def test_scores_are_means_over_maps_that_look_somewhere_of_images_that_have_a_ma
 @pytest.mark.parametrize("masks", [None, np.zeros((5, 2, 2), bool)])
 def test_without_masks_there_is_nothing_to_say(masks):
     assert where_it_looks(place(masks), "test", torch.ones(5, 2, 2)) == []
+
+
+def test_parts_of_a_split_score_as_the_whole_of_it(monkeypatch):
+    torch.manual_seed(0)
+    masks, maps = np.random.default_rng(0).random((5, 8, 8)) > 0.5, torch.rand(5, 3, 3)
+    whole = where_it_looks(place(masks), "test", maps)
+    assert whole
+    monkeypatch.setattr(evaluate, "_AT_ONCE", 2)
+    assert where_it_looks(place(masks), "test", maps) == whole

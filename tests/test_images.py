@@ -35,7 +35,7 @@ def test_a_reader_gives_its_rows_normalised_by_hand():
     pictures, _ = problems.images()
     rows, index = np.array([7, 3, 20]), torch.tensor([2, 0])
     expected = (pictures[[20, 7]].transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
-    for resident in (None, 0):
+    for resident in (None, 1 << 30, 0):
         assert np.allclose(made(resident, rows)(index).numpy(), expected, atol=1e-6)
 
 
@@ -54,12 +54,13 @@ def test_on_a_gpu_a_third_of_what_is_free_may_hold_images(monkeypatch):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_training_ends_in_the_same_bits_wherever_images_lie(name):
     outcomes = []
-    for resident in (None, 0):
+    for resident in (None, 1 << 30, 0):
         problem = problems.problem()
         problem.images = made(resident)
         method = method_class(name)(**SETTINGS[name])
         outcomes.append(train(problem, method, TRAINING, 0, problems.monitor(), name))
-    assert all(torch.equal(value, outcomes[1].last[key]) for key, value in outcomes[0].last.items())
+    for other in outcomes[1:]:
+        assert all(torch.equal(value, other.last[key]) for key, value in outcomes[0].last.items())
     assert gatherers() == 0
 
 
@@ -86,7 +87,7 @@ def test_the_next_batch_is_gathered_while_a_step_runs_and_no_other():
 
 def test_steps_keep_their_shape_and_are_moved_once():
     steps = [[torch.tensor([5, 1]), torch.tensor([0])], [torch.tensor([2])]]
-    for resident in (None, 0):
+    for resident in (None, 1 << 30, 0):
         found = [[index.tolist() for index in step] for step in made(resident).in_order(iter(steps))]
         assert found == [[[5, 1], [0]], [[2]]]
         assert list(made(resident).in_order([])) == []
@@ -120,7 +121,7 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("resident", [1 << 20, 0])
+@pytest.mark.parametrize("resident", [None, 1 << 20, 0])
 def test_pixels_are_normalised_by_hand(pictures, resident):
     reader = ImageReader(pictures, np.array([4, 0, 2]), UNEVEN, CPU, resident_bytes=resident)
     found = reader(torch.tensor([2, 0, 0]))
@@ -135,3 +136,16 @@ def test_the_memorys_order_changes_no_bit(pictures):
     assert torch.equal(reader.normalise(raw), reader.normalise(raw.contiguous()))
     assert torch.equal(reader.normalise(raw), raw.float() * reader.scale + reader.black)
     assert torch.equal(reader.normalise(torch.zeros_like(raw)), reader.black.expand(raw.shape))
+
+
+def test_on_a_cpu_images_are_read_from_the_mapped_file(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), np.uint8)
+    np.save(tmp_path / "images.npy", stored)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    rows, index = np.array([5, 0, 2]), torch.tensor([2, 0])
+    reader, copied = (ImageReader(mapped, rows, problems.NORMALISATION, CPU, *limit) for limit in ((), (1 << 20,)))
+    assert reader.packed is None
+    assert copied.packed is not None
+    assert reader.raw(index).permute(0, 2, 3, 1).tolist() == stored[[2, 5]].tolist()
+    assert torch.equal(reader(index), copied(index))
+    assert reader(index).is_contiguous(memory_format=torch.channels_last)

@@ -18,6 +18,7 @@ from crayon.params import Augmentation
 from crayon.training import _Sums, train
 
 from . import problems
+from .test_images import made
 from .test_training import SETTINGS, TRAINING
 
 WAITING = {
@@ -83,6 +84,7 @@ def step_on_meta(name: str, **settings) -> None:
     """Everything of an epoch's first step but the optimiser."""
     method = method_class(name)(**(SETTINGS[name] | settings))
     problem = problems.problem()
+    problem.images = made(1 << 30)  # as on a GPU, where they fit
     state = method.prepare(problem)
     steps = list(method.steps(problem, state, TRAINING, torch.Generator().manual_seed(0)))  # on the host, once an epoch
     state = {key: moved(value) for key, value in state.items()} if isinstance(state, dict) else moved(state)

@@ -14,6 +14,9 @@ from .answers import Answer
 
 SOURCE, INTERFACE = "simulated", "simulation 1"
 
+_AT_ONCE = 256
+"""How many maps are enlarged together: all of a data set's may not fit."""
+
 
 def relevant_share(maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers) -> np.ndarray:
     """How much of the strong highlight lies on the object, or of the object under the highlight.
@@ -36,10 +39,24 @@ def relevant_share(maps: np.ndarray, masks: np.ndarray, options: AttentionAnswer
 
 
 def answer_attention(
-    image_ids: Sequence[str], maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers, seed: int, digest: str
+    image_ids: Sequence[str],
+    maps: np.ndarray,
+    masks: np.ndarray,
+    options: AttentionAnswers,
+    seed: int,
+    digest: str,
+    rows: np.ndarray | None = None,
 ) -> list[Answer]:
-    """Answers to "is the highlight mainly on the object?", by item and annotator; each flipped with `options.flip`."""
-    truth = relevant_share(maps, masks, options) > options.threshold
+    """Answers to "is the highlight mainly on the object?", by item and annotator; each flipped with `options.flip`.
+
+    Args:
+        rows: (n,) of `masks`, one a map; left out, the masks are the maps' in order.
+    """
+    rows = np.arange(len(maps)) if rows is None else rows
+    truth = np.empty(len(maps), bool)  # filled in parts: parts that are kept would lie between large ones given back
+    for start in range(0, len(maps), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        truth[part] = relevant_share(maps[part], masks[rows[part]], options) > options.threshold
     return _answers(image_ids, truth, options.annotators, options.flip, np.random.default_rng([seed, 0]), digest)
 
 

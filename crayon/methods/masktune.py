@@ -37,9 +37,8 @@ class MaskTune(Method):
 
     def prepare(self, problem: Problem) -> torch.Tensor:
         """The Original's maps of the classes that it predicts, (N, h, w) in [0, 1]."""
-        import torch
 
-        from ..images import forward_in_batches
+        from ..images import forward_in_batches, gathered
         from ..interpret.maps import class_activation
 
         network = problem.network
@@ -48,7 +47,8 @@ class MaskTune(Method):
             predicted = network.classify(features).argmax(1)
             return stretch(class_activation(features, network.map_weights(features, predicted)))
 
-        return torch.cat(list(forward_in_batches(network, problem.images, len(problem.labels), maps)))
+        count = len(problem.labels)
+        return gathered(forward_in_batches(network, problem.images, count, maps), count)
 
     def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """One pass of the masked images."""

@@ -36,7 +36,7 @@ def run(plan: Plan, name: str, kind: str) -> None:
     if kind == "attention":
         maps = read_npy(job.inputs["shown"], DataError)
         ids = [data.image_ids[row] for row in rows]
-        answers = answer_attention(ids, maps, data.masks[rows], options.attention, seed, digest)
+        answers = answer_attention(ids, maps, data.masks, options.attention, seed, digest, rows)
     else:
         position = {data.image_ids[row]: int(row) for row in rows}
         patches = read_patches(job.inputs["shown"])

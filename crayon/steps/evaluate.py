@@ -19,6 +19,9 @@ from ..progress import report
 from ..records import Digests, Recording
 from .load import Workplace
 
+_AT_ONCE = 256
+"""How many maps are enlarged together: all of a split's may not fit."""
+
 
 def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
     """Write metrics.json of runs and seeds, all of a run's if left out (of the Original: no seed)."""
@@ -60,13 +63,17 @@ def _measure(place: Workplace, checkpoint: str, images: dict[str, ImageReader]) 
     accuracies: dict[str, Accuracies] = {}
     attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
-        labels, said, maps = place.labels(split), [], []
+        labels, first, maps = place.labels(split), 0, None
+        said = torch.empty_like(labels)
         for features in forward_in_batches(network, reader, len(reader), lambda features: features):
-            target = labels[sum(map(len, said)) :][: len(features)]
-            said.append(network.classify(features).argmax(1))
-            maps.append(class_activation(features, network.map_weights(features, target)))
-        accuracies[split] = place.accuracies(torch.cat(said).cpu().numpy(), split)
-        attention[split] = where_it_looks(place, split, torch.cat(maps).cpu())
+            here = slice(first, first + len(features))
+            if maps is None:
+                maps = features.new_empty((len(labels), *features.shape[2:]))
+            said[here] = network.classify(features).argmax(1)
+            maps[here] = class_activation(features, network.map_weights(features, labels[here]))
+            first += len(features)
+        accuracies[split] = place.accuracies(said.cpu().numpy(), split)
+        attention[split] = where_it_looks(place, split, maps.cpu())
     benchmark = place.benchmark
     return {
         "metrics": {key: measure(metric, accuracies) for key, metric in benchmark.metrics.items()},
@@ -96,9 +103,14 @@ def where_it_looks(place: Workplace, split: str, maps: torch.Tensor) -> list[dic
     if place.data.masks is None:
         return []
     rows = place.data.rows(split)
-    masks = torch.from_numpy(place.data.masks[rows])
-    masked = masks.flatten(1).any(1)
-    energy, pointing = energy_inside(maps, masks), points_inside(maps, masks)
+    masked, energy, pointing = (
+        torch.empty(len(rows), dtype=kind) for kind in (torch.bool, torch.float32, torch.float32)
+    )
+    for start in range(0, len(rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        masks = torch.from_numpy(place.data.masks[rows[part]])
+        masked[part] = masks.flatten(1).any(1)
+        energy[part], pointing[part] = energy_inside(maps[part], masks), points_inside(maps[part], masks)
     labels, groups = (torch.from_numpy(values[rows]) for values in (place.data.labels, place.data.group_ids))
     found = []
     for label, name in enumerate(place.benchmark.classes):

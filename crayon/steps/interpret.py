@@ -24,16 +24,18 @@ def run(plan: Plan, name: str) -> None:
     options = place.benchmark.interpret
     network, images, labels = place.trained(job.inputs["model"]), place.images("train"), place.labels("train")
     patches = TopPatches(network.channels, options.patches)
-    maps, logits, first = [], [], 0
+    maps = logits = None
+    first = 0
     for features in forward_in_batches(network, images, len(labels), lambda features: features):
         here = network.classify(features).detach()
         target = labels[first : first + len(features)] if options.target == "label" else here.argmax(1)
         weights = network.map_weights(features, target).detach()
-        maps.append(normalise_stored(class_activation(features, weights)).cpu())
-        logits.append(here.cpu())
+        if maps is None:  # filled in parts: parts that are kept would lie between large ones given back
+            maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], here.shape[1:]))
+        maps[first : first + len(features)] = normalise_stored(class_activation(features, weights))
+        logits[first : first + len(features)] = here
         patches.update(features.cpu(), first)
         first += len(features)
-    maps, logits = torch.cat(maps), torch.cat(logits)
     if place.benchmark.imported is not None and place.benchmark.imported.maps is not None:
         from .published import imported_maps
 

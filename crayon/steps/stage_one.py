@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from ..files import write_npy
-from ..images import forward_in_batches
+from ..images import forward_in_batches, gathered
 from ..jobs import Plan
 from ..methods.erm import ERM
 from ..progress import report
@@ -43,7 +43,7 @@ def run(plan: Plan, name: str) -> None:
     )
     training, saved = place.benchmark.stage_one, place.saved(recording)
     outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)
-    logits = torch.cat(list(forward_in_batches(network, images, len(labels), network.classify))).float().cpu()
+    logits = gathered(forward_in_batches(network, images, len(labels), network.classify), len(labels)).float().cpu()
     report(f"{name}/stage_one  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
     recording.publish(
         {

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crayon.annotations import simulate
 from crayon.annotations.answers import WORDS, Answer, meaning, read_answers, read_raw, write_answers
 from crayon.annotations.consensus import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.controls import control
@@ -271,6 +272,15 @@ def test_without_slips_annotators_say_what_is_to_be_seen():
     assert {(one.source, one.interface, one.digest, one.seconds) for one in answers} == {
         ("simulated", "simulation 1", "d", "")
     }
+
+
+def test_parts_are_answered_as_the_whole_and_masks_found_by_row(monkeypatch):
+    generator = np.random.default_rng(0)
+    maps, masks, rows = generator.random((5, 2, 2)), generator.random((9, 6, 6)) > 0.5, np.array([8, 1, 2, 5, 0])
+    whole = answer_attention(list("abcde"), maps, masks[rows], attention_options(flip=0.2), 0, "d")
+    assert {one.answer for one in whole} == {"yes", "no"}
+    monkeypatch.setattr(simulate, "_AT_ONCE", 2)
+    assert answer_attention(list("abcde"), maps, masks, attention_options(flip=0.2), 0, "d", rows) == whole
 
 
 def test_slips_are_as_frequent_as_asked_and_repeat_by_seed():
