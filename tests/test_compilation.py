@@ -131,6 +131,20 @@ def test_every_method_is_compiled_once_or_says_that_it_is_not(name, traced):
     assert not traced["graph_break"]
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("crayon_attention", {"passes": 2}), ("crayon_pruning", {"batch_norm": "drifting"})]
+)
+def test_running_statistics_that_move_otherwise_and_bfloat16_compile_once(name, settings, precision, traced):
+    method = method_class(name)(**(SETTINGS[name] | settings))
+    plain, mine = (dataclasses.replace(problem(compiled), precision=precision) for compiled in (False, True))
+    plain, outcome = (train(given, method, BATCHES, 0, problems.monitor(), "x") for given in (plain, mine))
+    assert traced["stats"]["unique_graphs"] == 1
+    tolerance = 1e-5 if precision == torch.float32 else 2e-2
+    for key, value in plain.last.items():
+        assert torch.allclose(value, outcome.last[key], rtol=1e-3, atol=tolerance), key
+
+
 def test_seeds_of_one_process_share_what_is_compiled(traced):
     for seed in range(10):
         train(problem(True), ERM(), BATCHES, seed, problems.monitor(), "x")
