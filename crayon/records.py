@@ -139,6 +139,15 @@ class Recording:
         """Count wall and CPU seconds from now: a process that runs several jobs calls it as each begins."""
         self.started, self.cpu = time.monotonic(), _cpu_seconds()
 
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Wall and CPU seconds so far."""
+        return time.monotonic() - self.started, _cpu_seconds() - self.cpu
+
+    def spent_before(self, wall: float, cpu: float) -> None:
+        """Count these, too: seconds of a process that was killed, and whose work this one goes on with."""
+        self.started, self.cpu = self.started - wall, self.cpu - cpu
+
     def _inputs(self) -> dict[str, str]:
         found = {}
         for path in self.job.inputs.values():
@@ -211,6 +220,7 @@ class Recording:
         job = self.job
         commit, dirty = code.commit()
         modules = code.digests(job.code)
+        wall, cpu = self.spent
         return sealed(
             {
                 "format": FORMAT,
@@ -228,8 +238,8 @@ class Recording:
                     "packages": _versions(),
                     "machine": platform.machine(),
                     "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "wall_seconds": round(time.monotonic() - self.started, 3),
-                    "cpu_seconds": round(_cpu_seconds() - self.cpu, 3),
+                    "wall_seconds": round(wall, 3),
+                    "cpu_seconds": round(cpu, 3),
                     "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                     **told,
                 },

@@ -31,19 +31,21 @@ class Saved:
         path: a file of its own.
         identity: what the state belongs to; that of another definition of the training is not taken up.
         every: seconds of training that may be lost; a training shorter than that is never saved.
+        recording: is told how long the training had taken when it was broken off.
     """
 
     path: Path
     identity: str
     every: float
     last: float = field(default_factory=time.monotonic)
+    recording: Recording | None = None
 
     @classmethod
     def of(cls, recording: Recording, every: float) -> Saved:
         """Of a job with its present params, code and inputs."""
         content = recording.definition | {"torch": torch.__version__}
         identity = hashlib.sha256(canonical(content).encode()).hexdigest()
-        return cls(FOLDER / f"{recording.job.name.replace(' ', '-')}.pt", identity, every)
+        return cls(FOLDER / f"{recording.job.name.replace(' ', '-')}.pt", identity, every, recording=recording)
 
     def load(self) -> dict[str, Any] | None:
         """The state, or None if there is none of this very training; what cannot be read is none."""
@@ -54,14 +56,19 @@ class Saved:
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             report(f"{self.path}: cannot be read; the training begins anew.")
             return None
-        return found["state"] if isinstance(found, Mapping) and found.get("identity") == self.identity else None
+        if not isinstance(found, Mapping) or found.get("identity") != self.identity:
+            return None
+        if self.recording is not None:
+            self.recording.spent_before(*found["spent"])
+        return found["state"]
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Publish the state, if enough time has gone since the last time; of several processes, the first does."""
         if rank() or time.monotonic() - self.last < self.every:
             return
         with publish(self.path) as file:
-            torch.save({"identity": self.identity, "state": dict(state)}, file)
+            spent = (0.0, 0.0) if self.recording is None else self.recording.spent
+            torch.save({"identity": self.identity, "spent": spent, "state": dict(state)}, file)
         self.last = time.monotonic()
 
     def remove(self) -> None:

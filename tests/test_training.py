@@ -281,6 +281,20 @@ def test_what_is_not_this_trainings_state_is_not_taken_up(what, tmp_path):
     assert Saved(path, "this", every=0).load() is None
 
 
+def test_what_a_training_took_before_it_was_broken_off_is_counted(tmp_path):
+    class Clock:
+        spent, before = (5.0, 3.0), None
+
+        def spent_before(self, *seconds):
+            self.before = seconds
+
+    Saved(tmp_path / "s.pt", "a", 0, recording=Clock()).save({"epoch": 1})
+    same, other = Clock(), Clock()
+    assert Saved(tmp_path / "s.pt", "a", 0, recording=same).load() == {"epoch": 1}
+    assert Saved(tmp_path / "s.pt", "b", 0, recording=other).load() is None
+    assert (same.before, other.before) == ((5.0, 3.0), None)
+
+
 def test_a_short_training_is_never_saved(tmp_path):
     saved = Saved(tmp_path / "state.pt", "this", every=3600)
     train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(), "x", saved)
