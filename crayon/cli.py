@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from . import __version__
 from .collecting import labelstudio, mturk
-from .errors import CrayonError
+from .errors import CrayonError, ParamsError
+from .team import started
+
+if TYPE_CHECKING:
+    from .params import Compute
 
 app = typer.Typer(
     help="Guide the attention of an image classifier with yes-no answers.",
@@ -29,6 +34,9 @@ annotations = typer.Typer(help="Look at the answers.", no_args_is_help=True)
 app.add_typer(annotations, name="annotations")
 app.add_typer(mturk, name="mturk")
 app.add_typer(labelstudio, name="labelstudio")
+
+TOGETHER = ("original", "refine")
+"""The commands that several processes run together."""
 
 BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
@@ -49,6 +57,8 @@ def _options(
     log: Annotated[Path | None, typer.Option(help="write progress to this file too")] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
+    if started() and context.invoked_subcommand not in TOGETHER:
+        raise ParamsError(f"crayon {context.invoked_subcommand}: is for one process; start it without torchrun.")
     if log is not None:
         from .progress import log_to
 
@@ -63,11 +73,15 @@ def _plan(context: typer.Context, suite: str | None = None):
     return Plan(load(context.obj, suite))
 
 
-def _together(processes: int) -> None:
+def _together(processes: int, compute: Compute) -> None:
     """Run this command in several processes instead, if one is not enough and this is not one of them."""
     from . import team
 
     if processes > 1 and not team.started():
+        if compute.device != "cpu":
+            from .gpu import take_several
+
+            take_several(processes, compute.jobs_per_gpu)
         raise typer.Exit(team.launch(processes, team.this_command()))
 
 
@@ -174,7 +188,8 @@ def original(
 
         run_original(plan, benchmark)
         return
-    _together(plan.params.active.compute.processes)
+    compute = plan.params.active.compute
+    _together(compute.processes, compute)
     from .steps.original import run
 
     run(plan, benchmark, transfer or (None,))
@@ -285,7 +300,7 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
 def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Refine the Original with a method."""
     plan = _plan(context)
-    _together(plan.processes(benchmark, run))
+    _together(plan.processes(benchmark, run), plan.params.active.compute)
     from .steps.refine import run as refine_run
 
     refine_run(plan, benchmark, run, seed)
@@ -368,7 +383,6 @@ def render(
     plan = _plan(context)
     from importlib import import_module
 
-    from .errors import ParamsError
     from .suggest import unknown
 
     if what not in RENDERERS:
@@ -454,18 +468,30 @@ def main(run: Callable[[], None] = app) -> None:
     try:
         run()
     except CrayonError as error:
-        from .progress import fail
-
-        fail(f"crayon: {error}")
-        sys.exit(1)
+        _fail(f"crayon: {error}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        from .progress import fail
+        _fail(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
+    except Exception:
+        from . import team
 
-        fail(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
-        sys.exit(1)
+        if not team.joined():
+            raise
+        team.wait_for_the_launcher()  # another process has failed, most likely
+        traceback.print_exc()
+        team.give_up()
+
+
+def _fail(line: str) -> NoReturn:
+    from . import team
+    from .progress import fail
+
+    fail(line)
+    if team.joined():
+        team.give_up()
+    sys.exit(1)
 
 
 if __name__ == "__main__":

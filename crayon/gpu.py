@@ -10,10 +10,11 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from .errors import MachineError
 from .progress import report
 from .team import local_rank, processes_here
 
@@ -59,31 +60,73 @@ def _names(count: int) -> list[str]:
     return [name.replace("/", "_") for name in visible[:count]] if visible else [str(i) for i in range(count)]
 
 
+def take_several(count: int, jobs: int = 1, folder: Path = LOCKS) -> None:
+    """Take `count` GPUs for the processes that this one is about to start, and let them see those alone.
+
+    All or none, so that two such processes never wait for each other. Where no GPU is seen here, or as many as that
+    were chosen by a scheduler or a person, nothing is done.
+
+    Args:
+        jobs: how many processes may share one.
+
+    Raises:
+        MachineError: there are fewer.
+    """
+    global _taken_by_all
+    visible, there = _visible(), here()
+    if there == 0 or len(visible or ()) == count:
+        return
+    if there < count:
+        raise MachineError(f"compute.processes is {count}, and there are {there} GPUs here; each needs its own.")
+    names = visible or [str(number) for number in range(there)]
+    taken, _taken_by_all = _free([name.replace("/", "_") for name in names], count, jobs, folder)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[index] for index in taken)
+
+
+_taken_by_all: list[IO[str]] = []
+
+
 def _first_free(names: Sequence[str], jobs: int, folder: Path) -> tuple[int, IO[str] | None]:
+    (index,), files = _free(names, 1, jobs, folder)
+    return index, files[0] if files else None
+
+
+def _free(names: Sequence[str], count: int, jobs: int, folder: Path) -> tuple[list[int], list[IO[str]]]:
+    """The indices of `count` GPUs, and the locks that make them this process's; waits until so many are free."""
     folder = folder / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     waiting = False
     while True:
+        found: dict[int, IO[str]] = {}
         # A slot of each GPU before a second one of any.
         for index, path in [(i, folder / f"{name}.{slot}") for slot in range(jobs) for i, name in enumerate(names)]:
+            if index in found or len(found) == count:
+                continue
             file = path.open("a")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return index, file
+                found[index] = file
             except BlockingIOError:
                 file.close()
             except OSError as error:
                 file.close()
+                first = [(local_rank() + number) % len(names) for number in range(count)]
                 report(
-                    f"gpu: {path} cannot be locked ({error.strerror}), so runs are not kept apart; this takes GPU 0."
+                    f"gpu: {path} cannot be locked ({error.strerror}), so runs are not kept apart; this takes GPU "
+                    f"{', '.join(map(str, first))}."
                 )
-                return 0, None
+                return first, []
+        if len(found) == count:
+            return sorted(found), [found[index] for index in sorted(found)]
+        for file in found.values():
+            file.close()
         if not waiting:
-            report(f"gpu: {_all(names)} by other runs of this folder; waiting for one of them to end.")
+            report(f"gpu: {_all(names, count)} by other runs of this folder; waiting for one of them to end.")
             waiting = True
         time.sleep(POLL_SECONDS)
 
 
-def _all(names: Iterable[str]) -> str:
-    names = list(names)
+def _all(names: Sequence[str], count: int) -> str:
+    if count > 1:
+        return f"no {count} of {len(names)} GPUs are free, taken"
     return "the GPU is taken" if len(names) == 1 else f"all {len(names)} GPUs are taken"

@@ -95,11 +95,11 @@ class ImageReader:
         if self.packed is not None or self.mapped:
             yield from placed
             return
-        self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked)
+        ahead = self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked)
         try:
             yield from placed
         finally:
-            self.ahead.close()
+            ahead.close()
             self.ahead = None
 
     def _gather(self, positions: np.ndarray) -> torch.Tensor:
@@ -204,7 +204,7 @@ def _chosen(compute: Compute) -> torch.device:
     count, needed = torch.cuda.device_count(), processes_here()
     if needed > count:
         raise MachineError(f"compute.processes is {needed}, and PyTorch finds {count} GPUs here; each needs its own.")
-    device = torch.device("cuda", take_gpu(count, compute.jobs_per_gpu if needed == 1 else 1))
+    device = torch.device("cuda", take_gpu(count, compute.jobs_per_gpu))
     torch.cuda.set_device(device)
     return device
 

@@ -18,6 +18,7 @@ from typing import Any
 from .benchmarks import sources
 from .errors import AnnotationError, ParamsError, RecordError
 from .methods import METHODS, method_class
+from .methods.base import Method
 from .params import CRAYON, Benchmark, Network, Params, adapter, changed
 from .runs import TRANSFERRED, Run, expand, studies
 from .suggest import unknown
@@ -270,14 +271,18 @@ class Plan:
             "groups": list(benchmark.groups),
         }
 
-    def _trained(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
-        """What steers a network and its training: how images are changed and pass through it, where they are."""
+    def _trained(self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None) -> dict[str, Any]:
+        """What steers a network and its training: how images are changed and pass through it, where they are.
+
+        Args:
+            method: whose training it is; ERM's if left out.
+        """
         compute, more = self.params.active.compute, {}
         if benchmark.augmentation is not None:
             more["augmentation"] = _dump(benchmark.augmentation)
-        if compute.micro_batch is not None:
+        if compute.micro_batch is not None and (method is None or method.combined() is not None):
             more["micro_batch"] = compute.micro_batch
-        if compute.compile:
+        if compute.compile and not (method is not None and method.differentiates_twice):
             more["compile"] = True
         return self._network(benchmark, transfer) | more
 
@@ -442,7 +447,7 @@ class Plan:
             inputs=self._data(name) | {"model": model} | self.needed(name, run.method),
             outputs=self._refined(name, run.name, seed),
             record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
-            steering=self._trained(benchmark, self.transferred(run.name))
+            steering=self._trained(benchmark, self.transferred(run.name), settings)
             | {
                 "method": run.method,
                 "settings": _dump(settings),

@@ -10,18 +10,26 @@ they are. They speak NCCL on GPUs, and Gloo on CPUs.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from .methods.batch_norm import SharedBatchNorm
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
 
 PATIENCE = timedelta(hours=6)
 """How long a process waits for the others: the first one alone writes checkpoints, on whatever disk that is."""
@@ -49,7 +57,7 @@ def processes_here() -> int:
 
 def launch(processes: int, command: Sequence[str]) -> int:
     """Run a command in several processes, and return an exit status: 0, or that of the first that failed."""
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -63,6 +71,8 @@ def launch(processes: int, command: Sequence[str]) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
         monitor_interval=0.2,
+        local_addr="localhost",  # the machine's own name may lead nowhere
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
     )
     try:
         elastic_launch(config, command[0])(*command[1:])
@@ -74,9 +84,14 @@ def launch(processes: int, command: Sequence[str]) -> int:
 
 
 def wait_for_the_first() -> None:
-    """Give the first process the time to say what has gone wrong with all; it ends the others."""
+    """Give the first process the time to say what has gone wrong with all; the launcher ends the others then."""
     if rank():
         time.sleep(10)
+
+
+def wait_for_the_launcher() -> None:
+    """Give the launcher the time to end this process too, if another one has ended and said why."""
+    time.sleep(5)
 
 
 def join(device: torch.device) -> None:
@@ -84,8 +99,28 @@ def join(device: torch.device) -> None:
     from torch import distributed
 
     if started() and not distributed.is_initialized():
+        _end_with_the_launcher()
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)
+
+
+def joined() -> bool:
+    """Whether this process has met the others."""
+    distributed = sys.modules.get("torch.distributed")
+    return started() and distributed is not None and distributed.is_initialized()
+
+
+def give_up() -> NoReturn:
+    """End at once with status 1: a process that took its leave as it should would wait for the others to do so, too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _end_with_the_launcher() -> None:
+    """Let Linux end this process when its launcher is killed, so that it does not write beside the next attempt."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -134,20 +169,42 @@ class Team:
         self.add_up([whole])
         return whole
 
-    def synchronise(self, network: nn.Module) -> None:
-        """Let batch normalisation normalise by the images of all processes; parameters and buffers stay the same."""
-        from torch import nn
+    def synchronise(self, network: nn.Module) -> list[SharedBatchNorm]:
+        """Let batch normalisation normalise by the images of all processes; parameters and buffers stay the same.
+
+        Returns:
+            The layers that do so now.
+        """
         from torch.nn.modules.batchnorm import _BatchNorm
 
         from .methods.batch_norm import shared
 
-        if self.size == 1:
-            return
-        for module in list(network.modules()):
+        made = []
+        for module in list(network.modules()) if self.size > 1 else ():
             for name, child in list(module.named_children()):
-                if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
-                    cuda = child.weight is not None and child.weight.is_cuda
-                    setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child) if cuda else shared(child))
+                if isinstance(child, _BatchNorm):
+                    setattr(module, name, shared(child))
+                    made.append(getattr(module, name))
+        return made
+
+    def agrees(self, value: int) -> bool:
+        """Whether all processes have the same value."""
+        import torch
+
+        if self.size == 1:
+            return True
+        values = torch.zeros(self.size, dtype=torch.int64, device=_device())
+        values[self.rank] = value
+        self.add_up([values])
+        return bool((values == values[0]).all())
+
+
+def _device() -> torch.device:
+    """Where the processes' messages lie."""
+    import torch
+
+    cuda = torch.distributed.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
 
 
 def this_command() -> list[str]:

@@ -196,6 +196,8 @@ def train(
     if saved is not None and (found := saved.load()) is not None:
         first = loop.restore(found) + 1
         monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
+    if not loop.team.agrees(first):
+        raise MachineError(f"{name}: not all processes can read {saved.path}; delete it, and the training begins anew.")
     best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
     for epoch in range(first, training.epochs + 1):
         rate = loop.optimiser.param_groups[0]["lr"]
@@ -278,19 +280,27 @@ class _Loop:
             if self.micro is not None:
                 self.report(f"{whole}, whatever compute.micro_batch says")
             self.micro = None
+        if self.team.size > 1 and (problem.micro_batch == "auto" or problem.compile):
+            raise MethodError(
+                f"{name}: compute.micro_batch: auto and compute.compile are for one process; leave them out."
+            )
         self.halving = problem.micro_batch == "auto" and self.combined is not None
         self.state = method.prepare(problem)
-        self.team.synchronise(self.network)
+        self.norms = self.team.synchronise(self.network)
         if problem.compile:
             compile_backbones(self.network, method, self.state, name, report)
         self.forward = method.forward(problem, self.state)
-        if self.team.rank:
-            torch.manual_seed(seed + (self.team.rank << 32))  # its images have noise of their own
+        self._own_noise(0)
         self.optimiser = make_optimiser(method.parameters(problem, self.state, training), training)
         self.schedule = make_schedule(self.optimiser, training)
         self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.generator = torch.Generator().manual_seed(seed)
         self.outcome = Outcome({}, {}, 0)
+
+    def _own_noise(self, epoch: int) -> None:
+        """Give a process that is not the first a random state of its own: its images are others."""
+        if self.team.rank:
+            torch.manual_seed(self.seed + epoch + (self.team.rank << 32))
 
     def run(self, epoch: int) -> _Sums:
         """Take the steps of an epoch; with `auto`, from its start again where the GPU has no room for them."""
@@ -353,6 +363,8 @@ class _Loop:
         changes = None if whole or augment is None else augment.draw(count)
         terms: dict[str, torch.Tensor] = {}
         for start, stop in self._pieces(count):
+            for layer in self.norms:
+                layer.few = count // self._count(count) < self.team.size
             with self.narrow, augmented(self.problem.images, changes.part(start, stop) if changes else augment):
                 batch = self.forward(next(pieces))
             here = self.method.loss(batch, self.state)
@@ -369,12 +381,15 @@ class _Loop:
 
         Pieces are as even as can be, and as many in each process: they meet in batch normalisation.
         """
-        most = count if self.micro is None else self.micro * self.team.size
-        pieces = max(1, -(-count // most))
+        pieces = self._count(count)
         for piece in range(pieces):
             first, last = count * piece // pieces, count * (piece + 1) // pieces
             start, stop = self.team.share(last - first)
             yield first + start, first + stop
+
+    def _count(self, count: int) -> int:
+        """How many pieces a micro-batch of `count` images has."""
+        return 1 if self.micro is None else -(-count // (self.micro * self.team.size))
 
     def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
         """What the term of a piece with this share of a micro-batch's images adds to it."""
@@ -417,6 +432,7 @@ class _Loop:
         self.optimiser.load_state_dict(content["optimiser"])
         self.schedule.load_state_dict(content["schedule"])
         set_random_state(content["random"], self.device, self.generator)
+        self._own_noise(content["epoch"])
         self.outcome.__dict__.update(content["outcome"])
         self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
         return content["epoch"]

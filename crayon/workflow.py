@@ -96,6 +96,8 @@ class Workflow:
         """The function that gives how many processes train a batch's runs, or an Original, together."""
 
         def count(wildcards: Any) -> int:
+            if batch is None and self.suite.benchmark(wildcards.benchmark).imported is not None:
+                return 1
             if batch is None or not self.refines(batch):
                 return self.suite.compute.processes
             return self.plan.processes(wildcards.benchmark, named(batch, wildcards))

@@ -129,3 +129,10 @@ def test_a_secret_line_is_printed_and_not_logged(tmp_path, capsys, monkeypatch):
     progress.report("said")
     assert (tmp_path / "log.txt").read_text() == "said\n"
     assert "token=1" in capsys.readouterr().err
+
+
+def test_commands_that_write_once_are_not_for_torchrun(project, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    said = refused(crayon("evaluate", "waterbirds", "erm", cwd=project))
+    assert said == "crayon: crayon evaluate: is for one process; start it without torchrun.\n"

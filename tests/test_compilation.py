@@ -10,6 +10,7 @@ import shutil
 import pytest
 import torch
 
+from crayon.compilation import compiling
 from crayon.errors import MachineError
 from crayon.methods import METHODS, method_class
 from crayon.methods.erm import ERM
@@ -159,3 +160,10 @@ def test_a_machine_that_cannot_compile_gets_one_sentence(compiler):
     ):
         train(problem(True), ERM(), BATCHES, 0, problems.monitor(), "x")
     assert "\n" not in str(told.value)
+
+
+def test_so_does_one_whose_gpu_has_no_triton():
+    from torch._inductor.exc import TritonMissing
+
+    with pytest.raises(MachineError, match=r"^x: the network cannot be compiled here .*Triton"), compiling("x", True):
+        raise TritonMissing(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -118,7 +119,38 @@ def test_a_scheduler_gives_processes_that_train_together_one_each(visible, index
     assert bool(list(tmp_path.rglob("*.0"))) == (index == 0)
 
 
+TEAM = """
+import os, sys, time
+from crayon import gpu
+gpu.here = lambda: {there}
+gpu.take_several(2)
+print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+time.sleep(60)
+"""
+
+
+def test_processes_that_train_together_take_their_gpus_all_at_once_or_none(tmp_path, taker, monkeypatch):
+    alone = taker(3)
+    assert alone.index() == 0
+    monkeypatch.setattr(sys.modules[__name__], "TAKE", TEAM.format(there=3).replace("{", "{{").replace("}", "}}"))
+    first, second = taker(3), taker(3)
+    lines = [process.process.stdout for process in (first, second)]
+    ready = select.select(lines, [], [], 60)[0]
+    assert len(ready) == 1
+    assert ready[0].readline() == "1,2\n"
+    won, lost = (first, second) if ready[0] is lines[0] else (second, first)
+    time.sleep(1.5)
+    assert not select.select([lost.process.stdout], [], [], 0)[0]
+    won.kill()
+    assert lost.process.stdout.readline() == "1,2\n"
+    assert "gpu: no 2 of 3 GPUs are free" in lost.kill()
+
+
 def test_more_processes_than_gpus_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(gpu, "here", lambda: 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(MachineError, match=r"compute.processes is 2, and there are 1 GPUs here; each needs"):
+        gpu.take_several(2)
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

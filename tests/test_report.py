@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -397,6 +398,21 @@ def test_a_missing_run_is_an_error_and_is_left_out_if_asked(timed):
     assert len(runs) == len(timed.params.active.methods) * 2 * 2 - 1
     assert ("digits", "erm", "1") not in {(row["benchmark"], row["method"], row["seed"]) for row in runs}
     assert read_record("results/runtime.record.json")["inputs"].keys() != set(timed.find("runtime").inputs.values())
+
+
+def test_what_was_not_measured_is_an_error_in_any_case(timed):
+    path = timed.find("measure", benchmark="digits").outputs["seconds"]
+    Path(path).unlink()
+    for partly in (False, True):
+        with pytest.raises(RecordError, match=rf"^{re.escape(path)}: there is no such file, and `runtime` reads it"):
+            runtime.run(timed, partly=partly)
+
+
+def test_seconds_of_processes_that_train_together_are_those_of_each():
+    spent = Spent()
+    told = {"wall_seconds": 7200.0, "device": "2 x some GPU", "processes": 2}
+    spent.add({"rule": "refine", "outputs": {}, "told": told})
+    assert "4.0 h on 2 x some GPU (4.0 GPU hours)" in str(spent)
 
 
 def test_an_edited_time_is_named_with_what_its_record_tells(timed):

@@ -80,6 +80,6 @@ def shuffle_pixels(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     # The chosen pixels first, at random; the n-th of those in order takes the n-th of these.
     source = torch.where(chosen, torch.rand(chosen.shape, device=images.device) - 1, place).argsort(1)
     source = torch.where(chosen, source.gather(1, (chosen.cumsum(1) - 1).clamp_min_(0)), place)
-    source += len(place[0]) * torch.arange(len(images), device=images.device)[:, None]
+    source += chosen.shape[1] * torch.arange(len(images), device=images.device)[:, None]
     pixels = images.permute(0, 2, 3, 1)
     return pixels.flatten(0, 2).index_select(0, source.flatten()).view_as(pixels).permute(0, 3, 1, 2)

@@ -59,23 +59,28 @@ class _Summed(torch.autograd.Function):
         return _Summed.apply(gradient.contiguous())
 
 
-class _Shared(_BatchNorm):
-    """Normalises by the images of all processes that train together, in differentiable sums; for CPUs.
+class SharedBatchNorm(nn.SyncBatchNorm):
+    """Normalises by the images of all processes that train together.
 
-    `torch.nn.SyncBatchNorm`, which does the same on GPUs, has no CPU kernel. A process may have no image at all.
+    On GPUs it is PyTorch's SyncBatchNorm. That has no kernel for CPUs, and gives the layers below no gradient in a
+    process that has no image, so that there it is computed in sums, which are differentiated as they are.
+
+    Attributes:
+        few: whether there are fewer images than processes at present.
     """
 
-    def _check_input_dim(self, input: torch.Tensor) -> None:
-        """Any (B, C, ...)."""
+    few = False
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(B, C, ...) -> the same."""
-        if not self.training:
+        if not self.training or (input.is_cuda and not self.few):
             return super().forward(input)
         axes = (0, *range(2, input.dim()))
         shape = (1, -1, *[1] * (input.dim() - 2))
         values = input.float() if input.dtype.itemsize < 4 else input
         count = _Summed.apply(values.new_tensor(input.numel() / input.shape[1] if len(input) else 0.0))
+        if count <= 1:
+            raise ValueError("Expected more than 1 value per channel when training")  # as PyTorch's
         mean = _Summed.apply(values.sum(axes)) / count
         centred = values - mean.view(shape)
         variance = _Summed.apply(centred.square().sum(axes)) / count
@@ -91,9 +96,9 @@ class _Shared(_BatchNorm):
         return normal.to(input.dtype)
 
 
-def shared(layer: _BatchNorm) -> _BatchNorm:
+def shared(layer: _BatchNorm) -> SharedBatchNorm:
     """The layer, its parameters and buffers the very same, normalising by the images of all processes."""
-    made = _Shared(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    made = SharedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
     made.weight, made.bias = layer.weight, layer.bias
     made.running_mean, made.running_var = layer.running_mean, layer.running_var
     made.num_batches_tracked = layer.num_batches_tracked

@@ -125,7 +125,7 @@ class _ByInputs(torch.autograd.Function):
     def forward(ctx, outputs, inputs, weight, options):
         ctx.save_for_backward(inputs, weight)
         ctx.options = options
-        return outputs.view_as(outputs)
+        return outputs.detach()  # not a view, which an activation in place could not change
 
     @staticmethod
     def backward(ctx, gradient):

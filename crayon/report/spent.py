@@ -21,7 +21,7 @@ class Spent:
 
     Attributes:
         jobs: rule -> number of jobs; all that write to results/ are one.
-        seconds: rule -> wall seconds of its jobs, one after another.
+        seconds: rule -> wall seconds of its jobs, one after another, those of each process that trained together.
         devices: device -> wall seconds of the jobs that computed on it; what names none ran on the CPU.
         disk: bytes of all that they wrote, as far as it is there.
     """
@@ -33,7 +33,7 @@ class Spent:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the job of a record."""
-        took = record["told"]["wall_seconds"]
+        took = record["told"]["wall_seconds"] * record["told"].get("processes", 1)
         rule = RESULTS if all(path.startswith("results/") for path in record["outputs"]) else record["rule"]
         self.jobs[rule] += 1
         self.seconds[rule] += took

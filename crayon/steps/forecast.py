@@ -128,6 +128,7 @@ def run(plan: Plan) -> Forecast:
         if job.rule in (*TRAININGS, "evaluate", "interpret") and sizes[job.wildcards["benchmark"]]:
             seconds[job.rule] += costs.of(job)
     cuda = costs.device.type == "cuda"
+    places = gpu.here() if cuda else (os.cpu_count() or 1) // suite.compute.threads
     return Forecast(
         suite=plan.suite,
         jobs={rule: (left[rule], count) for rule, count in counts.items()},
@@ -135,7 +136,7 @@ def run(plan: Plan) -> Forecast:
         gpu=cuda,
         no_gpu=not cuda and suite.compute.device != "cpu",
         seconds=dict(seconds),
-        at_once=max(1, gpu.here() if cuda else (os.cpu_count() or 1) // suite.compute.threads),
+        at_once=max(1, places // suite.compute.processes),
         disk=_disk(plan, todo, sizes),
         left_out=[name for name, size in sizes.items() if not size],
     )

@@ -39,9 +39,10 @@ class Workplace:
     def told(self) -> dict:
         """What a record tells of the machine."""
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
-        told = {"device": name, "threads": torch.get_num_threads()}
         processes = Team.here().size
-        return told if processes == 1 else told | {"processes": processes}
+        if processes > 1:
+            return {"device": f"{processes} x {name}", "threads": torch.get_num_threads(), "processes": processes}
+        return {"device": name, "threads": torch.get_num_threads()}
 
     def network(self, seed: int = 0) -> Classifier:
         """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""

@@ -333,6 +333,19 @@ def test_a_convolutions_cheap_second_derivatives_are_pytorchs(options):
         assert torch.allclose(cheap, expected, rtol=1e-10, atol=1e-11)
 
 
+def test_an_activation_in_place_may_follow_a_convolution():
+    """As in EfficientNets, whose squeeze and excitation has one."""
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.SiLU(inplace=True)).double()
+    images, found = random(2, 3, 4, 4).requires_grad_(), []
+    for context in (nullcontext(), CheapSecondOrder()):
+        with context:
+            outputs = layers(images)
+        (gradient,) = torch.autograd.grad(outputs.square().sum(), images, create_graph=True)
+        found.append([outputs, *torch.autograd.grad(gradient.square().sum(), [images, *layers.parameters()])])
+    for expected, cheap in zip(*found, strict=True):
+        assert torch.allclose(cheap, expected, rtol=1e-10, atol=1e-11)
+
+
 def test_cheap_second_order_refuses_to_differentiate_a_weights_gradient():
     layer, images = torch.nn.Conv2d(3, 2, 3), torch.rand(2, 3, 5, 5, requires_grad=True)
     with CheapSecondOrder():
@@ -382,6 +395,11 @@ def test_actdiff_keeps_relevant_pixels_and_shuffles_the_others_with_their_colour
     for before, after, outside in zip(images, out, ~relevant, strict=True):
         assert sorted(map(tuple, before[:, outside].T.tolist())) == sorted(map(tuple, after[:, outside].T.tolist()))
         assert not torch.equal(before[:, outside], after[:, outside])
+
+
+def test_actdiff_shuffles_no_images_at_all():
+    """The share of a process that trains together with others."""
+    assert shuffle_pixels(torch.rand(0, 3, 6, 6), torch.ones(0, 6, 6, dtype=torch.bool)).shape == (0, 3, 6, 6)
 
 
 def test_actdiff_adds_the_epsilon_to_every_component_and_does_not_square():

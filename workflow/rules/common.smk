@@ -35,9 +35,12 @@ wildcard_constraints:
     result="|".join(job.wildcards["result"] for job in PLAN.plan.jobs.values() if job.rule == "provenance"),
 
 
-def more(amount):
-    """An amount that grows with each attempt, so that what ran out of time or memory does not do so again."""
-    return lambda wildcards, attempt: amount * attempt
+def more(amount, each=None):
+    """An amount that grows with each attempt, so that what ran out of time or memory does not do so again.
+
+    `each`: how many processes need so much, a function of the wildcards.
+    """
+    return lambda wildcards, attempt: amount * attempt * (each(wildcards) if each else 1)
 
 
 def paths(batch, pattern):

@@ -45,6 +45,6 @@ rule original:
     resources:
         gpu=PLAN.each(PLAN.gpus),
         runtime=more(720),
-        mem_mb=more(24000),
+        mem_mb=more(24000, PLAN.processes()),
     shell:
         "crayon --log {log} original {wildcards.benchmark}"

@@ -31,7 +31,7 @@ for number, batch in enumerate(PLAN.batches):
             resources:
                 gpu=PLAN.each(PLAN.gpus, batch),
                 runtime=more(480),
-                mem_mb=more(24000),
+                mem_mb=more(24000, PLAN.processes(batch)),
             params:
                 runs=PLAN.names(batch),
                 seeds=[f"--seed {seed}" for seed in batch.seeds],

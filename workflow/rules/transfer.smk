@@ -49,7 +49,7 @@ for number, batch in enumerate(PLAN.batches):
             resources:
                 gpu=PLAN.each(PLAN.gpus),
                 runtime=more(720),
-                mem_mb=more(24000),
+                mem_mb=more(24000, PLAN.processes(batch)),
             params:
                 numbers=[f"--transfer {number}" for number in batch.seeds],
             shell:
