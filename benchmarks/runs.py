@@ -37,8 +37,9 @@ from crayon.benchmarks.folder import Options, listing
 from crayon.benchmarks.listing import Listing
 from crayon.benchmarks.packing import decode, pack
 from crayon.methods.base import Method, Training
+from crayon.optimisers import make_optimiser
 from crayon.params import Metric
-from crayon.training import Problem, Unwatched, make_optimiser, train
+from crayon.training import Problem, Unwatched, train
 
 WATERBIRDS = 4795
 VARIANTS = ("crayon_attention", "crayon_pruning", "crayon_pruning_attention")

@@ -50,8 +50,9 @@ from crayon.interpret.maps import class_activation
 from crayon.methods import METHODS
 from crayon.methods.base import Batch, Method, Training
 from crayon.methods.crayon_attention import CrayonAttention
+from crayon.optimisers import make_optimiser
 from crayon.params import load
-from crayon.training import Problem, make_optimiser
+from crayon.training import Problem
 
 TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-3

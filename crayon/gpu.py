@@ -21,7 +21,9 @@ from .team import local_rank, processes_here
 LOCKS = Path(".crayon/gpu")
 POLL_SECONDS = 1.0
 
-_taken: tuple[int, IO[str] | None] | None = None
+_index: int | None = None
+_locks: list[IO[str]] = []
+"""Open as long as the process, so that nobody else takes its GPUs."""
 
 
 def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
@@ -34,11 +36,11 @@ def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
         count: how many GPUs PyTorch sees.
         jobs: how many processes may share one.
     """
-    global _taken
-    if _taken is None:
+    global _index
+    if _index is None:
         given = len(_visible() or ()) == processes_here()
-        _taken = (local_rank(), None) if given else _first_free(_names(count), jobs, folder)
-    return _taken[0]
+        _index = local_rank() if given else _free(_names(count), 1, jobs, folder)[0]
+    return _index
 
 
 def here() -> int:
@@ -72,27 +74,18 @@ def take_several(count: int, jobs: int = 1, folder: Path = LOCKS) -> None:
     Raises:
         MachineError: there are fewer.
     """
-    global _taken_by_all
     visible, there = _visible(), here()
     if there == 0 or len(visible or ()) == count:
         return
     if there < count:
         raise MachineError(f"compute.processes is {count}, and there are {there} GPUs here; each needs its own.")
     names = visible or [str(number) for number in range(there)]
-    taken, _taken_by_all = _free([name.replace("/", "_") for name in names], count, jobs, folder)
+    taken = _free(_names(there), count, jobs, folder)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[index] for index in taken)
 
 
-_taken_by_all: list[IO[str]] = []
-
-
-def _first_free(names: Sequence[str], jobs: int, folder: Path) -> tuple[int, IO[str] | None]:
-    (index,), files = _free(names, 1, jobs, folder)
-    return index, files[0] if files else None
-
-
-def _free(names: Sequence[str], count: int, jobs: int, folder: Path) -> tuple[list[int], list[IO[str]]]:
-    """The indices of `count` GPUs, and the locks that make them this process's; waits until so many are free."""
+def _free(names: Sequence[str], count: int, jobs: int, folder: Path) -> list[int]:
+    """The indices of `count` GPUs that are this process's from now on; waits until so many are free."""
     folder = folder / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     waiting = False
@@ -115,9 +108,10 @@ def _free(names: Sequence[str], count: int, jobs: int, folder: Path) -> tuple[li
                     f"gpu: {path} cannot be locked ({error.strerror}), so runs are not kept apart; this takes GPU "
                     f"{', '.join(map(str, first))}."
                 )
-                return first, []
+                return first
         if len(found) == count:
-            return sorted(found), [found[index] for index in sorted(found)]
+            _locks.extend(found.values())
+            return sorted(found)
         for file in found.values():
             file.close()
         if not waiting:

@@ -187,24 +187,16 @@ class Team:
                     made.append(getattr(module, name))
         return made
 
-    def agrees(self, value: int) -> bool:
-        """Whether all processes have the same value."""
+    def agrees(self, value: int, device: torch.device) -> bool:
+        """Whether all processes have the same value; it is exchanged by way of the device."""
         import torch
 
         if self.size == 1:
             return True
-        values = torch.zeros(self.size, dtype=torch.int64, device=_device())
+        values = torch.zeros(self.size, dtype=torch.int64, device=device)
         values[self.rank] = value
         self.add_up([values])
         return bool((values == values[0]).all())
-
-
-def _device() -> torch.device:
-    """Where the processes' messages lie."""
-    import torch
-
-    cuda = torch.distributed.get_backend() == "nccl"
-    return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
 
 
 def this_command() -> list[str]:

@@ -109,7 +109,7 @@ def test_processes_that_see_other_gpus_do_not_wait_for_each_other(taker):
 def test_a_scheduler_gives_processes_that_train_together_one_each(visible, index, tmp_path, monkeypatch):
     """Where it gives more than that, or nothing is said, they lock what they take like all others."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gpu, "_taken", None)
+    monkeypatch.setattr(gpu, "_index", None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
@@ -162,7 +162,7 @@ def test_more_processes_than_gpus_is_one_sentence(monkeypatch):
 def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(gpu, "_taken", None)
+    monkeypatch.setattr(gpu, "_index", None)
     assert [gpu.take_gpu(2), gpu.take_gpu(2)] == [0, 0]
     assert [path.name for path in tmp_path.rglob("0.*")] == ["0.0"]
 

@@ -15,8 +15,9 @@ from crayon.errors import MethodError
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Training
 from crayon.methods.erm import ERM
+from crayon.optimisers import eager, make_optimiser
 from crayon.resume import Saved
-from crayon.training import NEEDS, eager, make_optimiser, train
+from crayon.training import NEEDS, train
 
 from . import problems
 

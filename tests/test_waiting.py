@@ -13,9 +13,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from crayon.augmentation import Augmenter
 from crayon.images import augmented
+from crayon.loop import Sums
 from crayon.methods import METHODS, method_class
 from crayon.params import Augmentation
-from crayon.training import _Sums, train
+from crayon.training import train
 
 from . import problems
 from .test_images import made
@@ -104,7 +105,7 @@ def step_on_meta(name: str, **settings) -> None:
             batch = forward(index)
         terms = method.loss(batch, state)
         sum(terms.values()).backward()
-        sums = _Sums()
+        sums = Sums()
         sums.add(terms)
         sums.count(batch)
 
@@ -138,7 +139,7 @@ def test_nor_does_one_with_other_settings(name, settings):
 def test_a_trainings_loop_and_optimiser_read_no_value_before_the_epochs_end(name, monkeypatch):
     """On the CPU, where there are values; SoftCon reads random numbers, which are the host's on a GPU, too."""
     method, modes = method_class(name)(**SETTINGS[name]), []
-    start_epoch, first_fault = type(method).start_epoch, _Sums.first_fault
+    start_epoch, first_fault = type(method).start_epoch, Sums.first_fault
 
     def start(*given):
         start_epoch(*given)
@@ -150,7 +151,7 @@ def test_a_trainings_loop_and_optimiser_read_no_value_before_the_epochs_end(name
         return first_fault(sums)
 
     monkeypatch.setattr(type(method), "start_epoch", start)
-    monkeypatch.setattr(_Sums, "first_fault", end)
+    monkeypatch.setattr(Sums, "first_fault", end)
     train(problems.problem(), method, TRAINING, 0, problems.monitor(), name)
     assert len(modes) == TRAINING.epochs
 

@@ -14,22 +14,20 @@ from crayon.team import join, rank
 from crayon.training import Outcome, train
 
 from . import problems
+from .test_training import SETTINGS
 
 CASES = {
-    "erm": {},
-    "jtt": {"upweight": 3.0},
-    "masktune": {},
-    "actdiff": {"weight": 0.1, "destroy": "zero"},
-    "bounding_box": {"weight": 0.1},
-    "crayon_attention": {"alpha": 5.0, "beta": 5.0, "reduction": "energy_ratio", "target": "label", "passes": 2},
-    "crayon_pruning": {"batch_norm": "frozen"},
-    "crayon_pruning_attention": {
-        "alpha": 5.0,
-        "beta": 5.0,
-        "reduction": "sum",
-        "target": "prediction",
-        "pruned_maps": True,
-    },
+    name: SETTINGS[name] | more
+    for name, more in {
+        "erm": {},
+        "jtt": {},
+        "masktune": {},
+        "actdiff": {"destroy": "zero"},
+        "bounding_box": {},
+        "crayon_attention": {"passes": 2},
+        "crayon_pruning": {},
+        "crayon_pruning_attention": {},
+    }.items()
 }
 BATCHES = (7, 23)
 """Of 24 images: uneven shares; and a last batch of one image, of which one of two processes has none."""

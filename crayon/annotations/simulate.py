@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..interpret.maps import upsample
+from ..interpret.maps import parts, upsample
 from ..interpret.patches import Patch
 from ..params import AttentionAnswers, NeuronAnswers
 from .answers import Answer
 
 SOURCE, INTERFACE = "simulated", "simulation 1"
-
-_AT_ONCE = 256
-"""How many maps are enlarged together: all of a data set's may not fit."""
 
 
 def relevant_share(maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers) -> np.ndarray:
@@ -54,8 +51,7 @@ def answer_attention(
     """
     rows = np.arange(len(maps)) if rows is None else rows
     truth = np.empty(len(maps), bool)  # filled in parts: parts that are kept would lie between large ones given back
-    for start in range(0, len(maps), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for part in parts(len(maps)):
         truth[part] = relevant_share(maps[part], masks[rows[part]], options) > options.threshold
     return _answers(image_ids, truth, options.annotators, options.flip, np.random.default_rng([seed, 0]), digest)
 

@@ -37,7 +37,6 @@ class MaskTune(Method):
 
     def prepare(self, problem: Problem) -> torch.Tensor:
         """The Original's maps of the classes that it predicts, (N, h, w) in [0, 1]."""
-
         from ..images import forward_in_batches, gathered
         from ..interpret.maps import class_activation
 

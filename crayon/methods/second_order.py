@@ -18,7 +18,7 @@ with a kernel as large as the map, which on a CPU takes several times as long.
 from __future__ import annotations
 
 from inspect import signature
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -80,7 +80,7 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx, v, of_weight_v, of_bias_v):
         # No loss here differentiates the gradient of weight or bias again; one that did must not get a wrong number.
         if of_weight_v is not None or of_bias_v is not None:
-            raise NotImplementedError("only the input's gradient can be differentiated again")
+            _refuse()
         gradient, inputs, weight, mean, scale, of_inputs, of_weight = ctx.saved_tensors
         count = inputs.numel() // len(weight)
         turned, along, _ = _native(v, inputs, torch.ones_like(weight), mean, scale, ctx.epsilon)  # J(v), sum(v x^)
@@ -91,6 +91,11 @@ class _Gradient(torch.autograd.Function):
         again_inputs.addcmul_(of_inputs, _channels(-scale * along / count))
         again_inputs.addcmul_(turned, _channels(-scale * of_weight / count))
         return turned, again_inputs, again_weight, None, None, None
+
+
+def _refuse() -> NoReturn:
+    """What `once_differentiable` does, where but some of the gradients are differentiable once."""
+    raise NotImplementedError("only the input's gradient can be differentiated again")
 
 
 def convolution(inputs, weight, bias, stride, padding, dilation, groups):
@@ -115,7 +120,7 @@ def _plain(inputs, weight, bias, stride, padding, dilation, groups) -> bool:
 
 def _once(gradients: Any) -> None:
     if torch.is_grad_enabled():
-        raise NotImplementedError("only the input's gradient can be differentiated again")
+        _refuse()
 
 
 class _ByInputs(torch.autograd.Function):

@@ -83,6 +83,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "answers": answers,
         "sections": [_section(plan, rule) for rule in SECTIONS if rule in plan.jobs],
         "spent": _spent(plan, job),
+        "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
         "evidence": [
             _evidence(plan, name, run_name, found, provenance)
             for name in suite.benchmarks

@@ -12,7 +12,7 @@ from ..methods.erm import ERM
 from ..networks import Classifier, save_checkpoint
 from ..progress import report
 from ..records import Recording
-from ..training import Problem, train
+from ..training import train
 from .load import Workplace
 from .original import write_history
 
@@ -25,15 +25,7 @@ def run(plan: Plan, name: str) -> None:
     options = place.suite.auxiliary
     torch.manual_seed(0)
     network = Classifier(options.network, len(place.benchmark.classes)).to(place.device)
-    problem = Problem(
-        network=network,
-        images=place.images("train"),
-        labels=place.labels("train"),
-        augmentation=place.benchmark.augmentation,
-        precision=place.dtype,
-        micro_batch=place.suite.compute.micro_batch,
-        compile=place.suite.compute.compile,
-    )
+    problem = place.problem(network)
     saved = place.saved(recording)
     outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary", saved)
     features = problem.pooled_features().cpu().numpy()

@@ -11,16 +11,13 @@ import torch
 
 from ..files import write_json
 from ..images import ImageReader, forward_in_batches
-from ..interpret.maps import class_activation
+from ..interpret.maps import class_activation, parts
 from ..interpret.scores import energy_inside, points_inside
 from ..jobs import Job, Plan
 from ..metrics import Accuracies, measure
 from ..progress import report
 from ..records import Digests, Recording
 from .load import Workplace
-
-_AT_ONCE = 256
-"""How many maps are enlarged together: all of a split's may not fit."""
 
 
 def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
@@ -106,8 +103,7 @@ def where_it_looks(place: Workplace, split: str, maps: torch.Tensor) -> list[dic
     masked, energy, pointing = (
         torch.empty(len(rows), dtype=kind) for kind in (torch.bool, torch.float32, torch.float32)
     )
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for part in parts(len(rows)):
         masks = torch.from_numpy(place.data.masks[rows[part]])
         masked[part] = masks.flatten(1).any(1)
         energy[part], pointing[part] = energy_inside(maps[part], masks), points_inside(maps[part], masks)

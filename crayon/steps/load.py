@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ..benchmarks.dataset import Dataset, load_dataset
@@ -13,7 +15,7 @@ from ..params import Benchmark
 from ..records import Recording
 from ..resume import Saved
 from ..team import Team
-from ..training import Monitor
+from ..training import Monitor, Problem
 
 
 class Workplace:
@@ -72,6 +74,25 @@ class Workplace:
     def labels(self, split: str) -> torch.Tensor:
         """The labels of a split, (n,) int64 on the device."""
         return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
+
+    def problem(self, network: Classifier, images: ImageReader | None = None, **known: Any) -> Problem:
+        """The training of a network on the training images here, as params would have it computed.
+
+        Args:
+            images: a reader of them, if there is one already.
+            known: what else a method may use.
+        """
+        compute = self.suite.compute
+        return Problem(
+            network=network,
+            images=self.images("train") if images is None else images,
+            labels=self.labels("train"),
+            augmentation=self.benchmark.augmentation,
+            precision=self.dtype,
+            micro_batch=compute.micro_batch,
+            compile=compute.compile,
+            **known,
+        )
 
     def accuracies(self, predictions, split: str) -> Accuracies:
         """Count the predictions (n,) of a split's images."""

@@ -15,7 +15,7 @@ from ..params import changed
 from ..progress import report
 from ..records import Recording
 from ..team import rank
-from ..training import Problem, train
+from ..training import train
 from .load import Workplace
 
 
@@ -35,15 +35,7 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
             training = changed(training, place.suite.studies.transfer.original)
         torch.manual_seed(number or 0)
         network = place.pretrained(job.inputs.get("pretrained"))
-        problem = Problem(
-            network=network,
-            images=place.images("train"),
-            labels=place.labels("train"),
-            augmentation=place.benchmark.augmentation,
-            precision=place.dtype,
-            micro_batch=place.suite.compute.micro_batch,
-            compile=place.suite.compute.compile,
-        )
+        problem = place.problem(network)
         saved = place.saved(recording)
         outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)
         if rank():

@@ -14,9 +14,9 @@ from ..errors import MethodError
 from ..images import ImageReader, forward_in_batches, start_torch
 from ..jobs import Plan
 from ..networks import Classifier, save_checkpoint
+from ..optimisers import make_optimiser
 from ..progress import report
 from ..records import Recording
-from ..training import make_optimiser
 
 
 def run(plan: Plan, transfer: bool = False) -> None:

@@ -107,8 +107,8 @@ class Reader:
 
     def __init__(self, place: Workplace, paths: dict[str, str], needs: Sequence[str]) -> None:
         self.place, self.paths = place, paths
-        self.images, self.labels = place.images("train"), place.labels("train")
-        count, device = len(self.labels), place.device
+        self.images = place.images("train")
+        count, device = len(self.images), place.device
         self.read = {
             need: torch.from_numpy(array(paths[need], count)).to(device)
             for need in ("maps", "logits", "stage_one", "bias_features")
@@ -119,14 +119,9 @@ class Reader:
 
     def problem(self, model: str) -> Problem:
         """The Original of the checkpoint `model`, and all that was read."""
-        made = Problem(
-            network=self.place.trained(model),
-            images=self.images,
-            labels=self.labels,
-            augmentation=self.place.benchmark.augmentation,
-            precision=self.place.dtype,
-            micro_batch=self.place.suite.compute.micro_batch,
-            compile=self.place.suite.compute.compile,
+        made = self.place.problem(
+            self.place.trained(model),
+            self.images,
             pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
             **self.read,
         )

@@ -16,7 +16,7 @@ from ..jobs import Plan
 from ..methods.erm import ERM
 from ..progress import report
 from ..records import Recording
-from ..training import Problem, train
+from ..training import train
 from .load import Workplace
 from .original import write_history
 
@@ -32,15 +32,7 @@ def run(plan: Plan, name: str) -> None:
         place.images("train"),
         place.labels("train"),
     )
-    problem = Problem(
-        network=network,
-        images=images,
-        labels=labels,
-        augmentation=place.benchmark.augmentation,
-        precision=place.dtype,
-        micro_batch=place.suite.compute.micro_batch,
-        compile=place.suite.compute.compile,
-    )
+    problem = place.problem(network, images)
     training, saved = place.benchmark.stage_one, place.saved(recording)
     outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)
     logits = gathered(forward_in_batches(network, images, len(labels), network.classify), len(labels)).float().cpu()
