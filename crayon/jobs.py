@@ -96,9 +96,10 @@ class Plan:
 
     def processes(self, benchmark: str, runs: Iterable[str]) -> int:
         """How many processes train each of these runs together: one if a loss compares the images of a batch."""
-        settings = self.params.active.benchmark(benchmark)
-        methods = [self.run(run).settings(settings)[1] for run in runs]
-        return self.params.active.compute.processes if all(method.combined() for method in methods) else 1
+        wanted, settings = self.params.active.compute.processes, self.params.active.benchmark(benchmark)
+        if wanted == 1:  # Snakemake asks this of each job
+            return 1
+        return wanted if all(self.run(run).settings(settings)[1].combined() for run in runs) else 1
 
     @cached_property
     def producers(self) -> dict[str, Job]:
