@@ -11,6 +11,7 @@ from PIL import Image
 from torch.nn import functional
 
 from crayon.images import ImageReader
+from crayon.masks import Masks
 from crayon.networks import Classifier
 from crayon.params import Network, Normalisation
 from crayon.training import Problem
@@ -99,7 +100,7 @@ def make_problem(options: Network, images: np.ndarray, device: torch.device) -> 
         maps=torch.rand((count, *cells), generator=random).to(device),
         attention=torch.tensor([1, 0, -1], dtype=torch.int8).repeat(count // 3 + 1)[:count].to(device),
         neurons=(torch.rand(network.channels, generator=random) > 0.3).to(torch.int8).to(device),
-        masks=masks.to(device),
+        masks=Masks(masks.numpy(), device),
         logits=guess.to(device),
         stage_one=guess.to(device),
         bias_features=torch.rand((count, 64), generator=random).to(device),

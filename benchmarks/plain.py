@@ -99,7 +99,7 @@ class Boxes:
     method: Method
 
     def __post_init__(self) -> None:
-        self.covered = box_coverage(self.problem.masks, tuple(self.problem.maps.shape[1:]))
+        self.covered = box_coverage(self.problem.masks[:], tuple(self.problem.maps.shape[1:]))
 
     def __call__(self, images: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Maps and terms."""

@@ -20,6 +20,7 @@ from .errors import DataError, MethodError
 from .images import forward_in_batches
 from .interpret.maps import class_activation, normalise_stored
 from .interpret.patches import Patch, TopPatches
+from .masks import Masks
 from .methods.base import Method, Training
 from .methods.crayon_attention import CrayonAttention
 from .methods.crayon_pruning import CrayonPruning
@@ -149,7 +150,7 @@ class Guide:
         if neurons is not None:
             problem.neurons = self._answers(neurons, "neurons", self.original.channels, "neurons", (0, 1))
         if masks is not None:
-            problem.masks = torch.as_tensor(masks, dtype=torch.bool, device=self.device)
+            problem.masks = Masks(np.asarray(masks, bool), self.device)
         if {"maps", "logits"} & set(method.needs):
             target = "label" if getattr(method, "target", "label") == "label" else "prediction"
             problem.maps, problem.logits = self.maps(target).to(self.device), self._logits

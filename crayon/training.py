@@ -14,6 +14,7 @@ import torch
 from .errors import DivergedError, MachineError, MethodError
 from .images import ImageReader, forward_in_batches, gathered
 from .loop import Loop
+from .masks import Masks
 from .methods.base import Method, Training
 from .metrics import Accuracies, measure
 from .networks import Classifier
@@ -50,7 +51,7 @@ class Problem:
         stage_one: (N, K) float32, of the network whose mistakes JtT and CnC start from, or None.
         attention: (N,) int8, 1 relevant, 0 irrelevant, -1 unused, -2 unasked, or None.
         neurons: (C,) int8, 1 relevant, 0 irrelevant, or None.
-        masks: (N, H, W) bool, True where relevant, or None.
+        masks: of the N images, or None.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network, or None.
         pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
         augmentation: how the images of each step are changed, or None; whatever else reads images sees them unchanged.
@@ -69,7 +70,7 @@ class Problem:
     stage_one: torch.Tensor | None = None
     attention: torch.Tensor | None = None
     neurons: torch.Tensor | None = None
-    masks: torch.Tensor | None = None
+    masks: Masks | None = None
     bias_features: torch.Tensor | None = None
     pretrained: Callable[[], Classifier] | None = None
     augmentation: Augmentation | None = None

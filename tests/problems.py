@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from crayon.images import ImageReader
+from crayon.masks import Masks
 from crayon.networks import Classifier
 from crayon.params import Metric, Network, Normalisation
 from crayon.training import Monitor, Problem
@@ -45,7 +46,7 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
         maps=maps / maps.amax((1, 2), keepdim=True),
         attention=torch.randint(-1, 2, (count,), generator=generator).to(torch.int8),
         neurons=(torch.arange(6) % 3 != 0).to(torch.int8),
-        masks=masks,
+        masks=Masks(masks.numpy()),
         logits=torch.randn(count, classes, generator=generator),
         stage_one=torch.randn(count, classes, generator=generator),
         bias_features=torch.rand(count, 5, generator=generator),

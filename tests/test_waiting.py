@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from crayon.augmentation import Augmenter
 from crayon.images import augmented
 from crayon.loop import Sums
+from crayon.masks import Masks
 from crayon.methods import METHODS, method_class
 from crayon.params import Augmentation
 from crayon.training import train
@@ -73,9 +74,11 @@ class NeverWait(TorchDispatchMode):
 
 
 def moved(thing):
-    """To the device `meta`: a tensor, a network, LfF's losses, or a mapping of those."""
+    """To the device `meta`: a tensor, a network, masks, LfF's losses, or a mapping of those."""
     if isinstance(thing, torch.Tensor | torch.nn.Module):
         return thing.to(META)
+    if isinstance(thing, Masks):
+        thing.packed, thing.places = moved(thing.packed), moved(thing.places)
     if hasattr(thing, "seen"):
         thing.labels, thing.mean, thing.seen = moved(thing.labels), moved(thing.mean), moved(thing.seen)
     return tree_map(lambda leaf: leaf.to(META) if isinstance(leaf, torch.Tensor) else leaf, thing)
@@ -93,7 +96,7 @@ def step_on_meta(name: str, **settings) -> None:
     problem.pooled_features = lambda: cached
     for thing in (problem, problem.images):
         for key, value in vars(thing).items():
-            if isinstance(value, torch.Tensor | torch.nn.Module):
+            if isinstance(value, torch.Tensor | torch.nn.Module | Masks):
                 setattr(thing, key, moved(value))
     problem.images.device = META
     method.start_epoch(problem, state, 1, TRAINING)

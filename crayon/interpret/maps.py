@@ -84,8 +84,4 @@ def parts(count: int) -> Iterator[slice]:
 
 def cell_shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """How much of each of h x w cells a mask fills, (N, h, w) float32 in [0, 1], from masks (N, H, W) bool."""
-    shares = [
-        torch.nn.functional.adaptive_avg_pool2d(part.float().unsqueeze(1), size).squeeze(1)
-        for part in masks.split(1024)  # a data set's masks as floats may not fit
-    ]
-    return torch.cat(shares)
+    return torch.nn.functional.adaptive_avg_pool2d(masks.float().unsqueeze(1), size).squeeze(1)

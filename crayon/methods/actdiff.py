@@ -17,6 +17,7 @@ from .base import Batch, Combined, Method, NonNegative, irrelevant_pixels, wide
 if TYPE_CHECKING:
     import torch
 
+    from ..masks import Masks
     from ..training import Problem
 
 
@@ -37,18 +38,18 @@ class ActDiff(Method):
     weight: NonNegative
     destroy: Literal["shuffle", "zero"] = "shuffle"
 
-    def prepare(self, problem: Problem) -> torch.Tensor:
-        """The irrelevant pixels, (N, H, W) bool."""
-        return irrelevant_pixels(problem.masks)
+    def prepare(self, problem: Problem) -> Masks:
+        """The masks."""
+        return problem.masks
 
-    def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
+    def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
         """A pass of the destroyed images, then one of the images."""
         import torch
 
         network = problem.network
 
         def run(index: torch.Tensor) -> Batch:
-            images, irrelevant = problem.images(index), state[index]
+            images, irrelevant = problem.images(index), irrelevant_pixels(state[index])
             if self.destroy == "shuffle":
                 destroyed = shuffle_pixels(images, irrelevant)
             else:

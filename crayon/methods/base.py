@@ -89,10 +89,8 @@ def wide(values: torch.Tensor) -> torch.Tensor:
 
 
 def irrelevant_pixels(masks: torch.Tensor) -> torch.Tensor:
-    """The pixels outside masks of relevant ones, (N, H, W) bool; none of an image without a mask."""
-    found = ~masks
-    found &= masks.flatten(1).any(1)[:, None, None]  # in place: a third such array would be a third of the images' size
-    return found
+    """The pixels outside masks of relevant ones, (B, H, W) bool; none of an image without a mask."""
+    return ~masks & masks.flatten(1).any(1)[:, None, None]
 
 
 @dataclass(frozen=True, kw_only=True)

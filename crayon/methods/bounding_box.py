@@ -37,7 +37,11 @@ class BoundingBox(Method):
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """The boxes' coverage of cells, (N, h, w) float32, and which images have one, (N,) bool."""
-        return {"covered": box_coverage(problem.masks, problem.map_size()), "boxed": problem.masks.any(2).any(1)}
+        import torch
+
+        size = problem.map_size()
+        covered = torch.cat([box_coverage(part, size) for part in problem.masks.parts()])
+        return {"covered": covered, "boxed": covered.flatten(1).any(1)}
 
     def combined(self) -> dict[str, Combined] | None:
         """A mean and a sum; a mean over the boxed images of the batch is not made of its parts."""

@@ -59,7 +59,8 @@ class GradIA(Method):
         for (reasonable, right), pair in WEIGHTS.items():
             quadrant = (problem.attention == int(reasonable)) & (accurate == right)
             weights[quadrant] = weights.new_tensor(pair)
-        target = blur(cell_shares(problem.masks, problem.map_size()))
+        size = problem.map_size()
+        target = blur(torch.cat([cell_shares(part, size) for part in problem.masks.parts()]))
         peak = target.amax((1, 2), keepdim=True)
         drawn = peak.flatten() > 0
         return {

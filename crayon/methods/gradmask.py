@@ -17,6 +17,7 @@ from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
 if TYPE_CHECKING:
     import torch
 
+    from ..masks import Masks
     from ..training import Problem
 
 
@@ -37,11 +38,11 @@ class GradMask(Method):
     weight: NonNegative
     reduction: Literal["mean", "sum"] = "mean"
 
-    def prepare(self, problem: Problem) -> torch.Tensor:
-        """The irrelevant pixels, (N, H, W) bool."""
-        return irrelevant_pixels(problem.masks)
+    def prepare(self, problem: Problem) -> Masks:
+        """The masks."""
+        return problem.masks
 
-    def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
+    def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
         from .second_order import CheapSecondOrder
 
@@ -51,13 +52,13 @@ class GradMask(Method):
 
         return run
 
-    def loss(self, batch: Batch, state: torch.Tensor) -> dict[str, torch.Tensor]:
+    def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
         """The two terms."""
         import torch
 
         contrast = class_contrast(wide(batch.logits), batch.labels)
         (gradient,) = torch.autograd.grad(contrast.sum(), batch.images, create_graph=True)
-        outside = (state[batch.index].unsqueeze(1) * gradient).abs().sum((1, 2, 3))
+        outside = (irrelevant_pixels(state[batch.index]).unsqueeze(1) * gradient).abs().sum((1, 2, 3))
         outside = outside.mean() if self.reduction == "mean" else outside.sum()
         return {"classification": batch.cross_entropy().mean(), "outside": self.weight * outside}
 

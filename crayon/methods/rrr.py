@@ -17,6 +17,7 @@ from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
 if TYPE_CHECKING:
     import torch
 
+    from ..masks import Masks
     from ..training import Problem
 
 
@@ -40,11 +41,11 @@ class RRR(Method):
     reduction: Literal["mean", "sum", "mean_pixels"] = "mean"
     saliency: Literal["input", "gradcam"] = "input"
 
-    def prepare(self, problem: Problem) -> torch.Tensor:
-        """The irrelevant pixels, (N, H, W) bool."""
-        return irrelevant_pixels(problem.masks)
+    def prepare(self, problem: Problem) -> Masks:
+        """The masks."""
+        return problem.masks
 
-    def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
+    def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
         from .second_order import CheapSecondOrder
 
@@ -54,13 +55,13 @@ class RRR(Method):
 
         return run
 
-    def loss(self, batch: Batch, state: torch.Tensor) -> dict[str, torch.Tensor]:
+    def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
         """The two terms."""
         import torch
 
         from ..interpret.maps import cell_shares, class_activation
 
-        irrelevant = state[batch.index]
+        irrelevant = irrelevant_pixels(state[batch.index])
         if self.saliency == "input":
             log_p = wide(batch.logits).log_softmax(1)
             (saliency,) = torch.autograd.grad(log_p.sum(), batch.images, create_graph=True)

@@ -29,6 +29,7 @@ from ..files import read_npy
 from ..images import ImageReader, forward_in_batches, start_torch
 from ..jobs import Job, Plan
 from ..ledger import Ledger
+from ..masks import Masks
 from ..methods.erm import ERM
 from ..networks import Classifier
 from ..params import Benchmark, Network
@@ -250,7 +251,7 @@ class Costs:
             network=Classifier(options, classes).to(device),
             images=ImageReader(images, np.arange(count), benchmark.normalisation, device),
             labels=torch.arange(count, device=device) % classes,
-            masks=torch.rand(count, *pixels, device=device) > 0.5,
+            masks=Masks(dice.random((count, *pixels)) > 0.5, device),
             logits=torch.randn(count, classes, device=device),
             stage_one=torch.randn(count, classes, device=device),
             attention=torch.randint(0, 2, (count,), device=device).to(torch.int8),

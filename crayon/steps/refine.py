@@ -15,6 +15,7 @@ from ..annotations.order import ORDERS, Pool, at_random
 from ..errors import DataError, MethodError
 from ..files import read_npy
 from ..jobs import KINDS, Plan
+from ..masks import Masks
 from ..networks import save_checkpoint
 from ..progress import report
 from ..records import Digests, Recording
@@ -115,7 +116,7 @@ class Reader:
             if need in paths
         }
         if "masks" in needs and place.data.masks is not None:
-            self.read["masks"] = torch.from_numpy(place.data.masks[place.data.rows("train")]).to(device)
+            self.read["masks"] = Masks(place.data.masks, device, place.data.rows("train"))
 
     def problem(self, model: str) -> Problem:
         """The Original of the checkpoint `model`, and all that was read."""

@@ -281,7 +281,7 @@ def test_rrr_by_the_gradient_in_closed_form():
     images, labels = random(2, 3, 2, 2).requires_grad_(), torch.tensor([0, 2])
     masks = torch.tensor([[[True, False], [False, False]], [[True, True], [False, True]]])
     logits = images.flatten(1) @ weight.T
-    found = RRR(weight=5.0).loss(batch(logits, labels, images=images), irrelevant_pixels(masks))["reasons"]
+    found = RRR(weight=5.0).loss(batch(logits, labels, images=images), masks)["reasons"]
     p = logits.detach().softmax(1)
     gradient = ((1 - 3 * p) @ weight).view(2, 3, 2, 2)  # d/dx of sum_k log p_k
     expected = 5 * ((gradient * ~masks[:, None]) ** 2).sum() / 2
@@ -365,10 +365,11 @@ def test_cheap_second_order_stands_in_for_training_alone():
 @pytest.mark.parametrize("method", [RRR(weight=5.0), GradMask(weight=5.0), ActDiff(weight=5.0)])
 def test_an_image_without_a_mask_has_no_irrelevant_pixel(method):
     problem = problems.problem(4)
-    problem.masks[1:] = False
+    problem.masks.packed[1:] = 0
     state = method.prepare(problem)
-    assert torch.equal(state[0], ~problem.masks[0])
-    assert not state[1:].any()
+    irrelevant = irrelevant_pixels(state[:])
+    assert torch.equal(irrelevant[0], ~state[:1][0])
+    assert not irrelevant[1:].any()
     index = torch.arange(1, 4)
     terms = method.loss(method.forward(problem, state)(index), state)
     (extra,) = (float(value.detach()) for name, value in terms.items() if name != "classification")
@@ -425,7 +426,7 @@ def test_gradia_quadrants_and_targets():
     assert state["prediction"].tolist() == pytest.approx([1.0, 0.4, 0.8, 1.0])
     assert state["attention"].tolist() == pytest.approx([0.0, 1.6, 0.2, 1.0])
     assert state["target"].amax((1, 2)).tolist() == [1] * 4
-    problem.masks[1] = False
+    problem.masks.packed[1] = 0
     assert GradIA().prepare(problem)["attention"][1] == 0
 
 
@@ -518,7 +519,7 @@ def test_what_is_constant_gets_no_gradient():
 @pytest.mark.parametrize("name", ["rrr", "gradmask", "bounding_box", "actdiff"])
 def test_with_everything_relevant_it_is_erm(name):
     problem = problems.problem(6)
-    problem.masks[:] = True
+    problem.masks.packed[:] = 255
     problem.network.head.weight.data.abs_()  # no dead map, whose energy counts as outside
     problem.network.eval()
     chosen = PENALTIES[name]
