@@ -68,6 +68,26 @@ def test_every_method_runs_and_repeats_itself_to_the_bit(name):
     assert [row["epoch"] for row in first.history] == [1, 2]
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_in_bfloat16_losses_are_float32_and_the_gradient_is_about_float32s(name):
+    method, gradients = method_class(name)(**SETTINGS[name]), []
+    for precision in (torch.float32, torch.bfloat16):
+        problem = problems.problem(seed=1)
+        torch.manual_seed(1)
+        state = method.prepare(problem)
+        method.start_epoch(problem, state, 1, TRAINING)
+        (index, *_), *_ = method.steps(problem, state, TRAINING, torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
+            batch = method.forward(problem, state)(index)
+        assert batch.logits.dtype == precision
+        terms = method.loss(batch, state)
+        assert {value.dtype for value in terms.values()} == {torch.float32}
+        sum(terms.values()).backward()
+        found = [parameter.grad for parameter in problem.network.parameters() if parameter.grad is not None]
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.95
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "crayon_pruning"])
 def test_every_method_that_trains_the_network_learns_an_easy_task(name):
     outcome = run(name, dataclasses.replace(TRAINING, epochs=15))

@@ -78,14 +78,19 @@ class Batch:
 
     def cross_entropy(self) -> torch.Tensor:
         """-log softmax(logits)[label] of each image, (B,)."""
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(self.logits, self.labels, reduction="none")
+        return cross_entropies(self.logits, self.labels)
 
 
 def wide(values: torch.Tensor) -> torch.Tensor:
     """The values as float32 if they are narrower: losses are not computed in bfloat16."""
     return values.float() if values.dtype.itemsize < 4 else values
+
+
+def cross_entropies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """-log softmax(logits)[label] of each image, (B,), of logits (B, K) and labels (B,)."""
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(wide(logits), labels, reduction="none")
 
 
 def irrelevant_pixels(masks: torch.Tensor) -> torch.Tensor:

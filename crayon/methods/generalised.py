@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Literal
 
+from .base import cross_entropies
+
 if TYPE_CHECKING:
     import torch
 
@@ -21,9 +23,7 @@ def generalised_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, q: flo
     That is q times the gradient of (1 - p[y]^q) / q (Zhang and Sabuncu 2018), as the reference codes of LfF and LC have
     it; the value is not that of the textbook.
     """
-    from torch.nn.functional import cross_entropy
-
-    loss = cross_entropy(logits, labels, reduction="none")
+    loss = cross_entropies(logits, labels)
     return q * (-q * loss.detach()).exp() * loss  # p[y] = exp(-CE)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .base import Batch, Method, Positive, Share, Training
+from .base import Batch, Method, Positive, Share, Training, cross_entropies
 from .generalised import Start, generalised_cross_entropy, twin
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ class LfF(Method):
 
     def loss(self, batch: Batch, state: dict[str, Any]) -> dict[str, torch.Tensor]:
         """The two terms; both tables learn of the batch's losses before its weights are read from them."""
-        from torch.nn.functional import cross_entropy
-
         twin_logits, loss = batch.extra["twin_logits"], batch.cross_entropy()
-        twin_loss = cross_entropy(twin_logits, batch.labels, reduction="none")
+        twin_loss = cross_entropies(twin_logits, batch.labels)
         hard_for_twin = state["twin_losses"].update(batch.index, twin_loss)
         hard = state["losses"].update(batch.index, loss)
         weight = hard_for_twin / (hard_for_twin + hard + 1e-8)
