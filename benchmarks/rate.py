@@ -2,16 +2,19 @@
 
 Operations are counted by PyTorch's formulas (products and convolutions, forwards and backwards; a multiplication and an
 addition are two), the rate is measured. What a step takes beyond that floor goes into memory traffic (normalisation,
-ReLU, the optimiser), small matrices, and starting kernels.
+ReLU, the optimiser), which is estimated from the bytes that these kernels read and write, each operand once, at the
+rate of a large copy; and into convolutions slower than the large product, and starting kernels, which are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 SIDE = {"cpu": 1024, "cuda": 8192}
@@ -21,25 +24,62 @@ PRODUCTS = 10
 """In a row on a GPU, so that starting them does not count; one on a CPU."""
 
 
-def operations(step: Callable[[], object]) -> int:
-    """How many operations of matrix products and convolutions `step()` has."""
-    with _Counted() as counted:
-        step()
-    return counted.total
+COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
+"""Bytes, more than caches hold."""
 
 
-class _Counted(TorchDispatchMode):
-    """PyTorch's FlopCounterMode without its account of modules, which gradients of images (RRR, GradMask) break."""
+class Work(TorchDispatchMode):
+    """Counts what is done within it.
+
+    PyTorch's FlopCounterMode also keeps account of modules, which gradients of images (RRR, GradMask) break.
+
+    Attributes:
+        operations: of matrix products and convolutions.
+        moved: bytes that all other kernels read and write, each operand and each result once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        self.operations = self.moved = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        found = function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        found = function(*args, **kwargs)
         if count := flop_registry.get(function.overloadpacket):
-            self.total += count(*args, **(kwargs or {}), out_val=found)
+            self.operations += count(*args, **kwargs, out_val=found)
+        else:
+            self.moved += _moved(function._schema, args, kwargs, found)
         return found
+
+
+def work(step: Callable[[], object]) -> Work:
+    """What `step()` does."""
+    with Work() as counted:
+        step()
+    return counted
+
+
+def _moved(schema: torch.FunctionSchema, args: Sequence, kwargs: Mapping, found: object) -> int:
+    """Nothing where no kernel runs: views, and memory that is only taken."""
+    given = [
+        (argument, args[n] if n < len(args) else kwargs.get(argument.name))
+        for n, argument in enumerate(schema.arguments)
+    ]
+    changed = [value for argument, value in given if argument.alias_info is not None and argument.alias_info.is_write]
+    results = found if isinstance(found, tuple | list) else [found]
+    fresh = [] if any(result.alias_info is not None for result in schema.returns) else results
+    if schema.name.startswith(("aten::empty", "aten::new_empty")) or not (changed or fresh):
+        return 0
+    return _bytes([value for _, value in given]) + _bytes(changed) + _bytes(fresh)
+
+
+def _bytes(values: object) -> int:
+    """Of the tensors in `values`; an expanded one takes what lies in memory."""
+    return sum(
+        leaf.dtype.itemsize * math.prod(size for size, step in zip(leaf.shape, leaf.stride(), strict=True) if step)
+        for leaf in tree_leaves(values)
+        if isinstance(leaf, torch.Tensor)
+    )
 
 
 @dataclass
@@ -70,3 +110,23 @@ class Products:
     def rate(self, seconds: float) -> float:
         """Operations a second, of the seconds that all of them took."""
         return 2 * self.count * len(self.factors[0]) ** 3 / seconds
+
+
+@dataclass
+class Copies:
+    """A large copy."""
+
+    device: torch.device
+    source: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = torch.ones(COPIED[self.device.type], dtype=torch.uint8, device=self.device)
+        self.target = torch.empty_like(self.source)
+
+    def __call__(self) -> None:
+        """Once."""
+        self.target.copy_(self.source)
+
+    def rate(self, seconds: float) -> float:
+        """Bytes read and written a second, of the seconds that it took."""
+        return 2 * len(self.source) / seconds

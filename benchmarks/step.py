@@ -25,6 +25,8 @@ gradient above 1e-3 of its norm, ends the script with exit status 1. Then the va
 what a step takes on top of weights, images and the optimiser's state. `share_of_peak` is the time that the matrix
 operations of our step would take at the rate of a large matrix product, measured in the same turns and in the variant's
 precision, over the time that the variant takes; the operations of the plain formulation beyond ours do not count.
+`traffic_ms` is what all other kernels of our step, uncompiled, would take if each read its operands and wrote its
+results once, at the rate of a large copy.
 
 Weights and images are random. Hyper-parameters are Waterbirds' of the suite `paper`, apart from the weights of the
 guiding terms of Crayon and Bounding Box, which are 10, so that 1e-5 means something.
@@ -43,7 +45,7 @@ import torch
 from harness import Clock, Table, add_compute, demand, device_name, in_turn, parser, peak_memory, positive, start, stop
 from made import make_problem, network_options, smooth_images
 from plain import FORMULATIONS, plain
-from rate import Products, operations
+from rate import Copies, Products, work
 
 from crayon.compilation import compile_backbones
 from crayon.interpret.maps import class_activation
@@ -56,6 +58,7 @@ from crayon.training import Problem
 
 TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-3
+MINE = ("ours, float32", "ours, bfloat16")
 WEIGHTS = {"alpha": 10.0, "beta": 10.0, "reduction": "energy_ratio", "target": "label"}
 COMPARED = {
     "crayon_attention": WEIGHTS,
@@ -194,7 +197,7 @@ def measure(table: Table, name: str, problem: Problem, options: argparse.Namespa
         precision = "bfloat16" if gpu else "float32"
         mine = copied(problem, getattr(torch, precision), compiled=True)
         steps[f"ours, {precision}, compiled"], images = our_step(mine, method, training)
-    needed = operations(steps["ours, float32"])
+    needed = {key.split(", ")[1]: work(step) for key, step in steps.items() if key in MINE}
     products = {precision: Products(device, getattr(torch, precision)) for precision in PRECISIONS[device.type]}
     for product in products.values():
         product()
@@ -205,16 +208,24 @@ def measure(table: Table, name: str, problem: Problem, options: argparse.Namespa
         more[variant] = {"peak_mb": peak_memory(device, step)}
         if not (variant.startswith("plain") or variant.endswith("compiled")):
             more[variant] |= differences
-    found = in_turn({key: lambda run=run: clock(run) for key, run in (steps | products).items()}, options.repeats)
-    print(f"{method.label}: {needed / 1e9:.4g} GFLOP a step")
+    copies = Copies(device)
+    copies()
+    timed = steps | products | {"copies": copies}
+    found = in_turn({key: lambda run=run: clock(run) for key, run in timed.items()}, options.repeats)
+    bandwidth = copies.rate(statistics.median(found.pop("copies")))
     for precision, product in products.items():
         rate = product.rate(statistics.median(found.pop(precision)))
-        floor = needed / rate
-        print(f"    floor {1000 * floor:.4g} ms in {precision}, at {rate / 1e12:.4g} TFLOP/s", flush=True)
+        floor, traffic = needed[precision].operations / rate, needed[precision].moved / bandwidth
+        print(
+            f"{method.label}, {precision}: floor {1000 * floor:.4g} ms "
+            f"({needed[precision].operations / 1e9:.4g} GFLOP at {rate / 1e12:.4g} TFLOP/s), traffic "
+            f"{1000 * traffic:.4g} ms ({needed[precision].moved / 1e9:.4g} GB at {bandwidth / 1e9:.4g} GB/s)",
+            flush=True,
+        )
         for variant in steps:
             if variant.split(", ")[1] == precision:
-                shares = {"floor_ms": 1000 * floor, "share_of_peak": floor / statistics.median(found[variant])}
-                more[variant] |= shares
+                share = floor / statistics.median(found[variant])
+                more[variant] |= {"floor_ms": 1000 * floor, "traffic_ms": 1000 * traffic, "share_of_peak": share}
     base = "plain, float32" if name in FORMULATIONS else None
     table.add_compared(method.label, found, base, images, more)
 
