@@ -104,12 +104,10 @@ def check(
 @app.command("plan")
 def forecast(
     context: typer.Context,
-    suite: Annotated[
-        str | None, typer.Option(metavar="NAME", help="of this suite, whichever is active in the params file")
-    ] = None,
+    suite: Annotated[str | None, typer.Option(metavar="NAME", help="this suite instead of the active one")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
-    """Say what is to do, and forecast how long it takes on the device at hand, and the disk that it needs.
+    """Say what there is to do, and forecast how long it takes on the device at hand, and the disk space that it needs.
 
     Nothing is downloaded, and no result is written.
     """
@@ -129,7 +127,9 @@ def forecast(
 def example(
     folder: Annotated[Path, typer.Argument(help="where to write; must not exist")],
     masks: Annotated[Path | None, typer.Option(help="write their masks here")] = None,
-    groups: Annotated[bool, typer.Option("--groups", help="a level more of folders: the place")] = False,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="one level of folders more: the place, as the group")
+    ] = False,
 ) -> None:
     """Write a folder of images as yours might be, to try it with."""
     from .steps.example import run
@@ -227,7 +227,7 @@ def annotate(
         list[str] | None, typer.Option(help="who answers; repeat for several; the page asks if left out")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8765,
-    host: Annotated[str, typer.Option(help="another than this machine's own demands a token")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="an address other than this machine's own requires a token")] = "127.0.0.1",
     order: Annotated[
         str | None,
         typer.Option(
@@ -235,7 +235,7 @@ def annotate(
         ),
     ] = None,
 ) -> None:
-    """Show maps or neurons' patches to people on a local web page, and take their answers."""
+    """Show maps or neurons' patches to people on a local web page, and collect their answers."""
     plan = _plan(context)
     from .page.command import run
 
@@ -329,7 +329,7 @@ def tune(
     context: typer.Context,
     benchmark: BenchmarkName,
     method: Annotated[
-        list[str] | None, typer.Option(help="repeat for several; all with a search space if left out")
+        list[str] | None, typer.Option(help="repeat for several; all that have a search space if left out")
     ] = None,
 ) -> None:
     """Search hyper-parameters on the validation split, the same number of trials for every method."""
@@ -344,7 +344,7 @@ def provenance(
     context: typer.Context,
     result: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or controls")],
 ) -> None:
-    """Gather the records of all that a table is made of in one file, which git keeps."""
+    """Gather the records of all that a table is made of in one file, which is kept in git."""
     plan = _plan(context)
     from .report.provenance import run
 
@@ -419,10 +419,10 @@ def audit(
     ro_crate: Annotated[
         Path | None, typer.Option(metavar="DIR", help="export a result with all below it as a Workflow Run RO-Crate")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="read every file again, whatever is remembered of it")] = False,
-    allow_dirty: Annotated[
-        bool, typer.Option("--allow-dirty", help="note code that no commit holds, and do not take it for a break")
+    full: Annotated[
+        bool, typer.Option("--full", help="read every file again, even if its digest is remembered")
     ] = False,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="only note code that is in no commit")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
     """Check the chain below results: params, code, files, dvc.lock, numbers. Or explain, trace, compare, export it.

@@ -10,6 +10,7 @@ localrules:
     table2,
     table3,
     figure4,
+    figure_order,
     figure5,
     runtime,
     attention,
