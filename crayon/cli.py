@@ -368,6 +368,7 @@ RENDERERS = (
     "page",
 )
 PARTLY = ("table1", "runtime", "page")
+SHOWN = ("table1", "table2", "table3", "controls", "runtime", "attention")
 
 
 @app.command()
@@ -387,15 +388,19 @@ def render(
 
     if what not in RENDERERS:
         raise ParamsError(unknown("result", what, RENDERERS))
-    module = import_module(f"crayon.report.{what}")
     if partly and what not in PARTLY:
         raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
+    if show and what not in SHOWN:
+        raise ParamsError(f"--show is for {', '.join(SHOWN)}; {what} is no table to print.")
+    module = import_module(f"crayon.report.{what}")
     if partly:
         module.run(plan, partly=True)
     else:
         module.run(plan)
     if show:
-        print(module.text(plan))
+        from .report.tables import text
+
+        print(module.text(plan) if what == "runtime" else text(plan, what))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..errors import RecordError
@@ -53,11 +52,6 @@ def run(plan: Plan, partly: bool = False) -> None:
         }
     )
     report(f"table1  {len(found)} methods and benchmarks -> {job.outputs['table']}")
-
-
-def text(plan: Plan) -> str:
-    """The table as it was written, for the screen."""
-    return Path(plan.find("table1").outputs["markdown"]).read_text(encoding="utf-8")
 
 
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

@@ -136,3 +136,8 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in lines]
     return "\n".join([padded[0], "|" + "|".join(f" {dash} " for dash in rule) + "|", *padded[1:]]) + "\n"
+
+
+def text(plan: Plan, rule: str) -> str:
+    """A table's Markdown as it was written, for the screen."""
+    return Path(plan.find(rule).outputs["markdown"]).read_text(encoding="utf-8")
