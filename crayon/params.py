@@ -297,6 +297,11 @@ class Metric(Section):
         value = getattr(self, self.kind)
         return (value,) if isinstance(value, str) else tuple(value)
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less of it is better: of a gap, where all others are accuracies."""
+        return self.kind == "difference"
+
 
 class Control(Section):
     """A sanity run: `method` with its labels replaced, to see whether the answers do the work."""
