@@ -168,7 +168,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
             if not Path(path).exists():
                 continue
             summary = read_json(path, RecordError)
-            file = f"annotations/{plan.suite}/{name}/{kind}.csv"
+            file = plan.answers_file(name, kind)
             digest = (provenance.files.get(file, "") if provenance else "")[:SHORT]
             shares = {key: summary.get(key) for key in ("agreement", "kappa", "alpha")}
             rows.append(
