@@ -189,9 +189,9 @@ class Plan:
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
         """The pretrained backbone, if the suite has one."""
-        return (
-            {} if self.params.active.pretraining is None else {"pretrained": self._pretrain(transfer).outputs["model"]}
-        )
+        if self.params.active.pretraining is None:
+            return {}
+        return {"pretrained": self._pretrain(transfer).outputs["model"]}
 
     def network(self, transfer: bool = False) -> Network:
         """The suite's network, or that of the transfer study."""
