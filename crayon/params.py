@@ -28,10 +28,9 @@ from pydantic import (
 from .benchmarks.archives import Archive
 from .errors import ParamsError
 from .methods import METHODS, method_class
-from .methods.base import Count, Method, NonNegative, Positive, Training
+from .methods.base import Count, Method, NonNegative, Positive, Share, Training
 from .suggest import unknown
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$")]
 """A class or a group, which may be a folder's name."""
