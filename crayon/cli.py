@@ -18,6 +18,7 @@ from . import __version__
 from .collecting import labelstudio, mturk
 from .errors import CrayonError, ParamsError
 from .team import started
+from .verbs import BenchmarkName, plan_of, show
 
 if TYPE_CHECKING:
     from .params import Compute
@@ -38,7 +39,6 @@ app.add_typer(labelstudio, name="labelstudio")
 TOGETHER = ("original", "refine")
 """The commands that several processes run together."""
 
-BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
@@ -66,13 +66,6 @@ def _options(
     context.obj = params
 
 
-def _plan(context: typer.Context, suite: str | None = None):
-    from .jobs import Plan
-    from .params import load
-
-    return Plan(load(context.obj, suite))
-
-
 def _together(processes: int, compute: Compute) -> None:
     """Run this command in several processes instead, if one is not enough and this is not one of them."""
     from . import team
@@ -91,7 +84,7 @@ def check(
     benchmark: Annotated[str | None, typer.Argument(help="look through this benchmark's images, too")] = None,
 ) -> None:
     """Validate params.yaml and say what the active suite holds; or look through the images of a benchmark."""
-    plan = _plan(context)
+    plan = plan_of(context)
     if benchmark is not None:
         from .steps.download import check as check_images
 
@@ -111,16 +104,10 @@ def forecast(
 
     Nothing is downloaded, and no result is written.
     """
-    plan = _plan(context, suite)
+    plan = plan_of(context, suite)
     from .steps.forecast import run
 
-    found = run(plan)
-    if as_json:
-        import json
-
-        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(found.lines()))
+    show(run(plan), as_json)
 
 
 @app.command()
@@ -143,7 +130,7 @@ def pretrain(
     transfer: Annotated[bool, typer.Option("--transfer", help="that of the transfer study's network")] = False,
 ) -> None:
     """Train the backbone on figures and textures (stands in for ImageNet)."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.pretrain import run
 
     run(plan, transfer)
@@ -152,7 +139,7 @@ def pretrain(
 @app.command()
 def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Compose a benchmark's folder of images out of pictures that packages ship."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.compose import run
 
     run(plan, benchmark)
@@ -167,7 +154,7 @@ def download(
     ] = None,
 ) -> None:
     """Draw a benchmark's images, read them from a folder, or download them; and pack them."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.download import run
 
     run(plan, benchmark, local)
@@ -182,7 +169,7 @@ def original(
     ] = None,
 ) -> None:
     """Train the Original, or import it."""
-    plan = _plan(context)
+    plan = plan_of(context)
     if plan.params.active.benchmark(benchmark).imported is not None and not transfer:
         from .steps.published import run_original
 
@@ -203,7 +190,7 @@ def import_original(
     maps: Annotated[Path | None, typer.Option(help="its published maps, a JSON list")] = None,
 ) -> None:
     """Take a published Original, and its maps, instead of training one."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.published import import_original as run_import
 
     run_import(plan, benchmark, checkpoint, maps)
@@ -212,7 +199,7 @@ def import_original(
 @app.command()
 def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Compute the Original's maps, and the patches of its neurons."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.interpret import run
 
     run(plan, benchmark)
@@ -236,7 +223,7 @@ def annotate(
     ] = None,
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and collect their answers."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .page.command import run
 
     run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order)
@@ -245,7 +232,7 @@ def annotate(
 @app.command()
 def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Simulate the answers to the maps or to the neurons' patches, or take the published ones."""
-    plan = _plan(context)
+    plan = plan_of(context)
     if plan.params.active.benchmark(benchmark).annotation.source == "published":
         from .steps.published import run_answers
 
@@ -259,7 +246,7 @@ def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
 @app.command()
 def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Validate the answers and turn them into labels."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.ingest import run
 
     run(plan, benchmark, kind)
@@ -272,7 +259,7 @@ def stats(
     kind: Annotated[str | None, typer.Option(help="attention or neurons; both if left out")] = None,
 ) -> None:
     """Say how well annotators agree, and who answers at random or always the same."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.statistics import run
 
     print(run(plan, benchmark, kind))
@@ -281,7 +268,7 @@ def stats(
 @app.command()
 def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Train the biased network that SoftCon and FLAC take features from."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.auxiliary import run
 
     run(plan, benchmark)
@@ -290,7 +277,7 @@ def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
 @app.command()
 def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Train the network whose mistakes JtT and CnC start from."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.stage_one import run
 
     run(plan, benchmark)
@@ -299,7 +286,7 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
 @app.command()
 def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Refine the Original with a method."""
-    plan = _plan(context)
+    plan = plan_of(context)
     _together(plan.processes(benchmark, run), plan.params.active.compute)
     from .steps.refine import run as refine_run
 
@@ -309,7 +296,7 @@ def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed
 @app.command()
 def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Measure refined networks, or the Original."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.evaluate import run as evaluate_run
 
     evaluate_run(plan, benchmark, run, seed)
@@ -318,7 +305,7 @@ def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, se
 @app.command()
 def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Time the Crayon variants on training sets of several sizes."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.runtime import run
 
     run(plan, benchmark)
@@ -333,7 +320,7 @@ def tune(
     ] = None,
 ) -> None:
     """Search hyper-parameters on the validation split, the same number of trials for every method."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.tune import run as tune_run
 
     print(tune_run(plan, benchmark, method or ()))
@@ -345,7 +332,7 @@ def provenance(
     result: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or controls")],
 ) -> None:
     """Gather the records of all that a table is made of in one file, which is kept in git."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .report.provenance import run
 
     run(plan, result)
@@ -368,6 +355,7 @@ RENDERERS = (
     "page",
 )
 PARTLY = ("table1", "runtime", "page")
+SHOWN = ("table1", "table2", "table3", "controls", "runtime", "attention")
 
 
 @app.command()
@@ -380,22 +368,26 @@ def render(
     ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from importlib import import_module
 
     from .suggest import unknown
 
     if what not in RENDERERS:
         raise ParamsError(unknown("result", what, RENDERERS))
-    module = import_module(f"crayon.report.{what}")
     if partly and what not in PARTLY:
         raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
+    if show and what not in SHOWN:
+        raise ParamsError(f"--show is for {', '.join(SHOWN)}; {what} is no table to print.")
+    module = import_module(f"crayon.report.{what}")
     if partly:
         module.run(plan, partly=True)
     else:
         module.run(plan)
     if show:
-        print(module.text(plan))
+        from .report.tables import text
+
+        print(module.text(plan) if what == "runtime" else text(plan, what))
 
 
 @app.command()
@@ -442,7 +434,7 @@ def audit(
         raise typer.BadParameter("--item and --annotator belong to --from.")
     try:
         status = run(
-            lambda: _plan(context),
+            lambda: plan_of(context),
             [path.as_posix() for path in targets or []],
             cell=cell,
             source=source and source.as_posix(),

@@ -30,18 +30,14 @@ NEUTRAL = frozenset(
 @cache
 def digest(modules: tuple[str, ...]) -> str:
     """sha256 over the code of `modules` and of all that they import from this package."""
-    return combined(digests(modules))
+    of_modules = digests(modules)
+    return hashlib.sha256("".join(f"{name}\0{of_modules[name]}\n" for name in sorted(of_modules)).encode()).hexdigest()
 
 
 @cache
 def digests(modules: tuple[str, ...]) -> Mapping[str, str]:
     """Module -> sha256 of its code, of `modules` and of all that they import from this package."""
     return {name: _digest_of(name) for name in closure(modules)}
-
-
-def combined(of_modules: Mapping[str, str]) -> str:
-    """One digest of several modules' digests."""
-    return hashlib.sha256("".join(f"{name}\0{of_modules[name]}\n" for name in sorted(of_modules)).encode()).hexdigest()
 
 
 @cache
@@ -139,9 +135,8 @@ def uncommitted(modules: Iterable[str]) -> list[str] | None:
     """The files of `modules` whose code no commit holds, relative to the package; None where git does not know it."""
     if commit()[0] is None:
         return None
-    changed = []
-    for line in (_git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or "").split("\0"):
-        changed.append(line[3:])
+    told = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
+    changed = [line[3:] for line in told.split("\0")]
     prefix = _git("rev-parse", "--show-prefix") or ""
     files = {name: _file(name).relative_to(PACKAGE).as_posix() for name in modules}
     found = []

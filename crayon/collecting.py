@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
+from .verbs import BenchmarkName, plan_of
+
 Kind = Annotated[str, typer.Option(help="attention or neurons")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="exports, also overlapping ones")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="where to write; must not exist")]
@@ -24,17 +25,10 @@ mturk = typer.Typer(help="Have Amazon Mechanical Turk's workers answer.", **_OPT
 labelstudio = typer.Typer(help="Have people answer in Label Studio.", **_OPTIONS)
 
 
-def _plan(context: typer.Context):
-    from .jobs import Plan
-    from .params import load
-
-    return Plan(load(context.obj))
-
-
 @mturk.command("export")
 def export_mturk(context: typer.Context, benchmark: BenchmarkName, kind: Kind, out: Out, url: Url = None) -> None:
     """Write a batch: batch.csv, the HIT's design, and the pictures to upload."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.export import export_mturk as run
 
     run(plan, benchmark, kind, out, url)
@@ -56,7 +50,7 @@ def import_mturk(
     reject_invalid: RejectInvalid = False,
 ) -> None:
     """Add the answers of batch results (CSV) to the benchmark's."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.importing import import_mturk as run
 
     run(
@@ -74,7 +68,7 @@ def import_mturk(
 @labelstudio.command("export")
 def export_labelstudio(context: typer.Context, benchmark: BenchmarkName, kind: Kind, out: Out, url: Url = None) -> None:
     """Write a project: its tasks, its labelling interface, and the pictures."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.export import export_labelstudio as run
 
     run(plan, benchmark, kind, out, url)
@@ -93,7 +87,7 @@ def import_labelstudio(
     reject_invalid: RejectInvalid = False,
 ) -> None:
     """Add the answers of a project's exports (JSON or JSON_MIN) to the benchmark's."""
-    plan = _plan(context)
+    plan = plan_of(context)
     from .steps.importing import import_labelstudio as run
 
     run(plan, benchmark, kind, files, choices=choices, salt=salt_file, reject_invalid=reject_invalid)

@@ -187,6 +187,12 @@ class Plan:
             code=("crayon.steps.pretrain",),
         )
 
+    def _pretrained(self, transfer: bool = False) -> dict[str, str]:
+        """The pretrained backbone, if the suite has one."""
+        if self.params.active.pretraining is None:
+            return {}
+        return {"pretrained": self._pretrain(transfer).outputs["model"]}
+
     def network(self, transfer: bool = False) -> Network:
         """The suite's network, or that of the transfer study."""
         suite = self.params.active
@@ -231,15 +237,14 @@ class Plan:
     def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
         """The benchmark's Original, or that of the transfer study's network with this number."""
         suite, transfer = self.params.active, number is not None
-        pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain(transfer).outputs["model"]}
-        folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
-        training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
         if benchmark.imported is not None and not transfer:
             return self._imported(name, benchmark)
+        folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
+        training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
         return Job(
             rule="original",
             wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
-            inputs=self._data(name) | pretrained,
+            inputs=self._data(name) | self._pretrained(transfer),
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self._trained(benchmark, transfer)
@@ -309,8 +314,12 @@ class Plan:
             code=("crayon.steps.interpret",),
         )
 
+    def answers_file(self, name: str, kind: str) -> str:
+        """Where a benchmark's answers lie, or will."""
+        return f"annotations/{self.suite}/{name}/{kind}.csv"
+
     def answers(self, name: str, kind: str) -> str:
-        """The path of a benchmark's answers.
+        """The path of a benchmark's answers, which are there or are made by the chain.
 
         Raises:
             AnnotationError: they are people's, and nobody has answered.
@@ -333,7 +342,7 @@ class Plan:
             rule="annotate",
             wildcards={"benchmark": name, "kind": kind},
             inputs=self._data(name) | {"shown": self._shown(name, kind)},
-            outputs={"answers": f"annotations/{self.suite}/{name}/{kind}.csv"},
+            outputs={"answers": self.answers_file(name, kind)},
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={
                 "seed": benchmark.annotation.seed,
@@ -355,7 +364,7 @@ class Plan:
             rule="annotate",
             wildcards={"benchmark": name, "kind": kind},
             inputs=asked,
-            outputs={"answers": f"annotations/{self.suite}/{name}/{kind}.csv"},
+            outputs={"answers": self.answers_file(name, kind)},
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={"published": {key: archive.steering for key, archive in archives.items()}},
             code=("crayon.steps.published",),
@@ -367,8 +376,12 @@ class Plan:
         """The benchmarks that have answers."""
         return [name for name, b in self.params.active.benchmarks.items() if b.annotation.source != "none"]
 
+    def _labels(self, name: str) -> dict[str, str]:
+        """Kind of annotation -> the labels made of its answers."""
+        return {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
+
     def _ingest(self, name: str, benchmark: Benchmark, kind: str) -> Job:
-        inputs = {"answers": f"annotations/{self.suite}/{name}/{kind}.csv", "shown": self._shown(name, kind)}
+        inputs = {"answers": self.answers_file(name, kind), "shown": self._shown(name, kind)}
         if kind == "attention":
             inputs["manifest"] = self._data(name)["manifest"]
         else:
@@ -378,7 +391,7 @@ class Plan:
             rule="ingest",
             wildcards={"benchmark": name, "kind": kind},
             inputs=inputs,
-            outputs={"labels": f"{folder}/{kind}.csv", "summary": f"{folder}/{kind}.summary.json"},
+            outputs={"labels": self._labels(name)[kind], "summary": f"{folder}/{kind}.summary.json"},
             record=f"{folder}/{kind}.record.json",
             steering={"consensus": _dump(benchmark.consensus)}
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
@@ -409,14 +422,12 @@ class Plan:
         )
 
     def _stage_one(self, name: str) -> Job:
-        suite = self.params.active
-        benchmark = suite.benchmark(name)
-        pretrained = {} if suite.pretraining is None else {"pretrained": self._pretrain().outputs["model"]}
+        benchmark = self.params.active.benchmark(name)
         folder = f"auxiliary/{self.suite}/{name}/stage_one"
         return Job(
             rule="stage_one",
             wildcards={"benchmark": name},
-            inputs=self._data(name) | pretrained,
+            inputs=self._data(name) | self._pretrained(),
             outputs={"stage_one": f"{folder}/logits.npy", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self._trained(benchmark)
@@ -426,16 +437,12 @@ class Plan:
 
     def needed(self, name: str, method: str) -> dict[str, str]:
         """What a method reads beside the data and the Original: need -> path."""
-        suite, made = self.params.active, self._interpretation(name)
-        early = suite.benchmark(name).stage_one is not None
-        paths = {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
-        paths |= {"maps": made["maps"], "logits": made["logits"]}
-        paths |= {"stage_one": self._stage_one(name).outputs["stage_one"] if early else made["logits"]}
-        needs = method_class(method).needs
+        needs, made = method_class(method).needs, self._interpretation(name)
+        early = self.params.active.benchmark(name).stage_one is not None
+        paths = self._labels(name) | self._pretrained() | {"maps": made["maps"], "logits": made["logits"]}
+        paths["stage_one"] = self._stage_one(name).outputs["stage_one"] if early else made["logits"]
         if "bias_features" in needs:
-            paths |= {"bias_features": self._auxiliary(name).outputs["bias_features"]}
-        if suite.pretraining is not None:
-            paths |= {"pretrained": self._pretrain().outputs["model"]}
+            paths["bias_features"] = self._auxiliary(name).outputs["bias_features"]
         return {need: paths[need] for need in needs if need in paths}
 
     def _refine(self, name: str, benchmark: Benchmark, run: Run, seed: int) -> Job:
@@ -542,7 +549,8 @@ class Plan:
         """What stands in git beside a table to trace it there: made before the table, and checked with it."""
         return {"answers": "results/answers.csv", "provenance": provenance_of(rule)}
 
-    def _render(self, rule: str, module: str, inputs: dict[str, str], outputs: dict[str, str], **steering: Any) -> Job:
+    def _render(self, rule: str, inputs: dict[str, str], outputs: dict[str, str], **steering: Any) -> Job:
+        """The job that `crayon.report` has a module for: what it reads, and the names of its files in results/."""
         suite = self.params.active
         return Job(
             rule=rule,
@@ -560,14 +568,12 @@ class Plan:
                 },
             }
             | steering,
-            code=(module,),
+            code=(f"crayon.report.{rule}",),
         )
 
     def _answers(self) -> Job:
         """All answers in one file small enough for git, so that two revisions can be compared without the cache."""
-        answers = {
-            f"{name}/{kind}": f"annotations/{self.suite}/{name}/{kind}.csv" for name in self.annotated for kind in KINDS
-        }
+        answers = {f"{name}/{kind}": self.answers_file(name, kind) for name in self.annotated for kind in KINDS}
         return Job(
             rule="answers",
             wildcards={},
@@ -596,7 +602,6 @@ class Plan:
         methods = self.params.active.methods
         return self._render(
             "table1",
-            "crayon.report.table1",
             self.evaluations(["original", *methods]) | self._summaries() | self._sealed_by("table1"),
             {
                 "table": "table1.csv",
@@ -613,7 +618,6 @@ class Plan:
         compared = ["original", "erm", *dict.fromkeys(control.method for control in controls.values())]
         return self._render(
             "controls",
-            "crayon.report.controls",
             self.evaluations([*compared, *controls]) | self._sealed_by("controls"),
             {"table": "controls.csv", "markdown": "controls.md"},
             controls={name: _dump(control) for name, control in controls.items()},
@@ -623,7 +627,6 @@ class Plan:
         outputs = {"table": "csv", "markdown": "md", "svg": "svg", "png": "png"}
         return self._render(
             "attention",
-            "crayon.report.attention",
             self.evaluations(["original", *self.params.active.methods]),
             {key: f"attention.{suffix}" for key, suffix in outputs.items()},
         )
@@ -642,7 +645,6 @@ class Plan:
             }
             yield self._render(
                 rule,
-                f"crayon.report.{rule}",
                 found | (summaries if study in ("annotations", "order") else {}),
                 {key: f"{rule}.{suffix}" for key, suffix in outputs.items()},
                 study=_dump(section),
@@ -677,7 +679,6 @@ class Plan:
         refined = [self.jobs[" ".join(["refine", *key.split("/")])] for key in self.evaluations(suite.methods)]
         return self._render(
             "runtime",
-            "crayon.report.runtime",
             {name: job.outputs["seconds"] for name, job in measured.items()}
             | {f"{name}/manifest": self._data(name)["manifest"] for name in suite.benchmarks}
             | {job.name: job.record for job in (*measured.values(), *refined)},
@@ -692,7 +693,6 @@ class Plan:
         told = {} if suite.studies.runtime is None else {job.name: job.record for job in self.jobs.values()}
         return self._render(
             "page",
-            "crayon.report.page",
             self.evaluations(["original", *suite.methods])
             | self._summaries()
             | {path: path for path in sorted(shown)}
@@ -709,8 +709,7 @@ class Plan:
         shown = next(method for method in suite.methods if self.runs[method].benchmarks)
         for name in suite.benchmarks:
             data = {f"{name}/{key}": path for key, path in self._data(name).items()}
-            made = self._interpretation(name)
-            labels = {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
+            made, labels = self._interpretation(name), self._labels(name)
             if name in self.annotated:
                 inputs["figure2"] |= data | {f"{name}/patches": made["patches"], f"{name}/labels": labels["neurons"]}
                 inputs["figure3"] |= data | {f"{name}/maps": made["maps"], f"{name}/labels": labels["attention"]}
@@ -726,7 +725,6 @@ class Plan:
                 }
             yield self._render(
                 rule,
-                f"crayon.report.{rule}",
                 read,
                 {key: f"{rule}.{suffix}" for key, suffix in drawn.items()},
                 **steering,

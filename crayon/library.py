@@ -68,7 +68,7 @@ class Guide:
         self.device = torch.device(device)
         self.images, self.labels = _opened(dataset, "dataset", self.device)
         self.validation = (
-            (self.images, self.labels) if validation is None else _opened(validation, "validation", device)
+            (self.images, self.labels) if validation is None else _opened(validation, "validation", self.device)
         )
         whole = copy.deepcopy(model).cpu()
         parts = dissect(whole, type(model).__name__, tuple(dataset[0][0].shape))
@@ -199,7 +199,7 @@ class DatasetImages:
         raise MethodError("the method blacks pixels out, and a data set of tensors does not say what black is.")
 
 
-def _opened(dataset: Images, name: str, device: str | torch.device) -> tuple[DatasetImages, torch.Tensor]:
+def _opened(dataset: Images, name: str, device: torch.device) -> tuple[DatasetImages, torch.Tensor]:
     """The images of a data set, and its labels (`dataset.targets` where it has them)."""
     if len(dataset) == 0:
         raise DataError(f"{name}: is empty.")
@@ -209,4 +209,4 @@ def _opened(dataset: Images, name: str, device: str | torch.device) -> tuple[Dat
         raise DataError(f"{name}: its images are {shown}, not float tensors (3, H, W); add a transform.")
     targets = getattr(dataset, "targets", None)
     labels = targets if targets is not None else [dataset[position][1] for position in range(len(dataset))]
-    return DatasetImages(dataset, torch.device(device)), torch.as_tensor(labels).long().to(device)
+    return DatasetImages(dataset, device), torch.as_tensor(labels).long().to(device)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-_AT_ONCE = 256
-"""How many masks are packed, or unpacked by `parts`, together: all of a data set's may not fit."""
+from .interpret.maps import parts
 
 
 class Masks:
@@ -23,8 +22,7 @@ class Masks:
         rows = np.arange(len(masks)) if rows is None else rows
         height, self.width = masks.shape[1:]
         packed = np.empty((len(rows), height, -(-self.width // 8)), np.uint8)
-        for start in range(0, len(rows), _AT_ONCE):
-            here = slice(start, start + _AT_ONCE)
+        for here in parts(len(rows)):
             packed[here] = np.packbits(masks[rows[here]], axis=-1, bitorder="little")
         self.packed = torch.from_numpy(packed).to(device)
         self.places = torch.arange(8, dtype=torch.uint8, device=device)
@@ -39,5 +37,5 @@ class Masks:
 
     def parts(self) -> Iterator[torch.Tensor]:
         """All in order, (n, H, W) bool each."""
-        for start in range(0, len(self), _AT_ONCE):
-            yield self[start : start + _AT_ONCE]
+        for here in parts(len(self)):
+            yield self[here]

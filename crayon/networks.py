@@ -92,8 +92,10 @@ def torchvisions(options: Network) -> nn.Module:
     known = models.list_models(module=models)
     if options.name not in known:
         raise ParamsError(f"network.name: {unknown('network', options.name, [*BUILT, *known])}")
-    path = Path(options.weights) if options.weights else None
-    if path is not None and path.suffix in (".pt", ".pth"):
+    if not options.weights:
+        return get_model(options.name, weights=None)
+    path = Path(options.weights)
+    if path.suffix in (".pt", ".pth"):
         whole = get_model(options.name, weights=None)
         try:
             whole.load_state_dict(read_weights(path))
@@ -102,8 +104,6 @@ def torchvisions(options: Network) -> nn.Module:
                 f"{path}: holds no weights of torchvision's {options.name} ({first_line(error)})."
             ) from error
         return whole
-    if path is None:
-        return get_model(options.name, weights=None)
     try:
         weights = get_model_weights(options.name)[options.weights]
     except KeyError:

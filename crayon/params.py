@@ -28,10 +28,9 @@ from pydantic import (
 from .benchmarks.archives import Archive
 from .errors import ParamsError
 from .methods import METHODS, method_class
-from .methods.base import Count, Method, NonNegative, Positive, Training
+from .methods.base import Count, Method, NonNegative, Positive, Share, Training
 from .suggest import unknown
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$")]
 """A class or a group, which may be a folder's name."""
@@ -296,6 +295,11 @@ class Metric(Section):
         """The splits it reads."""
         value = getattr(self, self.kind)
         return (value,) if isinstance(value, str) else tuple(value)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less of it is better: of a gap, where all others are accuracies."""
+        return self.kind == "difference"
 
 
 class Control(Section):

@@ -213,23 +213,18 @@ class Recording:
             "wildcards": job.wildcards,
             "params": json.loads(canonical(job.steering)),
             "inputs": self.read,
-            "code": code.combined(code.digests(job.code)),
+            "code": code.digest(job.code),
         }
 
     def _record(self, told: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
-        job = self.job
         commit, dirty = code.commit()
-        modules = code.digests(job.code)
         wall, cpu = self.spent
         return sealed(
-            {
+            self.definition
+            | {
                 "format": FORMAT,
-                "rule": job.rule,
-                "wildcards": job.wildcards,
-                "params": json.loads(canonical(job.steering)),
-                "inputs": self.read,
                 "outputs": dict(outputs),
-                "code": {"digest": code.combined(modules), "modules": dict(modules)},
+                "code": {"digest": code.digest(self.job.code), "modules": dict(code.digests(self.job.code))},
                 "told": {
                     "crayon": __version__,
                     "commit": commit,
@@ -269,8 +264,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
             if later
             else f"{path}: is not a record of format {FORMAT}; delete it, so that it is made anew."
         )
-    content = dict(record)
-    if sealed({key: value for key, value in content.items() if key != "seal"}) != content:
+    if sealed({key: value for key, value in record.items() if key != "seal"}) != record:
         raise EditedError(f"{path}: is not what was written; delete it, so that it is made anew.")
     return record
 

@@ -205,8 +205,10 @@ class Workflow:
         return paths
 
     def source(self, wildcards: Any) -> list[str]:
-        """What `download` reads: nothing for drawn benchmarks."""
-        return self._existing(self.plan.find("download", benchmark=wildcards.benchmark))
+        """What `download` reads: nothing for drawn benchmarks; of a folder with a manifest, that alone."""
+        inputs = self.plan.find("download", benchmark=wildcards.benchmark).inputs
+        listed = Path(inputs.get("folder", ""), "manifest.csv")
+        return [str(listed) if name == "folder" and listed.exists() else path for name, path in inputs.items()]
 
     def pretrained(self, wildcards: Any) -> list[str]:
         """The pretrained backbone, if the suite has one."""
@@ -264,7 +266,3 @@ class Workflow:
     def remember(self) -> None:
         """Keep the digests that were computed for the next time."""
         self.ledger.digests.save()
-
-    def _existing(self, job: Job) -> list[str]:
-        listed = Path(job.inputs.get("folder", ""), "manifest.csv")
-        return [str(listed) if name == "folder" and listed.exists() else path for name, path in job.inputs.items()]

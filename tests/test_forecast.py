@@ -8,14 +8,17 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from typer.testing import CliRunner
 
 from crayon import cli
+from crayon.benchmarks.dataset import write_manifest
 from crayon.benchmarks.sources import expected
 from crayon.errors import ParamsError
+from crayon.files import write_npy
 from crayon.jobs import Plan
 from crayon.params import load
 from crayon.steps import forecast
@@ -35,6 +38,16 @@ def test_a_sources_size_by_hand():
     )
     assert expected({"kind": "folder", "path": "x", "size": [30, 20]}) == ({}, (30, 20))
     assert expected({"kind": "folder", "path": "x"}) == ({}, None)
+
+
+def test_packed_images_are_counted_whatever_their_ids(tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny.write(tmp_path))
+    plan = Plan(load())
+    write_npy("data/mini/waterbirds/images.npy", np.zeros((3, 8, 9, 3), np.uint8))
+    rows = [("a, b", "train", "x", "y"), ('"c"', "train", "x", "y"), ("d", "test", "x", "y")]
+    write_manifest("data/mini/waterbirds/manifest.csv", rows)
+    found = forecast._size(plan, "waterbirds", plan.params.active.benchmark("waterbirds"))
+    assert found == forecast.Size(train=2, images=3, pixels=(8, 9))
 
 
 def test_nothing_is_done_yet(tmp_path, monkeypatch):

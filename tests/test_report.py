@@ -20,7 +20,7 @@ from crayon.params import CRAYON, load
 from crayon.records import FORMAT, read_record, sealed
 from crayon.report import attention, controls, figure4, figure5, figure_order, page, runtime, table1, table2, table3
 from crayon.report.spent import Spent
-from crayon.report.tables import ORIGINAL, Cell, markdown, marks, published
+from crayon.report.tables import ORIGINAL, Cell, markdown, marks, published, text
 
 from . import tiny
 
@@ -212,7 +212,7 @@ def test_table2_has_the_four_combinations_and_the_papers(project):
     assert rows["true", "false", "WGA"]["run"] == "crayon_attention-beta-0"
     assert rows["false", "false", "WGA"]["run"] == "erm"
     assert rows["true", "false", "WGA"]["paper_mean"] == "67.38"
-    assert "72.00 ± 2.83" in table2.text(project)
+    assert "72.00 ± 2.83" in text(project, "table2")
 
 
 def test_table3_is_over_originals_and_seeds_together(project):

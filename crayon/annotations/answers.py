@@ -13,9 +13,7 @@ from typing import NamedTuple
 from ..errors import AnnotationError
 from ..files import write_csv
 from .table import Table, collector_off, read_table
-from .words import ANSWERS, WORDS, meaning
-
-__all__ = ["ANSWERS", "COLUMNS", "WORDS", "Answer", "meaning", "read_answers", "read_raw", "write_answers"]
+from .words import ANSWERS, meaning
 
 
 class Answer(NamedTuple):  # of all that can be written so, the one of which a million are made in a moment

@@ -18,9 +18,10 @@ from typing import Any
 
 from ..errors import AnnotationError
 from ..files import canonical, write_bytes
-from .answers import Answer, is_digest, is_duration, meaning, stale, unknown_item, unknown_word, write_answers
+from .answers import Answer, is_digest, is_duration, stale, unknown_item, unknown_word, write_answers
 from .cells import harmless
 from .times import moment, stamp
+from .words import meaning
 
 AGAIN, CHANGED = "the same assignment again", "the same assignment again with another answer"
 SECOND, EMPTY = "the annotator's second answer to the item", "no answer"

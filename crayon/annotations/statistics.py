@@ -9,8 +9,9 @@ from math import sqrt
 from statistics import median
 from typing import Any
 
-from .answers import ANSWERS, Answer
+from .answers import Answer
 from .cells import harmless
+from .words import ANSWERS
 
 ENOUGH = 20
 """The fewest answers by which an annotator is judged."""

@@ -56,8 +56,8 @@ class Verdict:
     def lines(self) -> Iterator[str]:
         """The verdict in words."""
         for path, (jobs, bad) in self.results.items():
-            whole = bad or any(where == path or what.startswith(path) for _, where, what in self.breaks)
-            yield f"{path}  " + (f"broken: {bad} of {jobs} jobs do not hold" if whole else f"holds: {jobs} jobs")
+            broken = bad or any(where == path or what.startswith(path) for _, where, what in self.breaks)
+            yield f"{path}  " + (f"broken: {bad} of {jobs} jobs do not hold" if broken else f"holds: {jobs} jobs")
         for kind in dict.fromkeys(kind for kind, _, _ in self.breaks):
             found = [f"  {where}: {kind}: {what}" for own, where, what in self.breaks if own == kind]
             yield from found[:LISTED]
@@ -105,7 +105,6 @@ def check(
         if cell is not None:
             chain = [*below(evaluations_of(plan, cell).values(), plan.producers), plan.producers[target]]
         jobs |= {job.name: job for job in chain}
-        verdict.results[target] = (len(chain), 0)
     files = [path for job in jobs.values() for path in (*job.inputs.values(), *job.outputs.values(), job.record)]
     digests.read(files)
     for target in targets:
@@ -181,7 +180,8 @@ def _answers_changed(plan: Plan, job: Job, path: str) -> str:
     return f" ({'; '.join(shown)}{f' and {len(changed) - 3} more' * (len(changed) > 3)})" if changed else ""
 
 
-def _look_at_code(verdict: Verdict, jobs, allow_dirty: bool) -> None:
+def _look_at_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> None:
+    """Which code of the jobs no commit holds."""
     modules = sorted({name for job in jobs for name in code.closure(job.code)})
     files = code.uncommitted(modules)
     if files is None:
@@ -269,6 +269,13 @@ def cells(path: str) -> dict[str, dict[str, str]]:
     rows = read_csv(path, ("benchmark", "metric"), RecordError)
     keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
     return {"/".join(row[key] for key in keys): row for row in rows}
+
+
+def number_of(row: dict[str, str]) -> str:
+    """The number of a row of `cells`: mean and standard deviation over runs, or that of one run's last epoch."""
+    if "mean" not in row:
+        return row["last"]
+    return row["mean"] + (f" ± {row['std']}" if row["std"] else "")
 
 
 def named(path: str) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import RecordError
 from ..jobs import Plan
+from ..verbs import show
 
 
 def run(
@@ -65,9 +64,9 @@ def run(
             found = export(planned, targets[0], ro_crate)
         else:
             found = verdict
-        _show(found, as_json)
+        show(found, as_json)
         return verdict.status
-    _show(found, as_json)
+    show(found, as_json)
     return 0
 
 
@@ -75,11 +74,3 @@ def _one(targets: Sequence[str], option: str) -> str:
     if len(targets) != 1:
         raise RecordError(f"{option}: takes one result, not {', '.join(targets)}.")
     return targets[0]
-
-
-def _show(found: Any, as_json: bool) -> None:
-    """Print an answer: an object with `lines()` and `content()`."""
-    if as_json:
-        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(found.lines()))

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import OutputError
 from ..jobs import Job, Plan
 from ..records import read_record
+
+if TYPE_CHECKING:
+    from rocrate.rocrate import ROCrate
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -26,6 +29,7 @@ PROFILES = {
 SMALL = (".csv", ".json", ".md", ".png", ".yaml", ".txt")
 PAPER = "Effective Guidance for Model Attention with Simple Yes-no Annotations"
 PARAMS = "params.yaml"
+LICENSE = "https://spdx.org/licenses/MIT"
 
 
 @dataclass
@@ -62,7 +66,6 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
         OutputError: the folder exists, or cannot be written.
         RecordError: a record cannot be read.
     """
-    from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
 
     if folder.exists():
@@ -70,44 +73,9 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
     jobs = plan.below(target)
     records = {job.name: read_record(job.record) for job in jobs}
     crate = ROCrate(version="1.1")  # that of the profiles
-    crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
-    crate.name = f"{target} of Crayon, suite {plan.suite}"
-    crate.description = (
-        f"{plan.params.active.title}: {target} with the records of the {len(jobs)} jobs that it was made by, and the "
-        f"answers it rests on. Method: {PAPER}."
-    )
-    crate.license = "https://spdx.org/licenses/MIT"
-    crate.root_dataset["citation"] = crate.add(
-        ContextEntity(crate, "#paper", {"@type": "ScholarlyArticle", "name": PAPER})
-    )
-    for address, name in PROFILES.items():
-        version = address.rsplit("/", 1)[1]
-        profile = crate.add(ContextEntity(crate, address, {"@type": "CreativeWork", "name": name, "version": version}))
-        crate.root_dataset.append_to("conformsTo", profile)
-    workflow = crate.add_workflow("Snakefile", "Snakefile", main=True, lang="snakemake", properties={"name": "Crayon"})
-    workflow["version"] = __version__
-    workflow["license"] = {"@id": "https://spdx.org/licenses/MIT"}
-    software = crate.add(
-        ContextEntity(
-            crate, "#crayon", {"@type": "SoftwareApplication", "name": "crayon", "softwareVersion": __version__}
-        )
-    )
-    entities: dict[str, Any] = {}
-    digests = {path: digest for record in records.values() for path, digest in record["outputs"].items()}
-    for record in records.values():  # what was read last: an answers file that a person edited
-        digests |= record["inputs"]
-
-    def entity(path: str) -> Any:
-        if path not in entities:
-            properties = {"name": path, "sha256": digests.get(path)} if path in digests else {"name": path}
-            if Path(path).suffix in SMALL and Path(path).is_file():
-                properties["contentSize"] = str(Path(path).stat().st_size)
-                entities[path] = crate.add_file(path, path, properties=properties)
-            else:
-                named = f"ni:///sha-256;{base64.urlsafe_b64encode(bytes.fromhex(digests[path])).decode().rstrip('=')}"
-                entities[path] = crate.add(ContextEntity(crate, named, {"@type": "CreativeWork"} | properties))
-        return entities[path]
-
+    _describe(crate, plan, target, len(jobs))
+    workflow, software = _workflow(crate), _software(crate)
+    entity = _Files(crate, records.values())
     rules = [path for path in sorted(Path("workflow").rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
     for path in rules:
         crate.add_file(path, path.as_posix(), properties={"name": path.as_posix()})
@@ -130,6 +98,78 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
     whole["hasPart"] = parts
     for action in (whole, *parts):
         crate.root_dataset.append_to("mentions", action)
+    _write(crate, folder)
+    copied = sum(path.is_file() for path in folder.rglob("*"))
+    return Exported(folder, len(jobs), copied, entity.named)
+
+
+def _describe(crate: ROCrate, plan: Plan, target: str, jobs: int) -> None:
+    """What the crate is of, by which paper, and to which profiles it conforms."""
+    crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
+    crate.name = f"{target} of Crayon, suite {plan.suite}"
+    crate.description = (
+        f"{plan.params.active.title}: {target} with the records of the {jobs} jobs that it was made by, and the "
+        f"answers it rests on. Method: {PAPER}."
+    )
+    crate.license = LICENSE
+    crate.root_dataset["citation"] = _context(crate, "#paper", {"@type": "ScholarlyArticle", "name": PAPER})
+    for address, name in PROFILES.items():
+        version = address.rsplit("/", 1)[1]
+        profile = _context(crate, address, {"@type": "CreativeWork", "name": name, "version": version})
+        crate.root_dataset.append_to("conformsTo", profile)
+
+
+def _workflow(crate: ROCrate) -> Any:
+    """The Snakefile as the main workflow."""
+    workflow = crate.add_workflow("Snakefile", "Snakefile", main=True, lang="snakemake", properties={"name": "Crayon"})
+    workflow["version"] = __version__
+    workflow["license"] = {"@id": LICENSE}
+    return workflow
+
+
+def _software(crate: ROCrate) -> Any:
+    """This package, by which every job is run."""
+    told = {"@type": "SoftwareApplication", "name": "crayon", "softwareVersion": __version__}
+    return _context(crate, "#crayon", told)
+
+
+def _context(crate: ROCrate, name: str, properties: dict[str, Any]) -> Any:
+    from rocrate.model.contextentity import ContextEntity
+
+    return crate.add(ContextEntity(crate, name, properties))
+
+
+class _Files:
+    """Path -> its entity, added when it is first asked for: small files are copied, the others named by their sha256.
+
+    Attributes:
+        named: how many are named only.
+    """
+
+    def __init__(self, crate: ROCrate, records: Collection[dict[str, Any]]) -> None:
+        self.crate, self.named = crate, 0
+        self.entities: dict[str, Any] = {}
+        self.digests = {path: digest for record in records for path, digest in record["outputs"].items()}
+        for record in records:  # what was read last: an answers file that a person edited
+            self.digests |= record["inputs"]
+
+    def __call__(self, path: str) -> Any:
+        if path not in self.entities:
+            self.entities[path] = self._added(path)
+        return self.entities[path]
+
+    def _added(self, path: str) -> Any:
+        properties = {"name": path} | ({"sha256": self.digests[path]} if path in self.digests else {})
+        if Path(path).suffix in SMALL and Path(path).is_file():
+            properties["contentSize"] = str(Path(path).stat().st_size)
+            return self.crate.add_file(path, path, properties=properties)
+        self.named += 1
+        encoded = base64.urlsafe_b64encode(bytes.fromhex(self.digests[path])).decode().rstrip("=")
+        return _context(self.crate, f"ni:///sha-256;{encoded}", {"@type": "CreativeWork"} | properties)
+
+
+def _write(crate: ROCrate, folder: Path) -> None:
+    """Write the crate, whole or not at all; OutputError if it cannot be."""
     crate.datePublished = datetime.now(UTC)
     temporary = folder.with_name(f".{folder.name}.part")
     try:
@@ -139,11 +179,9 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    copied = sum(path.is_file() for path in folder.rglob("*"))
-    return Exported(folder, len(jobs), copied, sum(e.id.startswith("ni:") for e in entities.values()))
 
 
-def _action(crate, job: Job, record: dict[str, Any], software, entity) -> Any:
+def _action(crate: ROCrate, job: Job, record: dict[str, Any], software: Any, entity: _Files) -> Any:
     """One job: what it read and wrote, its record, and by which code."""
     told = record["told"]
     return crate.add_action(

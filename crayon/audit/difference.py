@@ -18,6 +18,7 @@ from ..ledger import differences
 from ..provenance import Provenance
 from ..report.answers import parse
 from . import lock
+from .check import number_of
 
 WORKSPACE = "workspace"
 LISTED = 10
@@ -146,7 +147,7 @@ def compare(old: str, new: str, table: str) -> Difference:
     answers = [_answers(revision.require("results/answers.csv")) for revision in revisions]
     found = Difference(table, (old, new), len(before | after))
     differing = {
-        cell: (_shown(before.get(cell)), _shown(after.get(cell)))
+        cell: tuple(number_of(rows[cell]) if cell in rows else None for rows in (before, after))
         for cell in dict.fromkeys([*before, *after])
         if before.get(cell) != after.get(cell)
     }
@@ -169,10 +170,6 @@ def _cells(text: str, where: str) -> dict[str, dict[str, str]]:
         return {f"{row['benchmark']}/{row.get('run') or row['method']}/{row['metric']}": row for row in rows}
     except KeyError as error:
         raise RecordError(f"{where}: is no table of numbers (it lacks the column {error}).") from None
-
-
-def _shown(row: dict[str, str] | None) -> str | None:
-    return row and row["mean"] + (f" ± {row['std']}" if row["std"] else "")
 
 
 def _provenance(text: str, where: str) -> Provenance:

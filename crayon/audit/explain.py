@@ -11,7 +11,7 @@ from ..errors import RecordError
 from ..files import read_json
 from ..jobs import Job, Plan, below
 from ..records import read_record
-from .check import Verdict, evaluations_of, known
+from .check import Verdict, evaluations_of, known, number_of
 
 SHORT = 12
 """How many digits of a digest are shown in words."""
@@ -58,7 +58,7 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
     benchmark, run, metric = cell.split("/")[:3]
     jobs = evaluations_of(plan, cell)
     values = {name: read_json(job.outputs["metrics"], RecordError) for name, job in jobs.items()}
-    head = f"{target}  {cell}  {_value(row)} (suite {plan.suite}: {plan.params.active.title})"
+    head = f"{target}  {cell}  {_percent(row)} (suite {plan.suite}: {plan.params.active.title})"
     facts = {"result": target, "cell": cell, "row": row, "suite": plan.suite} | {"verdict": verdict.content()}
     said = [line.strip() for line in verdict.lines()]
     root = Node(head, facts, [Node(said[0], {"holds": not verdict.breaks}, [Node(line) for line in said[1:]])])
@@ -77,11 +77,9 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
     return root
 
 
-def _value(row: dict[str, str]) -> str:
-    if "mean" in row:
-        spread = f" ± {row['std']}" if row["std"] else ""
-        return f"{row['mean']}{spread} percent, mean over {row['seeds']} run{'s' * (row['seeds'] != '1')}"
-    return f"{row['last']} percent"
+def _percent(row: dict[str, str]) -> str:
+    over = f", mean over {row['seeds']} run{'s' * (row['seeds'] != '1')}" if "mean" in row else ""
+    return f"{number_of(row)} percent{over}"
 
 
 def _worst(plan: Plan, benchmark: str, metric: str, found: dict[str, Any]) -> str:
@@ -124,14 +122,11 @@ class _Tree:
         self.told.add(name)
         records = [read_record(job.record) for job in jobs]
         seeds = [job.wildcards["seed"] for job in jobs if "seed" in job.wildcards]
-        below = self.of(jobs)
-        told = getattr(self, f"_{jobs[0].rule}", lambda job, record: "")(jobs[0], records[0])
+        made_of = self.of(jobs)
+        told = TOLD[jobs[0].rule](jobs[0], records[0]) if jobs[0].rule in TOLD else ""
         title = name + (f", seeds {' '.join(seeds)}" if seeds else "")
         files = [
-            Node(
-                f"{path}  {digest[:SHORT]}",
-                {"file": path, "sha256": digest},
-            )
+            _file(path, digest)
             for record in records
             for path, digest in record["outputs"].items()
             if Path(path).suffix in (".safetensors", ".csv", ".npy") and not path.endswith("history.csv")
@@ -144,49 +139,70 @@ class _Tree:
             "records": [job.record for job in jobs],
         }
         foreign = [
-            Node(f"{path}  {digest[:SHORT]}", {"file": path, "sha256": digest})
-            for path, digest in records[0]["inputs"].items()
-            if path not in self.plan.producers
+            _file(path, digest) for path, digest in records[0]["inputs"].items() if path not in self.plan.producers
         ]
-        return Node(title + (f": {told}" if told else ""), facts, [*files, *foreign, *below])
+        return Node(title + (f": {told}" if told else ""), facts, [*files, *foreign, *made_of])
 
-    # What is worth saying of a job, by its rule.
 
-    def _refine(self, job: Job, record: dict[str, Any]) -> str:
-        params = record["params"]
-        settings = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in params["settings"].items()
-        )
-        control = f"; control: labels {params['labels']}" if "labels" in params else ""
-        return "; ".join(filter(None, [settings, _training(params["training"])])) + control
+def _file(path: str, digest: str) -> Node:
+    return Node(f"{path}  {digest[:SHORT]}", {"file": path, "sha256": digest})
 
-    def _ingest(self, job: Job, record: dict[str, Any]) -> str:
-        summary = read_json(job.outputs["summary"], RecordError)
-        counts = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
-        if job.wildcards["kind"] == "neurons":
-            pruned = summary["labels"].get("irrelevant", 0)
-            counts += f": {pruned} of {sum(summary['labels'].values())} neurons are pruned"
-        shares = [f"{key} {summary[key]:.2f}" for key in ("kappa", "alpha") if summary.get(key) is not None]
-        agreed = f" ({', '.join(shares)})" if shares else ""
-        if summary["agreement"] is not None:
-            agreed = f"; annotators agree on {summary['agreement']:.1%}{agreed}"
-        return (
-            f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
-            f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"
-            + (f"; {summary['stale']} given to other maps or patches (allow_stale)" if "stale" in summary else "")
-        )
 
-    def _annotate(self, job: Job, record: dict[str, Any]) -> str:
-        return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in _flat(record["params"]))
+# What is worth saying of a job, by its rule: functions of the job and its record.
 
-    def _original(self, job: Job, record: dict[str, Any]) -> str:
-        return _training(record["params"]["training"])
 
-    _auxiliary = _stage_one = _original
+def _refine(job: Job, record: dict[str, Any]) -> str:
+    params = record["params"]
+    settings = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in params["settings"].items()
+    )
+    control = f"; control: labels {params['labels']}" if "labels" in params else ""
+    return "; ".join(filter(None, [settings, _training(params["training"])])) + control
 
-    def _download(self, job: Job, record: dict[str, Any]) -> str:
-        return f"{record['params']['source']['kind']}"
+
+def _ingest(job: Job, record: dict[str, Any]) -> str:
+    summary = read_json(job.outputs["summary"], RecordError)
+    counts = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
+    if job.wildcards["kind"] == "neurons":
+        pruned = summary["labels"].get("irrelevant", 0)
+        counts += f": {pruned} of {sum(summary['labels'].values())} neurons are pruned"
+    shares = [f"{key} {summary[key]:.2f}" for key in ("kappa", "alpha") if summary.get(key) is not None]
+    agreed = f" ({', '.join(shares)})" if shares else ""
+    if summary["agreement"] is not None:
+        agreed = f"; annotators agree on {summary['agreement']:.1%}{agreed}"
+    return (
+        f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
+        f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"
+        + (f"; {summary['stale']} given to other maps or patches (allow_stale)" if "stale" in summary else "")
+    )
+
+
+def _annotate(job: Job, record: dict[str, Any]) -> str:
+    if "published" in record["params"]:
+        return "the authors' published answers"
+    return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in _flat(record["params"]))
+
+
+def _original(job: Job, record: dict[str, Any]) -> str:
+    params = record["params"]
+    return f"imported from {params['imported']['file']}" if "imported" in params else _training(params["training"])
+
+
+def _download(job: Job, record: dict[str, Any]) -> str:
+    return record["params"]["source"]["kind"]
+
+
+TOLD = {
+    "refine": _refine,
+    "ingest": _ingest,
+    "annotate": _annotate,
+    "original": _original,
+    "auxiliary": _original,
+    "stage_one": _original,
+    "download": _download,
+}
+"""Rule -> what is worth saying of one of its jobs."""
 
 
 def _flat(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..annotations.answers import read_raw
 from ..annotations.consensus import LABELS
+from ..annotations.words import ANSWERS
 from ..errors import AnnotationError, RecordError
 from ..files import read_csv
 from ..jobs import Job, Plan
 from ..suggest import unknown
-from .check import cells, evaluations_of, named
+from .check import cells, evaluations_of, named, number_of
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Reach:
         count = sum(map(len, self.numbers.values()))
         yield f"reaches {count} numbers" + (" and " + ", ".join(self.whole) if self.whole else "")
         for table, found in self.numbers.items():
-            yield f"{table}"
+            yield table
             width = max(map(len, found))
             yield from (f"  {cell.ljust(width)}  {value}" for cell, value in found.items())
 
@@ -77,23 +78,13 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
     for table in (path for path in plan.results() if Path(path).exists()):
         if plan.producers[table].name not in jobs:
             continue
-        if Path(table).suffix != ".csv":
-            if table.endswith(".png"):
-                found.whole.append(table)
-            continue
         if not named(table):
-            found.whole.append(table)
+            found.whole += [table] if table.endswith((".csv", ".png")) else []
             continue
         for cell, row in cells(table).items():
             if any(job.name in jobs for job in evaluations_of(plan, cell).values()):
-                found.numbers.setdefault(table, {})[cell] = _value(row)
+                found.numbers.setdefault(table, {})[cell] = number_of(row)
     return found
-
-
-def _value(row: dict[str, str]) -> str:
-    if "mean" in row:
-        return row["mean"] + (f" ± {row['std']}" if row["std"] else "")
-    return row["last"]
 
 
 def _above(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
@@ -125,7 +116,7 @@ def _choose(plan: Plan, found: Reach, item: str | None, annotator: str | None) -
         raise AnnotationError(f"{found.source}: " + unknown(column, wanted, names))
     found.answers = chosen
     if item is None:
-        counts = {answer: sum(row["answer"] == answer for row in chosen) for answer in ("yes", "no", "unsure")}
+        counts = {answer: sum(row["answer"] == answer for row in chosen) for answer in ANSWERS}
         said = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
         found.about.append(f"{annotator}: {said}, of {len(rows)} answers")
         return

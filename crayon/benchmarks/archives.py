@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict
 
-from ..errors import DataError, OutputError, ParamsError
+from ..errors import DataError, OutputError, ParamsError, first_line
 from ..files import sha256
 from ..progress import report
 
@@ -225,7 +225,7 @@ def _resume(session, url: str, part: Path) -> None:
             if error.response is not None:
                 raise DataError(f"{error.response.status_code} {error.response.reason}") from error
             had = part.stat().st_size if part.exists() else 0
-            why = f"broke off after {had} bytes" if had else str(error).splitlines()[0][:200]
+            why = f"broke off after {had} bytes" if had else first_line(error)
         except OSError as error:
             raise OutputError(
                 f"{part}: cannot be written ({error.strerror or error}); free space, and go on."

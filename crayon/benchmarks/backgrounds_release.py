@@ -16,9 +16,12 @@ from pathlib import Path
 
 from ..errors import DataError, ParamsError
 from .listing import Entry, Faults, Frame, Listing, check_counts, check_entries, is_image
-from .releases import WNID, Release
+from .releases import Release, inside
 
 NUMBERED = re.compile(r"(\d\d)_(.+)")
+
+WNID = re.compile(r"n\d{8}_\d+")
+"""An ImageNet image's name: its synset and number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     entries = []
     masks = _foregrounds(files["foregrounds"], "only_fg", "train") if "foregrounds" in files else None
     if options.imagenet is None:
-        root = _variant(files["training"], "original", "train")
+        root = inside(files["training"], "original/train")
         sources = [("train", root), ("validation", root.parent / "val")]
         images = ((split, *found) for split, folder in sources for found in _numbered(folder, classes))
     else:
@@ -77,7 +80,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         )
     shown = _foregrounds(files["challenge"], options.variant_masks, "val") if masks and options.variant_masks else {}
     for variant in options.variants:
-        for label, path in _numbered(_variant(files["challenge"], variant, "val"), classes):
+        for label, path in _numbered(inside(files["challenge"], f"{variant}/val"), classes):
             image = f"{variant}/{label}/{path.name}"
             mask = shown.get(_name(path))
             entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path, mask=mask))
@@ -99,17 +102,6 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     )
 
 
-def _variant(folder: Path, variant: str, part: str) -> Path:
-    """`<variant>/<part>`, wherever below `folder`."""
-    for depth in range(4):
-        found = sorted(folder.glob("*/" * depth + f"{variant}/{part}"))
-        if len(found) > 1:
-            raise DataError(f"{folder}: holds {variant}/{part} twice ({found[0]}, {found[1]}); which one is meant?")
-        if found:
-            return found[0]
-    raise DataError(f"{folder}: has no folder {variant}/{part}; is it that of the Backgrounds Challenge?")
-
-
 def _numbered(folder: Path, classes: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """(class, image) of the folders 00_dog ..., both sorted by name; each folder's number and name must agree."""
     for below in sorted(path for path in folder.iterdir() if path.is_dir()):
@@ -129,7 +121,7 @@ def _names(label: str) -> tuple[str, ...]:
 
 def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
     """ImageNet name -> foreground of a variant's part."""
-    files = _variant(folder, variant, part).rglob("*")
+    files = inside(folder, f"{variant}/{part}").rglob("*")
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}
 
 

@@ -93,6 +93,11 @@ def read_manifest(path: str | Path) -> list[dict[str, str]]:
     return rows
 
 
+def training_images(path: str | Path) -> list[str]:
+    """The ids of a manifest's training images, in its order; DataError as `read_manifest`."""
+    return [row["image"] for row in read_manifest(path) if row["split"] == "train"]
+
+
 def codes(path: str | Path, rows: Sequence[dict[str, str]], column: str, names: Sequence[str]) -> np.ndarray:
     """The position in `names` of each row's value, (N,) int64; DataError with the line if it is none of them."""
     position = {name: code for code, name in enumerate(names)}

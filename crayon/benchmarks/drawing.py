@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 
 F = np.float32
-PI = F(np.pi)
 
 
 def sine(x: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +43,7 @@ class Release:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The one file or folder of this name in or below `folder`, at most three levels down.
+    """The one file or folder of this name, or path, in or below `folder`, at most three levels down.
 
     Raises:
         DataError: there is none, or there are several.
@@ -58,7 +57,3 @@ def inside(folder: Path, name: str) -> Path:
         if found:
             return found[0]
     raise DataError(f"{folder}: has no {name}; is it the folder, or the archive, of this release?")
-
-
-WNID = re.compile(r"n\d{8}_\d+")
-"""An ImageNet image's name: its synset and number."""

@@ -66,7 +66,7 @@ def archives(source: Mapping[str, Any]) -> dict[str, Archive]:
     """Name -> file of a release that is downloaded; none of other sources, or where a tree is given."""
     if source["kind"] not in RELEASED or source.get("tree") is not None:
         return {}
-    return dict(_options(source, RELEASED, "source", ("compose",))[1].archives)
+    return dict(_options(source, RELEASED, "source")[1].archives)
 
 
 def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:

@@ -7,7 +7,7 @@ With a linear head z = W mean(A) + b this is exactly ReLU(sum_k W[target, k] A_k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -26,29 +26,6 @@ def class_activation(features: torch.Tensor, weights: torch.Tensor) -> torch.Ten
     cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, C): contiguous for channels-last features
     maps = torch.bmm(cells, weights.to(cells.dtype).unsqueeze(2)).view(-1, height, width)
     return torch.relu(maps) / (height * width)
-
-
-def grad_cam(
-    features: torch.Tensor,
-    head: Callable[[torch.Tensor], torch.Tensor],
-    target: torch.Tensor,
-    create_graph: bool = False,
-) -> torch.Tensor:
-    """Grad-CAM by differentiation, for any head; the reference for `class_activation`.
-
-    Args:
-        features: (B, C, h, w) float; requires grad.
-        head: from features to logits (B, K), image by image.
-        target: (B,) int64, each image's class.
-        create_graph: keep the graph, so that the maps can be trained through.
-
-    Returns:
-        (B, h, w) maps, >= 0.
-    """
-    score = head(features).gather(1, target.unsqueeze(1)).sum()
-    (gradient,) = torch.autograd.grad(score, features, create_graph=create_graph)
-    alpha = gradient.mean((2, 3), keepdim=True)
-    return torch.relu((alpha * features).sum(1))
 
 
 def normalise(maps: torch.Tensor, epsilon: float = 1e-10) -> torch.Tensor:
@@ -73,7 +50,7 @@ def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 AT_ONCE = 256
-"""How many maps are enlarged to images together: all of a data set's may not fit."""
+"""How many maps are enlarged to images, or masks packed, together: all of a data set's may not fit."""
 
 
 def parts(count: int) -> Iterator[slice]:

@@ -13,7 +13,7 @@ its views. g is of the auxiliary network, which sees patches of 5x5 pixels only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -77,8 +77,8 @@ class SoftCon(Method):
             batch = self.one_pass(problem, index, problem.images(index))
             network = problem.network
             features = network.pool(network.features(problem.images.normalise(raw)))
-            batch.extra.update(drawn=drawn, drawn_labels=problem.labels[drawn], drawn_features=features)
-            return batch
+            extra = {"drawn": drawn, "drawn_labels": problem.labels[drawn], "drawn_features": features}
+            return replace(batch, extra=extra)
 
         return run
 

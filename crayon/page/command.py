@@ -53,7 +53,7 @@ def run(
         raise ParamsError(
             f"--annotator: {', '.join(annotators)} differ by upper and lower case only; give other names."
         )
-    answers = f"annotations/{plan.suite}/{name}/{kind}.csv"
+    answers = plan.answers_file(name, kind)
     source = benchmark.annotation.source
     if source != "people":
         aside = f", and move {answers} away" if Path(answers).exists() else ""
@@ -87,7 +87,7 @@ def run(
 def _commands(plan: Plan, name: str, kind: str) -> list[str]:
     """What is to be run after the last answer."""
     other = KINDS[1 - KINDS.index(kind)]
-    missing = not Path(f"annotations/{plan.suite}/{name}/{other}.csv").exists()
+    missing = not Path(plan.answers_file(name, other)).exists()
     return [*([f"crayon annotate {name} --kind {other}"] if missing else []), "snakemake --cores 2 results/table1.csv"]
 
 

@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..annotations.answers import ANSWERS
 from ..annotations.asked import Asked
+from ..annotations.words import ANSWERS
 from ..errors import CrayonError
 from ..suggest import unknown
 from . import examples

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_csv, write_text
@@ -106,8 +105,3 @@ def _panels(plan: Plan, table: DataFrame) -> list[curves.Panel]:
         for name, benchmark in plan.params.active.benchmarks.items()
         if len(here := table[table["benchmark"] == name])
     ]
-
-
-def text(plan: Plan) -> str:
-    """The table as it was written, for the screen."""
-    return Path(plan.find("attention").outputs["markdown"]).read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..files import write_csv, write_text
@@ -63,8 +62,3 @@ def _markdown(plan: Plan, found: dict) -> str:
         lines.sort(key=lambda line: ["Original", "ERM"].index(line[0]) if line[0] in ("Original", "ERM") else 2)
         parts.append(f"\n## {benchmark.title}\n\n" + markdown(["method", "answers", *benchmark.metrics], lines))
     return "\n".join(parts)
-
-
-def text(plan: Plan) -> str:
-    """The table as it was written, for the screen."""
-    return Path(plan.find("controls").outputs["markdown"]).read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from ..progress import report
 from ..provenance import Provenance
 from ..records import Recording, read_record
 from .spent import Spent
-from .tables import cell, evaluations, marks, naming, number, only_there, published, why_missing
+from .tables import cell, evaluations, marks_of, naming, number, only_there, published, spread, why_missing
 
 SHORT = 12
 """How many digits of a digest are shown."""
@@ -135,24 +135,19 @@ def _anchor(benchmark: str, run_name: str) -> str:
 
 def _table(plan: Plan, name: str, found: dict) -> dict[str, Any]:
     benchmark, paper = plan.params.active.benchmarks[name], published()
-    methods = ("original", *plan.params.active.methods)
-    signs = {
-        metric: marks({m: cell(found.get((name, m), {}), metric) for m in methods}, kind.kind == "difference")
-        for metric, kind in benchmark.metrics.items()
-    }
+    signs = {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
     rows = []
-    for method in methods:
+    for method in ("original", *plan.params.active.methods):
         label, annotation = naming(method)
         cells = []
         for metric in benchmark.metrics:
             value = cell(found.get((name, method), {}), metric)
-            mean, std = paper.get((method, name, metric), (None, None))
             mark = signs[metric].get(method, "")
             cells.append(
                 {
                     "value": str(value) if value else "",
                     "seeds": value.seeds if value else 0,
-                    "paper": number(mean, 2) + (f" ± {std:.2f}" if std is not None else ""),
+                    "paper": spread(*paper.get((method, name, metric), (None, None))),
                     "mark": mark,
                     "sign": {"best": "①", "second": "②"}.get(mark, ""),
                     "anchor": _anchor(name, method),
@@ -160,7 +155,7 @@ def _table(plan: Plan, name: str, found: dict) -> dict[str, Any]:
                 }
             )
         rows.append({"label": label, "annotation": annotation, "cells": cells})
-    metrics = [{"key": key, "lower": kind.kind == "difference"} for key, kind in benchmark.metrics.items()]
+    metrics = [{"key": key, "lower": kind.lower_is_better} for key, kind in benchmark.metrics.items()]
     return {"title": benchmark.title, "metrics": metrics, "rows": rows}
 
 
@@ -173,7 +168,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
             if not Path(path).exists():
                 continue
             summary = read_json(path, RecordError)
-            file = f"annotations/{plan.suite}/{name}/{kind}.csv"
+            file = plan.answers_file(name, kind)
             digest = (provenance.files.get(file, "") if provenance else "")[:SHORT]
             shares = {key: summary.get(key) for key in ("agreement", "kappa", "alpha")}
             rows.append(

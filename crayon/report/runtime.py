@@ -60,9 +60,10 @@ def run(plan: Plan, partly: bool = False) -> None:
     recording = Recording(job)
     rows = _rows(plan, job)
     measured = [row for row in rows if row["source"] == "measured"]
-    figure = curves.draw(_grid(plan, measured), style.origin(plan))
-    for row, fields in zip(_grid(plan, measured), np.array(figure.axes).reshape(-1, 1), strict=True):
-        _lines(row[0], fields[0], measured)
+    grid = _grid(plan, measured)
+    figure = curves.draw(grid, style.origin(plan))
+    for (panel,), field in zip(grid, figure.axes, strict=True):
+        _lines(panel, field, measured)
     recording.publish({"table": partial(write_csv, columns=COLUMNS, rows=_listed(rows))} | style.writers(figure))
     report(f"runtime  {len(rows)} times -> {job.outputs['table']}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..errors import RecordError
@@ -11,7 +10,7 @@ from ..files import read_json, write_csv, write_json, write_text
 from ..jobs import Job, Plan
 from ..progress import report
 from ..records import Recording
-from .tables import cell, evaluations, markdown, marks, naming, number, only_there, published
+from .tables import cell, evaluations, markdown, marks_of, naming, number, only_there, published, spread
 
 COLUMNS = (
     "suite",
@@ -55,11 +54,6 @@ def run(plan: Plan, partly: bool = False) -> None:
     report(f"table1  {len(found)} methods and benchmarks -> {job.outputs['table']}")
 
 
-def text(plan: Plan) -> str:
-    """The table as it was written, for the screen."""
-    return Path(plan.find("table1").outputs["markdown"]).read_text(encoding="utf-8")
-
-
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations."""
     outputs = plan.find("table1").outputs
@@ -99,8 +93,8 @@ def rows(plan: Plan, found: dict) -> list[list[Any]]:
                 number(value.mean if value else None),
                 number(value.std if value else None),
                 value.seeds if value else 0,
-                "" if paper_mean is None else f"{paper_mean:.2f}",
-                "" if paper_std is None else f"{paper_std:.2f}",
+                number(paper_mean, 2),
+                number(paper_std, 2),
             ]
         )
     return table
@@ -151,14 +145,13 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
         header = ["method", "annotation"]
         for metric in benchmark.metrics:
             header += [f"{metric} last", f"{metric} selected", f"{metric} paper"]
-        lines, signs = [], {metric: _marks(plan, found, name, metric) for metric in benchmark.metrics}
+        lines, signs = [], {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
         for method in ("original", *suite.methods):
             line, runs = list(naming(method)), found.get((name, method), {})
             for metric in benchmark.metrics:
                 line += [SIGNS[signs[metric].get(method, "")].format(str(cell(runs, metric) or ""))]
                 line += [str(cell(runs, metric, "selected") or "")]
-                mean, std = paper.get((method, name, metric), (None, None))
-                line += ["" if mean is None else f"{mean:.2f}" + ("" if std is None else f" ± {std:.2f}")]
+                line += [spread(*paper.get((method, name, metric), (None, None)))]
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
         said = _answers(job, name) if name in plan.annotated else "Answers: none."
@@ -179,12 +172,6 @@ def _left_out(plan: Plan, name: str) -> str:
 SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}
 
 
-def _marks(plan: Plan, found: dict, name: str, metric: str) -> dict[str, str]:
-    methods = ("original", *plan.params.active.methods)
-    cells = {method: cell(found.get((name, method), {}), metric) for method in methods}
-    return marks(cells, plan.params.active.benchmarks[name].metrics[metric].kind == "difference")
-
-
 LATEX = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
 
 
@@ -192,7 +179,7 @@ def _latex(plan: Plan, found: dict) -> str:
     """A table of package booktabs: ours, and the paper's in grey (package xcolor) beneath it."""
     suite, paper = plan.params.active, published()
     columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
-    signs = {(name, metric): _marks(plan, found, name, metric) for name, metric in columns}
+    signs = {(name, metric): marks_of(plan, found, name, metric) for name, metric in columns}
     spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
     lines = [
         f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
@@ -206,16 +193,19 @@ def _latex(plan: Plan, found: dict) -> str:
         ours, theirs = [], []
         for name, metric in columns:
             value = cell(found.get((name, method), {}), metric)
-            said = "" if value is None else str(value).replace(" ± ", " $\\pm$ ")
+            said = "" if value is None else _plus_minus(str(value))
             ours.append(LATEX[signs[name, metric].get(method, "")].format(said) if said else "--")
-            mean, std = paper.get((method, name, metric), (None, None))
-            shown = "" if mean is None else f"{mean:.2f}" + ("" if std is None else f" $\\pm$ {std:.2f}")
+            shown = _plus_minus(spread(*paper.get((method, name, metric), (None, None))))
             theirs.append(f"\\textcolor{{gray}}{{{shown}}}" if shown else "")
         label, annotation = map(_escaped, naming(method))
         lines.append(f"{label} & {annotation} & {' & '.join(ours)} \\\\")
         if any(theirs):
             lines.append(f"\\textcolor{{gray}}{{\\quad paper}} & & {' & '.join(theirs)} \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _plus_minus(text: str) -> str:
+    return text.replace(" ± ", " $\\pm$ ")
 
 
 def _escaped(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..files import write_csv, write_text
@@ -90,8 +89,3 @@ def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
         parts.append(f"\n## {suite.benchmarks[name].title}\n")
         parts.append(markdown(["model", *header], lines))
     return "\n".join(parts)
-
-
-def text(plan: Plan) -> str:
-    """The table as it was written, for the screen."""
-    return Path(plan.find("table3").outputs["markdown"]).read_text(encoding="utf-8")

@@ -40,7 +40,12 @@ class Cell:
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "")
+        return spread(self.mean, self.std)
+
+
+def spread(mean: float | None, std: float | None) -> str:
+    """Mean and standard deviation as they are printed, `72.00 ± 2.83`; what is None is left out."""
+    return number(mean, 2) + ("" if std is None else f" ± {std:.2f}")
 
 
 def naming(run: str) -> tuple[str, str]:
@@ -96,8 +101,15 @@ def published_rows(table: str) -> list[dict[str, str]]:
 def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
     """The first two metrics of a benchmark, which figures show, and whether `higher` or `lower` is better."""
     metrics = plan.params.active.benchmarks[benchmark].metrics
-    kinds = [(key, "lower" if metric.kind == "difference" else "higher") for key, metric in metrics.items()]
+    kinds = [(key, "lower" if metric.lower_is_better else "higher") for key, metric in metrics.items()]
     return kinds[:2]
+
+
+def marks_of(plan: Plan, found: Mapping, benchmark: str, metric: str) -> dict[str, str]:
+    """Method -> `best` or `second` of a column of Table 1."""
+    suite = plan.params.active
+    cells = {method: cell(found.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
+    return marks(cells, suite.benchmarks[benchmark].metrics[metric].lower_is_better)
 
 
 def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
@@ -136,3 +148,8 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in lines]
     return "\n".join([padded[0], "|" + "|".join(f" {dash} " for dash in rule) + "|", *padded[1:]]) + "\n"
+
+
+def text(plan: Plan, rule: str) -> str:
+    """A table's Markdown as it was written, for the screen."""
+    return Path(plan.find(rule).outputs["markdown"]).read_text(encoding="utf-8")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..files import write_json
+from ..errors import DataError
+from ..files import read_csv, write_json
 from ..images import ImageReader, forward_in_batches
 from ..interpret.maps import class_activation, parts
 from ..interpret.scores import energy_inside, points_inside
@@ -43,8 +42,7 @@ def evaluate(place: Workplace, job: Job, images: dict[str, ImageReader]) -> dict
         {"last": {...}, "selected": {...}}, each with `epoch`, `metrics` (name -> percent), `splits`
         (split -> list of {label, group, correct, count}) and `attention`, see `where_it_looks`.
     """
-    with Path(job.inputs["history"]).open(encoding="utf-8", newline="") as file:
-        history = list(csv.DictReader(file))
+    history = read_csv(job.inputs["history"], ("epoch", "validation"), DataError)
     best = max(history, key=lambda row: float(row["validation"]))
     found: dict[str, Any] = {"last": _measure(place, job.inputs["last"], images) | {"epoch": len(history)}}
     if "selected" in job.inputs:

@@ -23,6 +23,7 @@ import torch
 
 from .. import gpu
 from ..amounts import hours, storage
+from ..benchmarks.dataset import training_images
 from ..benchmarks.sources import expected
 from ..errors import DataError, RecordError
 from ..files import read_npy
@@ -148,10 +149,7 @@ def _size(plan: Plan, name: str, benchmark: Benchmark) -> Size | None:
     folder = Path(f"data/{plan.suite}/{name}")
     with suppress(DataError):
         shape = read_npy(folder / "images.npy", DataError).shape
-        manifest = (folder / "manifest.csv").read_text(encoding="utf-8").splitlines()
-        column = manifest[0].split(",").index("split")
-        train = sum(line.split(",")[column] == "train" for line in manifest[1:])
-        return Size(train, shape[0], shape[1:3])
+        return Size(len(training_images(folder / "manifest.csv")), shape[0], shape[1:3])
     counts, pixels = expected(benchmark.source)
     return Size(counts["train"], sum(counts.values()), pixels) if pixels and counts.get("train") else None
 

@@ -11,7 +11,7 @@ from ..annotations.imports import Row, settle, write_merged, write_rejected
 from ..annotations.lock import taken
 from ..annotations.pseudonyms import Pseudonyms
 from ..annotations.published import neuron_item
-from ..benchmarks.dataset import read_manifest
+from ..benchmarks.dataset import training_images
 from ..errors import AnnotationError
 from ..interpret.patches import read_patches
 from ..jobs import MADE, Plan
@@ -89,6 +89,6 @@ def _items(plan: Plan, name: str, kind: str) -> frozenset[str]:
     """What may be answered, as ingestion has it."""
     inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
     if kind == "attention":
-        return frozenset(row["image"] for row in read_manifest(inputs["manifest"]) if row["split"] == "train")
+        return frozenset(training_images(inputs["manifest"]))
     wholes = map(neuron_item, range(channels_of(inputs["model"]))) if Path(inputs["model"]).exists() else ()
     return frozenset(patch.patch for patch in read_patches(inputs["shown"])).union(wholes)

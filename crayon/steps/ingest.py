@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from ..annotations.answers import Answer, read_answers
 from ..annotations.consensus import label_images, label_neurons, summary, write_labels
 from ..annotations.published import neuron_item
-from ..benchmarks.dataset import read_manifest
+from ..benchmarks.dataset import training_images
 from ..errors import AnnotationError, CheckpointError
 from ..files import write_json
 from ..interpret.patches import read_patches
@@ -51,7 +51,7 @@ def read(job: Job, digest: str, allow_stale: bool = False) -> Answered:
         AnnotationError: the answers are malformed, or were given to something else.
     """
     if "manifest" in job.inputs:
-        images = [row["image"] for row in read_manifest(job.inputs["manifest"]) if row["split"] == "train"]
+        images = training_images(job.inputs["manifest"])
         return Answered(read_answers(job.inputs["answers"], images, digest, allow_stale), images=images)
     of_neuron = defaultdict(list)
     for patch in read_patches(job.inputs["shown"]):

@@ -12,7 +12,7 @@ import torch
 from ..annotations.answers import write_answers
 from ..annotations.published import published_maps, published_neurons
 from ..benchmarks.archives import Archive, fetch_all, take
-from ..benchmarks.dataset import read_manifest
+from ..benchmarks.dataset import training_images
 from ..errors import DataError, ParamsError
 from ..foreign import classifier_state, read_weights
 from ..jobs import Plan
@@ -43,7 +43,7 @@ def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None =
     if maps is not None:
         manifest = Path(plan.find("download", benchmark=name).outputs["manifest"])
         if manifest.exists():
-            read_maps(maps, sum(row["split"] == "train" for row in read_manifest(manifest)))
+            read_maps(maps, len(training_images(manifest)))
         take(maps, _path(plan, name, benchmark.imported.maps))
 
 
@@ -147,7 +147,7 @@ def run_answers(plan: Plan, name: str, kind: str) -> None:
     recording = Recording(job)
     files = plan.params.active.benchmark(name).annotation.published
     if kind == "attention":
-        images = [row["image"] for row in read_manifest(job.inputs["manifest"]) if row["split"] == "train"]
+        images = training_images(job.inputs["manifest"])
         asked = _fetched(plan, name, files.asked) if files.asked is not None else None
         answers = published_maps(_fetched(plan, name, files.attention), images, asked)
     else:

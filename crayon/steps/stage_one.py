@@ -27,11 +27,8 @@ def run(plan: Plan, name: str) -> None:
     recording = Recording(job)
     place = Workplace(plan, name)
     torch.manual_seed(0)
-    network, images, labels = (
-        place.pretrained(job.inputs.get("pretrained")),
-        place.images("train"),
-        place.labels("train"),
-    )
+    network = place.pretrained(job.inputs.get("pretrained"))
+    images, labels = place.images("train"), place.labels("train")
     problem = place.problem(network, images)
     training, saved = place.benchmark.stage_one, place.saved(recording)
     outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crayon.annotations.answers import WORDS, Answer, meaning, read_answers, read_raw, write_answers
+from crayon.annotations.answers import Answer, read_answers, read_raw, write_answers
 from crayon.annotations.consensus import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.controls import control
 from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
 from crayon.annotations.table import read_table
+from crayon.annotations.words import WORDS, meaning
 from crayon.errors import AnnotationError
 from crayon.interpret.patches import Patch
 from crayon.params import AttentionAnswers, NeuronAnswers

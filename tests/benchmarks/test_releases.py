@@ -192,7 +192,7 @@ def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
             lambda p: (p / "training/original/train/00_dog").rename(p / "training/original/train/00_cat"),
             "00_cat: is none",
         ),
-        (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "no folder mixed_rand/val"),
+        (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "has no mixed_rand/val"),
         (
             lambda p: next((p / "foregrounds/only_fg/train/08_fish").iterdir()).unlink(),
             "has no mask of train/fish/n00000008",
