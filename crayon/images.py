@@ -95,7 +95,7 @@ class ImageReader:
         if self.packed is not None or self.mapped:
             yield from placed
             return
-        ahead = self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked)
+        ahead = self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked, self.device)
         try:
             yield from placed
         finally:
@@ -151,8 +151,8 @@ def forward_in_batches(
     training = network.training
     network.eval()
     try:
-        for start in range(first, count, batch_size):
-            index = torch.arange(start, min(start + batch_size, count), device=images.device)
+        starts = range(first, count, batch_size)
+        for (index,) in images.in_order([torch.arange(start, min(start + batch_size, count))] for start in starts):
             yield read(network.backbone.forward(images(index)))  # as it is written, though `__call__` is compiled
     finally:
         network.train(training)
