@@ -38,7 +38,7 @@ import argparse
 import copy
 import dataclasses
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -101,13 +101,13 @@ def our_step(problem: Problem, method: Method, training: Training) -> tuple[Call
     ]
 
     def step() -> None:
-        optimiser.zero_grad(set_to_none=True)
         for index in parts:
             with torch.autocast(device.type, problem.precision, enabled=problem.precision != torch.float32):
                 batch = forward(index)
             terms = method.loss(batch, state)
             (sum(terms.values()) / len(parts)).backward(inputs=trained)
         optimiser.step()
+        optimiser.zero_grad(set_to_none=True)  # last, so that gradients count as what a step takes
 
     return step, sum(map(len, parts))
 
@@ -122,9 +122,9 @@ def plain_step(name: str, problem: Problem, method: Method, training: Training) 
 
     def step() -> None:
         _, terms = formulation(images, index)
-        optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
 
     return step
 
@@ -145,6 +145,9 @@ def compare(name: str, problem: Problem, method: Method, training: Training) -> 
 
     class Same:  # both see the very same tensor
         device = problem.images.device
+
+        def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterable[list[torch.Tensor]]:
+            return steps
 
         def __call__(self, index: torch.Tensor) -> torch.Tensor:
             return images[index]

@@ -466,9 +466,12 @@ def main(run: Callable[[], None] = app) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
-    except Exception:
+    except Exception as error:
         from . import team
 
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(error, torch.OutOfMemoryError):
+            _fail(f"crayon: there is no room on the GPU; end what else runs there, or compute on the CPU. {error}")
         if not team.joined():
             raise
         team.wait_for_the_launcher()  # another process has failed, most likely

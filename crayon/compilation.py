@@ -53,12 +53,12 @@ def compiling(name: str, compiled: bool) -> Iterator[None]:
     if not compiled:
         yield
         return
-    from torch._dynamo.exc import ShortenTraceback  # of a backend that failed, or of a GPU without Triton
+    from torch._dynamo.exc import TorchDynamoException  # also of a backend that failed, or of a GPU without Triton
     from torch._inductor.exc import CppCompileError
 
     try:
         yield
-    except (ShortenTraceback, CppCompileError) as error:
+    except (TorchDynamoException, CppCompileError) as error:
         raise MachineError(
             f"{name}: the network cannot be compiled here ({first_line(error)}); a C++ compiler, on a GPU Triton too, "
             "must be installed, or set compute.compile to false in params.yaml."

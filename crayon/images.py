@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from .errors import MachineError
-from .gpu import take_gpu
+from .gpu import here, take_gpu
 from .networks import Classifier
 from .params import Compute, Normalisation
 from .prefetch import Prefetcher
+from .progress import report
 from .team import join, processes_here
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -95,7 +96,7 @@ class ImageReader:
         if self.packed is not None or self.mapped:
             yield from placed
             return
-        ahead = self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked)
+        ahead = self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], asked, self.device)
         try:
             yield from placed
         finally:
@@ -151,8 +152,8 @@ def forward_in_batches(
     training = network.training
     network.eval()
     try:
-        for start in range(first, count, batch_size):
-            index = torch.arange(start, min(start + batch_size, count), device=images.device)
+        starts = range(first, count, batch_size)
+        for (index,) in images.in_order([torch.arange(start, min(start + batch_size, count))] for start in starts):
             yield read(network.backbone.forward(images(index)))  # as it is written, though `__call__` is compiled
     finally:
         network.train(training)
@@ -191,11 +192,16 @@ def start_torch(compute: Compute) -> torch.device:
 
 
 def _chosen(compute: Compute) -> torch.device:
-    if compute.device == "cpu" or not (torch.cuda.is_available() or compute.device == "cuda"):
+    if compute.device == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
+        cuda = torch.version.cuda or torch.version.hip
+        built = f", built for CUDA {cuda}," if cuda else ", which was built without CUDA,"
+        if compute.device == "auto":
+            if here():
+                report(f"gpu: PyTorch {torch.__version__}{built} cannot use the GPU here; this computes on the CPU.")
+            return torch.device("cpu")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        built = "" if torch.version.cuda or torch.version.hip else ", which was built without CUDA,"
         raise MachineError(
             f"compute.device is `cuda`, and PyTorch {torch.__version__}{built} finds no GPU here"
             + (f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else "")

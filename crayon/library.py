@@ -113,7 +113,7 @@ class Guide:
         """
         top, first, size = TopPatches(self.original.channels, count), 0, (1, 1)
         for features in forward_in_batches(self.original, self.images, len(self.images), lambda features: features):
-            top.update(features.cpu(), first)
+            top.update(features, first)
             first, size = first + len(features), tuple(features.shape[2:])
         height, width = self.images.dataset[0][0].shape[1:]
         return top.rows([str(position) for position in range(first)], (height, width), size, cells)

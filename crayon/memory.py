@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import clear_frames
 
 import torch
 
@@ -32,9 +33,10 @@ def room_for(
         yield
     except torch.OutOfMemoryError as error:
         lacking = str(error)
+        # The block that is left holds the error until this ends, and its traceback would keep the step's tensors alive.
+        clear_frames(error.__traceback__)
     else:
         return
-    # Outside of the handler, whose traceback would keep the step's tensors alive.
     index = max(step, key=len)
     size = min(len(index), micro or len(index))
     fits = size // 2 if attempt is None else largest(lambda count: attempt(index[:count]), size)

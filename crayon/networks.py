@@ -293,7 +293,8 @@ class Classifier(nn.Module):
 
     def logits(self, pooled: torch.Tensor, pruned: bool = True) -> torch.Tensor:
         """Pooled features (B, C) -> (B, K); with all channels switched on unless `pruned`."""
-        return self.head(self.norm(pooled * self.keep if pruned else pooled))
+        # Losses are computed outside of autocast, of features that are narrower than the head.
+        return self.head(self.norm(pooled * self.keep if pruned else pooled.to(self.keep.dtype)))
 
     def map_weights(self, features: torch.Tensor, target: torch.Tensor, pruned: bool = True) -> torch.Tensor:
         """Grad-CAM's weights d z[target] / d pool(A), differentiable in the features, the norm and the head.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ class Prefetcher:
         order: the positions of all batches, in the order in which they will be asked for.
         asked: the same positions as the tensors, on the device, that they will be asked for with; a batch is recognised
             by that very tensor, so that nobody has to read its values back from a GPU.
+        device: for which the batches are; a thread begins on the first GPU, whichever the process computes on.
     """
 
     def __init__(
@@ -25,9 +27,11 @@ class Prefetcher:
         gather: Callable[[np.ndarray], torch.Tensor],
         order: Sequence[np.ndarray],
         asked: Sequence[torch.Tensor],
+        device: torch.device,
     ) -> None:
         self.gather, self.left = gather, deque(zip(asked, order, strict=True))
-        self.pool = ThreadPoolExecutor(1, "crayon-prefetch")
+        begin = partial(torch.cuda.set_device, device) if device.type == "cuda" else None
+        self.pool = ThreadPoolExecutor(1, "crayon-prefetch", begin)
         self.next: tuple[torch.Tensor, Future[torch.Tensor]] | None = None
         self._go_on()
 

@@ -84,8 +84,8 @@ def random_state(device: torch.device, generator: torch.Generator) -> dict[str, 
 
 
 def set_random_state(state: Mapping[str, Any], device: torch.device, generator: torch.Generator) -> None:
-    """Put back what `random_state` gave."""
+    """Put back what `random_state` gave; a GPU's stays as it is where the training was broken off on a CPU."""
     torch.set_rng_state(state["cpu"])
     generator.set_state(state["generator"])
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

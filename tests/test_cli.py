@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crayon.cli import main
+
 from . import tiny
 
 
@@ -114,6 +116,19 @@ def test_no_verb_loads_what_it_does_not_need(project):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)
     assert done.stdout == "[] []\n"
+
+
+def test_a_full_gpu_is_one_sentence(capsys):
+    from torch import OutOfMemoryError
+
+    def run():
+        raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with pytest.raises(SystemExit, match="1"):
+        main(run)
+    said = capsys.readouterr().err
+    assert said.startswith("crayon: there is no room on the GPU; ")
+    assert said.endswith("Tried to allocate 2.00 GiB.\n")
 
 
 def test_the_log_holds_the_sentence_too(project):

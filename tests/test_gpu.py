@@ -188,6 +188,14 @@ def test_no_gpu_where_params_demand_one_is_one_sentence(monkeypatch):
     assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_gpu_that_pytorch_cannot_use_is_told_and_left_alone(there, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # its driver is too old, say
+    monkeypatch.setattr("crayon.images.here", lambda: there)
+    assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
+    assert ("cannot use the GPU here; this computes on the CPU." in "".join(capsys.readouterr())) == bool(there)
+
+
 @pytest.mark.parametrize(("device", "jobs"), [("auto", 6), ("cuda", 6), ("cpu", 0)])
 def test_snakemake_starts_as_many_gpu_jobs_as_there_are_places(device, jobs, tmp_path, monkeypatch):
     content = tiny.params()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crayon import images
-from crayon.images import ImageReader
+from crayon.images import ImageReader, forward_in_batches
 from crayon.methods import METHODS, method_class
 from crayon.params import Normalisation
 from crayon.prefetch import Prefetcher
@@ -74,7 +74,7 @@ def test_the_next_batch_is_gathered_while_a_step_runs_and_no_other():
 
     order = [np.array([4, 2]), np.array([1]), np.array([3, 0])]
     asked = [torch.from_numpy(positions) for positions in order]
-    ahead = Prefetcher(gather, order, asked)
+    ahead = Prefetcher(gather, order, asked, CPU)
     for number in range(3):
         assert done.acquire(timeout=20)
         assert gathered == [positions.tolist() for positions in order[: number + 1]]
@@ -82,6 +82,28 @@ def test_the_next_batch_is_gathered_while_a_step_runs_and_no_other():
         assert torch.equal(ahead.take(asked[number]), asked[number])
     assert ahead.take(asked[2]) is None
     ahead.close()
+    assert gatherers() == 0
+
+
+def test_the_thread_of_a_gpus_batches_is_at_that_gpu(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda device: chosen.append((threading.current_thread().name, device))
+    )
+    order, gpu = [np.array([0])], torch.device("cuda", 3)
+    asked = [torch.from_numpy(positions) for positions in order]
+    ahead = Prefetcher(torch.from_numpy, order, asked, gpu)
+    assert torch.equal(ahead.take(asked[0]), asked[0])
+    ahead.close()
+    assert chosen == [("crayon-prefetch_0", gpu)]
+
+
+def test_an_evaluation_gathers_ahead_too(monkeypatch):
+    taken, take = [], Prefetcher.take
+    monkeypatch.setattr(Prefetcher, "take", lambda *given: taken.append(take(*given) is not None) or None)
+    found = forward_in_batches(problems.problem().network, made(0), 24, lambda features: features, batch_size=7)
+    assert [len(features) for features in found] == [7, 7, 7, 3]
+    assert taken == [True] * 4
     assert gatherers() == 0
 
 

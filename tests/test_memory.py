@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -41,6 +43,38 @@ def test_the_sentence_names_a_batch_size_that_has_room(limit, mend):
         MachineError, match=rf"^x: there is no room on the GPU for 8 images at once; .*{mend}.*2\.00 GiB"
     ):
         train(problems.problem(), roomy(limit), TRAINING, 0, problems.monitor(), "x")
+
+
+class Greedy(ERM):
+    """Runs out of memory above two images, and insists that nothing of the last attempt is left."""
+
+    def forward(self, problem, state):
+        run, held = super().forward(problem, state), []
+
+        def greedy(index):
+            assert not [reference for reference in held if reference() is not None]
+            activations = problem.network.features(problem.images(index))
+            held.append(weakref.ref(activations))
+            if len(index) > 2:
+                raise torch.OutOfMemoryError("full")
+            return run(index)
+
+        return greedy
+
+
+@pytest.mark.parametrize("micro_batch", [None, "auto"])
+def test_a_step_that_had_no_room_is_gone_before_a_smaller_one_is_tried(micro_batch):
+    problem = problems.problem()
+    problem.micro_batch = micro_batch
+    gc.disable()
+    try:
+        if micro_batch:
+            assert train(problem, Greedy(), TRAINING, 0, problems.monitor(), "x").history
+        else:
+            with pytest.raises(MachineError, match="batch_size to 2, which has room"):
+                train(problem, Greedy(), TRAINING, 0, problems.monitor(), "x")
+    finally:
+        gc.enable()
 
 
 def test_what_has_room_is_trained():

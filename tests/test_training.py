@@ -15,8 +15,10 @@ from crayon.errors import MethodError
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Training
 from crayon.methods.erm import ERM
+from crayon.networks import Classifier
 from crayon.optimisers import eager, make_optimiser
-from crayon.resume import Saved
+from crayon.params import Network
+from crayon.resume import Saved, random_state, set_random_state
 from crayon.training import NEEDS, train
 
 from . import problems
@@ -86,6 +88,23 @@ def test_in_bfloat16_losses_are_float32_and_the_gradient_is_about_float32s(name)
         found = [parameter.grad for parameter in problem.network.parameters() if parameter.grad is not None]
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.95
+
+
+@pytest.mark.parametrize("target", ["label", "unpruned_prediction"])
+@pytest.mark.parametrize("name", ["mini_resnet", "mobilenet_v3_small"])  # a linear head, and one of more layers
+def test_in_bfloat16_maps_of_all_channels_can_be_guided(name, target):
+    settings = SETTINGS["crayon_pruning_attention"] | {"pruned_maps": False, "target": target}
+    method, problem = method_class("crayon_pruning_attention")(**settings), problems.problem()
+    if name != "mini_resnet":
+        problem.network = Classifier(Network(name=name), 2)
+        problem.maps = torch.rand(24, *problem.map_size())
+        problem.neurons = torch.arange(problem.network.channels) % 2
+    state = method.prepare(problem)
+    with torch.autocast("cpu", torch.bfloat16):
+        batch = method.forward(problem, state)(torch.arange(8))
+    terms = method.loss(batch, state)
+    sum(terms.values()).backward()
+    assert all(torch.isfinite(value) and value.dtype == torch.float32 for value in terms.values())
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "crayon_pruning"])
@@ -314,6 +333,16 @@ def test_what_a_training_took_before_it_was_broken_off_is_counted(tmp_path):
     assert Saved(tmp_path / "s.pt", "a", 0, recording=same).load() == {"epoch": 1}
     assert Saved(tmp_path / "s.pt", "b", 0, recording=other).load() is None
     assert (same.before, other.before) == ((5.0, 3.0), None)
+
+
+def test_a_training_that_was_broken_off_on_a_cpu_goes_on_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: pytest.fail("there is none to put back"))
+    generator = torch.Generator().manual_seed(3)
+    state = random_state(torch.device("cpu"), generator)
+    drawn = torch.rand(4), torch.rand(4, generator=generator)
+    set_random_state(state, torch.device("cuda", 0), generator)
+    assert torch.equal(torch.rand(4), drawn[0])
+    assert torch.equal(torch.rand(4, generator=generator), drawn[1])
 
 
 def test_a_short_training_is_never_saved(tmp_path):

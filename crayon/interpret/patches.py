@@ -58,7 +58,7 @@ class TopPatches:
         """Take in the features (B, C, h, w) of the images `first`, `first` + 1, ...; of equals the earlier stays."""
         import torch
 
-        activation, cell = features.float().flatten(2).max(2)
+        activation, cell = (found.cpu() for found in features.float().flatten(2).max(2))  # small beside the features
         image = torch.arange(first, first + len(features)).expand(activation.shape[1], -1)
         activation = torch.cat([self.activation, activation.T], 1)
         order = torch.sort(activation, dim=1, descending=True, stable=True).indices[:, : self.k]

@@ -218,9 +218,13 @@ class Costs:
             options, training = self.plan.params.active.auxiliary.network, self.plan.params.active.auxiliary.training
         problem = self._random(benchmark, _fresh(options), self.sizes[name].pixels, count)
         if job.rule in ("evaluate", "interpret"):
-            return (
-                self._timed(lambda: list(forward_in_batches(problem.network, problem.images, count, _pooled))) / count
-            )
+
+            def look() -> None:
+                list(forward_in_batches(problem.network, problem.images, count, _pooled))
+
+            if self.device.type == "cuda":
+                look()  # which may have to load kernels and to allocate
+            return self._timed(look) / count
         training = replace(training, batch_size=min(training.batch_size, count // 2), milestones=())
         once, twice = (replace(training, epochs=epochs) for epochs in (1, 2))
         silent = Unwatched(benchmark.selection)

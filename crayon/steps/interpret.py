@@ -34,7 +34,7 @@ def run(plan: Plan, name: str) -> None:
             maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], here.shape[1:]))
         maps[first : first + len(features)] = normalise_stored(class_activation(features, weights))
         logits[first : first + len(features)] = here
-        patches.update(features.cpu(), first)
+        patches.update(features, first)
         first += len(features)
     if place.benchmark.imported is not None and place.benchmark.imported.maps is not None:
         from .published import imported_maps

@@ -36,6 +36,7 @@ class Workplace:
         self.device = start_torch(self.suite.compute)
         self.dtype = getattr(torch, self.suite.compute.precision)
         self.data: Dataset = load_dataset(f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups)
+        self._images: dict[str, ImageReader] = {}
 
     @property
     def told(self) -> dict:
@@ -68,8 +69,11 @@ class Workplace:
         return network
 
     def images(self, split: str) -> ImageReader:
-        """The normalised images of a split."""
-        return ImageReader(self.data.images, self.data.rows(split), self.benchmark.normalisation, self.device)
+        """The normalised images of a split, on a GPU once for all who ask for them."""
+        if split not in self._images:
+            rows = self.data.rows(split)
+            self._images[split] = ImageReader(self.data.images, rows, self.benchmark.normalisation, self.device)
+        return self._images[split]
 
     def labels(self, split: str) -> torch.Tensor:
         """The labels of a split, (n,) int64 on the device."""

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, dropout
 from ..benchmarks.drawing import TEXTURES
 from ..benchmarks.figures import FIGURES, draw_figures
 from ..errors import MethodError
-from ..images import ImageReader, forward_in_batches, start_torch
+from ..images import ImageReader, forward_in_batches, start_torch, to_device
 from ..jobs import Plan
 from ..networks import Classifier, save_checkpoint
 from ..optimisers import make_optimiser
@@ -46,7 +46,7 @@ def run(plan: Plan, transfer: bool = False) -> None:
     for epoch in range(1, training.epochs + 1):
         network.train()
         for index in torch.randperm(options.images, generator=shuffle).split(training.batch_size):
-            index = index.to(device)
+            index = to_device(index, device)
             pooled = dropout(network.pool(network.features(reader(index))), options.dropout)
             logits = network.logits(pooled)
             loss = cross_entropy(logits[:, :FIGURES], figures[index])

@@ -14,6 +14,7 @@ from ..annotations.controls import control, subset
 from ..annotations.order import ORDERS, Pool, at_random
 from ..errors import DataError, MethodError
 from ..files import read_npy
+from ..images import ImageReader
 from ..jobs import KINDS, Plan
 from ..masks import Masks
 from ..networks import save_checkpoint
@@ -108,8 +109,7 @@ class Reader:
 
     def __init__(self, place: Workplace, paths: dict[str, str], needs: Sequence[str]) -> None:
         self.place, self.paths = place, paths
-        self.images = place.images("train")
-        count, device = len(self.images), place.device
+        count, device = len(place.data.rows("train")), place.device
         self.read = {
             need: torch.from_numpy(array(paths[need], count)).to(device)
             for need in ("maps", "logits", "stage_one", "bias_features")
@@ -118,11 +118,11 @@ class Reader:
         if "masks" in needs and place.data.masks is not None:
             self.read["masks"] = Masks(place.data.masks, device, place.data.rows("train"))
 
-    def problem(self, model: str) -> Problem:
-        """The Original of the checkpoint `model`, and all that was read."""
+    def problem(self, model: str, images: ImageReader | None = None) -> Problem:
+        """The Original of the checkpoint `model`, and all that was read; `images` in place of the training images."""
         made = self.place.problem(
             self.place.trained(model),
-            self.images,
+            images,
             pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
             **self.read,
         )

@@ -39,7 +39,7 @@ def run(plan: Plan, name: str) -> None:
         for size in sizes if repeat else sizes[:1]:
             for method, read in readers.items():
                 training, settings = plan.run(method).settings(place.benchmark)
-                problem = part(read.problem(job.inputs["model"]), place, order[:size])
+                problem = part(read, place, job.inputs["model"], order[:size])
                 start = _now(place.device)
                 train(problem, settings, training, repeat, unwatched, f"{name}/{method}/{size} images")
                 seconds = _now(place.device) - start
@@ -49,11 +49,12 @@ def run(plan: Plan, name: str) -> None:
     recording.publish({"seconds": partial(write_csv, columns=COLUMNS, rows=rows)}, **place.told)
 
 
-def part(problem: Problem, place: Workplace, chosen: np.ndarray) -> Problem:
-    """The problem with the training images at the positions `chosen` (n,) alone."""
+def part(read: Reader, place: Workplace, model: str, chosen: np.ndarray) -> Problem:
+    """The refinement of a checkpoint on the training images at the positions `chosen` (n,) alone."""
     index = torch.from_numpy(np.sort(chosen)).to(place.device)
     rows = place.data.rows("train")[np.sort(chosen)]
-    problem.images = ImageReader(place.data.images, rows, place.benchmark.normalisation, place.device)
+    images = ImageReader(place.data.images, rows, place.benchmark.normalisation, place.device)
+    problem = read.problem(model, images)
     for name in ("labels", "maps", "attention", "logits"):
         if getattr(problem, name) is not None:
             setattr(problem, name, getattr(problem, name)[index])
