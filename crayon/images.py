@@ -145,18 +145,32 @@ def augmented(images: ImageReader, augment: Callable[[torch.Tensor], torch.Tenso
 
 
 @torch.no_grad()
-def forward_in_batches(
-    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256, first: int = 0
-) -> Iterator[torch.Tensor]:
-    """Yield `read(features)` of the images first..count-1 in order, in evaluation mode; the mode is put back later."""
+def features_in_batches(
+    network: Classifier, images: ImageReader, count: int, batch_size: int = 256, first: int = 0
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield where, of the images first..count-1 in order, and their features (b, C, h, w), in evaluation mode.
+
+    The mode is put back in the end.
+    """
     training = network.training
     network.eval()
     try:
-        starts = range(first, count, batch_size)
-        for (index,) in images.in_order([torch.arange(start, min(start + batch_size, count))] for start in starts):
-            yield read(network.backbone.forward(images(index)))  # as it is written, though `__call__` is compiled
+        parts = [slice(start, min(start + batch_size, count)) for start in range(first, count, batch_size)]
+        steps = images.in_order([torch.arange(part.start, part.stop)] for part in parts)
+        for part, (index,) in zip(parts, steps, strict=True):
+            yield part, network.backbone.forward(images(index))  # as it is written, though `__call__` is compiled
     finally:
         network.train(training)
+
+
+def forward_in_batches(
+    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256, first: int = 0
+) -> Iterator[torch.Tensor]:
+    """Yield `read(features)` of the images first..count-1 in order, without gradients."""
+    for _, features in features_in_batches(network, images, count, batch_size, first):
+        with torch.no_grad():
+            found = read(features)
+        yield found
 
 
 def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch import nn
 
 from .dissect import dissect
 from .errors import DataError, MethodError
-from .images import forward_in_batches
+from .images import features_in_batches
 from .interpret.maps import class_activation, normalise_stored
 from .interpret.patches import Patch, TopPatches
 from .masks import Masks
@@ -92,14 +92,12 @@ class Guide:
             (N, h, w) float32 in [0, 1], on the CPU.
         """
         if target not in self._maps:
-            maps, logits, first = [], [], 0
-            for features in forward_in_batches(self.original, self.images, len(self.images), lambda features: features):
-                here = self.original.classify(features)
-                chosen = self.labels[first : first + len(features)] if target == "label" else here.argmax(1)
+            maps, logits = [], []
+            for here, features in features_in_batches(self.original, self.images, len(self.images)):
+                logits.append(self.original.classify(features).float())
+                chosen = self.labels[here] if target == "label" else logits[-1].argmax(1)
                 weights = self.original.map_weights(features, chosen)
                 maps.append(normalise_stored(class_activation(features, weights)).float().cpu())
-                logits.append(here.float())
-                first += len(features)
             self._maps[target], self._logits = torch.cat(maps), torch.cat(logits)
         return self._maps[target]
 
@@ -111,12 +109,12 @@ class Guide:
             count: patches a neuron.
             cells: how many cells of the map a patch is wide and high.
         """
-        top, first, size = TopPatches(self.original.channels, count), 0, (1, 1)
-        for features in forward_in_batches(self.original, self.images, len(self.images), lambda features: features):
-            top.update(features, first)
-            first, size = first + len(features), tuple(features.shape[2:])
+        top, size = TopPatches(self.original.channels, count), (1, 1)
+        for here, features in features_in_batches(self.original, self.images, len(self.images)):
+            top.update(features, here.start)
+            size = tuple(features.shape[2:])
         height, width = self.images.dataset[0][0].shape[1:]
-        return top.rows([str(position) for position in range(first)], (height, width), size, cells)
+        return top.rows([str(position) for position in range(len(self.images))], (height, width), size, cells)
 
     def refine(
         self,

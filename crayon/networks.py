@@ -333,7 +333,7 @@ class Classifier(nn.Module):
         """`map_weights` of a head with more layers: the head alone is differentiated."""
         guided = torch.is_grad_enabled() and features.requires_grad
         with torch.enable_grad():
-            pooled = self.pool(features)
+            pooled = self.pool(features).to(self.keep.dtype)
             pooled = pooled if guided else pooled.detach().requires_grad_()
             scores = self.logits(pooled, pruned).gather(1, target.unsqueeze(1))
             return torch.autograd.grad(scores.sum(), pooled, create_graph=guided)[0]

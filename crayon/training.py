@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .errors import DivergedError, MachineError, MethodError
-from .images import ImageReader, forward_in_batches, gathered
+from .images import ImageReader, features_in_batches, forward_in_batches, gathered
 from .loop import Loop
 from .masks import Masks
 from .methods.base import Method, Training
@@ -86,7 +86,7 @@ class Problem:
 
     def map_size(self) -> tuple[int, int]:
         """Height and width (h, w) of the last convolutional map."""
-        features = next(forward_in_batches(self.network, self.images, 1, lambda features: features))
+        _, features = next(features_in_batches(self.network, self.images, 1))
         return tuple(features.shape[2:])
 
 

@@ -20,11 +20,11 @@ def class_activation(features: torch.Tensor, weights: torch.Tensor) -> torch.Ten
         weights: (B, C) float, the head's weights of each image's class.
 
     Returns:
-        (B, h, w) maps, >= 0.
+        (B, h, w) maps, >= 0, of the weights' dtype: float32 of a network in bfloat16.
     """
     height, width = features.shape[2:]
     cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, C): contiguous for channels-last features
-    maps = torch.bmm(cells, weights.to(cells.dtype).unsqueeze(2)).view(-1, height, width)
+    maps = torch.bmm(cells.to(weights.dtype), weights.unsqueeze(2)).view(-1, height, width)
     return torch.relu(maps) / (height * width)
 
 

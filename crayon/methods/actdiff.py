@@ -65,10 +65,10 @@ class ActDiff(Method):
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
         """The two terms."""
-        difference = batch.extra["masked"] - batch.network.pool(batch.features) + 1e-6
+        difference = wide(batch.extra["masked"]) - wide(batch.network.pool(batch.features)) + 1e-6
         return {
             "classification": batch.cross_entropy().mean(),
-            "activation": self.weight * wide(difference).norm(dim=1).mean(),
+            "activation": self.weight * difference.norm(dim=1).mean(),
         }
 
 

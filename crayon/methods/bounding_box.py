@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Combined, Method, NonNegative, wide
+from .base import Batch, Combined, Method, NonNegative
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ class BoundingBox(Method):
         from ..interpret.maps import class_activation
 
         weights = batch.network.map_weights(batch.features, batch.labels)
-        maps = wide(class_activation(batch.features, weights))
+        maps = class_activation(batch.features, weights)
         covered, boxed = (state[name][batch.index] for name in ("covered", "boxed"))
         inside, total = (covered * maps).sum((1, 2)), maps.sum((1, 2))
         energy = (1 - inside / torch.where(total < 1e-7, 1.0, total)) * boxed

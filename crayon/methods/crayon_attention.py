@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Combined, Method, NonNegative, wide
+from .base import Batch, Combined, Method, NonNegative
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,7 @@ class CrayonAttention(Method):
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The three terms of Eq. 4 on a batch."""
-        present = wide(self.maps(batch))
+        present = self.maps(batch)
         stored, relevant, irrelevant = (state[name][batch.index] for name in ("stored", "relevant", "irrelevant"))
         outside, inside = (present * (1 - stored)).sum((1, 2)), (present * stored).sum((1, 2))
         if self.reduction == "energy_ratio":

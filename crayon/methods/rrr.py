@@ -70,7 +70,7 @@ class RRR(Method):
             weights = batch.network.map_weights(batch.features, batch.labels)
             saliency = class_activation(batch.features, weights)
             irrelevant = cell_shares(irrelevant, tuple(saliency.shape[1:]))
-        energy, axes = (irrelevant * wide(saliency)).square(), tuple(range(1, saliency.dim()))
+        energy, axes = (irrelevant * saliency).square(), tuple(range(1, saliency.dim()))
         energy = energy.mean(axes) if self.reduction == "mean_pixels" else energy.sum(axes)
         energy = energy.sum() if self.reduction == "sum" else energy.mean()
         return {"classification": batch.cross_entropy().mean(), "reasons": self.weight * energy}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..files import write_csv
-from ..images import forward_in_batches
+from ..images import features_in_batches
 from ..interpret.maps import class_activation, normalise_stored
 from ..interpret.views import highlight_overlaid, readable
 from ..jobs import Plan
@@ -83,13 +83,11 @@ def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
 def _look(place: Workplace, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Predictions (n,) and maps (n, h, w) in [0, 1] for the images' labels."""
     network, images = place.trained(checkpoint), place.images(split)
-    predictions, maps, first = [], [], 0
-    for features in forward_in_batches(network, images, len(images), lambda features: features):
-        target = labels[first : first + len(features)]
-        weights = network.map_weights(features, target).detach()
+    predictions, maps = [], []
+    for here, features in features_in_batches(network, images, len(images)):
+        weights = network.map_weights(features, labels[here]).detach()
         maps.append(normalise_stored(class_activation(features, weights)))
         predictions.append(network.classify(features).detach().argmax(1))
-        first += len(features)
     return torch.cat(predictions).cpu().numpy(), torch.cat(maps).cpu().numpy()
 
 

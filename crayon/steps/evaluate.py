@@ -9,7 +9,7 @@ import torch
 
 from ..errors import DataError
 from ..files import read_csv, write_json
-from ..images import ImageReader, forward_in_batches
+from ..images import ImageReader, features_in_batches
 from ..interpret.maps import class_activation, parts
 from ..interpret.scores import energy_inside, points_inside
 from ..jobs import Job, Plan
@@ -58,15 +58,13 @@ def _measure(place: Workplace, checkpoint: str, images: dict[str, ImageReader]) 
     accuracies: dict[str, Accuracies] = {}
     attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
-        labels, first, maps = place.labels(split), 0, None
+        labels, maps = place.labels(split), None
         said = torch.empty_like(labels)
-        for features in forward_in_batches(network, reader, len(reader), lambda features: features):
-            here = slice(first, first + len(features))
+        for here, features in features_in_batches(network, reader, len(reader)):
             if maps is None:
                 maps = features.new_empty((len(labels), *features.shape[2:]))
             said[here] = network.classify(features).argmax(1)
             maps[here] = class_activation(features, network.map_weights(features, labels[here]))
-            first += len(features)
         accuracies[split] = place.accuracies(said.cpu().numpy(), split)
         attention[split] = where_it_looks(place, split, maps.cpu())
     benchmark = place.benchmark

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from ..files import write_npy
-from ..images import forward_in_batches
+from ..images import features_in_batches
 from ..interpret.maps import class_activation, normalise_stored
 from ..interpret.patches import TopPatches, write_patches
 from ..jobs import Plan
@@ -25,17 +25,15 @@ def run(plan: Plan, name: str) -> None:
     network, images, labels = place.trained(job.inputs["model"]), place.images("train"), place.labels("train")
     patches = TopPatches(network.channels, options.patches)
     maps = logits = None
-    first = 0
-    for features in forward_in_batches(network, images, len(labels), lambda features: features):
-        here = network.classify(features).detach()
-        target = labels[first : first + len(features)] if options.target == "label" else here.argmax(1)
+    for here, features in features_in_batches(network, images, len(labels)):
+        scores = network.classify(features).detach()
+        target = labels[here] if options.target == "label" else scores.argmax(1)
         weights = network.map_weights(features, target).detach()
         if maps is None:  # filled in parts: parts that are kept would lie between large ones given back
-            maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], here.shape[1:]))
-        maps[first : first + len(features)] = normalise_stored(class_activation(features, weights))
-        logits[first : first + len(features)] = here
-        patches.update(features, first)
-        first += len(features)
+            maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
+        maps[here] = normalise_stored(class_activation(features, weights))
+        logits[here] = scores
+        patches.update(features, here.start)
     if place.benchmark.imported is not None and place.benchmark.imported.maps is not None:
         from .published import imported_maps
 

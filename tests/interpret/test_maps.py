@@ -100,3 +100,8 @@ def test_upsampling_is_bilinear_between_cell_centres():
     wide = upsample(torch.tensor([[[0.0, 1.0]]]), (2, 4))
     assert wide.shape == (1, 2, 4)
     assert np.allclose(wide[0], [[0, 0.25, 0.75, 1]] * 2)
+
+
+def test_maps_of_features_in_bfloat16_are_float32s_of_those_values():
+    features, weights = torch.rand(3, 5, 4, 4).bfloat16(), torch.randn(3, 5)
+    assert torch.equal(class_activation(features, weights), class_activation(features.float(), weights))

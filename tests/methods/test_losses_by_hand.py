@@ -479,7 +479,7 @@ def test_the_penaltys_gradient_is_that_of_finite_differences_in_a_convolution(na
     def pictures(index):
         return images(index).double()
 
-    pictures.black, pictures.device = images.black.double(), images.device
+    pictures.black, pictures.in_order = images.black.double(), images.in_order
     problem.images = pictures
     problem.attention.zero_()
     problem.bias_features = problem.bias_features.double()
