@@ -4,8 +4,8 @@
     python benchmarks/memory.py --images 1000 --pixels 128 --network resnet18
 
 Lays two projects in a temporary folder, of N and 4 N training images (and as many test images, and 8 to validate on)
-with masks, `kind: folder`, and runs the chain there on the CPU, each command in a process of its own. Of each two peaks
-are taken, in MB:
+with masks, `kind: folder`, and runs the chain there on the CPU, each command in a process of its own, --repeats times: how
+freed memory is laid out changes from process to process, by tens of MB. The least of two peaks is taken each, in MB:
 
     peak_mb         resident memory as the kernel tells it (ru_maxrss): pages of mapped files count, which it takes back
                     when others need memory
@@ -98,6 +98,12 @@ def peak(command: Sequence[str], folder: Path) -> Peak:
     return Peak(resident, found or None)
 
 
+def least(command: Sequence[str], folder: Path, repeats: int) -> Peak:
+    """The least of each, of so many runs of a command."""
+    resident, own = zip(*(peak(command, folder) for _ in range(repeats)), strict=True)
+    return Peak(min(resident), None if None in own else min(own))
+
+
 def anonymous(process: int) -> float:
     """MB that a process has now of its own, not of mapped files; 0 where it has ended or the system does not tell."""
     with suppress(OSError):
@@ -143,6 +149,7 @@ def lay(folder: Path, images: int, pixels: int, network: str) -> None:
 
 def main() -> None:
     made = parser(__doc__)
+    made.add_argument("--repeats", type=positive, default=3, help="how often each command is run")
     made.add_argument("--images", type=positive, default=500, help="training images of the smaller project")
     made.add_argument("--pixels", type=positive, default=64, help="side of the images")
     made.add_argument("--network", default="mini_resnet", help="mini_resnet, or one of torchvision's")
@@ -168,7 +175,7 @@ def main() -> None:
                 pool.submit(lay, folder, size, options.pixels, options.network).result()
             found.append({})
             for command in commands:
-                found[-1][command] = peak(["crayon", *command.split()], folder)
+                found[-1][command] = least(["crayon", *command.split()], folder, options.repeats)
                 report(f"{size} images, crayon {command}: {found[-1][command]}")
     faults = []
     for command in commands:

@@ -12,6 +12,7 @@ import torch
 
 from .errors import MachineError
 from .gpu import here, take_gpu
+from .interpret.maps import parts
 from .networks import Classifier
 from .params import Compute, Normalisation
 from .prefetch import Prefetcher
@@ -20,9 +21,6 @@ from .team import join, processes_here
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
-
-_AT_ONCE = 256
-"""How many images go to the device together when all do."""
 
 
 class ImageReader:
@@ -53,9 +51,8 @@ class ImageReader:
         shape = (len(rows), *images.shape[1:])
         if not self.mapped and int(np.prod(shape)) <= (_room(device) if resident_bytes is None else resident_bytes):
             self.packed = torch.empty(shape, dtype=torch.uint8, device=device)
-            for start in range(0, len(rows), _AT_ONCE):  # not all of them once more in the host's memory
-                positions = np.arange(start, min(start + _AT_ONCE, len(rows)))
-                self.packed[start : start + _AT_ONCE].copy_(self._gather(positions), non_blocking=True)
+            for part in parts(len(rows)):  # not all of them once more in the host's memory
+                self.packed[part].copy_(self._gather(np.arange(len(rows))[part]), non_blocking=True)
         mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1)
         self.scale, self.black = 1 / (255 * std), -mean / std
@@ -155,9 +152,9 @@ def features_in_batches(
     training = network.training
     network.eval()
     try:
-        parts = [slice(start, min(start + batch_size, count)) for start in range(first, count, batch_size)]
-        steps = images.in_order([torch.arange(part.start, part.stop)] for part in parts)
-        for part, (index,) in zip(parts, steps, strict=True):
+        pieces = [slice(start, min(start + batch_size, count)) for start in range(first, count, batch_size)]
+        steps = images.in_order([torch.arange(part.start, part.stop)] for part in pieces)
+        for part, (index,) in zip(pieces, steps, strict=True):
             yield part, network.backbone.forward(images(index))  # as it is written, though `__call__` is compiled
     finally:
         network.train(training)

@@ -303,7 +303,7 @@ def test_one_image_is_worth_a_share_of_what_a_metric_counts(harness):
 
 
 def test_memory_of_commands_is_measured_at_two_sizes(tmp_path):
-    arguments = ("--images", "8", "--pixels", "24", "--until", "download", "--allowed", "1000")
+    arguments = ("--images", "8", "--pixels", "24", "--until", "download", "--allowed", "1000", "--repeats", "2")
     rows, _ = run(tmp_path, "memory", *arguments)
     assert [row["measured"] for row in rows] == ["crayon check folder", "crayon download folder"]
     assert all(float(row["resident_mb_32"]) > 10 for row in rows)

@@ -50,7 +50,7 @@ def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 AT_ONCE = 256
-"""How many maps are enlarged to images, or masks packed, together: all of a data set's may not fit."""
+"""How many maps are enlarged to images, masks packed, or images copied together: all of a data set's may not fit."""
 
 
 def parts(count: int) -> Iterator[slice]:
