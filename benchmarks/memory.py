@@ -4,8 +4,8 @@
     python benchmarks/memory.py --images 1000 --pixels 128 --network resnet18
 
 Lays two projects in a temporary folder, of N and 4 N training images (and as many test images, and 8 to validate on)
-with masks, `kind: folder`, and runs the chain there on the CPU, each command in a process of its own, --repeats times: how
-freed memory is laid out changes from process to process, by tens of MB. The least of two peaks is taken each, in MB:
+with masks, `kind: folder`, and runs the chain there on the CPU, each command in a process of its own, --repeats times:
+how freed memory is laid out changes from process to process, by tens of MB. Of each of two peaks the least is taken:
 
     peak_mb         resident memory as the kernel tells it (ru_maxrss): pages of mapped files count, which it takes back
                     when others need memory
