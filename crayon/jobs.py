@@ -29,6 +29,9 @@ MADE = ("simulated", "published")
 KINDS = ("attention", "neurons")
 """The two kinds of annotation: of maps, and of neurons' patches."""
 
+WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
+"""What can tell a job from the others of its rule, in the order of its name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -36,7 +39,7 @@ class Job:
 
     Attributes:
         rule: the step's name, that of its Snakemake rule; and of its command, which for `annotate` is `crayon answer`.
-        wildcards: what tells it from the other jobs of the rule (benchmark, run, seed, kind).
+        wildcards: what tells it from the other jobs of the rule; of WILDCARDS.
         inputs, outputs: name -> path, relative to the project's root; folders are allowed.
         record: path of its record.
         steering: the params that decide its outputs, and nothing else.
@@ -56,7 +59,12 @@ class Job:
     @property
     def name(self) -> str:
         """A readable name, unique in the suite: `refine waterbirds erm 0`."""
-        return " ".join([self.rule, *self.wildcards.values()])
+        return name_of(self.rule, self.wildcards)
+
+
+def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:
+    """The name of a rule's job, in whatever order its wildcards are given."""
+    return " ".join([rule, *(str(wildcards[key]) for key in sorted(wildcards, key=WILDCARDS.index))])
 
 
 @dataclass
@@ -89,7 +97,7 @@ class Plan:
             self._where(str(wildcards["run"]))
         if wildcards.get("kind", KINDS[0]) not in KINDS:
             raise ParamsError(unknown("kind", wildcards["kind"], KINDS))
-        name = " ".join([rule, *(str(value) for value in wildcards.values())])
+        name = name_of(rule, wildcards)
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))
         return self.jobs[name]
