@@ -57,7 +57,7 @@ class Job:
     code: tuple[str, ...]
     keeps_edits: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A readable name, unique in the suite: `refine waterbirds erm 0`."""
         return name_of(self.rule, self.wildcards)

@@ -98,36 +98,40 @@ def attention(plan: Plan) -> Iterator[Job]:
         yield _render(plan, "attention", inputs, _named("attention", TABLE | FIGURE))
 
 
-def pictures(plan: Plan) -> Iterator[Job]:
-    """The figures that are drawn of images."""
+def asked(plan: Plan) -> Iterator[Job]:
+    """Figures 2 and 3: what annotators are shown of neurons, and of maps, and the labels made of their answers."""
+    views = {name: list(benchmark.views) for name, benchmark in plan.params.active.benchmarks.items()}
+    for rule, kind, shown in (("figure2", "neurons", "patches"), ("figure3", "attention", "maps")):
+        inputs: dict[str, str] = {}
+        for name in plan.annotated:
+            ingest = plan.find("ingest", benchmark=name, kind=kind)
+            inputs |= _data(plan, name) | {
+                f"{name}/{shown}": ingest.inputs["shown"],
+                f"{name}/labels": ingest.outputs["labels"],
+            }
+        if inputs:
+            yield _render(plan, rule, inputs, _named(rule, FIGURE), views=views)
+
+
+def before_after(plan: Plan) -> Iterator[Job]:
+    """What the refinement by the first method mends and breaks, and where the networks look then."""
     suite = plan.params.active
-    inputs: dict[str, dict[str, str]] = {"figure2": {}, "figure3": {}, "before_after": {}}
-    method = next(method for method in suite.methods if plan.runs[method].benchmarks)
-    for name in suite.benchmarks:
-        made = plan.find("interpret", benchmark=name)
-        data = {f"{name}/{key}": path for key, path in plan.find("download", benchmark=name).outputs.items()}
-        if name in plan.annotated:
-            labels = {kind: plan.find("ingest", benchmark=name, kind=kind).outputs["labels"] for kind in KINDS}
-            inputs["figure2"] |= data | {
-                f"{name}/patches": made.outputs["patches"],
-                f"{name}/labels": labels["neurons"],
-            }
-            inputs["figure3"] |= data | {
-                f"{name}/maps": made.outputs["maps"],
-                f"{name}/labels": labels["attention"],
-            }
-        if name in plan.runs[method].benchmarks:
-            refined = plan.find("refine", benchmark=name, run=method, seed=suite.seeds[0])
-            inputs["before_after"] |= data | {
-                f"{name}/original": refined.inputs["model"],
-                f"{name}/refined": refined.outputs["last"],
-            }
-    views = {"views": {name: list(benchmark.views) for name, benchmark in suite.benchmarks.items()}}
-    networks = {name: plan.network_params(benchmark) for name, benchmark in suite.benchmarks.items()}
-    steering = {"figure2": views, "figure3": views, "before_after": {"method": method, "networks": networks}}
-    for rule, read in inputs.items():
-        if read:
-            yield _render(plan, rule, read, _named(rule, FIGURE), **steering[rule])
+    run = next(plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks)
+    inputs: dict[str, str] = {}
+    for name in run.benchmarks:
+        refine = plan.find("refine", benchmark=name, run=run.name, seed=suite.seeds[0])
+        inputs |= _data(plan, name) | {
+            f"{name}/original": refine.inputs["model"],
+            f"{name}/refined": refine.outputs["last"],
+        }
+    yield _render(
+        plan,
+        "before_after",
+        inputs,
+        _named("before_after", FIGURE),
+        method=run.name,
+        networks={name: plan.network_params(benchmark) for name, benchmark in suite.benchmarks.items()},
+    )
 
 
 def runtime(plan: Plan) -> Iterator[Job]:
@@ -170,7 +174,7 @@ def page(plan: Plan) -> Iterator[Job]:
     )
 
 
-RESULTS = (answers, table1, controls, studies, attention, pictures, runtime, page)
+RESULTS = (answers, table1, controls, studies, attention, asked, before_after, runtime, page)
 """In this order: a table reads the answers, and the page everything."""
 
 
@@ -199,6 +203,11 @@ def _render(plan: Plan, rule: str, inputs: dict[str, str], outputs: dict[str, st
 
 def _named(rule: str, suffixes: dict[str, str]) -> dict[str, str]:
     return {key: f"{rule}.{suffix}" for key, suffix in suffixes.items()}
+
+
+def _data(plan: Plan, name: str) -> dict[str, str]:
+    outputs = plan.find("download", benchmark=name).outputs
+    return {f"{name}/{key}": path for key, path in outputs.items()}
 
 
 def _sealed(plan: Plan, rule: str, inputs: dict[str, str], outputs: dict[str, str], **steering: Any) -> Iterator[Job]:
