@@ -12,18 +12,18 @@ from . import runs
 from .benchmarks import sources
 from .jobs import KINDS, Job, Plan, below
 from .methods import METHODS
-from .params import CRAYON, dump
+from .params import CRAYON, STUDIED, dump
 
 TABLE = {"table": "csv", "markdown": "md"}
 FIGURE = {"table": "csv", "svg": "svg", "png": "png"}
 """Output -> suffix, of a result whose files have its rule's name."""
 
 STUDIES = {
-    "ablation": ("table2", ("crayon_attention", "erm"), TABLE),
+    "ablation": ("table2", STUDIED["ablation"], TABLE),
     "transfer": ("table3", (runs.TRANSFERRED,), TABLE),
-    "annotations": ("figure4", ("original", *CRAYON), FIGURE),
-    "order": ("figure_order", ("original", "crayon_attention"), FIGURE),
-    "sensitivity": ("figure5", ("original", "crayon_attention", "crayon_pruning_attention"), FIGURE),
+    "annotations": ("figure4", ("original", *STUDIED["annotations"]), FIGURE),
+    "order": ("figure_order", ("original", *STUDIED["order"]), FIGURE),
+    "sensitivity": ("figure5", ("original", *STUDIED["sensitivity"]), FIGURE),
 }
 """Study -> the table or figure that shows it, what it is compared with, and what is written."""
 
