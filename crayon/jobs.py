@@ -137,7 +137,7 @@ class Plan:
         return [path for path in outputs if path.startswith("results/") and path not in read]
 
     def _all(self) -> Iterator[Job]:
-        from .results import RESULTS  # made of this module's jobs
+        from .results import RESULTS  # which imports this module
 
         yield from self._steps()
         for jobs_of in RESULTS:
