@@ -21,7 +21,7 @@ NEUTRAL = frozenset(
     f"crayon.{name}"
     for name in (
         *("__init__", "cli", "code", "errors", "gpu", "jobs", "ledger", "params"),
-        *("progress", "records", "runs", "slurm", "suggest", "workflow"),
+        *("progress", "records", "results", "runs", "slurm", "suggest", "workflow"),
     )
 )
 """Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""

@@ -4,7 +4,8 @@
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
     render   -> results/
 
-The Snakemake rules execute these jobs, and a record beside the outputs of each says what they came from.
+The jobs of the steps are here, those that render in `crayon.results`. The Snakemake rules execute them, and a record
+beside the outputs of each says what they came from.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from .benchmarks import sources
 from .errors import AnnotationError, ParamsError, RecordError
 from .methods import METHODS, method_class
 from .methods.base import Method
-from .params import CRAYON, Benchmark, Network, Params, adapter, changed
-from .runs import TRANSFERRED, Run, expand, studies
+from .params import Benchmark, Network, Params, changed, dump
+from .runs import TRANSFERRED, Run, expand
 from .suggest import unknown
 
 MADE = ("simulated", "published")
@@ -29,6 +30,9 @@ MADE = ("simulated", "published")
 KINDS = ("attention", "neurons")
 """The two kinds of annotation: of maps, and of neurons' patches."""
 
+WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
+"""What can tell a job from the others of its rule, in the order of its name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -36,7 +40,7 @@ class Job:
 
     Attributes:
         rule: the step's name, that of its Snakemake rule; and of its command, which for `annotate` is `crayon answer`.
-        wildcards: what tells it from the other jobs of the rule (benchmark, run, seed, kind).
+        wildcards: what tells it from the other jobs of the rule; of WILDCARDS.
         inputs, outputs: name -> path, relative to the project's root; folders are allowed.
         record: path of its record.
         steering: the params that decide its outputs, and nothing else.
@@ -53,10 +57,15 @@ class Job:
     code: tuple[str, ...]
     keeps_edits: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A readable name, unique in the suite: `refine waterbirds erm 0`."""
-        return " ".join([self.rule, *self.wildcards.values()])
+        return name_of(self.rule, self.wildcards)
+
+
+def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:
+    """The name of a rule's job, in whatever order its wildcards are given."""
+    return " ".join([rule, *(str(wildcards[key]) for key in sorted(wildcards, key=WILDCARDS.index))])
 
 
 @dataclass
@@ -68,7 +77,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.runs = expand(self.params.active)
-        for job in self._all():
+        for job in self._all():  # some are made of those before them
             self.jobs[job.name] = job
 
     @property
@@ -89,7 +98,7 @@ class Plan:
             self._where(str(wildcards["run"]))
         if wildcards.get("kind", KINDS[0]) not in KINDS:
             raise ParamsError(unknown("kind", wildcards["kind"], KINDS))
-        name = " ".join([rule, *(str(value) for value in wildcards.values())])
+        name = name_of(rule, wildcards)
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))
         return self.jobs[name]
@@ -128,6 +137,13 @@ class Plan:
         return [path for path in outputs if path.startswith("results/") and path not in read]
 
     def _all(self) -> Iterator[Job]:
+        from .results import RESULTS  # which imports this module
+
+        yield from self._steps()
+        for jobs_of in RESULTS:
+            yield from jobs_of(self)
+
+    def _steps(self) -> Iterator[Job]:
         suite = self.params.active
         transfer = suite.studies.transfer
         if suite.pretraining is not None:
@@ -156,21 +172,8 @@ class Plan:
                 for seed in run.seeds if name in run.benchmarks else ():
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run.name, seed)
-        yield self._answers()
-        for result in [self._table1(), *([self._controls()] if suite.controls else [])]:
-            yield self._provenance(result)
-            yield result
-        yield from self._studies()
-        if any(sources.has_masks(benchmark.source) for benchmark in suite.benchmarks.values()):
-            yield self._attention()
-        yield from self._pictures()
-        if suite.studies.runtime is not None:
-            for name in suite.studies.runtime.benchmarks:
-                yield self._measure(name, suite.benchmarks[name])
-            yield self._runtime()
-        yield self._page()
 
-    # One function a step; `_dump` gives the values of a section of params.
+    # One function a step.
 
     def _pretrain(self, transfer: bool = False) -> Job:
         suite = self.params.active
@@ -183,7 +186,7 @@ class Plan:
             inputs={},
             outputs={"model": f"{folder}/pretrained.safetensors"},
             record=f"{folder}/pretrained.record.json",
-            steering={"network": _dump(self.network(transfer)), "pretraining": _dump(pretraining)},
+            steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.steps.pretrain",),
         )
 
@@ -247,8 +250,8 @@ class Plan:
             inputs=self._data(name) | self._pretrained(transfer),
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self._trained(benchmark, transfer)
-            | {"training": _dump(training), "selection": _dump(benchmark.selection)}
+            steering=self.training_params(benchmark, transfer)
+            | {"training": dump(training), "selection": dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.steps.original", "crayon.methods.erm"),
         )
@@ -262,22 +265,25 @@ class Plan:
             inputs=self._data(name),
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self._network(benchmark)
-            | {"imported": benchmark.imported.original.steering, "selection": _dump(benchmark.selection)},
+            steering=self.network_params(benchmark)
+            | {"imported": benchmark.imported.original.steering, "selection": dump(benchmark.selection)},
             code=("crayon.steps.published",),
         )
 
-    def _network(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
+    def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
+        """What steers a network of a benchmark, however it came to its weights."""
         suite = self.params.active
         return {
-            "network": _dump(self.network(transfer)),
-            "normalisation": _dump(benchmark.normalisation),
+            "network": dump(self.network(transfer)),
+            "normalisation": dump(benchmark.normalisation),
             "precision": suite.compute.precision,
             "classes": list(benchmark.classes),
             "groups": list(benchmark.groups),
         }
 
-    def _trained(self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None) -> dict[str, Any]:
+    def training_params(
+        self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None
+    ) -> dict[str, Any]:
         """What steers a network and its training: how images are changed and pass through it, where they are.
 
         Args:
@@ -285,12 +291,12 @@ class Plan:
         """
         compute, more = self.params.active.compute, {}
         if benchmark.augmentation is not None:
-            more["augmentation"] = _dump(benchmark.augmentation)
+            more["augmentation"] = dump(benchmark.augmentation)
         if compute.micro_batch is not None and (method is None or method.combined() is not None):
             more["micro_batch"] = compute.micro_batch
         if compute.compile and not (method is not None and method.differentiates_twice):
             more["compile"] = True
-        return self._network(benchmark, transfer) | more
+        return self.network_params(benchmark, transfer) | more
 
     def _interpretation(self, name: str) -> dict[str, str]:
         folder = f"interpretations/{self.suite}/{name}"
@@ -308,8 +314,8 @@ class Plan:
             inputs=self._data(name) | {"model": self._model(name)},
             outputs=self._interpretation(name),
             record=f"interpretations/{self.suite}/{name}/record.json",
-            steering=self._network(benchmark)
-            | {"interpret": _dump(benchmark.interpret)}
+            steering=self.network_params(benchmark)
+            | {"interpret": dump(benchmark.interpret)}
             | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.steps.interpret",),
         )
@@ -346,7 +352,7 @@ class Plan:
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={
                 "seed": benchmark.annotation.seed,
-                kind: _dump(getattr(benchmark.annotation, kind)),
+                kind: dump(getattr(benchmark.annotation, kind)),
                 "classes": list(benchmark.classes),
                 "groups": list(benchmark.groups),
             },
@@ -393,7 +399,7 @@ class Plan:
             inputs=inputs,
             outputs={"labels": self._labels(name)[kind], "summary": f"{folder}/{kind}.summary.json"},
             record=f"{folder}/{kind}.record.json",
-            steering={"consensus": _dump(benchmark.consensus)}
+            steering={"consensus": dump(benchmark.consensus)}
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.steps.ingest",),
         )
@@ -412,11 +418,11 @@ class Plan:
                 "bias_features": f"{folder}/features.npy",
             },
             record=f"{folder}/record.json",
-            steering=self._trained(benchmark)
+            steering=self.training_params(benchmark)
             | {
-                "network": _dump(suite.auxiliary.network),
-                "training": _dump(suite.auxiliary.training),
-                "selection": _dump(benchmark.selection),
+                "network": dump(suite.auxiliary.network),
+                "training": dump(suite.auxiliary.training),
+                "selection": dump(benchmark.selection),
             },
             code=("crayon.steps.auxiliary", "crayon.methods.erm"),
         )
@@ -430,8 +436,8 @@ class Plan:
             inputs=self._data(name) | self._pretrained(),
             outputs={"stage_one": f"{folder}/logits.npy", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self._trained(benchmark)
-            | {"training": _dump(benchmark.stage_one), "selection": _dump(benchmark.selection)},
+            steering=self.training_params(benchmark)
+            | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
             code=("crayon.steps.stage_one", "crayon.methods.erm"),
         )
 
@@ -455,12 +461,12 @@ class Plan:
             inputs=self._data(name) | {"model": model} | self.needed(name, run.method),
             outputs=self._refined(name, run.name, seed),
             record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
-            steering=self._trained(benchmark, self.transferred(run.name), settings)
+            steering=self.training_params(benchmark, self.transferred(run.name), settings)
             | {
                 "method": run.method,
-                "settings": _dump(settings),
-                "training": _dump(training),
-                "selection": _dump(benchmark.selection),
+                "settings": dump(settings),
+                "training": dump(training),
+                "selection": dump(benchmark.selection),
                 "seed": seed,
             }
             | {key: value for key, value in varied.items() if value is not None},
@@ -493,8 +499,8 @@ class Plan:
             inputs=self._data(name) | models,
             outputs={"metrics": f"{folder}/metrics.json"},
             record=f"{folder}/record.json",
-            steering=self._network(benchmark, self.transferred(run))
-            | {"metrics": {key: _dump(metric) for key, metric in benchmark.metrics.items()}},
+            steering=self.network_params(benchmark, self.transferred(run))
+            | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.steps.evaluate",),
         )
 
@@ -538,217 +544,6 @@ class Plan:
             return study.benchmarks, study.originals
         return self.run(run).benchmarks, self.run(run).seeds
 
-    def _summaries(self) -> dict[str, str]:
-        return {
-            f"{name}/{kind}": f"labels/{self.suite}/{name}/{kind}.summary.json"
-            for name in self.annotated
-            for kind in KINDS
-        }
-
-    def _sealed_by(self, rule: str) -> dict[str, str]:
-        """What stands in git beside a table to trace it there: made before the table, and checked with it."""
-        return {"answers": "results/answers.csv", "provenance": provenance_of(rule)}
-
-    def _render(self, rule: str, inputs: dict[str, str], outputs: dict[str, str], **steering: Any) -> Job:
-        """The job that `crayon.report` has a module for: what it reads, and the names of its files in results/."""
-        suite = self.params.active
-        return Job(
-            rule=rule,
-            wildcards={},
-            inputs=inputs,
-            outputs={key: f"results/{name}" for key, name in outputs.items()},
-            record=f"results/{rule}.record.json",
-            steering={
-                "suite": self.suite,
-                "title": suite.title,
-                "seeds": list(suite.seeds),
-                "benchmarks": {
-                    name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
-                    for name, benchmark in suite.benchmarks.items()
-                },
-            }
-            | steering,
-            code=(f"crayon.report.{rule}",),
-        )
-
-    def _answers(self) -> Job:
-        """All answers in one file small enough for git, so that two revisions can be compared without the cache."""
-        answers = {f"{name}/{kind}": self.answers_file(name, kind) for name in self.annotated for kind in KINDS}
-        return Job(
-            rule="answers",
-            wildcards={},
-            inputs=answers,
-            outputs={"answers": "results/answers.csv"},
-            record="results/answers.record.json",
-            steering={"suite": self.suite},
-            code=("crayon.report.answers",),
-        )
-
-    def _provenance(self, result: Job) -> Job:
-        """What every job below a table says of itself, in one file small enough for git."""
-        made = {path: job for job in self.jobs.values() for path in job.outputs.values()}
-        jobs = below([made[path] for path in result.inputs.values() if path in made], made)
-        return Job(
-            rule="provenance",
-            wildcards={"result": result.rule},
-            inputs={job.name: job.record for job in jobs if job.rule != "answers"},
-            outputs={"provenance": provenance_of(result.rule)},
-            record=f"results/{result.rule}.provenance.record.json",
-            steering={"suite": self.suite},
-            code=("crayon.report.provenance",),
-        )
-
-    def _table1(self) -> Job:
-        methods = self.params.active.methods
-        return self._render(
-            "table1",
-            self.evaluations(["original", *methods]) | self._summaries() | self._sealed_by("table1"),
-            {
-                "table": "table1.csv",
-                "markdown": "table1.md",
-                "latex": "table1.tex",
-                "runs": "runs.csv",
-                "metrics": "metrics.json",
-            },
-            methods=list(methods),
-        )
-
-    def _controls(self) -> Job:
-        controls = self.params.active.controls
-        compared = ["original", "erm", *dict.fromkeys(control.method for control in controls.values())]
-        return self._render(
-            "controls",
-            self.evaluations([*compared, *controls]) | self._sealed_by("controls"),
-            {"table": "controls.csv", "markdown": "controls.md"},
-            controls={name: _dump(control) for name, control in controls.items()},
-        )
-
-    def _attention(self) -> Job:
-        outputs = {"table": "csv", "markdown": "md", "svg": "svg", "png": "png"}
-        return self._render(
-            "attention",
-            self.evaluations(["original", *self.params.active.methods]),
-            {key: f"attention.{suffix}" for key, suffix in outputs.items()},
-        )
-
-    def _studies(self) -> Iterator[Job]:
-        """The tables and figures beyond Table 1 that are made of evaluations."""
-        suite = self.params.active
-        of_study = studies(suite)
-        for study, (rule, compared, outputs) in STUDIES.items():
-            if (section := getattr(suite.studies, study)) is None:
-                continue
-            runs = [*compared, *(run.name for run in of_study[study])]
-            found = self.evaluations(runs, section.benchmarks)
-            summaries = {
-                key: path for key, path in self._summaries().items() if key.split("/")[0] in section.benchmarks
-            }
-            yield self._render(
-                rule,
-                found | (summaries if study in ("annotations", "order") else {}),
-                {key: f"{rule}.{suffix}" for key, suffix in outputs.items()},
-                study=_dump(section),
-            )
-
-    def _measure(self, name: str, benchmark: Benchmark) -> Job:
-        """Seconds of the Crayon variants on a benchmark, for several sizes of its training set."""
-        suite = self.params.active
-        needed = {need: path for method in CRAYON for need, path in self.needed(name, method).items()}
-        folder = f"evaluations/{self.suite}/{name}"
-        return Job(
-            rule="measure",
-            wildcards={"benchmark": name},
-            inputs=self._data(name) | {"model": self._model(name)} | needed,
-            outputs={"seconds": f"{folder}/runtime.csv"},
-            record=f"{folder}/runtime.record.json",
-            steering=self._trained(benchmark)
-            | {
-                "runtime": _dump(suite.studies.runtime),
-                "methods": {
-                    method: [_dump(section) for section in self.runs[method].settings(benchmark)] for method in CRAYON
-                },
-                "threads": suite.compute.threads,
-            },
-            code=("crayon.steps.runtime", *(METHODS[method][0] for method in CRAYON)),
-        )
-
-    def _runtime(self) -> Job:
-        """Of what was measured, and of the records of Table 1's refinements: their seconds are what it shows."""
-        suite = self.params.active
-        measured = {name: self.find("measure", benchmark=name) for name in suite.studies.runtime.benchmarks}
-        refined = [self.jobs[" ".join(["refine", *key.split("/")])] for key in self.evaluations(suite.methods)]
-        return self._render(
-            "runtime",
-            {name: job.outputs["seconds"] for name, job in measured.items()}
-            | {f"{name}/manifest": self._data(name)["manifest"] for name in suite.benchmarks}
-            | {job.name: job.record for job in (*measured.values(), *refined)},
-            {"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
-            study=_dump(suite.studies.runtime),
-        )
-
-    def _page(self) -> Job:
-        """The page of all results, which have to be made before it."""
-        suite = self.params.active
-        shown = {path for job in self.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
-        told = {} if suite.studies.runtime is None else {job.name: job.record for job in self.jobs.values()}
-        return self._render(
-            "page",
-            self.evaluations(["original", *suite.methods])
-            | self._summaries()
-            | {path: path for path in sorted(shown)}
-            | told,
-            {"page": "report.html"},
-            methods=list(suite.methods),
-        )
-
-    def _pictures(self) -> Iterator[Job]:
-        """The figures that are drawn of images."""
-        suite = self.params.active
-        drawn = {"table": "csv", "svg": "svg", "png": "png"}
-        inputs: dict[str, dict[str, str]] = {"figure2": {}, "figure3": {}, "before_after": {}}
-        shown = next(method for method in suite.methods if self.runs[method].benchmarks)
-        for name in suite.benchmarks:
-            data = {f"{name}/{key}": path for key, path in self._data(name).items()}
-            made, labels = self._interpretation(name), self._labels(name)
-            if name in self.annotated:
-                inputs["figure2"] |= data | {f"{name}/patches": made["patches"], f"{name}/labels": labels["neurons"]}
-                inputs["figure3"] |= data | {f"{name}/maps": made["maps"], f"{name}/labels": labels["attention"]}
-            if name in self.runs[shown].benchmarks:
-                refined = self._refined(name, shown, suite.seeds[0])["last"]
-                inputs["before_after"] |= data | {f"{name}/original": self._model(name), f"{name}/refined": refined}
-        for rule, read in ((rule, read) for rule, read in inputs.items() if read):
-            steering = {"views": {name: list(b.views) for name, b in suite.benchmarks.items()}}
-            if rule == "before_after":
-                steering = {
-                    "method": shown,
-                    "networks": {n: self._network(b) for n, b in suite.benchmarks.items()},
-                }
-            yield self._render(
-                rule,
-                read,
-                {key: f"{rule}.{suffix}" for key, suffix in drawn.items()},
-                **steering,
-            )
-
-
-STUDIES = {
-    "ablation": ("table2", ("crayon_attention", "erm"), {"table": "csv", "markdown": "md"}),
-    "transfer": ("table3", (TRANSFERRED,), {"table": "csv", "markdown": "md"}),
-    "annotations": ("figure4", ("original", *CRAYON), {"table": "csv", "svg": "svg", "png": "png"}),
-    "order": ("figure_order", ("original", "crayon_attention"), {"table": "csv", "svg": "svg", "png": "png"}),
-    "sensitivity": (
-        "figure5",
-        ("original", "crayon_attention", "crayon_pruning_attention"),
-        {"table": "csv", "svg": "svg", "png": "png"},
-    ),
-}
-"""Study -> the table or figure that shows it, what it is compared with, and what is written."""
-
-
-def provenance_of(rule: str) -> str:
-    """Where the provenance of a table lies."""
-    return f"results/{rule}.provenance.json"
-
 
 def below(jobs: Iterable[Job], producers: Mapping[str, Job]) -> list[Job]:
     """These jobs and those that make what they read, each after what it depends on."""
@@ -764,8 +559,3 @@ def below(jobs: Iterable[Job], producers: Mapping[str, Job]) -> list[Job]:
     for job in jobs:
         visit(job)
     return list(order.values())
-
-
-def _dump(section: Any) -> Any:
-    """The values of a section (pydantic model or dataclass) as JSON-able data, without what is unset."""
-    return adapter(type(section)).dump_python(section, mode="json", exclude_none=True)

@@ -42,6 +42,11 @@ adapter = cache(TypeAdapter)
 """The validator of a type; building one takes longer than using it."""
 
 
+def dump(section: Any) -> Any:
+    """The values of a section (pydantic model or dataclass) as JSON-able data, without what is unset."""
+    return adapter(type(section)).dump_python(section, mode="json", exclude_none=True)
+
+
 class Section(BaseModel):
     """A mapping of params.yaml with known keys only; an unknown one is refused with the nearest known."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from .methods import method_class
 from .methods.base import Method, Need, Training
-from .params import CRAYON, Benchmark, OrderName, Suite, changed
+from .params import STUDIED, Benchmark, OrderName, Suite, changed
 
 TRANSFERRED = "transfer_original"
 """The name under which another network's Originals are evaluated, its seeds being their numbers."""
@@ -155,14 +155,14 @@ def _ablation(study, there) -> Iterator[Run]:
 
 
 def _sensitivity(study, there) -> Iterator[Run]:
-    for method in ("crayon_attention", "crayon_pruning_attention"):
+    for method in STUDIED["sensitivity"]:
         for weight, factors in (("alpha", study.alphas), ("beta", study.betas)):
             for factor in factors:
                 yield _varied(study, there, method, {weight: factor})
 
 
 def _annotations(study, there) -> Iterator[Run]:
-    for method in CRAYON:
+    for method in STUDIED["annotations"]:
         for count in study.neurons if method == "crayon_pruning" else study.maps:
             yield Run(name=f"{method}-answers-{count}", method=method, answers=count, **there)
 

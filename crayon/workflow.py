@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from . import gpu, slurm
 from .errors import RecordError
-from .jobs import MADE, Job, Plan, below
+from .jobs import MADE, WILDCARDS, Job, Plan, below, name_of
 from .ledger import Ledger
 from .methods import METHODS
 from .params import Suite, load
@@ -143,7 +143,7 @@ class Workflow:
                 named["run"] = run if head == ANY_RUN else head
             if "original" in named:
                 named["original"] = first[TRANSFERRED, named["original"]][1]
-            groups.setdefault(" ".join([job.rule, *named.values()]), []).append(job)
+            groups.setdefault(name_of(job.rule, named), []).append(job)
         return groups
 
     def token(self, rule: str, **fixed: str) -> InputFunction:
@@ -151,8 +151,7 @@ class Workflow:
 
         def path(wildcards: Any) -> str:
             values = dict(wildcards.items()) | fixed
-            keys = ("benchmark", "run", "kind", "result", "network", "original")
-            return self.ledger.token_path(" ".join([rule, *(values[key] for key in keys if key in values)]))
+            return self.ledger.token_path(name_of(rule, {key: values[key] for key in WILDCARDS if key in values}))
 
         return path
 

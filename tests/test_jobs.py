@@ -121,6 +121,12 @@ def test_micro_batches_steer_what_is_trained_and_are_not_told_where_batches_are_
         assert job.steering == whole.steering | {"micro_batch": 8}
 
 
+def test_a_job_is_found_in_whatever_order_its_wildcards_are_given(plan):
+    job = plan.find("refine", benchmark="waterbirds", run="erm", seed=0)
+    assert plan.find("refine", seed=0, run="erm", benchmark="waterbirds") is job
+    assert job.name == "refine waterbirds erm 0"
+
+
 def test_an_unknown_job_or_target_names_the_nearest(plan):
     with pytest.raises(RecordError, match="did you mean 'results/table"):
         plan.below("results/table.csv")

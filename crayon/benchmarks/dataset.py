@@ -22,7 +22,7 @@ class Drawn:
     Attributes:
         image_ids, splits, labels, groups: (N,) names; the ids are unique.
         images: (N, H, W, 3) uint8.
-        masks: (N, H, W) bool, True where the image shows what its label is about; or None.
+        masks: (N, H, W) bool, True where the image shows what its label is about.
     """
 
     image_ids: list[str]
@@ -30,7 +30,7 @@ class Drawn:
     labels: list[str]
     groups: list[str]
     images: np.ndarray
-    masks: np.ndarray | None
+    masks: np.ndarray
 
     def manifest(self) -> list[tuple[str, str, str, str]]:
         """The rows of manifest.csv."""

@@ -15,11 +15,12 @@ from .. import __version__
 from ..annotations.consensus import LABELS
 from ..errors import RecordError
 from ..files import read_json, write_text
-from ..jobs import KINDS, Job, Plan, provenance_of
+from ..jobs import KINDS, Job, Plan
 from ..params import CRAYON
 from ..progress import report
 from ..provenance import Provenance
 from ..records import Recording, read_record
+from ..results import provenance_of
 from .spent import Spent
 from .tables import cell, evaluations, marks_of, naming, number, only_there, published, spread, why_missing
 

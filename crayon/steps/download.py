@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ..benchmarks import sources
 from ..benchmarks.archives import fetch_all, unpacked
 from ..benchmarks.dataset import Drawn, codes, write_manifest
@@ -122,12 +120,11 @@ def _publish_drawn(recording: Recording, drawn: Drawn, benchmark: Benchmark) -> 
     for column, names in (("label", benchmark.classes), ("group", benchmark.groups)):
         codes(manifest, rows, column, names)
     check_splits(drawn.splits, benchmark, recording.job.wildcards["benchmark"])
-    masks = drawn.masks if drawn.masks is not None else np.zeros((0, *drawn.images.shape[1:3]), bool)
     recording.publish(
         {
             "manifest": partial(write_manifest, rows=drawn.manifest()),
             "images": partial(write_npy, array=drawn.images),
-            "masks": partial(write_npy, array=masks),
+            "masks": partial(write_npy, array=drawn.masks),
         }
     )
 

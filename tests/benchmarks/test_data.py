@@ -13,7 +13,7 @@ from crayon.errors import DataError
 from crayon.files import write_npy
 
 
-def drawn(count=6, size=8, masks=True) -> Drawn:
+def drawn(count=6, size=8) -> Drawn:
     generator = np.random.default_rng(0)
     return Drawn(
         image_ids=[f"i{n}" for n in range(count)],
@@ -21,14 +21,14 @@ def drawn(count=6, size=8, masks=True) -> Drawn:
         labels=["cat", "dog"] * (count // 2),
         groups=["in", "in", "out"] * (count // 3),
         images=generator.integers(0, 256, (count, size, size, 3)).astype(np.uint8),
-        masks=generator.random((count, size, size)) < 0.5 if masks else None,
+        masks=generator.random((count, size, size)) < 0.5,
     )
 
 
 def pack(path, data):
     write_manifest(path / "manifest.csv", data.manifest())
     write_npy(path / "images.npy", data.images)
-    write_npy(path / "masks.npy", data.masks if data.masks is not None else np.zeros((0, 8, 8), bool))
+    write_npy(path / "masks.npy", data.masks)
 
 
 def opened(path):
@@ -47,7 +47,8 @@ def test_a_packed_data_set_opens_as_it_was(tmp_path):
 
 
 def test_a_data_set_without_masks_says_so(tmp_path):
-    pack(tmp_path, drawn(masks=False))
+    pack(tmp_path, drawn())
+    write_npy(tmp_path / "masks.npy", np.zeros((0, 8, 8), bool))
     assert opened(tmp_path).masks is None
 
 
@@ -99,7 +100,7 @@ def packed(listing, work) -> Drawn:
         labels=[entry.label for entry in entries],
         groups=[entry.group for entry in entries],
         images=np.load(images),
-        masks=np.load(masks) if listing.masks else None,
+        masks=np.load(masks),
     )
 
 
@@ -128,7 +129,7 @@ def test_groups_and_masks_are_optional(own):
         "\n".join(",".join(line.split(",")[:3]) for line in (own / "manifest.csv").read_text().split())
     )
     found = read(own, masks=False, groups=("all",))
-    assert found.masks is None
+    assert found.masks.shape == (0, 8, 8)
     assert set(found.groups) == {"all"}
     with pytest.raises(DataError, match="lacks the column group, mask"):
         read(own)
