@@ -94,15 +94,15 @@ class _Gradient(torch.autograd.Function):
 
 
 def _refuse() -> NoReturn:
-    """What `once_differentiable` does, where but some of the gradients are differentiable once."""
-    raise NotImplementedError("only the input's gradient can be differentiated again")
+    """Raise what PyTorch's `once_differentiable` raises, where only some gradients may be differentiated again."""
+    raise RuntimeError("only the input's gradient can be differentiated again")
 
 
 def convolution(inputs, weight, bias, stride, padding, dilation, groups):
     """`torch.conv2d` of images (B, C, H, W), whose gradient by the images may be differentiated once more.
 
     Raises:
-        NotImplementedError: in the backward pass, where that by weight or bias is to be.
+        RuntimeError: in the backward pass, where that by weight or bias is to be.
     """
     # PyTorch's own gives the gradients by weight and bias, where they are asked for; `_ByInputs` that by the images.
     outputs = torch.conv2d(inputs.detach(), weight, bias, stride, padding, dilation, groups)
