@@ -12,11 +12,11 @@ import torch
 
 from .errors import MachineError
 from .gpu import here, take_gpu
-from .interpret.maps import parts
 from .networks import Classifier
 from .params import Compute, Normalisation
 from .prefetch import Prefetcher
 from .progress import report
+from .slices import parts
 from .team import join, processes_here
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

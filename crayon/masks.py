@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .interpret.maps import parts
+from .slices import parts
 
 
 class Masks:

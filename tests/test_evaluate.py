@@ -49,5 +49,5 @@ def test_parts_of_a_split_score_as_the_whole_of_it(monkeypatch):
     masks, maps = np.random.default_rng(0).random((5, 8, 8)) > 0.5, torch.rand(5, 3, 3)
     whole = where_it_looks(place(masks), "test", maps)
     assert whole
-    monkeypatch.setattr("crayon.interpret.maps.AT_ONCE", 2)
+    monkeypatch.setattr("crayon.slices.AT_ONCE", 2)
     assert where_it_looks(place(masks), "test", maps) == whole

@@ -40,7 +40,7 @@ def test_a_reader_gives_its_rows_normalised_by_hand():
 
 
 def test_what_fits_lies_on_the_device_whole(monkeypatch):
-    monkeypatch.setattr("crayon.interpret.maps.AT_ONCE", 7)  # chunks, the last of which is smaller
+    monkeypatch.setattr("crayon.slices.AT_ONCE", 7)  # chunks, the last of which is smaller
     size = 24 * 24 * 24 * 3
     assert made(size - 1).packed is None
     assert np.array_equal(made(size).packed.numpy(), problems.images()[0])

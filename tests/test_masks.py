@@ -22,7 +22,7 @@ def test_they_come_back(count, height, width, seed, chosen):
 
 
 def test_in_parts_of_the_rows_that_are_wanted(monkeypatch, tmp_path):
-    monkeypatch.setattr("crayon.interpret.maps.AT_ONCE", 2)
+    monkeypatch.setattr("crayon.slices.AT_ONCE", 2)
     given_masks = np.random.default_rng(0).random((9, 4, 11)) > 0.5
     np.save(tmp_path / "masks.npy", given_masks)
     rows = np.array([8, 0, 3, 3, 1])

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..interpret.maps import parts, upsample
+from ..interpret.maps import upsample
 from ..interpret.patches import Patch
 from ..params import AttentionAnswers, NeuronAnswers
+from ..slices import parts
 from .answers import Answer
 
 SOURCE, INTERFACE = "simulated", "simulation 1"

@@ -7,8 +7,6 @@ With a linear head z = W mean(A) + b this is exactly ReLU(sum_k W[target, k] A_k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
 
@@ -47,16 +45,6 @@ def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Bilinear (half-pixel centres) from (B, h, w) to (B, *size)."""
     maps = maps.float().unsqueeze(1)
     return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False).squeeze(1)
-
-
-AT_ONCE = 256
-"""How many maps are enlarged to images, masks packed, or images copied together: all of a data set's may not fit."""
-
-
-def parts(count: int) -> Iterator[slice]:
-    """0..count-1 in slices of at most AT_ONCE."""
-    for start in range(0, count, AT_ONCE):
-        yield slice(start, start + AT_ONCE)
 
 
 def cell_shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -10,12 +10,13 @@ import torch
 from ..errors import DataError
 from ..files import read_csv, write_json
 from ..images import ImageReader, features_in_batches
-from ..interpret.maps import class_activation, parts
+from ..interpret.maps import class_activation
 from ..interpret.scores import energy_inside, points_inside
 from ..jobs import Job, Plan
 from ..metrics import Accuracies, measure
 from ..progress import report
 from ..records import Digests, Recording
+from ..slices import parts
 from .load import Workplace
 
 

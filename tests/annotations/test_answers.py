@@ -279,7 +279,7 @@ def test_parts_are_answered_as_the_whole_and_masks_found_by_row(monkeypatch):
     maps, masks, rows = generator.random((5, 2, 2)), generator.random((9, 6, 6)) > 0.5, np.array([8, 1, 2, 5, 0])
     whole = answer_attention(list("abcde"), maps, masks[rows], attention_options(flip=0.2), 0, "d")
     assert {one.answer for one in whole} == {"yes", "no"}
-    monkeypatch.setattr("crayon.interpret.maps.AT_ONCE", 2)
+    monkeypatch.setattr("crayon.slices.AT_ONCE", 2)
     assert answer_attention(list("abcde"), maps, masks, attention_options(flip=0.2), 0, "d", rows) == whole
 
 
