@@ -5,7 +5,8 @@
 
 Lays two projects in a temporary folder, of N and 4 N training images (and as many test images, and 8 to validate on)
 with masks, `kind: folder`, and runs the chain there on the CPU, each command in a process of its own, --repeats times:
-how freed memory is laid out changes from process to process, by tens of MB. Of each of two peaks the least is taken:
+how freed memory is laid out changes from process to process, by tens of MB. Batches are of 16 images, as the gaps
+between the arrays of a step are the greater, the greater a batch. Of each of two peaks the least is taken:
 
     peak_mb         resident memory as the kernel tells it (ru_maxrss): pages of mapped files count, which it takes back
                     when others need memory
@@ -67,6 +68,16 @@ BOTH = ("check", "download")
 """Those that work on images to train on and to test on, not on one kind of them."""
 
 
+VERBS = sorted({command.split()[0] for command in CHAIN})
+
+
+def chain(until: str | None) -> list[str]:
+    """All commands, or those up to the last of this verb."""
+    verbs = [command.split()[0] for command in CHAIN]
+    last = len(verbs) - verbs[::-1].index(until or verbs[-1])
+    return [command.format(name=NAME) for command in CHAIN[:last]]
+
+
 class Peak(NamedTuple):
     """Of one process, in MB; `anonymous` is None where the system does not tell."""
 
@@ -119,11 +130,12 @@ def lay(folder: Path, images: int, pixels: int, network: str) -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     suite = content["suites"][content["suite"]]
     benchmark = next(iter(suite["benchmarks"].values()))
-    once = {"epochs": 1}
+    once = {"epochs": 1, "batch_size": 16}
     for training in ("original", "stage_one", "refinement"):
         benchmark[training] = benchmark[training] | once
     for settings in benchmark["methods"].values():
-        settings.pop("epochs", None)
+        for key in once:
+            settings.pop(key, None)
     benchmark["source"] = {"kind": "folder", "path": "images", "masks": "masks"}
     suite |= {"seeds": [0], "seeds_per_job": 1, "controls": {}, "pretraining": None, "benchmarks": {NAME: benchmark}}
     suite["auxiliary"]["training"] |= once
@@ -153,14 +165,12 @@ def main() -> None:
     made.add_argument("--images", type=positive, default=500, help="training images of the smaller project")
     made.add_argument("--pixels", type=positive, default=64, help="side of the images")
     made.add_argument("--network", default="mini_resnet", help="mini_resnet, or one of torchvision's")
-    made.add_argument("--until", choices=sorted({command.split()[0] for command in CHAIN}), help="the last command")
+    made.add_argument("--until", choices=VERBS, help="the last command")
     made.add_argument("--allowed", type=float, default=0.5, help="the greatest share of a packed image")
     options = made.parse_args()
     sizes = (options.images, 4 * options.images)
     packed = options.pixels**2 * 3
-    verbs = [command.split()[0] for command in CHAIN]
-    last = len(verbs) - verbs[::-1].index(options.until or verbs[-1])
-    commands = [command.format(name=NAME) for command in CHAIN[:last]]
+    commands = chain(options.until)
     table = Table(
         "memory",
         f"{sizes[0]} and {sizes[1]} training images of {options.pixels} px, {packed} bytes each; {options.network}",

@@ -6,7 +6,7 @@
 
 Each is a process of its own, timed from its start to its end, in a project that is laid in a temporary folder:
 
-    start-up    `crayon --help`, `crayon check`, and a refinement that fails at once because its labels are missing
+    start-up    `crayon --help`, and each command of the chain with 8 images, which leave little but its start
     images      one benchmark of N made-up training images, as many test images, and a checkpoint of random weights:
                 `crayon interpret` (maps and patches) and `crayon evaluate`; images_per_second counts their start-up in
     tools       the suite `mini` with one seed, made-up outputs, real records: `crayon render table1`, `crayon audit`,
@@ -19,15 +19,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+import memory
 import numpy as np
 import yaml
-from audit import ROOT, TABLE, check_idle, environment, fill, lay, seconds
-from harness import Clock, Table, add_compute, device_name, in_turn, parser, positive, start, stop
+from audit import ROOT, TABLE, check_idle, fill, lay, seconds
+from harness import Table, add_compute, device_name, in_turn, parser, positive, start
 
 BENCHMARK = "waterbirds"
 PARTS = ("start-up", "images", "tools")
@@ -87,25 +87,13 @@ def with_images(folder: Path, options: argparse.Namespace) -> None:
     write_csv(model / "history.csv", ("epoch", "validation"), [(1, 50.0)])
 
 
-def failing(command: Sequence[str], folder: Path, expected: str) -> float:
-    """Wall seconds of a command that must end with status 1 and a sentence that has `expected`."""
-    found: list[subprocess.CompletedProcess] = []
-    taken = Clock()(
-        lambda: found.append(
-            subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-        )
-    )
-    if found[0].returncode != 1 or expected not in found[0].stderr:
-        stop(f"{' '.join(command)} should have said that {expected} is missing: {found[0].stderr[-500:]}")
-    return taken
-
-
 def main() -> None:
     made = parser(__doc__, "3")
     made.add_argument("--images", type=positive, default=4795, help="training images, and as many test images")
     made.add_argument("--pixels", type=positive, default=48, help="side of the images")
     made.add_argument("--network", default="mini_resnet", help="mini_resnet, or one of torchvision's")
     made.add_argument("--part", action="append", choices=PARTS, help="repeat for several; all if left out")
+    made.add_argument("--until", choices=memory.VERBS, help="the last command whose start-up is timed")
     add_compute(made)
     options = made.parse_args()
     options.repeats = options.repeats or 3
@@ -113,24 +101,18 @@ def main() -> None:
     table = Table("verbs", setting, device_name(start(options), options.threads))
     parts = options.part or PARTS
     with tempfile.TemporaryDirectory(prefix="crayon-verbs-") as name:
-        tools, images = Path(name, "finished"), Path(name, "images")
+        tools, few, images = (Path(name, part) for part in ("finished", "few", "images"))
 
         def take(folder: Path, *command: str) -> Callable[[], float]:
             return lambda: seconds(command, folder)
 
-        if "start-up" in parts or "images" in parts:
-            with_images(images, options)
         if "start-up" in parts:
-            labels = f"labels/mini/{BENCHMARK}/neurons.csv"
-            takes = {
-                "crayon --help": take(images, "crayon", "--help"),
-                "crayon check": take(images, "crayon", "check"),
-                "crayon refine, no labels": lambda: failing(
-                    ["crayon", "refine", BENCHMARK, "crayon_pruning"], images, labels
-                ),
-            }
+            memory.lay(few, 8, options.pixels, options.network)
+            commands = [f"crayon {command}" for command in ("--help", *memory.chain(options.until))]
+            takes = {command: take(few, *command.split()) for command in commands}
             table.add_compared("start-up", in_turn(takes, options.repeats), None)
         if "images" in parts:
+            with_images(images, options)
             takes = {
                 "crayon interpret": take(images, "crayon", "interpret", BENCHMARK),
                 "crayon evaluate": take(images, "crayon", "evaluate", BENCHMARK, "original"),

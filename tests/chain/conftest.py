@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from .. import tiny
 
@@ -83,10 +85,30 @@ def make(folder: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory) -> Project:
+def shared(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], str]], tuple[Project, str]]:
+    """Makes a project that tests only read, once for all processes of pytest-xdist: by whichever comes first.
+
+    It is given a name, and what makes the project in a folder that is not there yet and returns what was printed.
+    """
+    alone = worker_id == "master"
+    root = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+
+    def find(name: str, make: Callable[[Path], str]) -> tuple[Project, str]:
+        folder, output = root / name / "project", root / name / "output"
+        with FileLock(root / f"{name}.lock"):
+            if not output.exists():
+                shutil.rmtree(root / name, ignore_errors=True)
+                (root / name).mkdir()
+                output.write_text(make(folder), encoding="utf-8")
+        return Project(folder), output.read_text(encoding="utf-8")
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def project(shared) -> Project:
     """The tiny project after `snakemake results/table1.csv`."""
-    found = make(tmp_path_factory.mktemp("chain") / "project")
-    found.first_output = found.snakemake(TABLE)
+    found, found.first_output = shared("chain", lambda folder: make(folder).snakemake(TABLE))
     return found
 
 
@@ -98,9 +120,14 @@ def copy(project, tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def versioned(project, tmp_path_factory) -> Project:
+def versioned(project, shared) -> Project:
     """The project under git and DVC, `dvc repro` after `snakemake`."""
-    folder = tmp_path_factory.mktemp("dvc") / "project"
+    found, found.repro = shared("dvc", lambda folder: version(project, folder))
+    return found
+
+
+def version(project: Project, folder: Path) -> str:
+    """Lay a copy of the project there, under git and DVC; what `dvc repro` prints."""
     shutil.copytree(project.folder, folder, symlinks=True)
     found = Project(folder)
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
@@ -113,11 +140,11 @@ def versioned(project, tmp_path_factory) -> Project:
     found.run("dvc", "init", "-q")
     shutil.copytree(tiny.ROOT / ".dvc/plots", folder / ".dvc/plots")
     before = found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors")
-    found.repro = found.run("dvc", "repro")
+    said = found.run("dvc", "repro")
     assert found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors") == before  # nothing was trained
     found.run("git", "add", "-A")
     found.run("git", "commit", "-qm", "first")
-    return found
+    return said
 
 
 @pytest.fixture
