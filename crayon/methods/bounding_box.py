@@ -37,10 +37,10 @@ class BoundingBox(Method):
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """The boxes' coverage of cells, (N, h, w) float32, and which images have one, (N,) bool."""
-        import torch
+        from ..images import gathered
 
         size = problem.map_size()
-        covered = torch.cat([box_coverage(part, size) for part in problem.masks.parts()])
+        covered = gathered((box_coverage(part, size) for part in problem.masks.parts()), len(problem.masks))
         return {"covered": covered, "boxed": covered.flatten(1).any(1)}
 
     def combined(self) -> dict[str, Combined] | None:

@@ -52,6 +52,7 @@ class GradIA(Method):
         """
         import torch
 
+        from ..images import gathered
         from ..interpret.maps import cell_shares
 
         accurate = problem.logits.argmax(1) == problem.labels
@@ -60,7 +61,7 @@ class GradIA(Method):
             quadrant = (problem.attention == int(reasonable)) & (accurate == right)
             weights[quadrant] = weights.new_tensor(pair)
         size = problem.map_size()
-        target = blur(torch.cat([cell_shares(part, size) for part in problem.masks.parts()]))
+        target = blur(gathered((cell_shares(part, size) for part in problem.masks.parts()), len(problem.masks)))
         peak = target.amax((1, 2), keepdim=True)
         drawn = peak.flatten() > 0
         return {
