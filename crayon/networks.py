@@ -42,6 +42,16 @@ class Parts:
     norm: str = ""
 
 
+class Layers(nn.Sequential):
+    """nn.Sequential, with a forward of its own: PyTorch up to 2.9 compiles those of its own classes block by block."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Through one layer after another."""
+        for layer in self:
+            x = layer(x)
+        return x
+
+
 class Block(nn.Module):
     """Residual block: convolution (stride, kernel), batch norm, ReLU, 3x3 or 1x1 convolution, batch norm, sum, ReLU."""
 
@@ -76,7 +86,7 @@ def mini_resnet(options: Network) -> Parts:
     for outputs, stride, kernel in zip(options.channels, options.strides, options.kernels, strict=True):
         layers.append(Block(inputs, outputs, stride, kernel))
         inputs = outputs
-    return Parts(nn.Sequential(*layers), nn.Identity(), inputs, inputs)
+    return Parts(Layers(*layers), nn.Identity(), inputs, inputs)
 
 
 def torchvisions(options: Network) -> nn.Module:
@@ -172,7 +182,7 @@ def mini_convnext(options: Network) -> Parts:
             layers += [ChannelNorm(inputs, eps=1e-6), nn.Conv2d(inputs, outputs, stride, stride)]
         layers.append(NextBlock(outputs, kernel))
         inputs = outputs
-    return Parts(nn.Sequential(*layers), nn.LayerNorm(inputs, eps=1e-6), inputs, inputs)
+    return Parts(Layers(*layers), nn.LayerNorm(inputs, eps=1e-6), inputs, inputs)
 
 
 class Pointwise(nn.Conv2d):
@@ -233,7 +243,7 @@ def bagnet18(options: Network) -> Parts:
         for stride_here, kernel in ((stride, 3 if stage == 0 else 1), (1, 1)):
             layers.append(LocalBlock(inputs, outputs, stride_here, kernel, options.norm_momentum))
             inputs = outputs
-    backbone = nn.Sequential(*layers)
+    backbone = Layers(*layers)
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

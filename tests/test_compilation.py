@@ -163,7 +163,9 @@ def test_a_machine_that_cannot_compile_gets_one_sentence(compiler):
 
 
 def test_so_does_one_whose_gpu_has_no_triton():
-    from torch._inductor.exc import TritonMissing
+    from torch._inductor import exc
 
+    if not hasattr(exc, "TritonMissing"):
+        pytest.skip("PyTorch 2.6 has no error of its own for it")
     with pytest.raises(MachineError, match=r"^x: the network cannot be compiled here .*Triton"), compiling("x", True):
-        raise TritonMissing(None)
+        raise exc.TritonMissing(None)
