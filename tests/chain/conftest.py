@@ -86,21 +86,23 @@ def make(folder: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], str]], tuple[Project, str]]:
-    """Makes a project that tests only read, once for all processes of pytest-xdist: by whichever comes first.
+    """Makes a project once for all processes of pytest-xdist, by whichever comes first; each gets a copy of its own.
 
-    It is given a name, and what makes the project in a folder that is not there yet and returns what was printed.
+    It is given a name, and what fills a folder that is not there yet and returns what was printed.
     """
     alone = worker_id == "master"
     root = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
 
-    def find(name: str, make: Callable[[Path], str]) -> tuple[Project, str]:
-        folder, output = root / name / "project", root / name / "output"
+    def find(name: str, fill: Callable[[Path], str]) -> tuple[Project, str]:
+        filled, output = root / name / "project", root / name / "output"
         with FileLock(root / f"{name}.lock"):
             if not output.exists():
                 shutil.rmtree(root / name, ignore_errors=True)
                 (root / name).mkdir()
-                output.write_text(make(folder), encoding="utf-8")
-        return Project(folder), output.read_text(encoding="utf-8")
+                output.write_text(fill(filled), encoding="utf-8")
+        own = tmp_path_factory.mktemp(f"own-{name}") / "project"
+        shutil.copytree(filled, own, symlinks=True)
+        return Project(own), output.read_text(encoding="utf-8")
 
     return find
 
