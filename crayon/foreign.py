@@ -101,7 +101,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
                 raise CheckpointError(
                     f"{path}: is a TorchScript program, which would be run; save its state_dict instead."
                 )
-        # weights_only=True would refuse what else a trainer's file holds; PICKLE builds placeholders of it.
+        # weights_only=True would refuse what else a trainer's file holds, and goes with no pickle_module. PICKLE is as
+        # strict: of what the file names it calls the harmless alone, and builds placeholders of the rest.
         content = torch.load(path, map_location="cpu", pickle_module=PICKLE, weights_only=False)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file.") from None
