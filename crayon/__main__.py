@@ -1,5 +1,5 @@
 """`python -m crayon`: the command line."""
 
-from .cli import main
+from crayon.cli.app import main
 
 main()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from crayon.images import ImageReader
-from crayon.masks import Masks
-from crayon.networks import Classifier
-from crayon.params import Metric, Network, Normalisation
-from crayon.training import Monitor, Problem
+from crayon.config.suite import Metric, Network, Normalisation
+from crayon.data.loader import ImageReader
+from crayon.data.masks import Masks
+from crayon.models.classifier import Classifier
+from crayon.training.fit import Monitor, Problem
 
 NETWORK = Network(name="mini_resnet", stem=4, channels=(4, 6), strides=(2, 2), kernels=(3, 3))
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -1,4 +1,4 @@
-"""One of the processes of tests/test_team.py: `python -m tests.together FOLDER`, started by crayon.team.launch."""
+"""One of the processes of tests/test_team.py: `python -m tests.together FOLDER`, started by `launch`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
+from crayon.config.suite import Augmentation
 from crayon.methods import method_class
 from crayon.methods.base import Training
-from crayon.params import Augmentation
-from crayon.team import join, rank
-from crayon.training import Outcome, train
+from crayon.training.fit import Outcome, train
+from crayon.utils.distributed import join, rank
 
 from . import problems
-from .test_training import SETTINGS
+from .training.test_training import SETTINGS
 
 CASES = {
     name: SETTINGS[name] | more

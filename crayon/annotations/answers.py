@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import AnnotationError
-from ..files import write_csv
-from .table import Table, collector_off, read_table
-from .words import ANSWERS, meaning
+from crayon.annotations.io.csv_table import Table, collector_off, read_table
+from crayon.annotations.vocabulary import ANSWERS, meaning
+from crayon.utils.errors import AnnotationError
+from crayon.utils.files import write_csv
 
 
 class Answer(NamedTuple):  # of all that can be written so, the one of which a million are made in a moment

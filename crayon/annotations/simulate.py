@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..interpret.maps import upsample
-from ..interpret.patches import Patch
-from ..params import AttentionAnswers, NeuronAnswers
-from ..slices import parts
-from .answers import Answer
+from crayon.annotations.answers import Answer
+from crayon.config.suite import AttentionAnswers, NeuronAnswers
+from crayon.saliency.gradcam import upsample
+from crayon.saliency.patches import Patch
+from crayon.utils.chunks import parts
 
 SOURCE, INTERFACE = "simulated", "simulation 1"
 

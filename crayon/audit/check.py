@@ -9,18 +9,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .. import code
-from ..annotations.answers import read_raw
-from ..errors import CrayonError, RecordError
-from ..files import read_csv
-from ..jobs import Job, Plan, below
-from ..ledger import Ledger
-from ..metrics import Accuracies, measure
-from ..records import Digests, read_record
-from ..report.answers import parse
-from ..report.tables import evaluations, number
-from ..suggest import unknown
-from . import lock
+from crayon.annotations.answers import read_raw
+from crayon.audit import dvc_lock
+from crayon.pipeline import fingerprint
+from crayon.pipeline.plan import Job, Plan, below
+from crayon.pipeline.record import Digests, read_record
+from crayon.pipeline.validity import Ledger
+from crayon.report.answers import parse
+from crayon.report.tables import evaluations, number
+from crayon.training.metrics import Accuracies, measure
+from crayon.utils.errors import CrayonError, RecordError
+from crayon.utils.files import read_csv
+from crayon.utils.text import unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
 """Columns that name a number, in this order; the others of a table are values. A table may have KEYS of its own."""
@@ -141,13 +141,13 @@ def _look_at_lock(
 ) -> None:
     """What DVC does not have as it is here; a record that was only written anew, of equal outputs, is noted."""
     anew = 0
-    for path in lock.differing(files, digests):
+    for path in dvc_lock.differing(files, digests):
         if path in records and path not in named:
             anew += 1
         elif not any(file == path or file.startswith(f"{path}/") for file in named):
-            verdict.breaks.append(("stale", lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it"))
+            verdict.breaks.append(("stale", dvc_lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it"))
     if anew:
-        verdict.notes.append(f"{lock.LOCK} is older than {anew} of the records; `dvc repro` records them")
+        verdict.notes.append(f"{dvc_lock.LOCK} is older than {anew} of the records; `dvc repro` records them")
 
 
 def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None:
@@ -182,12 +182,12 @@ def _answers_changed(plan: Plan, job: Job, path: str) -> str:
 
 def _look_at_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> None:
     """Which code of the jobs no commit holds."""
-    modules = sorted({name for job in jobs for name in code.closure(job.code)})
-    files = code.uncommitted(modules)
+    modules = sorted({name for job in jobs for name in fingerprint.closure(job.code)})
+    files = fingerprint.uncommitted(modules)
     if files is None:
         verdict.notes.append("the package is in no git checkout, so that no commit can be named for its code")
     for file in files or ():
-        what = f"{code.PACKAGE.name}/{file} differs from the last commit; commit it, so that others can have it"
+        what = f"{fingerprint.PACKAGE.name}/{file} differs from the last commit; commit it, so that others can have it"
         if allow_dirty:
             verdict.notes.append(f"dirty code: {what}")
         else:

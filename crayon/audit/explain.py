@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecordError
-from ..files import read_json
-from ..jobs import Job, Plan, below
-from ..records import read_record
-from .check import Verdict, evaluations_of, known, number_of
+from crayon.audit.check import Verdict, evaluations_of, known, number_of
+from crayon.pipeline.plan import Job, Plan, below
+from crayon.pipeline.record import read_record
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_json
 
 SHORT = 12
 """How many digits of a digest are shown in words."""

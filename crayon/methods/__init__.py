@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from ..errors import MethodError
-from ..suggest import unknown
-from .base import Method
+from crayon.methods.base import Method
+from crayon.utils.errors import MethodError
+from crayon.utils.text import unknown
 
 METHODS = {
     "erm": ("crayon.methods.erm", "ERM"),

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Combined, Method, NonNegative, irrelevant_pixels, wide
+from crayon.methods.base import Batch, Combined, Method, NonNegative, irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
 
-    from ..masks import Masks
-    from ..training import Problem
+    from crayon.data.masks import Masks
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field
 if TYPE_CHECKING:
     import torch
 
-    from ..networks import Classifier
-    from ..training import Problem
+    from crayon.models.classifier import Classifier
+    from crayon.training.fit import Problem
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Combined, Method, NonNegative
+from crayon.methods.base import Batch, Combined, Method, NonNegative
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class BoundingBox(Method):
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """The boxes' coverage of cells, (N, h, w) float32, and which images have one, (N,) bool."""
-        from ..images import gathered
+        from crayon.data.loader import gathered
 
         size = problem.map_size()
         covered = gathered((box_coverage(part, size) for part in problem.masks.parts()), len(problem.masks))
@@ -51,7 +51,7 @@ class BoundingBox(Method):
         """The two terms; an image without a box takes no part in the second."""
         import torch
 
-        from ..interpret.maps import class_activation
+        from crayon.saliency.gradcam import class_activation
 
         weights = batch.network.map_weights(batch.features, batch.labels)
         maps = class_activation(batch.features, weights)

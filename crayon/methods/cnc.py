@@ -24,13 +24,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..progress import report
-from .base import Batch, Count, Method, Positive, Share, Training, wide
+from crayon.methods.base import Batch, Count, Method, Positive, Share, Training, wide
+from crayon.utils.log import report
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 PIXELS = 2**22

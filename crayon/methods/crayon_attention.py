@@ -18,12 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Combined, Method, NonNegative
+from crayon.methods.base import Batch, Combined, Method, NonNegative
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class CrayonAttention(Method):
             stored: (N, h, w) float32 in [0, 1], an all-zero map as all ones (published code).
             relevant, irrelevant: (N,) float32, alpha/|R| and beta/|I| where the image is in R or I, else 0.
         """
-        from ..interpret.maps import normalise
+        from crayon.saliency.gradcam import normalise
 
         stored = normalise(problem.maps)
         relevant = (problem.attention == 1).float()
@@ -76,7 +76,7 @@ class CrayonAttention(Method):
         once = super().forward(problem, state)
         if self.passes == 1:
             return once
-        from .batch_norm import moved_twice
+        from crayon.methods.running_statistics import moved_twice
 
         def run(index: torch.Tensor) -> Batch:
             with moved_twice(problem.network):
@@ -86,7 +86,7 @@ class CrayonAttention(Method):
 
     def maps(self, batch: Batch) -> torch.Tensor:
         """The present maps (B, h, w), differentiable in the features and in the head."""
-        from ..interpret.maps import class_activation, normalise
+        from crayon.saliency.gradcam import class_activation, normalise
 
         return normalise(class_activation(batch.features, self.map_weights(batch)))
 

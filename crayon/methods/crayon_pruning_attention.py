@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch
-from .crayon_attention import CrayonAttention
+from crayon.methods.base import Batch
+from crayon.methods.crayon_attention import CrayonAttention
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Also the objective of the Original (paper, Sec. IV-A).
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .base import Batch, Combined, Method
+from crayon.methods.base import Batch, Combined, Method
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .base import Batch, Method, NonNegative, wide
+from crayon.methods.base import Batch, Method, NonNegative, wide
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 WEIGHTS = {(True, True): (1.0, 0.0), (False, True): (0.4, 1.6), (True, False): (0.8, 0.2), (False, False): (1.0, 1.0)}
 """(reasonable, accurate) -> (wp, wa)."""
@@ -52,8 +52,8 @@ class GradIA(Method):
         """
         import torch
 
-        from ..images import gathered
-        from ..interpret.maps import cell_shares
+        from crayon.data.loader import gathered
+        from crayon.saliency.gradcam import cell_shares
 
         accurate = problem.logits.argmax(1) == problem.labels
         weights = torch.tensor([1.0, 0.0], device=problem.labels.device).repeat(len(problem.labels), 1)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .base import Batch, Method, NonNegative, irrelevant_pixels, wide
+from crayon.methods.base import Batch, Method, NonNegative, irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
 
-    from ..masks import Masks
-    from ..training import Problem
+    from crayon.data.masks import Masks
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class GradMask(Method):
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
         """One pass of images that ask for a gradient."""
-        from .second_order import CheapSecondOrder
+        from crayon.methods.double_backward import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
             with CheapSecondOrder():

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Combined, Method, Positive, Training
+from crayon.methods.base import Batch, Combined, Method, Positive, Training
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

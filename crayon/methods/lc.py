@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Batch, Method, NonNegative, Positive, Share, Training, wide
-from .generalised import Start, generalised_cross_entropy, twin
+from crayon.methods.base import Batch, Method, NonNegative, Positive, Share, Training, wide
+from crayon.methods.biased_model import Start, generalised_cross_entropy, twin
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .base import Batch, Method, Positive, Share, Training, cross_entropies
-from .generalised import Start, generalised_cross_entropy, twin
+from crayon.methods.base import Batch, Method, Positive, Share, Training, cross_entropies
+from crayon.methods.biased_model import Start, generalised_cross_entropy, twin
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .base import Batch, Combined, Method, NonNegative
+from crayon.methods.base import Batch, Combined, Method, NonNegative
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class MaskTune(Method):
 
     def prepare(self, problem: Problem) -> torch.Tensor:
         """The Original's maps of the classes that it predicts, (N, h, w) in [0, 1]."""
-        from ..images import forward_in_batches, gathered
-        from ..interpret.maps import class_activation
+        from crayon.data.loader import forward_in_batches, gathered
+        from crayon.saliency.gradcam import class_activation
 
         network = problem.network
 
@@ -79,7 +79,7 @@ def hottest(maps: torch.Tensor, size: tuple[int, int], deviations: float) -> tor
     """The pixels to black out, (B, *size) bool, from maps (B, h, w) in [0, 1]; none where a map is constant."""
     import torch
 
-    from ..interpret.maps import upsample
+    from crayon.saliency.gradcam import upsample
 
     heat = stretch(upsample(maps, size).clamp_min(0)).double()  # so that a flat map's deviation is 0, not rounding
     positive = heat > 0

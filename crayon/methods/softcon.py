@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from .base import Batch, Count, Method, NonNegative, Positive, wide
+from crayon.methods.base import Batch, Count, Method, NonNegative, Positive, wide
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training import Problem
+    from crayon.training.fit import Problem
 
 REFERENCES = 1024
 """How many images of its class an image is compared with for its sampling weight (reference code)."""

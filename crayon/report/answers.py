@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from urllib.parse import quote, unquote
 
-from ..annotations.answers import read_raw
-from ..files import write_csv
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
+from crayon.annotations.answers import read_raw
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.utils.files import write_csv
+from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "kind", "item", "answers")
 

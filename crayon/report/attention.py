@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..files import write_csv, write_text
-from ..jobs import Plan
-from ..params import CRAYON
-from ..progress import report
-from ..records import Recording
-from .tables import Cell, evaluations, markdown, naming, number
+from crayon.config.suite import CRAYON
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.report.tables import Cell, evaluations, markdown, naming, number
+from crayon.utils.files import write_csv, write_text
+from crayon.utils.log import report
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from . import curves
+    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "method", "split", "label", "group", "score", "mean", "std", "seeds", "images")
 KEYS = ("benchmark", "method", "split", "label", "group", "score")
@@ -27,7 +27,7 @@ def run(plan: Plan) -> None:
     """Write results/attention.csv, attention.md and the figure that is drawn from the CSV."""
     from pandas import DataFrame
 
-    from . import curves, style
+    from crayon.report import curves, style
 
     job = plan.find("attention")
     recording = Recording(job)
@@ -95,7 +95,7 @@ def _markdown(plan: Plan, table: DataFrame) -> str:
 
 def _panels(plan: Plan, table: DataFrame) -> list[curves.Panel]:
     """A field a benchmark: a point each label and group, of the Original, ERM and the Crayon variants."""
-    from . import curves
+    from crayon.report import curves
 
     shown = [method for method in ("original", "erm", *CRAYON) if method in set(table["method"])]
     table = table[(table["score"] == "energy") & table["method"].isin(shown)].astype({"mean": float})

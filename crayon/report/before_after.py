@@ -8,15 +8,15 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..files import write_csv
-from ..images import features_in_batches
-from ..interpret.maps import class_activation, normalise_stored
-from ..interpret.views import highlight_overlaid, readable
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
-from ..steps.load import Workplace
-from .tables import naming
+from crayon.data.loader import features_in_batches
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.pipeline.steps.context import Workplace
+from crayon.report.tables import naming
+from crayon.saliency.gradcam import class_activation, normalise_stored
+from crayon.saliency.overlays import highlight_overlaid, readable
+from crayon.utils.files import write_csv
+from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
@@ -44,7 +44,7 @@ class Change:
 
 def run(plan: Plan) -> None:
     """Write results/before_after.csv, each image that was mended or broken, and the picture."""
-    from . import gallery, style
+    from crayon.report.tiles import Row, draw, style
 
     job = plan.find("before_after")
     recording = Recording(job)
@@ -59,12 +59,12 @@ def run(plan: Plan) -> None:
             rows += [_row(plan, name, change, kind, position, position in shown) for position in positions.tolist()]
             tiles = [tile for position in shown for tile in _tiles(change, position)]
             count = f"{len(positions)} of {len(change.before)}"
-            lines.append(gallery.Row(f"{benchmark.title}\n{kind}: {count}", tiles, f"No image was {kind}."))
+            lines.append(Row(f"{benchmark.title}\n{kind}: {count}", tiles, f"No image was {kind}."))
     method = naming(job.steering["method"])[0]
     title = f"Test images: the image, where the Original looks, where {method} looks (and what they say)"
     recording.publish(
         {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(gallery.draw(lines, title, style.origin(plan)))
+        | style.writers(draw(lines, title, style.origin(plan)))
     )
     report(f"before_after  {len(rows)} images changed -> {job.outputs['png']}")
 
@@ -112,7 +112,7 @@ def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown:
 
 
 def _tiles(change: Change, position: int) -> list:
-    from .gallery import Tile
+    from crayon.report.tiles import Tile
 
     place = change.place
     row = place.data.rows(change.split)[position]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..files import write_csv, write_text
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
-from .tables import cell, evaluations, markdown, naming, number
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.report.tables import cell, evaluations, markdown, naming, number
+from crayon.utils.files import write_csv, write_text
+from crayon.utils.log import report
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
 

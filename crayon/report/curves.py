@@ -10,7 +10,7 @@ import seaborn
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from . import style
+from crayon.report import style
 
 
 @dataclass(frozen=True)

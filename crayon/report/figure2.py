@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..annotations.consensus import read_labels
-from ..errors import AnnotationError
-from ..files import read_csv, write_csv
-from ..interpret.patches import Patch, read_patches
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
+from crayon.annotations.labels import read_labels
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.report.tiles import Row, Tile, draw
+from crayon.saliency.patches import Patch, read_patches
+from crayon.utils.errors import AnnotationError
+from crayon.utils.files import read_csv, write_csv
+from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "neuron", "label", "rank", "image", "left", "top", "right", "bottom", "activation")
 NEURONS = 3
@@ -20,7 +21,7 @@ NEURONS = 3
 
 def run(plan: Plan) -> None:
     """Write results/figure2.csv, a patch a row, and the figure: a neuron's patches side by side, each in red."""
-    from . import gallery, style
+    from crayon.report.tiles import style
 
     job = plan.find("figure2")
     recording = Recording(job)
@@ -35,15 +36,15 @@ def run(plan: Plan) -> None:
             tiles = []
             for patches in of_label:
                 for patch in patches:
-                    tiles.append(_tile(images[patch.image], patch, gallery))
+                    tiles.append(_tile(images[patch.image], patch))
                     place = (patch.image, patch.left, patch.top, patch.right, patch.bottom)
                     rows.append([plan.suite, name, patch.neuron, label, patch.rank, *place, f"{patch.activation:.4f}"])
             heading = f"{benchmark.title}\n{label}"
-            lines.append(gallery.Row(heading, tiles, f"No neuron was judged {label}."))
+            lines.append(Row(heading, tiles, f"No neuron was judged {label}."))
     title = f"Neuron concept patches: {NEURONS} neurons a row, three patches each"
     recording.publish(
         {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(gallery.draw(lines, title, style.origin(plan)))
+        | style.writers(draw(lines, title, style.origin(plan)))
     )
     report(f"figure2  {len(rows)} patches -> {job.outputs['svg']}")
 
@@ -66,16 +67,16 @@ def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch
 
 def _images(plan: Plan, name: str) -> dict[str, Any]:
     """Image id -> (H, W, 3) uint8."""
-    from ..benchmarks.dataset import load_dataset
+    from crayon.data.dataset import load_dataset
 
     benchmark = plan.params.active.benchmarks[name]
     data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
     return dict(zip(data.image_ids, data.images, strict=True))
 
 
-def _tile(image: Any, patch: Patch, gallery: Any) -> Any:
-    from ..interpret.views import patch_view, readable
+def _tile(image: Any, patch: Patch) -> Any:
+    from crayon.saliency.overlays import patch_view, readable
 
     large, factor = readable(image)
     corners = [factor * value for value in (patch.left, patch.top, patch.right, patch.bottom)]
-    return gallery.Tile(patch_view(large, *corners, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else "")
+    return Tile(patch_view(large, *corners, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else "")

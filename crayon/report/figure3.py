@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from ..annotations.consensus import read_labels
-from ..errors import DataError
-from ..files import read_npy, write_csv
-from ..interpret.views import VIEWS, readable
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
+from crayon.annotations.labels import read_labels
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.saliency.overlays import VIEWS, readable
+from crayon.utils.errors import DataError
+from crayon.utils.files import read_npy, write_csv
+from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
 TILES = 9
@@ -21,8 +21,8 @@ TILES = 9
 
 def run(plan: Plan) -> None:
     """Write results/figure3.csv, an image a row, and the figure: each image as annotators see it."""
-    from ..benchmarks.dataset import load_dataset
-    from . import gallery, style
+    from crayon.data.dataset import load_dataset
+    from crayon.report.tiles import Row, Tile, draw, style
 
     job = plan.find("figure3")
     recording = Recording(job)
@@ -41,13 +41,13 @@ def run(plan: Plan) -> None:
                 names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
                 for view in benchmark.views:
                     said = names[0] if view == benchmark.views[0] else ""
-                    tiles.append(gallery.Tile(VIEWS[view](image, maps[position]), said))
+                    tiles.append(Tile(VIEWS[view](image, maps[position]), said))
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
-            lines.append(gallery.Row(f"{benchmark.title}\n{label}", tiles, f"No map was judged {label}."))
+            lines.append(Row(f"{benchmark.title}\n{label}", tiles, f"No map was judged {label}."))
     title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
     recording.publish(
         {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(gallery.draw(lines, title, style.origin(plan)))
+        | style.writers(draw(lines, title, style.origin(plan)))
     )
     report(f"figure3  {len(rows)} images -> {job.outputs['svg']}")
 

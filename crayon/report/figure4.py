@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..annotations.consensus import answered
-from ..errors import RecordError
-from ..files import read_json, write_csv
-from ..jobs import Plan
-from ..params import CRAYON
-from ..progress import report
-from ..records import Recording
-from ..runs import studies
-from .tables import evaluations, number, shown
+from crayon.annotations.labels import answered
+from crayon.config.suite import CRAYON
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.pipeline.runs import studies
+from crayon.report.tables import evaluations, number, shown
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_json, write_csv
+from crayon.utils.log import report
 
 if TYPE_CHECKING:
-    from . import curves
+    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "method", "kind", "annotations", "metric", "seed", "value")
 KEYS = ("benchmark", "method", "annotations", "metric", "seed")
@@ -25,7 +25,7 @@ KEYS = ("benchmark", "method", "annotations", "metric", "seed")
 
 def run(plan: Plan) -> None:
     """Write results/figure4.csv, one run's number a row, and the figure that is drawn from it."""
-    from . import curves, style
+    from crayon.report import curves, style
 
     job = plan.find("figure4")
     recording = Recording(job)
@@ -62,7 +62,7 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark; a column a metric and a kind of annotation, since there are far fewer neurons than maps."""
     from pandas import DataFrame
 
-    from . import curves
+    from crayon.report import curves
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})
     counted = {"attention": "maps answered", "neurons": "neurons answered"}

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..files import write_csv
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
-from .tables import evaluations, number, shown
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.report.tables import evaluations, number, shown
+from crayon.utils.files import write_csv
+from crayon.utils.log import report
 
 if TYPE_CHECKING:
-    from . import curves
+    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
 KEYS = ("benchmark", "method", "weight", "factor", "metric", "seed")
@@ -22,7 +22,7 @@ METHODS = ("crayon_attention", "crayon_pruning_attention")
 
 def run(plan: Plan) -> None:
     """Write results/figure5.csv, one run's number a row, and the figure that is drawn from it."""
-    from . import curves, style
+    from crayon.report import curves, style
 
     job = plan.find("figure5")
     recording = Recording(job)
@@ -58,7 +58,7 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark; a column a metric and a weight."""
     from pandas import DataFrame
 
-    from . import curves
+    from crayon.report import curves
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})
     return [

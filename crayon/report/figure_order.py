@@ -7,17 +7,17 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ..annotations.consensus import answered
-from ..errors import RecordError
-from ..files import read_json, write_csv
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
-from ..runs import studies
-from .tables import evaluations, number, shown
+from crayon.annotations.labels import answered
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.pipeline.runs import studies
+from crayon.report.tables import evaluations, number, shown
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_json, write_csv
+from crayon.utils.log import report
 
 if TYPE_CHECKING:
-    from . import curves
+    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "value")
 KEYS = ("benchmark", "order", "annotations", "metric", "seed")
@@ -28,7 +28,7 @@ ANY = "any"
 
 def run(plan: Plan) -> None:
     """Write results/figure_order.csv, one run's number a row, and the figure that is drawn from it."""
-    from . import curves, style
+    from crayon.report import curves, style
 
     job = plan.find("figure_order")
     recording = Recording(job)
@@ -61,7 +61,7 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
     from pandas import DataFrame, concat
 
-    from . import curves
+    from crayon.report import curves
 
     study = plan.params.active.studies.order
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})

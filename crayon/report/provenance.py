@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..files import write_json
-from ..jobs import Plan
-from ..progress import report
-from ..provenance import Provenance
-from ..records import Recording, read_record
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.provenance import Provenance
+from crayon.pipeline.record import Recording, read_record
+from crayon.utils.files import write_json
+from crayon.utils.log import report
 
 
 def run(plan: Plan, result: str) -> None:

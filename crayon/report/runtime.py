@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from ..errors import RecordError
-from ..files import read_csv, write_csv
-from ..jobs import Job, Plan
-from ..params import CRAYON
-from ..progress import report
-from ..records import Recording, read_record
-from ..steps.runtime import COLUMNS as MEASURED
-from . import curves, style
-from .tables import markdown, naming, published_rows
+from crayon.config.suite import CRAYON
+from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.record import Recording, read_record
+from crayon.pipeline.steps.timing import COLUMNS as MEASURED
+from crayon.report import curves, style
+from crayon.report.tables import markdown, naming, published_rows
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_csv, write_csv
+from crayon.utils.log import report
 
 COLUMNS = (
     "suite",

@@ -12,9 +12,9 @@ import matplotlib
 import seaborn
 from matplotlib.figure import Figure
 
-from ..files import write_bytes
-from ..jobs import Plan
-from .tables import naming
+from crayon.pipeline.plan import Plan
+from crayon.report.tables import naming
+from crayon.utils.files import write_bytes
 
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY = seaborn.color_palette("colorblind").as_hex()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..errors import RecordError
-from ..files import read_json, write_csv, write_json, write_text
-from ..jobs import Job, Plan
-from ..progress import report
-from ..records import Recording
-from .tables import cell, evaluations, markdown, marks_of, naming, number, only_there, published, spread
+from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.record import Recording
+from crayon.report.tables import cell, evaluations, markdown, marks_of, naming, number, only_there, published, spread
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_json, write_csv, write_json, write_text
+from crayon.utils.log import report
 
 COLUMNS = (
     "suite",

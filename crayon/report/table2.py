@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..files import write_csv, write_text
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
-from .tables import Cell, cell, evaluations, markdown, number, published
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.report.tables import Cell, cell, evaluations, markdown, number, published
+from crayon.utils.files import write_csv, write_text
+from crayon.utils.log import report
 
 COLUMNS = (
     "suite",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..files import write_csv, write_text
-from ..jobs import Plan
-from ..progress import report
-from ..records import Recording
-from ..runs import TRANSFERRED
-from .tables import Cell, evaluations, markdown, number, published
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.pipeline.runs import TRANSFERRED
+from crayon.report.tables import Cell, evaluations, markdown, number, published
+from crayon.utils.files import write_csv, write_text
+from crayon.utils.log import report
 
 COLUMNS = (
     "suite",

@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecordError
-from ..files import read_json
-from ..jobs import Job, Plan
-from ..methods import method_class
+from crayon.methods import method_class
+from crayon.pipeline.plan import Job, Plan
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_json
 
 ORIGINAL = ("Original", "-")
 """Label and annotation of the row of the network that is refined."""

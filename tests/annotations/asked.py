@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from crayon.benchmarks.dataset import write_manifest
-from crayon.files import sha256, write_npy
-from crayon.interpret.patches import Patch, write_patches
-from crayon.jobs import Plan
-from crayon.params import load
+from crayon.config.suite import load
+from crayon.data.dataset import write_manifest
+from crayon.pipeline.plan import Plan
+from crayon.saliency.patches import Patch, write_patches
+from crayon.utils.files import sha256, write_npy
 
 from .. import tiny
 

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crayon.annotations.answers import Answer, read_answers, read_raw, write_answers
-from crayon.annotations.consensus import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.controls import control
+from crayon.annotations.io.csv_table import read_table
+from crayon.annotations.labels import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
-from crayon.annotations.table import read_table
-from crayon.annotations.words import WORDS, meaning
-from crayon.errors import AnnotationError
-from crayon.interpret.patches import Patch
-from crayon.params import AttentionAnswers, NeuronAnswers
+from crayon.annotations.vocabulary import WORDS, meaning
+from crayon.config.suite import AttentionAnswers, NeuronAnswers
+from crayon.saliency.patches import Patch
+from crayon.utils.errors import AnnotationError
 
 from .. import tiny
 
@@ -218,8 +218,8 @@ def test_a_large_file_is_read_in_a_time_that_its_rows_explain(tmp_path):
 
 
 def test_rows_beyond_the_first_chunk_are_checked_too_and_their_lines_right(tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.annotations.table.CHUNK", 3)
-    monkeypatch.setattr("crayon.annotations.table.POOL", 2)
+    monkeypatch.setattr("crayon.annotations.io.csv_table.CHUNK", 3)
+    monkeypatch.setattr("crayon.annotations.io.csv_table.POOL", 2)
     rows = [f'i{number},"a{chr(10) * (number == 1)}",yes\n' for number in range(8)]
     items = [f"i{number}" for number in range(8)]
     (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(rows))
@@ -279,7 +279,7 @@ def test_parts_are_answered_as_the_whole_and_masks_found_by_row(monkeypatch):
     maps, masks, rows = generator.random((5, 2, 2)), generator.random((9, 6, 6)) > 0.5, np.array([8, 1, 2, 5, 0])
     whole = answer_attention(list("abcde"), maps, masks[rows], attention_options(flip=0.2), 0, "d")
     assert {one.answer for one in whole} == {"yes", "no"}
-    monkeypatch.setattr("crayon.slices.AT_ONCE", 2)
+    monkeypatch.setattr("crayon.utils.chunks.AT_ONCE", 2)
     assert answer_attention(list("abcde"), maps, masks, attention_options(flip=0.2), 0, "d", rows) == whole
 
 

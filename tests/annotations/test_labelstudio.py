@@ -8,11 +8,11 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from crayon.annotations.answers import read_answers
-from crayon.annotations.imports import AGAIN, EMPTY, SECOND
-from crayon.annotations.labelstudio import SKIPPED, read_export
-from crayon.errors import AnnotationError, ParamsError
-from crayon.steps.export import export_labelstudio
-from crayon.steps.importing import import_labelstudio
+from crayon.annotations.io.labelstudio import SKIPPED, read_export
+from crayon.annotations.io.merge import AGAIN, EMPTY, SECOND
+from crayon.pipeline.steps.export_items import export_labelstudio
+from crayon.pipeline.steps.import_answers import import_labelstudio
+from crayon.utils.errors import AnnotationError, ParamsError
 
 from . import asked
 from .test_mturk import rejected, said

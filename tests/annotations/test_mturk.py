@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from crayon.annotations.answers import Answer, read_answers, write_answers
-from crayon.annotations.cells import restored
-from crayon.annotations.imports import AGAIN, CHANGED, ELSEWHERE, EMPTY, LATE, SECOND
-from crayon.annotations.mturk import REFUSED, read_results
-from crayon.errors import AnnotationError, DataError, OutputError, ParamsError
-from crayon.interpret.views import highlight_in_red, highlight_overlaid
-from crayon.steps.export import export_mturk
-from crayon.steps.importing import import_mturk
+from crayon.annotations.io.merge import AGAIN, CHANGED, ELSEWHERE, EMPTY, LATE, SECOND
+from crayon.annotations.io.mturk import REFUSED, read_results
+from crayon.annotations.io.spreadsheet import restored
+from crayon.pipeline.steps.export_items import export_mturk
+from crayon.pipeline.steps.import_answers import import_mturk
+from crayon.saliency.overlays import highlight_in_red, highlight_overlaid
+from crayon.utils.errors import AnnotationError, DataError, OutputError, ParamsError
 
 from . import asked
 
@@ -155,7 +155,7 @@ def test_the_hit_is_a_crowd_form_whose_answer_is_what_the_import_reads(plan, tmp
 
 
 def test_a_question_is_text_in_the_page_that_it_is_put_into(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.params.Questions.ask", lambda *_: '=<script>alert("1, 2")</script> & co?')
+    monkeypatch.setattr("crayon.config.suite.Questions.ask", lambda *_: '=<script>alert("1, 2")</script> & co?')
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
     with (tmp_path / "batch/batch.csv").open(encoding="utf-8", newline="") as file:
         questions = {row["question"] for row in csv.DictReader(file)}
@@ -170,7 +170,7 @@ def test_an_export_into_a_folder_that_exists_writes_nothing(plan, tmp_path):
 
 
 def test_an_export_that_breaks_off_leaves_nothing(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.steps.export.write_csv", lambda *_: 1 / 0)
+    monkeypatch.setattr("crayon.pipeline.steps.export_items.write_csv", lambda *_: 1 / 0)
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(ZeroDivisionError):
         export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")

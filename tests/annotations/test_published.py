@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from crayon.annotations.published import published_maps, published_neurons
-from crayon.errors import AnnotationError, DataError
-from crayon.steps.published import agreement, read_maps
+from crayon.annotations.io.published import published_maps, published_neurons
+from crayon.pipeline.steps.published import agreement, read_maps
+from crayon.utils.errors import AnnotationError, DataError
 
 IMAGES = [f"i{n}" for n in range(5)]
 

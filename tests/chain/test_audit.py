@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crayon import code
 from crayon.audit.check import check
-from crayon.jobs import Plan
-from crayon.params import load
+from crayon.config.suite import load
+from crayon.pipeline import fingerprint
+from crayon.pipeline.plan import Plan
 
 from .conftest import TABLE, Project
 from .test_chain import ANSWERS, change_alpha, flip_one
@@ -145,7 +145,7 @@ def test_an_edited_cell_is_named_with_the_number_that_its_runs_give(here):
 
 def test_a_metric_that_is_not_what_its_counts_give_is_named_though_every_record_agrees(here):
     """A forger who seals the records anew is still found by the arithmetic."""
-    from crayon.records import Digests, sealed
+    from crayon.pipeline.record import Digests, sealed
 
     path = "evaluations/mini/waterbirds/erm/0/metrics.json"
     content = json.loads(Path(path).read_text())
@@ -176,7 +176,7 @@ def test_one_changed_answer_is_named_by_item_and_annotator(here):
 
 
 def test_code_that_no_commit_holds_is_named(here, monkeypatch):
-    monkeypatch.setattr(code, "uncommitted", lambda modules: ["methods/erm.py"])
+    monkeypatch.setattr(fingerprint, "uncommitted", lambda modules: ["methods/erm.py"])
     found = check(Plan(load()), [TABLE])
     assert [kind for kind, _, _ in found.breaks] == ["dirty code"]
     assert "crayon/methods/erm.py differs from the last commit" in "\n".join(found.lines())

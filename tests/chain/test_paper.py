@@ -18,7 +18,7 @@ import yaml
 from torchvision.models import get_model
 
 from .. import tiny
-from ..benchmarks import releases
+from ..data import releases
 
 pytestmark = pytest.mark.chain
 

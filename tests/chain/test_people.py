@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from crayon.annotations.simulate import answer_attention, answer_neurons
-from crayon.benchmarks.dataset import load_dataset
-from crayon.interpret.patches import read_patches
-from crayon.params import AttentionAnswers, NeuronAnswers
+from crayon.config.suite import AttentionAnswers, NeuronAnswers
+from crayon.data.dataset import load_dataset
+from crayon.saliency.patches import read_patches
 
 from .. import tiny
-from ..page import made
-from ..page.browsing import Tab, launched
-from ..page.serving import Server
+from ..annotations.ui import made
+from ..annotations.ui.browsing import Tab, launched
+from ..annotations.ui.serving import Server
 from .conftest import TABLE, Project
 
 pytestmark = pytest.mark.chain

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from crayon.interpret.maps import normalise
 from crayon.methods.base import Batch
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.crayon_pruning import CrayonPruning
 from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
 from crayon.methods.erm import ERM
+from crayon.saliency.gradcam import normalise
 
 from .. import problems
 

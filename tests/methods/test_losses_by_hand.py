@@ -12,10 +12,11 @@ import torch
 
 from crayon.methods.actdiff import ActDiff, shuffle_pixels
 from crayon.methods.base import Batch, irrelevant_pixels
+from crayon.methods.biased_model import generalised_cross_entropy
 from crayon.methods.bounding_box import BoundingBox, box_coverage
 from crayon.methods.cnc import CnC, Pools, contrast
+from crayon.methods.double_backward import BatchNorm, CheapSecondOrder
 from crayon.methods.flac import FLAC, mismatch, similarity
-from crayon.methods.generalised import generalised_cross_entropy
 from crayon.methods.gradia import GradIA, blur
 from crayon.methods.gradmask import GradMask, class_contrast
 from crayon.methods.jtt import JtT
@@ -23,7 +24,6 @@ from crayon.methods.lc import LC, mean_by_group, mixup_share, partners
 from crayon.methods.lff import LfF, Losses
 from crayon.methods.masktune import hottest
 from crayon.methods.rrr import RRR
-from crayon.methods.second_order import BatchNorm, CheapSecondOrder
 from crayon.methods.softcon import sampling_weights, soft_contrast
 
 from .. import problems

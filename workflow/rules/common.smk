@@ -3,8 +3,8 @@ import atexit
 import os
 import sys
 
-from crayon.errors import CrayonError
-from crayon.workflow import Workflow
+from crayon.utils.errors import CrayonError
+from crayon.pipeline.snakemake import Workflow
 
 try:
     PLAN = Workflow(enforce=workflow.is_main_process)

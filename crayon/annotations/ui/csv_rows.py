@@ -1,0 +1,155 @@
+"""An answers CSV as records of text, so that one row is added or replaced and every other keeps its bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crayon.annotations.answers import COLUMNS, Answer
+from crayon.utils.errors import AnnotationError
+
+INTERFACE = "crayon page 1"
+"""Version of what the page shows; it stands in each of its answers."""
+
+SOURCE = "people"
+"""The `source` of the page's answers."""
+
+
+@dataclass
+class Rows:
+    """The header and the records of an answers CSV.
+
+    Attributes:
+        header: its columns; None of a file that is yet to be made.
+        head: the header's text.
+        texts: of each record, with its line end.
+        newline: the file's own.
+        dropped: the text of a last line that was not written whole, left out of `texts`.
+        open_ended: the file has empty lines after its last record: a row cannot just be added.
+    """
+
+    header: list[str] | None = None
+    head: str = ""
+    texts: list[str] = field(default_factory=list)
+    newline: str = "\n"
+    dropped: str = ""
+    open_ended: bool = False
+
+    def extended(self) -> Rows:
+        """The same with all columns of an answer: those that lacked, empty in every record."""
+        if self.header is None:
+            return Rows(list(COLUMNS), _line(COLUMNS, self.newline))
+        more = [name for name in COLUMNS if name not in self.header]
+
+        def longer(text: str, values: str) -> str:
+            return text.rstrip("\r\n") + values + self.newline
+
+        texts = [longer(text, "," * len(more)) for text in self.texts] if more else self.texts
+        head = longer(self.head, "".join(f",{name}" for name in more)) if more else self.head
+        return Rows([*self.header, *more], head, list(texts), self.newline)
+
+    def holds(self, answer: Answer) -> bool:
+        """Whether the header has a column for all that the answer says."""
+        return self.header is not None and all(name in self.header for name in _said(answer))
+
+    def text(self, answer: Answer) -> str:
+        """An answer as a record of this file."""
+        values = {name: getattr(answer, name) for name in COLUMNS}
+        return _line([values.get(name, "") for name in self.header], self.newline)
+
+    def whole(self) -> bytes:
+        """The file."""
+        return (self.head + "".join(self.texts)).encode()
+
+
+def _said(answer: Answer) -> list[str]:
+    return [name for name in COLUMNS if getattr(answer, name) != ""]
+
+
+def _line(values: Sequence[str], newline: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator=newline).writerow(values)
+    return text.getvalue()
+
+
+def read_rows(path: str | Path) -> Rows:
+    """Read an answers CSV into records; no file, or an empty one, has no header yet.
+
+    What its rows say is `read_answers`'s business.
+
+    Raises:
+        AnnotationError: not UTF-8, or no CSV with the columns item, annotator, answer; its last line has no line end,
+            and cannot be one that the page was adding when it was stopped.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        return Rows()
+    except (UnicodeDecodeError, OSError) as cause:
+        raise AnnotationError(f"{path}: cannot be read as UTF-8 text ({cause}); save it as CSV in UTF-8.") from cause
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
+    ended = text[: text.rfind("\n") + 1]  # the rest was never written whole: it is no answer, whatever it looks like
+    try:
+        rows = _checked(path, list(_records(ended)))
+    except csv.Error as cause:
+        raise AnnotationError(f"{path}: is not CSV ({cause}).") from cause
+    rows.dropped = text[len(ended) :]
+    if rows.dropped and not _is_own(rows, rows.dropped):
+        raise AnnotationError(
+            f"{path}: line {text.count(chr(10)) + 1} ends without a line end; check that it is whole, then end it "
+            "with one."
+        )
+    rows.head = mark + rows.head
+    return rows
+
+
+def _checked(path: Path, records: list[tuple[list[str], str]]) -> Rows:
+    if not records:
+        return Rows()
+    (names, head), rest = records[0], records[1:]
+    header = [name.strip() for name in names]
+    if missing := [name for name in ("item", "annotator", "answer") if name not in header]:
+        raise AnnotationError(f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(header)}.")
+    rows = Rows(header, head, newline="\r\n" if head.endswith("\r\n") else "\n")
+    while rest and not rest[-1][0]:
+        rest.pop()
+        rows.open_ended = True
+    rows.texts = [text for _, text in rest]
+    return rows
+
+
+def _is_own(rows: Rows, text: str) -> bool:
+    """Whether a text can be the beginning of a row that the page was adding when it was stopped.
+
+    The page adds rows to files only that have all of its columns, and says only afterwards that the answer is taken.
+    """
+    own = {"source": SOURCE, "interface": INTERFACE}
+    if rows.header is None or not {*own, "seconds", "timestamp", "digest"} <= set(rows.header):
+        return False
+    *whole, last = next(csv.reader([text]), [""])
+    if len(whole) >= len(rows.header):
+        return False
+    for name, value in zip(rows.header, [*whole, last], strict=False):
+        is_last = len(whole) == rows.header.index(name)
+        if name in own and not (own[name].startswith(value) if is_last else own[name] == value):
+            return False
+    return True
+
+
+def _records(text: str) -> Iterator[tuple[list[str], str]]:
+    """The values of each record of a CSV, and its text."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            taken.append(line)
+            yield line
+
+    for values in csv.reader(lines(), strict=True):
+        yield values, "".join(taken)
+        taken.clear()

@@ -1,0 +1,198 @@
+"""A result with all below it as a Workflow Run RO-Crate (profile 0.5), by the `rocrate` package.
+
+Small files are copied; images, maps and checkpoints, which belong to DVC, are named by their sha256 (RFC 6920 URIs).
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crayon import __version__
+from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.record import read_record
+from crayon.utils.errors import OutputError
+
+if TYPE_CHECKING:
+    from rocrate.rocrate import ROCrate
+
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+SMALL = (".csv", ".json", ".md", ".png", ".yaml", ".txt")
+PAPER = "Effective Guidance for Model Attention with Simple Yes-no Annotations"
+PARAMS = "params.yaml"
+LICENSE = "https://spdx.org/licenses/MIT"
+
+
+@dataclass
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        actions: jobs.
+        copied, named: files in the crate, and files named by their digest only.
+    """
+
+    folder: Path
+    actions: int
+    copied: int
+    named: int
+
+    def lines(self) -> Iterator[str]:
+        """It in words."""
+        yield (
+            f"{self.folder}: a Workflow Run RO-Crate of {self.actions} jobs; {self.copied} files copied, {self.named} "
+            "named by their sha256"
+        )
+
+    def content(self) -> dict[str, Any]:
+        """It as JSON."""
+        return {"folder": str(self.folder), "actions": self.actions, "copied": self.copied, "named": self.named}
+
+
+def export(plan: Plan, target: str, folder: Path) -> Exported:
+    """Write the crate of `target` to `folder`, which must not exist yet.
+
+    Raises:
+        OutputError: the folder exists, or cannot be written.
+        RecordError: a record cannot be read.
+    """
+    from rocrate.rocrate import ROCrate
+
+    if folder.exists():
+        raise OutputError(f"{folder}: exists already; name a new folder for the crate, or remove it.")
+    jobs = plan.below(target)
+    records = {job.name: read_record(job.record) for job in jobs}
+    crate = ROCrate(version="1.1")  # that of the profiles
+    _describe(crate, plan, target, len(jobs))
+    workflow, software = _workflow(crate), _software(crate)
+    entity = _Files(crate, records.values())
+    rules = [path for path in sorted(Path("workflow").rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    for path in rules:
+        crate.add_file(path, path.as_posix(), properties={"name": path.as_posix()})
+    params = crate.add_file(PARAMS, PARAMS, properties={"name": PARAMS, "encodingFormat": "application/yaml"})
+    for kind, path in (("input", params), ("output", entity(target))):
+        parameter = crate.add_formal_parameter(path["name"], "File", f"#{kind}", properties={"workExample": path})
+        path["exampleOfWork"] = parameter
+        workflow.append_to(kind, parameter)
+    parts = [_action(crate, job, records[job.name], software, entity) for job in jobs]
+    whole = crate.add_action(
+        workflow,
+        "#run",
+        object=[params],
+        result=[entity(path) for path in jobs[-1].outputs.values()],
+        properties={
+            "name": f"snakemake {target}",
+            "endTime": records[jobs[-1].name]["told"]["finished"],
+        },
+    )
+    whole["hasPart"] = parts
+    for action in (whole, *parts):
+        crate.root_dataset.append_to("mentions", action)
+    _write(crate, folder)
+    copied = sum(path.is_file() for path in folder.rglob("*"))
+    return Exported(folder, len(jobs), copied, entity.named)
+
+
+def _describe(crate: ROCrate, plan: Plan, target: str, jobs: int) -> None:
+    """What the crate is of, by which paper, and to which profiles it conforms."""
+    crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
+    crate.name = f"{target} of Crayon, suite {plan.suite}"
+    crate.description = (
+        f"{plan.params.active.title}: {target} with the records of the {jobs} jobs that it was made by, and the "
+        f"answers it rests on. Method: {PAPER}."
+    )
+    crate.license = LICENSE
+    crate.root_dataset["citation"] = _context(crate, "#paper", {"@type": "ScholarlyArticle", "name": PAPER})
+    for address, name in PROFILES.items():
+        version = address.rsplit("/", 1)[1]
+        profile = _context(crate, address, {"@type": "CreativeWork", "name": name, "version": version})
+        crate.root_dataset.append_to("conformsTo", profile)
+
+
+def _workflow(crate: ROCrate) -> Any:
+    """The Snakefile as the main workflow."""
+    workflow = crate.add_workflow("Snakefile", "Snakefile", main=True, lang="snakemake", properties={"name": "Crayon"})
+    workflow["version"] = __version__
+    workflow["license"] = {"@id": LICENSE}
+    return workflow
+
+
+def _software(crate: ROCrate) -> Any:
+    """This package, by which every job is run."""
+    told = {"@type": "SoftwareApplication", "name": "crayon", "softwareVersion": __version__}
+    return _context(crate, "#crayon", told)
+
+
+def _context(crate: ROCrate, name: str, properties: dict[str, Any]) -> Any:
+    from rocrate.model.contextentity import ContextEntity
+
+    return crate.add(ContextEntity(crate, name, properties))
+
+
+class _Files:
+    """Path -> its entity, added when it is first asked for: small files are copied, the others named by their sha256.
+
+    Attributes:
+        named: how many are named only.
+    """
+
+    def __init__(self, crate: ROCrate, records: Collection[dict[str, Any]]) -> None:
+        self.crate, self.named = crate, 0
+        self.entities: dict[str, Any] = {}
+        self.digests = {path: digest for record in records for path, digest in record["outputs"].items()}
+        for record in records:  # what was read last: an answers file that a person edited
+            self.digests |= record["inputs"]
+
+    def __call__(self, path: str) -> Any:
+        if path not in self.entities:
+            self.entities[path] = self._added(path)
+        return self.entities[path]
+
+    def _added(self, path: str) -> Any:
+        properties = {"name": path} | ({"sha256": self.digests[path]} if path in self.digests else {})
+        if Path(path).suffix in SMALL and Path(path).is_file():
+            properties["contentSize"] = str(Path(path).stat().st_size)
+            return self.crate.add_file(path, path, properties=properties)
+        self.named += 1
+        encoded = base64.urlsafe_b64encode(bytes.fromhex(self.digests[path])).decode().rstrip("=")
+        return _context(self.crate, f"ni:///sha-256;{encoded}", {"@type": "CreativeWork"} | properties)
+
+
+def _write(crate: ROCrate, folder: Path) -> None:
+    """Write the crate, whole or not at all; OutputError if it cannot be."""
+    crate.datePublished = datetime.now(UTC)
+    temporary = folder.with_name(f".{folder.name}.part")
+    try:
+        crate.write(temporary)
+        temporary.replace(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _action(crate: ROCrate, job: Job, record: dict[str, Any], software: Any, entity: _Files) -> Any:
+    """One job: what it read and wrote, its record, and by which code."""
+    told = record["told"]
+    return crate.add_action(
+        software,
+        f"#{job.name.replace(' ', '-')}",
+        object=[entity(path) for path in record["inputs"] if Path(path).is_file()],
+        result=[entity(path) for path in (*record["outputs"], job.record) if Path(path).is_file()],
+        properties={
+            "name": job.name,
+            "endTime": told["finished"],
+            "description": f"code {record['code']['digest']}, commit {told['commit'] or 'unknown'}",
+            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        },
+    )

@@ -1,0 +1,495 @@
+"""The command line: one verb a step.
+
+Commands read params.yaml in the working directory and write where `crayon.pipeline.plan` says. Each imports its own
+step only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from crayon import __version__
+from crayon.cli.common import BenchmarkName, plan_of, show
+from crayon.cli.platforms import labelstudio, mturk
+from crayon.utils.distributed import started
+from crayon.utils.errors import CrayonError, ParamsError
+
+if TYPE_CHECKING:
+    from crayon.config.suite import Compute
+
+app = typer.Typer(
+    help="Guide the attention of an image classifier with yes-no answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+annotations = typer.Typer(help="Look at the answers.", no_args_is_help=True)
+app.add_typer(annotations, name="annotations")
+app.add_typer(mturk, name="mturk")
+app.add_typer(labelstudio, name="labelstudio")
+
+TOGETHER = ("original", "refine")
+"""The commands that several processes run together."""
+
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
+Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"crayon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    params: Annotated[Path, typer.Option(help="the params file")] = Path("params.yaml"),
+    log: Annotated[Path | None, typer.Option(help="write progress to this file too")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    if started() and context.invoked_subcommand not in TOGETHER:
+        raise ParamsError(f"crayon {context.invoked_subcommand}: is for one process; start it without torchrun.")
+    if log is not None:
+        from crayon.utils.log import log_to
+
+        log_to(log)
+    context.obj = params
+
+
+def _together(processes: int, compute: Compute) -> None:
+    """Run this command in several processes instead, if one is not enough and this is not one of them."""
+    from crayon.utils import distributed
+
+    if processes > 1 and not distributed.started():
+        if compute.device != "cpu":
+            from crayon.utils.gpu import take_several
+
+            take_several(processes, compute.jobs_per_gpu)
+        raise typer.Exit(distributed.launch(processes, distributed.this_command()))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    benchmark: Annotated[str | None, typer.Argument(help="look through this benchmark's images, too")] = None,
+) -> None:
+    """Validate params.yaml and say what the active suite holds; or look through the images of a benchmark."""
+    plan = plan_of(context)
+    if benchmark is not None:
+        from crayon.pipeline.steps.download import check as check_images
+
+        print(check_images(plan, benchmark))
+        return
+    suite = plan.params.active
+    print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
+
+
+@app.command("plan")
+def forecast(
+    context: typer.Context,
+    suite: Annotated[str | None, typer.Option(metavar="NAME", help="this suite instead of the active one")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Say what there is to do, and forecast how long it takes on the device at hand, and the disk space that it needs.
+
+    Nothing is downloaded, and no result is written.
+    """
+    plan = plan_of(context, suite)
+    from crayon.pipeline.steps.forecast import run
+
+    show(run(plan), as_json)
+
+
+@app.command()
+def example(
+    folder: Annotated[Path, typer.Argument(help="where to write; must not exist")],
+    masks: Annotated[Path | None, typer.Option(help="write their masks here")] = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="one level of folders more: the place, as the group")
+    ] = False,
+) -> None:
+    """Write a folder of images as yours might be, to try it with."""
+    from crayon.pipeline.steps.example import run
+
+    run(folder, masks, groups)
+
+
+@app.command()
+def pretrain(
+    context: typer.Context,
+    transfer: Annotated[bool, typer.Option("--transfer", help="that of the transfer study's network")] = False,
+) -> None:
+    """Train the backbone on figures and textures (stands in for ImageNet)."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.pretrain import run
+
+    run(plan, transfer)
+
+
+@app.command()
+def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Compose a benchmark's folder of images out of pictures that packages ship."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.compose import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def download(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    local: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to take instead of downloading it")
+    ] = None,
+) -> None:
+    """Draw a benchmark's images, read them from a folder, or download them; and pack them."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.download import run
+
+    run(plan, benchmark, local)
+
+
+@app.command()
+def original(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    transfer: Annotated[
+        list[int] | None, typer.Option(help="one of the transfer study's Originals instead; repeat for several")
+    ] = None,
+) -> None:
+    """Train the Original, or import it."""
+    plan = plan_of(context)
+    if plan.params.active.benchmark(benchmark).imported is not None and not transfer:
+        from crayon.pipeline.steps.published import run_original
+
+        run_original(plan, benchmark)
+        return
+    compute = plan.params.active.compute
+    _together(compute.processes, compute)
+    from crayon.pipeline.steps.original import run
+
+    run(plan, benchmark, transfer or (None,))
+
+
+@app.command()
+def import_original(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    checkpoint: Annotated[Path, typer.Argument(help="the published checkpoint, or one in torchvision's names")],
+    maps: Annotated[Path | None, typer.Option(help="its published maps, a JSON list")] = None,
+) -> None:
+    """Take a published Original, and its maps, instead of training one."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.published import import_original as run_import
+
+    run_import(plan, benchmark, checkpoint, maps)
+
+
+@app.command()
+def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Compute the Original's maps, and the patches of its neurons."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.interpret import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def annotate(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    kind: Annotated[str, typer.Option(metavar="KIND", help="attention or neurons")],
+    annotator: Annotated[
+        list[str] | None, typer.Option(help="who answers; repeat for several; the page asks if left out")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8765,
+    host: Annotated[str, typer.Option(help="an address other than this machine's own requires a token")] = "127.0.0.1",
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="what is asked first: random, uncertain, diverse; uncertain for maps, random for patches if left out"
+        ),
+    ] = None,
+) -> None:
+    """Show maps or neurons' patches to people on a local web page, and collect their answers."""
+    plan = plan_of(context)
+    from crayon.annotations.ui.serve import run
+
+    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order)
+
+
+@app.command()
+def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
+    """Simulate the answers to the maps or to the neurons' patches, or take the published ones."""
+    plan = plan_of(context)
+    if plan.params.active.benchmark(benchmark).annotation.source == "published":
+        from crayon.pipeline.steps.published import run_answers
+
+        run_answers(plan, benchmark, kind)
+        return
+    from crayon.pipeline.steps.simulate import run
+
+    run(plan, benchmark, kind)
+
+
+@app.command()
+def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
+    """Validate the answers and turn them into labels."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.ingest import run
+
+    run(plan, benchmark, kind)
+
+
+@annotations.command()
+def stats(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    kind: Annotated[str | None, typer.Option(help="attention or neurons; both if left out")] = None,
+) -> None:
+    """Say how well annotators agree, and who answers at random or always the same."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.agreement import run
+
+    print(run(plan, benchmark, kind))
+
+
+@app.command()
+def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Train the biased network that SoftCon and FLAC take features from."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.auxiliary import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Train the network whose mistakes JtT and CnC start from."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.stage_one import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
+    """Refine the Original with a method."""
+    plan = plan_of(context)
+    _together(plan.processes(benchmark, run), plan.params.active.compute)
+    from crayon.pipeline.steps.refine import run as refine_run
+
+    refine_run(plan, benchmark, run, seed)
+
+
+@app.command()
+def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
+    """Measure refined networks, or the Original."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.evaluate import run as evaluate_run
+
+    evaluate_run(plan, benchmark, run, seed)
+
+
+@app.command()
+def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
+    """Time the Crayon variants on training sets of several sizes."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.timing import run
+
+    run(plan, benchmark)
+
+
+@app.command()
+def tune(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    method: Annotated[
+        list[str] | None, typer.Option(help="repeat for several; all that have a search space if left out")
+    ] = None,
+) -> None:
+    """Search hyper-parameters on the validation split, the same number of trials for every method."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.tune import run as tune_run
+
+    print(tune_run(plan, benchmark, method or ()))
+
+
+@app.command()
+def provenance(
+    context: typer.Context,
+    result: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or controls")],
+) -> None:
+    """Gather the records of all that a table is made of in one file, which is kept in git."""
+    plan = plan_of(context)
+    from crayon.report.provenance import run
+
+    run(plan, result)
+
+
+RENDERERS = (
+    "answers",
+    "table1",
+    "table2",
+    "table3",
+    "controls",
+    "figure2",
+    "figure3",
+    "figure4",
+    "figure_order",
+    "figure5",
+    "runtime",
+    "attention",
+    "before_after",
+    "page",
+)
+PARTLY = ("table1", "runtime", "page")
+SHOWN = ("table1", "table2", "table3", "controls", "runtime", "attention")
+
+
+@app.command()
+def render(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
+    show: Annotated[bool, typer.Option(help="print the table, too")] = False,
+    partly: Annotated[
+        bool, typer.Option("--partly", help="table1, runtime, page: show what is there, missing runs as empty cells")
+    ] = False,
+) -> None:
+    """Render a table or a figure of results/."""
+    plan = plan_of(context)
+    from importlib import import_module
+
+    from crayon.pipeline.plan_results import MODULES
+    from crayon.utils.text import unknown
+
+    if what not in RENDERERS:
+        raise ParamsError(unknown("result", what, RENDERERS))
+    if partly and what not in PARTLY:
+        raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
+    if show and what not in SHOWN:
+        raise ParamsError(f"--show is for {', '.join(SHOWN)}; {what} is no table to print.")
+    module = import_module(f"crayon.report.{MODULES.get(what, what)}")
+    if partly:
+        module.run(plan, partly=True)
+    else:
+        module.run(plan)
+    if show:
+        from crayon.report.tables import text
+
+        print(module.text(plan) if what == "runtime" else text(plan, what))
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    targets: Annotated[list[Path] | None, typer.Argument(help="results; all that exist if left out")] = None,
+    cell: Annotated[
+        str | None, typer.Option(metavar="BENCHMARK/METHOD/METRIC", help="explain one number of the table")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="list every number that this file reaches (answers, data, a model)")
+    ] = None,
+    item: Annotated[str | None, typer.Option(help="with --from, one item's answers")] = None,
+    annotator: Annotated[str | None, typer.Option(help="with --from, one annotator's answers")] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="REV1 REV2", help="say what changed under each changed number; `workspace`: the files here"
+        ),
+    ] = None,
+    ro_crate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="export a result with all below it as a Workflow Run RO-Crate")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="read every file again, even if its digest is remembered")
+    ] = False,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="only note code that is in no commit")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Check the chain below results: params, code, files, dvc.lock, numbers. Or explain, trace, compare, export it.
+
+    Status 0: all holds. 1: something is broken, and named. 2: it cannot be judged (a record is missing or unreadable).
+    """
+    from crayon.cli.audit import run
+
+    asked = [
+        name
+        for name, value in {"--cell": cell, "--from": source, "--diff": diff, "--ro-crate": ro_crate}.items()
+        if value
+    ]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} are different questions; ask one.")
+    if (item or annotator) and source is None:
+        raise typer.BadParameter("--item and --annotator belong to --from.")
+    try:
+        status = run(
+            lambda: plan_of(context),
+            [path.as_posix() for path in targets or []],
+            cell=cell,
+            source=source and source.as_posix(),
+            item=item,
+            annotator=annotator,
+            diff=diff,
+            ro_crate=ro_crate,
+            full=full,
+            allow_dirty=allow_dirty,
+            as_json=as_json,
+        )
+    except CrayonError as error:  # the audit could not be made
+        from crayon.utils.log import report
+
+        report(f"crayon: {error}")
+        status = 2
+    if status:
+        raise typer.Exit(status)
+
+
+def main(run: Callable[[], None] = app) -> None:
+    """Run the command line; an error of the input's is one sentence on standard error, and status 1."""
+    try:
+        run()
+    except CrayonError as error:
+        _fail(f"crayon: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
+    except Exception as error:
+        from crayon.utils import distributed
+
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(error, torch.OutOfMemoryError):
+            _fail(f"crayon: there is no room on the GPU; end what else runs there, or compute on the CPU. {error}")
+        if not distributed.joined():
+            raise
+        distributed.wait_for_the_launcher()  # another process has failed, most likely
+        traceback.print_exc()
+        distributed.give_up()
+
+
+def _fail(line: str) -> NoReturn:
+    from crayon.utils import distributed
+    from crayon.utils.log import fail
+
+    fail(line)
+    if distributed.joined():
+        distributed.give_up()
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What the verbs of the command line share: the plan, an argument, and how an answer is printed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from crayon.pipeline.plan import Plan
+
+BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
+
+
+def plan_of(context: typer.Context, suite: str | None = None) -> Plan:
+    """The plan of the params file that the command line names; of another suite than the active one if asked."""
+    from crayon.config.suite import load
+    from crayon.pipeline.plan import Plan
+
+    return Plan(load(context.obj, suite))
+
+
+def show(found: Any, as_json: bool) -> None:
+    """Print an answer, an object with `lines()` and `content()`: in words, or for machines."""
+    if as_json:
+        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(found.lines()))

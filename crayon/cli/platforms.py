@@ -1,0 +1,93 @@
+"""The command line's verbs for answers that are collected elsewhere: `crayon mturk`, `crayon labelstudio`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crayon.cli.common import BenchmarkName, plan_of
+
+Kind = Annotated[str, typer.Option(help="attention or neurons")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="exports, also overlapping ones")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="where to write; must not exist")]
+Url = Annotated[str | None, typer.Option(metavar="PREFIX", help="address of the folder that the pictures will be in")]
+Salt = Annotated[
+    Path | None, typer.Option(help="what pseudonyms are made with; .crayon/salt, made at first use, if left out")
+]
+RejectInvalid = Annotated[
+    bool, typer.Option("--reject-invalid", help="put rows with unknown words or items into the rejected ones and go on")
+]
+
+_OPTIONS = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
+mturk = typer.Typer(help="Have Amazon Mechanical Turk's workers answer.", **_OPTIONS)
+labelstudio = typer.Typer(help="Have people answer in Label Studio.", **_OPTIONS)
+
+
+@mturk.command("export")
+def export_mturk(context: typer.Context, benchmark: BenchmarkName, kind: Kind, out: Out, url: Url = None) -> None:
+    """Write a batch: batch.csv, the HIT's design, and the pictures to upload."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.export_items import export_mturk as run
+
+    run(plan, benchmark, kind, out, url)
+
+
+@mturk.command("import")
+def import_mturk(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    files: Files,
+    kind: Kind,
+    answer_column: Annotated[
+        str | None, typer.Option(help="the Answer.* that holds the answer; Answer.category.label if left out")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="CSV with image_url and item, where results do not name the items")
+    ] = None,
+    salt_file: Salt = None,
+    reject_invalid: RejectInvalid = False,
+) -> None:
+    """Add the answers of batch results (CSV) to the benchmark's."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.import_answers import import_mturk as run
+
+    run(
+        plan,
+        benchmark,
+        kind,
+        files,
+        answer_column=answer_column,
+        items=items,
+        salt=salt_file,
+        reject_invalid=reject_invalid,
+    )
+
+
+@labelstudio.command("export")
+def export_labelstudio(context: typer.Context, benchmark: BenchmarkName, kind: Kind, out: Out, url: Url = None) -> None:
+    """Write a project: its tasks, its labelling interface, and the pictures."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.export_items import export_labelstudio as run
+
+    run(plan, benchmark, kind, out, url)
+
+
+@labelstudio.command("import")
+def import_labelstudio(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    files: Files,
+    kind: Kind,
+    choices: Annotated[
+        str | None, typer.Option(metavar="NAME", help="the <Choices> that hold the answer; `answer` if left out")
+    ] = None,
+    salt_file: Salt = None,
+    reject_invalid: RejectInvalid = False,
+) -> None:
+    """Add the answers of a project's exports (JSON or JSON_MIN) to the benchmark's."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.import_answers import import_labelstudio as run
+
+    run(plan, benchmark, kind, files, choices=choices, salt=salt_file, reject_invalid=reject_invalid)

@@ -1,0 +1,140 @@
+"""A data set on disk: manifest.csv, images.npy (packed uint8), masks.npy. Row i of each is one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crayon.utils.errors import DataError
+from crayon.utils.files import read_csv, read_npy, write_csv
+from crayon.utils.text import unknown
+
+COLUMNS = ("image", "split", "label", "group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Images in memory, before they are packed.
+
+    Attributes:
+        image_ids, splits, labels, groups: (N,) names; the ids are unique.
+        images: (N, H, W, 3) uint8.
+        masks: (N, H, W) bool, True where the image shows what its label is about.
+    """
+
+    image_ids: list[str]
+    splits: list[str]
+    labels: list[str]
+    groups: list[str]
+    images: np.ndarray
+    masks: np.ndarray
+
+    def manifest(self) -> list[tuple[str, str, str, str]]:
+        """The rows of manifest.csv."""
+        return list(zip(self.image_ids, self.splits, self.labels, self.groups, strict=True))
+
+
+def write_manifest(path: str | Path, rows: Sequence[Sequence[str]]) -> None:
+    """Publish manifest.csv."""
+    write_csv(path, COLUMNS, rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A packed data set, memory-mapped.
+
+    Attributes:
+        classes, groups: names; their position is the code in `labels` and `group_ids`.
+        image_ids: (N,) unique.
+        splits: (N,) str.
+        labels, group_ids: (N,) int64.
+        images: (N, H, W, 3) uint8.
+        masks: (N, H, W) bool, or None if the data set has none.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    splits: np.ndarray
+    labels: np.ndarray
+    group_ids: np.ndarray
+    images: np.ndarray
+    masks: np.ndarray | None
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers (n,) int64 of a split, in file order; DataError if it has no image."""
+        rows = np.flatnonzero(self.splits == split)
+        if not len(rows):
+            raise DataError(f"{self.folder}/manifest.csv: {unknown('split', split, sorted(set(self.splits.tolist())))}")
+        return rows
+
+
+def read_manifest(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a manifest, with unique image ids.
+
+    Raises:
+        DataError: no file, a missing column, no row, an empty value, a repeated image.
+    """
+    rows = read_csv(path, COLUMNS, DataError)
+    if not rows:
+        raise DataError(f"{path}: names no image.")
+    first: dict[str, int] = {}
+    for line, row in enumerate(rows, start=2):
+        for column in COLUMNS:
+            if not row[column]:
+                raise DataError(f"{path}, line {line}: {column} is empty.")
+        if row["image"] in first:
+            raise DataError(f"{path}, line {line}: {row['image']!r} stands on line {first[row['image']]} already.")
+        first[row["image"]] = line
+    return rows
+
+
+def training_images(path: str | Path) -> list[str]:
+    """The ids of a manifest's training images, in its order; DataError as `read_manifest`."""
+    return [row["image"] for row in read_manifest(path) if row["split"] == "train"]
+
+
+def codes(path: str | Path, rows: Sequence[dict[str, str]], column: str, names: Sequence[str]) -> np.ndarray:
+    """The position in `names` of each row's value, (N,) int64; DataError with the line if it is none of them."""
+    position = {name: code for code, name in enumerate(names)}
+    found = np.empty(len(rows), np.int64)
+    for number, row in enumerate(rows):
+        if row[column] not in position:
+            raise DataError(f"{path}, line {number + 2}: {unknown(column, row[column], names)}")
+        found[number] = position[row[column]]
+    return found
+
+
+def load_dataset(folder: str | Path, classes: Sequence[str], groups: Sequence[str]) -> Dataset:
+    """Open a packed data set.
+
+    Raises:
+        DataError: a file is missing or malformed, the three do not agree, or a label or group is unknown.
+    """
+    folder = Path(folder)
+    manifest = folder / "manifest.csv"
+    rows = read_manifest(manifest)
+    images = read_npy(folder / "images.npy", DataError)
+    masks = read_npy(folder / "masks.npy", DataError)
+    again = "delete the folder, so that it is made anew."
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != len(rows):
+        raise DataError(
+            f"{folder}/images.npy: is {images.dtype} {images.shape}, not uint8 ({len(rows)}, H, W, 3); {again}"
+        )
+    if masks.dtype != bool or masks.shape not in (images.shape[:3], (0, *images.shape[1:3])):
+        raise DataError(f"{folder}/masks.npy: is {masks.dtype} {masks.shape}, not bool {images.shape[:3]}; {again}")
+    return Dataset(
+        folder=folder,
+        classes=tuple(classes),
+        groups=tuple(groups),
+        image_ids=tuple(row["image"] for row in rows),
+        splits=np.array([row["split"] for row in rows]),
+        labels=codes(manifest, rows, "label", classes),
+        group_ids=codes(manifest, rows, "group", groups),
+        images=images,
+        masks=masks if len(masks) else None,
+    )

@@ -1,0 +1,124 @@
+"""Where a data set comes from: `source.kind` in params.yaml, and that kind's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from crayon.utils.errors import ParamsError
+from crayon.utils.text import unknown
+
+if TYPE_CHECKING:
+    from crayon.data.dataset import Drawn
+    from crayon.data.index import Listing
+    from crayon.data.releases.download import Archive
+
+DRAWN = {name: f"synthetic.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
+READ = {"folder": "user.folder", "csv": "user.table"}
+RELEASED = {f"{name}_release": f"releases.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
+COMPOSED = {"digits": "synthetic.digits"}
+KINDS = DRAWN | READ | RELEASED
+"""Kind -> module: drawn by us, read from a person's folder, released by others; and composed into a folder."""
+
+
+def check(source: Mapping[str, Any]) -> None:
+    """Validate a source section; ParamsError with the key."""
+    if "kind" not in source:
+        raise ParamsError(f"source.kind: is missing; add one of {', '.join(KINDS)}.")
+    _options(source, KINDS, "source", also=("compose",) if source["kind"] == "csv" else ())
+    if "compose" in source:
+        _options(source["compose"], COMPOSED, "source.compose")
+
+
+def module_of(source: Mapping[str, Any]) -> str:
+    """The full name of the module that draws or lists a source."""
+    return f"crayon.data.{KINDS[source['kind']]}"
+
+
+def reads(source: Mapping[str, Any]) -> dict[str, str]:
+    """What of a person's a source reads: name -> file or folder.
+
+    A local ImageNet is not among them: its digest would take an hour.
+    """
+    keys = {"path": "folder", "tree": "folder", "masks": "masks_folder", "class_map": "class_map"}
+    return {name: source[key] for key, name in keys.items() if isinstance(source.get(key), str)}
+
+
+def steering(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a source decides its images: all but the addresses of what has a digest, and what is composed before."""
+    kept = {key: value for key, value in source.items() if key != "compose"}
+    if "archives" in kept:
+        kept["archives"] = {name: archive.steering for name, archive in archives(source | {"tree": None}).items()}
+    return kept
+
+
+def archives(source: Mapping[str, Any]) -> dict[str, Archive]:
+    """Name -> file of a release that is downloaded; none of other sources, or where a tree is given."""
+    if source["kind"] not in RELEASED or source.get("tree") is not None:
+        return {}
+    return dict(_options(source, RELEASED, "source")[1].archives)
+
+
+def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:
+    """What a source's params say of its size before it is there: images a split, and about how large they are.
+
+    Returns:
+        split -> images (empty if params do not say), and (height, width) or None.
+    """
+    told = source.get("compose", source)
+    counts = {
+        split: of_split if isinstance(of_split, int) else sum(of_split.values())
+        for split, of_split in told.get("counts", {}).items()
+    }
+    size = next((told[key] for key in ("crop", "size", "resize") if told.get(key)), source.get("size"))
+    return counts, (size, size) if isinstance(size, int) else tuple(size) if size else None
+
+
+def has_masks(source: Mapping[str, Any]) -> bool:
+    """Whether a source gives masks, as far as its params say."""
+    if source["kind"] in DRAWN:
+        return True
+    if source["kind"] in READ:
+        return bool(source.get("masks"))
+    named = {"waterbirds_release": "segmentations", "celeba_release": "landmarks", "backgrounds_release": "foregrounds"}
+    return named[source["kind"]] in source.get("archives", {})
+
+
+def read(
+    source: Mapping[str, Any], files: Mapping[str, Path], classes: tuple[str, ...], groups: tuple[str, ...]
+) -> Drawn | Listing:
+    """Draw a source's images, or list them.
+
+    Args:
+        files: name -> what was unpacked of it, as `reads` names them.
+    """
+    module, options = _options(source, KINDS, "source")
+    return module.draw(options) if source["kind"] in DRAWN else module.listing(options, files, classes, groups)
+
+
+def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
+    """The module that composes a folder, and its options."""
+    return _options(source, COMPOSED, "source.compose")
+
+
+def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, also: tuple[str, ...] = ()) -> tuple:
+    kind = source.get("kind")
+    if kind not in kinds:
+        raise ParamsError(f"{where}.kind: {unknown('source', str(kind), kinds)}")
+    module = import_module(f"crayon.data.{kinds[kind]}")
+    names = [field.name for field in fields(module.Options)]
+    own = {key: value for key, value in source.items() if key not in ("kind", *also)}
+    for key in own:
+        if key not in names:
+            raise ParamsError(f"{where}: {unknown('key', key, names)}")
+    try:
+        return module, TypeAdapter(module.Options).validate_python(own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ParamsError(f"{where}.{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}.") from error

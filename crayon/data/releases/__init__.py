@@ -1,0 +1,1 @@
+"""Benchmarks that others published: download, check, unpack, list."""

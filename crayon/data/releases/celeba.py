@@ -1,0 +1,183 @@
+"""Biased CelebA: CelebA's aligned faces in the authors' published splits; the label is Smiling, the group Black_Hair.
+
+The splits are lists with a header of attribute names and a row an image, values 0 or 1 (CelebA's own lists: -1 or 1,
+and the number of rows on a line above the header). There is no published validation split: with CelebA's own attributes
+it is taken from the images after its training part that are not in the test list, the first of each kind, black or
+blond hair as in the published lists. Masks are boxes around eyes and mouth, from CelebA's landmarks (paper, Sec. IV-D;
+their extent is our decision).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries
+from crayon.data.releases.base import Release, inside
+from crayon.utils.errors import DataError
+
+TRAINING = 162_770
+"""How many of CelebA's images are its own training part."""
+
+LANDMARKS = tuple(
+    f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Release):
+    """Archives `images`, `train`, `test`; `attributes` for a validation split; `landmarks` for masks.
+
+    Attributes:
+        label, group: attributes that are the class and the group (0 is the first of their names).
+        validation: images of each kind in the validation split.
+        resize: the short side (178 pixels as stored), so that 224 gives 274x224.
+        eye, mouth: half-widths and half-heights of the boxes, in distances between the eyes; the mouth's width counts
+            from its corners.
+    """
+
+    label: str = "Smiling"
+    group: str = "Black_Hair"
+    validation: int = 200
+    resize: int = 224
+    eye: tuple[float, float] = (0.35, 0.25)
+    mouth: tuple[float, float] = (0.25, 0.3)
+
+    def __post_init__(self) -> None:
+        self.needs("images", "train", "test")
+
+
+def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
+    """The images of the lists, in their order; then the validation split's.
+
+    Raises:
+        DataError: a file is missing, a row is wrong, or the counts are others than expected.
+    """
+    folder = inside(files["images"], "img_align_celeba")
+    faces = (
+        read_landmarks(_file(files, "landmarks", "list_landmarks_align_celeba.txt")) if "landmarks" in files else None
+    )
+    entries: list[Entry] = []
+
+    def add(split: str, name: str, row: Mapping[str, int], where: str) -> None:
+        mask = None
+        if faces is not None:
+            if name not in faces:
+                raise DataError(f"{where}: {name} has no landmarks in {files['landmarks']}.")
+            mask = boxes(faces[name], options.eye, options.mouth)
+        label, group = classes[row[options.label]], groups[row[options.group]]
+        entries.append(
+            Entry(image=name, split=split, label=label, group=group, path=folder / name, mask=mask, where=where)
+        )
+
+    wanted = (options.label, options.group)
+    for split, usual in (
+        ("train", "biased_celeba_black_hair_1_100_train.csv"),
+        ("test", "biased_celeba_black_hair_test.csv"),
+    ):
+        path = _file(files, split, usual)
+        for name, row, where in read_attributes(path, wanted):
+            add(split, name, row, where)
+    if options.validation and "attributes" in files:
+        taken, found = {entry.image for entry in entries}, Counter()
+        path = _file(files, "attributes", "list_attr_celeba.txt")
+        for number, (name, row, where) in enumerate(read_attributes(path, (*wanted, "Black_Hair", "Blond_Hair"))):
+            kind = (row[options.label], row[options.group])
+            one_colour = row["Black_Hair"] != row["Blond_Hair"]
+            if number >= TRAINING and one_colour and name not in taken and found[kind] < options.validation:
+                found[kind] += 1
+                add("validation", name, row, where)
+    check_entries(entries, classes, groups, str(folder))
+    check_counts(entries, options.counts, options.subset, str(folder))
+    return Listing(
+        of=str(folder),
+        entries=entries,
+        frame=Frame(resize=options.resize),
+        on_error=options.on_error,
+        masks=faces is not None,
+    )
+
+
+def _file(files: Mapping[str, Path], name: str, usual: str) -> Path:
+    """A list: the file itself, or, in an unpacked tree, the one with its usual name."""
+    return files[name] if files[name].is_file() else inside(files[name], usual)
+
+
+def read_table(path: Path, first: str | None = None) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """The rows of one of CelebA's lists: line, image, column -> value. Columns are separated by blanks.
+
+    Raises:
+        DataError: it is no such list, or a row has another number of values.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not a text file ({error}); download it anew.") from error
+    start = 1 if lines and lines[0].strip().isdecimal() else 0
+    if len(lines) <= start:
+        raise DataError(f"{path}: is empty.")
+    columns = lines[start].split()
+    for number, line in enumerate(lines[start + 1 :], start + 2):
+        values = line.split()
+        if not values:
+            continue
+        if len(values) == len(columns) + 1:  # CelebA's own lists do not name the column of the image
+            name, values = values[0], values[1:]
+            yield number, name, dict(zip(columns, values, strict=True))
+        elif len(values) == len(columns):
+            yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))
+        else:
+            raise DataError(f"{path}, line {number}: has {len(values)} values, and the header names {len(columns)}.")
+
+
+def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[str, int]]]:
+    """The rows of a list of attributes: (image, attribute -> 0 or 1, where), the `wanted` ones alone.
+
+    Raises:
+        DataError: an attribute is missing, or neither 0/1 nor -1/1.
+    """
+    rows, faults = [], Faults(str(path))
+    values = {"0": 0, "-1": 0, "1": 1}
+    for line, name, row in read_table(path):
+        if missing := [attribute for attribute in wanted if attribute not in row]:
+            raise DataError(f"{path}: has no attribute {missing[0]}; is it a list of CelebA's attributes?")
+        if wrong := [attribute for attribute in wanted if row[attribute] not in values]:
+            faults.add(f"line {line}: {wrong[0]} is {row[wrong[0]]!r}, not 0, 1 or -1")
+            continue
+        rows.append((name, {attribute: values[row[attribute]] for attribute in wanted}, f"{path.name}, line {line}"))
+    faults.stop()
+    return rows
+
+
+def read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
+    """image -> the ten coordinates of `LANDMARKS`.
+
+    Raises:
+        DataError: a column is missing, or a value is no number.
+    """
+    faces = {}
+    for line, name, row in read_table(path):
+        try:
+            faces[name] = tuple(float(row[column]) for column in LANDMARKS)
+        except KeyError as error:
+            raise DataError(f"{path}: has no column {error.args[0]}; is it CelebA's list of landmarks?") from error
+        except ValueError as error:
+            raise DataError(f"{path}, line {line}: {error}.") from error
+    return faces
+
+
+def boxes(face: Sequence[float], eye: tuple[float, float], mouth: tuple[float, float]) -> tuple[Box, ...]:
+    """Boxes around both eyes and the mouth, scaled by the distance between the eyes."""
+    left, right, corner, other = face[0:2], face[2:4], face[6:8], face[8:10]
+    unit = ((right[0] - left[0]) ** 2 + (right[1] - left[1]) ** 2) ** 0.5
+    found = [(x - eye[0] * unit, y - eye[1] * unit, x + eye[0] * unit, y + eye[1] * unit) for x, y in (left, right)]
+    middle = (corner[1] + other[1]) / 2
+    ends = min(corner[0], other[0]), max(corner[0], other[0])
+    found.append(
+        (ends[0] - mouth[0] * unit, middle - mouth[1] * unit, ends[1] + mouth[0] * unit, middle + mouth[1] * unit)
+    )
+    return tuple(found)

@@ -1,0 +1,327 @@
+"""Getting a release's files: download (resumed where it was cut off), check, unpack (nothing outside of its folder)."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+from pydantic import ConfigDict
+
+from crayon.utils.errors import DataError, OutputError, ParamsError, first_line
+from crayon.utils.files import sha256
+from crayon.utils.log import report
+
+CHUNK = 1 << 16
+"""Bytes read at a time; what of one had come when a download breaks off is lost."""
+
+ATTEMPTS = 5
+"""How often a download that breaks off is resumed before the next mirror is tried."""
+
+PATIENCE = (10, 60)
+"""Seconds to wait for a connection, and for the next bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """A file of a release.
+
+    Attributes:
+        urls: where it lies, mirrors in the order in which they are tried.
+        sha256: of its bytes; None if none is published (then the record says what was got).
+        file: its name here; the last part of the first URL if left out.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    urls: tuple[str, ...] = ()
+    sha256: str | None = None
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
+            raise ParamsError(f"sha256: {self.sha256!r} is no digest: 64 characters of 0-9a-f.")
+        if PurePosixPath(self.name).name != self.name or self.name in (".", ".."):
+            raise ParamsError(f"file: {self.name!r} must be a plain file name.")
+
+    @property
+    def steering(self) -> dict[str, Any]:
+        """What of it decides a result: its digest, or where it lies if there is none."""
+        return {"file": self.name} | ({"sha256": self.sha256} if self.sha256 else {"urls": list(self.urls)})
+
+    @property
+    def name(self) -> str:
+        """Its name on disk; empty if neither a name nor an address is given."""
+        return self.file or (unquote(PurePosixPath(urlsplit(self.urls[0]).path).name) if self.urls else "")
+
+
+def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> None:
+    """Bring every file to its path.
+
+    Args:
+        archives: where each is to lie.
+        local: a folder that may hold them under their names, or the one file that is missing; looked into first.
+
+    Raises:
+        DataError: a file could be had nowhere, or is not what was expected.
+        OutputError: there is no room for it.
+    """
+    missing = {path: archive for path, archive in archives.items() if not _there(path, archive)}
+    if local is not None:
+        _take(missing, local)
+        missing = {path: archive for path, archive in missing.items() if not path.exists()}
+    if missing:
+        with _session() as session:
+            _check_space(session, missing)
+            for path, archive in missing.items():
+                _fetch(session, path, archive)
+
+
+def _there(path: Path, archive: Archive) -> bool:
+    """Whether the file is there already, put by hand or by an earlier run; DataError if it is another one."""
+    if not path.is_file():
+        return False
+    _check(path, archive, f"delete it, or correct the digest of {archive.name} in params.yaml")
+    return True
+
+
+def _take(missing: Mapping[Path, Archive], local: Path) -> None:
+    """Link or copy from `local` what it has."""
+    if not local.exists():
+        raise DataError(f"{local}: there is no such file or folder; correct --from.")
+    found = {path: local / archive.name for path, archive in missing.items() if local.is_dir()}
+    if local.is_file():
+        found = {path: local for path, archive in missing.items() if archive.name == local.name}
+        if not found:
+            names = ", ".join(archive.name for archive in missing.values()) or "nothing"
+            raise DataError(f"{local}: is none of the files that are missing ({names}); rename it, or correct --from.")
+    for path, source in found.items():
+        if source.is_file():
+            _check(source, missing[path], "it is not the file that params.yaml expects")
+            take(source, path)
+
+
+def take(source: Path, target: Path) -> None:
+    """Put a file of a person's at `target`, without a second copy where the file system allows."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:  # another file system
+        shutil.copyfile(source, part)
+    part.replace(target)
+    report(f"{target}: taken from {source}")
+
+
+def _session():
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    session = requests.Session()
+    again = Retry(
+        total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "HEAD")
+    )
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=again))
+    session.headers["Accept-Encoding"] = "identity"  # bytes as they are, or ranges would be of something else
+    return session
+
+
+def _check_space(session, missing: Mapping[Path, Archive]) -> None:
+    """OutputError unless there is room for the downloads, and once more to unpack them."""
+    import requests
+
+    needed = 0
+    for path, archive in missing.items():
+        with suppress(requests.RequestException):
+            for url in archive.urls[:1]:
+                answer = session.head(url, allow_redirects=True, timeout=PATIENCE)
+                needed += int(answer.headers.get("Content-Length", 0)) if answer.ok else 0
+        part = _part(path)
+        needed -= part.stat().st_size if part.exists() else 0
+    folder = next(iter(missing)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if 2 * needed > free:
+        raise OutputError(
+            f"{folder}: {free / 1e9:.1f} GB are free, and {2 * needed / 1e9:.1f} are needed to download and unpack; "
+            "free some space, or make the folder a link to a larger disk. Nothing was downloaded."
+        )
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _fetch(session, path: Path, archive: Archive) -> None:
+    """Download one file from the first of its mirrors that gives it whole."""
+    failures = []
+    for url in archive.urls:
+        try:
+            _resume(session, url, _part(path))
+            _check(_part(path), archive, "what the host sent is another file")
+        except DataError as error:
+            failures.append(f"{url}: {error}")
+            continue
+        _part(path).replace(path)
+        report(f"{path}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}")
+        return
+    raise DataError(
+        f"{path}: could not be downloaded ({'; '.join(failures) or 'params.yaml names no address'}). Get "
+        f"{archive.name} by hand and put it there, or give the folder that holds it: "
+        "crayon download BENCHMARK --from FOLDER."
+    )
+
+
+def _resume(session, url: str, part: Path) -> None:
+    """Download `url` to `part`, going on after what is there; DataError if it cannot be had whole."""
+    import requests
+    from tqdm import tqdm
+
+    origin = part.with_name(f"{part.name}.url")  # what is there may be of another mirror, or of another version
+    why = ""
+    for attempt in range(1, ATTEMPTS + 1):
+        there = part.stat().st_size if part.exists() else 0
+        before = origin.read_text(encoding="utf-8") if origin.exists() else ""
+        headers = {"Range": f"bytes={there}-"} if there and before.startswith(f"{url}\n") else {}
+        try:
+            with session.get(url, headers=headers, stream=True, timeout=PATIENCE) as answer:
+                if answer.status_code == 416 and headers:  # all of it is there already, or more than that
+                    part.unlink()
+                    continue
+                answer.raise_for_status()
+                version = f"{url}\n{answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''}"
+                goes_on = answer.status_code == 206 and version == before
+                if headers and answer.status_code == 206 and not goes_on:
+                    part.unlink()
+                    continue
+                length = answer.headers.get("Content-Length")
+                total = int(length) + (there if goes_on else 0) if length else None
+                part.parent.mkdir(parents=True, exist_ok=True)
+                origin.write_text(version, encoding="utf-8")
+                bar = tqdm(total=total, initial=there if goes_on else 0, unit="B", unit_scale=True, desc=part.stem)
+                with bar, part.open("ab" if goes_on else "wb") as file:
+                    for chunk in answer.iter_content(CHUNK):
+                        file.write(chunk)
+                        bar.update(len(chunk))
+            got = part.stat().st_size
+            if total is None or got == total:
+                origin.unlink()
+                return
+            why = f"broke off after {got} of {total} bytes"
+        except requests.RequestException as error:
+            if error.response is not None:
+                raise DataError(f"{error.response.status_code} {error.response.reason}") from error
+            had = part.stat().st_size if part.exists() else 0
+            why = f"broke off after {had} bytes" if had else first_line(error)
+        except OSError as error:
+            raise OutputError(
+                f"{part}: cannot be written ({error.strerror or error}); free space, and go on."
+            ) from error
+        report(f"{url}: {why}, attempt {attempt} of {ATTEMPTS}")
+    raise DataError(why)
+
+
+def _check(path: Path, archive: Archive, mend: str) -> None:
+    """DataError if a file is a web page, is cut off, or has another digest."""
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")) and not archive.name.endswith((".html", ".htm")):
+        raise DataError(
+            f"{path.name} is a web page, not the file: the host refuses automatic downloads, or wants a confirmation; "
+            f"open {archive.urls[0] if archive.urls else 'its page'} in a browser"
+        )
+    if archive.sha256 is not None and (digest := sha256(path)) != archive.sha256:
+        raise DataError(f"{path.name} has the sha256 {digest}, not {archive.sha256}; {mend}")
+
+
+def unpacked(path: Path, folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Path:
+    """Unpack a .tar, .tar.gz, .tgz or .zip into `folder`; any other file is given as it is.
+
+    Args:
+        wanted: whether a member is, by its path in the archive.
+
+    Returns:
+        The folder, or the file itself.
+
+    Raises:
+        DataError: the archive is cut off or corrupt, or a member has an absolute path, leaves the folder, or is a link
+            or a device. Nothing is unpacked from such a member on.
+    """
+    if not path.name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name, file in _zip_members(path) if path.suffix == ".zip" else _tar_members(path):
+            if file is not None and wanted(name):
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as out:
+                    shutil.copyfileobj(file, out, CHUNK)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError) as error:
+        raise DataError(
+            f"{path}: is cut off or corrupt ({str(error).strip() or type(error).__name__}); delete it, so that it is "
+            "downloaded anew."
+        ) from error
+    except OSError as error:
+        if isinstance(error, tarfile.TarError) or "gzip" in str(error).lower() or "CRC" in str(error):
+            raise DataError(f"{path}: is corrupt ({error}); delete it, so that it is downloaded anew.") from error
+        raise OutputError(f"{folder}: cannot be unpacked to ({error.strerror or error}).") from error
+    return folder
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    zipped = path.suffix != ".tar"
+    with gzip.open(path) if zipped else path.open("rb") as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                name = _safe(path, member.name)
+                if member.isdir():
+                    continue
+                if not member.isreg():
+                    raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
+                yield name, archive.extractfile(member)
+        while stream.read(CHUNK):  # tarfile takes an end between two members for the end: gzip knows better
+            pass
+        if not zipped and not _ends_with_zeros(path):
+            raise EOFError("its end is missing")
+
+
+def _ends_with_zeros(path: Path) -> bool:
+    """Whether a tar file ends as it should, with two blocks of zeros."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 1024, 0))
+        return file.read() == bytes(1024)
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = _safe(path, member.filename)
+            if member.is_dir():
+                continue
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG):
+                raise DataError(f"{path}: {member.filename!r} is a link or a device; it is not unpacked.")
+            with archive.open(member) as file:
+                yield name, file
+
+
+def _safe(path: Path, name: str) -> str:
+    """The member's path within the folder; DataError if it would leave it."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in (parts.parts[0] if parts.parts else ""):
+        raise DataError(f"{path}: {name!r} would be unpacked outside of its folder; the archive is not to be trusted.")
+    return parts.as_posix()

@@ -1,0 +1,1 @@
+"""Benchmarks whose images are drawn, or composed of pictures that packages ship."""

@@ -1,0 +1,171 @@
+"""The miniature of the Backgrounds Challenge: nine figures on nine textures, which agree nine times in ten in training.
+
+Test variants as in the challenge: mixed_same (the background of another image of the class), mixed_rand (of a random
+class), only_fg (black). All three show the same figures, so that their differences are the background's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from crayon.data.dataset import Drawn
+from crayon.data.synthetic.drawing import (
+    TEXTURES,
+    Dice,
+    F,
+    any_colour,
+    box,
+    capsule,
+    ellipse,
+    lay,
+    paint,
+    pose,
+    texture,
+    to_bytes,
+    union,
+)
+from crayon.data.synthetic.splits import assemble, check_canvas, check_range, require
+from crayon.utils.text import unknown
+
+CLASSES = (
+    "dog",
+    "bird",
+    "wheeled_vehicle",
+    "reptile",
+    "carnivore",
+    "insect",
+    "musical_instrument",
+    "primate",
+    "fish",
+)
+SPLITS = ("train", "validation", "mixed_same", "mixed_rand", "only_fg")
+HUES = np.array([0.30, 0.56, 0.08, 0.14, 0.22, 0.80, 0.95, 0.42, 0.63], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is drawn.
+
+    Attributes:
+        seed: of everything random.
+        size: pixels a side.
+        counts: split (train, validation, mixed_same, mixed_rand, only_fg) -> images of each class.
+        correlation: share of the training images whose background is their class's; the rest have a random one.
+        scale: smallest and largest figure.
+        blend: least and greatest share of the background's texture; the rest is clouds that say nothing.
+        hue_spread: of a background's colour, in turns.
+        noise: standard deviation added to each pixel.
+    """
+
+    seed: int
+    size: int
+    counts: Mapping[str, int]
+    correlation: float
+    scale: tuple[float, float]
+    blend: tuple[float, float]
+    hue_spread: float
+    noise: float
+
+    def __post_init__(self) -> None:
+        check_canvas(self.seed, self.size)
+        require(bool(self.counts), "source.counts", "names no split.")
+        for split, count in self.counts.items():
+            require(split in SPLITS, "source.counts", unknown("split", split, SPLITS))
+            require(count >= 1, f"source.counts.{split}", f"is {count}; it must be 1 or more.")
+        require(0 <= self.correlation <= 1, "source.correlation", f"is {self.correlation}; it must be from 0 to 1.")
+        check_range(self.scale, 0.01, "source.scale")
+        check_range(self.blend, 0, "source.blend")
+        require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
+
+
+def draw(options: Options) -> Drawn:
+    """Draw all splits. Validation has random backgrounds, as mixed_rand, and other figures."""
+    labels_of, groups_of, streams = {}, {}, {}
+    names = np.array(CLASSES)
+    for split, count in options.counts.items():
+        # Figures: train 0, validation 1, and 2 for all test variants.
+        stream = {"train": 0, "validation": 1}.get(split, 2)
+        generator = np.random.default_rng([options.seed, stream, 0])
+        labels = generator.permutation(np.repeat(np.arange(len(CLASSES)), count))
+        other = generator.integers(0, len(CLASSES), len(labels))
+        agrees = generator.random(len(labels)) < options.correlation
+        groups = {"train": np.where(agrees, labels, other), "mixed_same": labels, "only_fg": labels}.get(split, other)
+        labels_of[split], groups_of[split] = names[labels], names[groups]
+        streams[split] = [options.seed, stream, 1]
+    draws = {
+        split: lambda *arguments, black=split == "only_fg": _images(options, black, *arguments)
+        for split in options.counts
+    }
+    return assemble(labels_of, groups_of, streams, draws)
+
+
+def _images(options: Options, black: bool, seed: list[int], labels: np.ndarray, groups: np.ndarray) -> tuple:
+    dice, size = Dice([*seed, 0], len(labels)), options.size
+    u, v, factor = pose(dice, size, options.scale, 0.35, 0.15)
+    distance = np.empty(u.shape, np.float32)
+    for number, name in enumerate(CLASSES):
+        where = np.flatnonzero(labels == name)
+        distance[where] = _figure(Dice([*seed, 1, number], len(where)), name, u[where], v[where]) * factor[where]
+    colour, noise = any_colour(dice, size), dice.noise(size, options.noise)
+    ground = np.zeros((len(labels), 3, size, size), np.float32)
+    if not black:
+        field = np.empty(u.shape, np.float32)
+        for number, name in enumerate(CLASSES):
+            where = np.flatnonzero(groups == name)
+            field[where] = texture(Dice([*seed, 2, number], len(where)), TEXTURES[number], size)
+        behind = Dice([*seed, 3], len(labels))
+        share = behind.uniform(*options.blend)
+        field = share * field + (1 - share) * behind.cloud(4, size)
+        hue = HUES[[CLASSES.index(name) for name in groups]][:, None, None]
+        ground = paint(behind, field, hue, options.hue_spread, (0.15, 0.6), (0.4, 0.9))
+    return to_bytes(lay(ground, distance, colour) + noise), distance < 0
+
+
+def _figure(dice: Dice, name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Signed distance to a figure."""
+
+    def stroke(x0, y0, x1, y1, r0, r1):
+        return capsule(u, v, F(x0), F(y0), F(x1), F(y1), F(r0), F(r1))
+
+    def disc(x, y, a, b):
+        return ellipse(u, v, F(x), F(y), F(a), b)
+
+    if name == "dog":
+        legs = [stroke(x, 0.1, x + 0.03, 0.62, 0.06, 0.05) for x in (-0.4, -0.22, 0.25, 0.42)]
+        head, tail = stroke(0.5, -0.1, 0.66, -0.42, 0.1, 0.17), stroke(-0.5, -0.05, -0.75, -0.4, 0.06, 0.03)
+        return union(disc(0, 0, 0.6, dice.uniform(0.26, 0.34)), head, tail, *legs)
+    if name == "bird":
+        return union(
+            disc(0, 0.1, 0.45, F(0.3)),
+            stroke(0.35, 0, 0.5, -0.25, 0.12, 0.12),
+            stroke(0.55, -0.25, 0.78, -0.2, 0.05, 0.01),
+            stroke(-0.35, 0.05, -0.85, -0.1, 0.1, 0.08),
+            stroke(0, 0.35, 0, 0.65, 0.03, 0.03),
+        )
+    if name == "wheeled_vehicle":
+        return union(
+            box(u, v, F(0), F(0), F(0.75), dice.uniform(0.16, 0.24)),
+            box(u, v, F(0), F(-0.28), F(0.42), F(0.18)),
+            disc(-0.45, 0.26, 0.18, F(0.18)),
+            disc(0.45, 0.26, 0.18, F(0.18)),
+        )
+    if name == "reptile":
+        tail = capsule(u, v, F(-0.8), dice.uniform(-0.1, 0.1), F(-0.1), F(0.25), F(0.06), F(0.12))
+        return union(tail, stroke(-0.1, 0.25, 0.3, -0.2, 0.12, 0.12), stroke(0.3, -0.2, 0.8, -0.05, 0.12, 0.04))
+    if name == "carnivore":
+        legs = [stroke(s * 0.4, 0, s * 0.75, y, 0.09, 0.06) for s in (-1, 1) for y in (-0.5, 0.5)]
+        return union(disc(0, 0, 0.55, F(0.42)), disc(0, -0.45, 0.26, F(0.22)), *legs)
+    if name == "insect":
+        legs = [stroke(0, y * 0.5, s * 0.8, y, 0.035, 0.03) for s in (-1, 1) for y in (-0.55, 0.05, 0.6)]
+        return union(disc(0, 0, 0.22, F(0.5)), *legs)
+    if name == "musical_instrument":
+        bell = np.maximum(disc(0, -0.2, 0.75, F(0.55)), v + F(0.15))
+        return union(stroke(0, 0, 0, 0.75, 0.11, 0.11), bell)
+    if name == "primate":
+        arms = [stroke(s * 0.2, 0, s * 0.5, 0.45, 0.09, 0.08) for s in (-1, 1)]
+        return union(disc(0, -0.45, 0.25, F(0.25)), stroke(0, -0.2, 0, 0.75, 0.22, 0.3), *arms)
+    fin = np.maximum(np.abs(v) + F(0.8) * (u + F(0.3)), np.maximum(-u - F(0.95), u + F(0.35)))
+    return union(disc(0.1, 0, 0.6, dice.uniform(0.28, 0.36)), fin)  # fish

@@ -1,0 +1,176 @@
+"""Real handwriting on real photographs: scikit-learn's digits on scikit-image's photographs of grass and gravel.
+
+Label: is the digit below five? In training low digits lie mostly on grass, the others on gravel. Written as a plain
+folder of PNGs with a manifest, and read as any user's own images are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from crayon.data.dataset import Drawn
+from crayon.data.synthetic.drawing import Dice, F, hsv, to_bytes
+from crayon.data.synthetic.splits import check_canvas, check_range, require
+from crayon.data.user.table import write_manifest_of
+from crayon.utils.errors import ParamsError
+from crayon.utils.files import publish
+
+GROUNDS = ("grass", "gravel")
+CLASSES = ("low", "high")
+PHOTOGRAPH = 512
+"""Pixels a side of both photographs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is composed.
+
+    Attributes:
+        seed: of everything random.
+        size: pixels a side.
+        counts: split -> digits; at most 1,797 in all, each digit is used once.
+        agreement: split -> share of the digits that lie on their class's ground (low on grass, high on gravel).
+        ink: smallest and largest width and height of a digit, in pixels.
+        contrast: least difference between the ink's brightness and its ground's mean, of 1.
+        ground_contrast: what is left of the photographs' contrast; at 1, strokes drown in blades of grass.
+        copies: split -> how often each digit of the split is laid on a ground, each time elsewhere and otherwise.
+    """
+
+    seed: int
+    size: int
+    counts: Mapping[str, int]
+    agreement: Mapping[str, float]
+    ink: tuple[int, int]
+    contrast: float
+    ground_contrast: float
+    copies: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        where = "source.compose"
+        check_canvas(self.seed, self.size, where)
+        require(bool(self.counts), f"{where}.counts", "names no split.")
+        for number, (split, count) in enumerate(self.counts.items()):
+            require(count >= 1, f"{where}.counts.{split}", f"is {count}; it must be 1 or more.")
+            for key, values in (("agreement", self.agreement), ("copies", self.copies)):
+                require(split in values, f"{where}.{key}", f"says nothing of the split {split!r}; add it.")
+            share, copies = self.agreement[split], self.copies[split]
+            require(0 <= share <= 1, f"{where}.agreement.{split}", f"is {share}; it must be from 0 to 1.")
+            require(copies >= 1, f"{where}.copies.{split}", f"is {copies}; it must be 1 or more.")
+            stripe = _stripe(number, len(self.counts), PHOTOGRAPH)
+            width = stripe.stop - stripe.start
+            require(self.size <= width, f"{where}.size", f"is {self.size}; the grounds of {split} are {width} wide.")
+        check_range(self.ink, 1, f"{where}.ink")
+        require(self.ink[1] <= self.size, f"{where}.ink", f"is up to {self.ink[1]}; the image has {self.size} pixels.")
+
+
+def compose(options: Options) -> Drawn:
+    """Lay each digit on a random crop of a photograph, in random colour, size and place; the mask is the ink.
+
+    The photographs are cut in three stripes, one a split, so that no ground is seen in two splits.
+
+    Raises:
+        ParamsError: more digits are asked for than there are.
+    """
+    from skimage.data import grass, gravel
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    handwriting = (digits.images / 16).astype(np.float32)
+    wanted = sum(options.counts.values())
+    if wanted > len(handwriting):
+        raise ParamsError(f"source.compose.counts: asks for {wanted} digits; there are {len(handwriting)}.")
+    order = np.random.default_rng([options.seed, 0]).permutation(len(handwriting))
+    photographs = {"grass": grass(), "gravel": gravel()}
+    ids, splits, labels, groups, images, masks = [], [], [], [], [], []
+    first = 0
+    for number, (split, count) in enumerate(options.counts.items()):
+        chosen = np.repeat(order[first : first + count], options.copies[split])
+        first += count
+        is_high = digits.target[chosen] >= 5
+        own = _agreeing(np.random.default_rng([options.seed, 1, number]), is_high, options.agreement[split])
+        ground = np.where(own, is_high, ~is_high).astype(np.int64)
+        stripe = {
+            name: picture[:, _stripe(number, len(options.counts), picture.shape[1])]
+            for name, picture in photographs.items()
+        }
+        image, mask = _images(options, [options.seed, 2, number], handwriting[chosen], ground, stripe)
+        images.append(image)
+        masks.append(mask)
+        ids += [f"{split}-{digits.target[i]}-{i:04d}-{n % options.copies[split]}" for n, i in enumerate(chosen)]
+        splits += [split] * len(chosen)
+        labels += [CLASSES[int(value)] for value in is_high]
+        groups += [GROUNDS[value] for value in ground]
+    return Drawn(
+        image_ids=ids,
+        splits=splits,
+        labels=labels,
+        groups=groups,
+        images=np.concatenate(images),
+        masks=np.concatenate(masks),
+    )
+
+
+def _agreeing(generator: np.random.Generator, is_high: np.ndarray, share: float) -> np.ndarray:
+    """Which digits lie on their class's ground: exactly this share of each class, rounded down."""
+    own = np.zeros(len(is_high), bool)
+    for value in (False, True):
+        members = generator.permutation(np.flatnonzero(is_high == value))
+        own[members[: int(len(members) * share)]] = True
+    return own
+
+
+def _stripe(number: int, of: int, width: int) -> slice:
+    """The columns of a photograph that a split's grounds come from; the first split (training) takes half."""
+    if number == 0:
+        return slice(0, width // 2)
+    rest = width - width // 2
+    return slice(width // 2 + rest * (number - 1) // (of - 1), width // 2 + rest * number // (of - 1))
+
+
+def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.ndarray]:
+    size, count = options.size, len(handwriting)
+    dice = Dice(seed, count)
+    generator = dice.generator
+    backdrop = np.empty((count, size, size), np.float32)
+    cover = np.zeros((count, size, size), np.float32)
+    for i in range(count):
+        picture = stripe[GROUNDS[ground[i]]]
+        top = generator.integers(0, picture.shape[0] - size + 1)
+        left = generator.integers(0, picture.shape[1] - size + 1)
+        backdrop[i] = picture[top : top + size, left : left + size]
+        side = int(generator.integers(options.ink[0], options.ink[1] + 1))
+        top, left = generator.integers(0, size - side + 1, 2)
+        cover[i, top : top + side, left : left + side] = enlarge(handwriting[i], side)
+    backdrop = F(0.48) + (backdrop / F(255) - F(0.48)) * F(options.ground_contrast)
+    cover = np.clip((cover - F(0.25)) * F(2.5), 0, 1)
+    dark = np.clip(F(0.48 - options.contrast) * dice.uniform(0, 1), 0, 1)
+    bright = np.clip(F(0.48 + options.contrast) + (F(0.52 - options.contrast)) * dice.uniform(0, 1), 0, 1)
+    value = np.where(dice.sign() > 0, bright, dark)
+    ink = hsv(dice.uniform(0, 1), dice.uniform(0.2, 0.8), np.broadcast_to(value, cover.shape))
+    images = backdrop[:, None] * (1 - cover[:, None]) + ink * cover[:, None]
+    return to_bytes(images), cover > 0.5
+
+
+def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
+    """Bilinear (half-pixel centres) from (n, n) to (side, side) float32, in arithmetic that is exact everywhere."""
+    n = len(picture)
+    place = np.clip((np.arange(side, dtype=np.float32) + F(0.5)) * F(n) / F(side) - F(0.5), 0, n - 1)
+    low = np.minimum(np.floor(place).astype(np.int64), n - 2)
+    share = place - low.astype(np.float32)
+    rows = picture[low] * (1 - share)[:, None] + picture[low + 1] * share[:, None]
+    return rows[:, low] * (1 - share) + rows[:, low + 1] * share
+
+
+def write(folder: str | Path, drawn: Drawn) -> None:
+    """Write images/ and masks/ as PNGs, and manifest.csv last."""
+    folder = Path(folder)
+    for number, name in enumerate(drawn.image_ids):
+        for part, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
+            with publish(folder / part / f"{name}.png") as file:
+                Image.fromarray(picture).save(file, "png")
+    write_manifest_of(folder, drawn)

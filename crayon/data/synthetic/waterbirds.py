@@ -1,0 +1,123 @@
+"""The miniature of Waterbirds: drawn birds on water or land, which agree in 95% of the training images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from crayon.data.dataset import Drawn
+from crayon.data.synthetic.drawing import (
+    Dice,
+    F,
+    any_colour,
+    capsule,
+    ellipse,
+    grid,
+    lay,
+    paint,
+    pose,
+    texture,
+    to_bytes,
+    union,
+    wave,
+)
+from crayon.data.synthetic.splits import check_canvas, check_counts, check_range, draw_splits, require
+
+CLASSES = ("landbird", "waterbird")
+HUES = {"water": F(0.54), "land": F(0.34)}
+TEXTURES = {"water": "waves", "land": "trunks"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is drawn.
+
+    Attributes:
+        seed: of everything random.
+        size: pixels a side.
+        counts: split -> `label/group` -> images.
+        scale: smallest and largest bird.
+        blend: least and greatest share of the place's texture; the rest is clouds that say nothing. With a full share
+            the places are so easy that no bird is ever looked at.
+        hue_spread: of a place's colour, in turns.
+        noise: standard deviation added to each pixel.
+    """
+
+    seed: int
+    size: int
+    counts: Mapping[str, Mapping[str, int]]
+    scale: tuple[float, float]
+    blend: tuple[float, float]
+    hue_spread: float
+    noise: float
+
+    def __post_init__(self) -> None:
+        check_canvas(self.seed, self.size)
+        check_counts(self.counts, CLASSES, tuple(HUES))
+        check_range(self.scale, 0.01, "source.scale")
+        check_range(self.blend, 0, "source.blend")
+        require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
+
+
+def draw(options: Options) -> Drawn:
+    """Draw all splits."""
+    return draw_splits(options.seed, options.counts, lambda *arguments: _images(options, *arguments))
+
+
+def _images(options: Options, seed: list[int], labels: np.ndarray, groups: np.ndarray) -> tuple:
+    dice, size = Dice(seed, len(labels)), options.size
+    x, _ = grid(size)
+    is_water = (labels == "waterbird")[:, None, None]
+    body, eye = _bird(dice, size, is_water, options.scale)
+    field = np.empty(body.shape, np.float32)
+    hue = np.empty((len(labels), 1, 1), np.float32)
+    for number, place in enumerate(("water", "land")):
+        where = np.flatnonzero(groups == place)
+        field[where] = texture(Dice([*seed, number], len(where)), TEXTURES[place], size)
+        hue[where] = HUES[place]
+    share = dice.uniform(*options.blend)
+    field = share * field + (1 - share) * dice.cloud(4, size)
+    image = paint(dice, field, hue, options.hue_spread, (0.15, 0.6), (0.45, 0.9))
+    plumage = any_colour(dice, size)
+    bars = dice.uniform(0, 0.8) * wave(30 * x + dice.uniform(0, 6.28))  # a cue of random contrast, on land birds
+    plumage = plumage * np.where(is_water, F(1), 1 - bars)[:, None]
+    image = lay(image, body, plumage)
+    image = np.where((eye < 0)[:, None], F(0.03), image)
+    return to_bytes(image + dice.noise(size, options.noise)), body < 0
+
+
+def _bird(dice: Dice, size: int, is_water: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distances to a bird and to its eye. Water: long neck, flat beak, short tail; land: the reverse."""
+
+    def either(water: tuple[float, float], land: tuple[float, float]) -> np.ndarray:
+        return np.where(is_water, dice.uniform(*water), dice.uniform(*land))
+
+    u, v, factor = pose(dice, size, scale, 0.35, 0.2)
+    body = ellipse(u, v, F(0), F(0.1), dice.uniform(0.42, 0.52), dice.uniform(0.24, 0.32))
+    neck_length = either((0.30, 0.70), (0.0, 0.14))
+    head_x, head_y = F(0.42) + F(0.25) * neck_length, F(-0.12) - neck_length
+    head_radius = either((0.12, 0.16), (0.16, 0.22))
+    neck = capsule(u, v, F(0.34), F(0), head_x, head_y, F(0.12), F(0.09))
+    head = ellipse(u, v, head_x, head_y, head_radius, head_radius)
+    beak_end = head_x + head_radius + either((0.26, 0.42), (0.08, 0.20))
+    beak = capsule(
+        u,
+        v,
+        head_x + F(0.7) * head_radius,
+        head_y,
+        beak_end,
+        head_y + F(0.05),
+        np.where(is_water, F(0.06), F(0.09)),
+        np.where(is_water, F(0.055), F(0.01)),
+    )
+    tail_end = F(-0.48) - either((0.05, 0.20), (0.30, 0.55))
+    tail_drop = F(0.05) - dice.uniform(-0.1, 0.25)
+    tail = capsule(u, v, F(-0.38), F(0.05), tail_end, tail_drop, F(0.12), np.where(is_water, F(0.04), F(0.09)))
+    legs = union(
+        capsule(u, v, F(0.02), F(0.3), F(0.05), F(0.62), F(0.035), F(0.035)),
+        capsule(u, v, F(0.16), F(0.3), F(0.20), F(0.62), F(0.035), F(0.035)),
+    )
+    eye = ellipse(u, v, head_x + F(0.03), head_y - F(0.03), F(0.05), F(0.05))
+    return union(body, neck, head, beak, tail, legs) * factor, eye * factor

@@ -1,0 +1,1 @@
+"""Images of the user: a folder of classes, or a table."""

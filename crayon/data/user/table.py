@@ -1,0 +1,121 @@
+"""The door for images listed in a table (`kind: csv`): manifest.csv in a folder, a row an image.
+
+Columns: `image` (path within the folder), `split`, `label`; optional `group`, and `mask` (path of an image whose
+non-black pixels are relevant). The image's path is its id. Further columns are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from crayon.data.dataset import COLUMNS, Drawn
+from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
+from crayon.utils.errors import DataError
+from crayon.utils.files import read_csv, write_csv
+from crayon.utils.log import report
+
+FILE = "manifest.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is read.
+
+    Attributes:
+        path: the folder.
+        size: a square's side, or (height, width), that images are scaled to cover and cropped to; None if all have one
+            size already.
+        masks: whether the column mask is read.
+        on_error: what to do with an image that cannot be decoded.
+    """
+
+    path: str
+    size: int | tuple[int, int] | None = None
+    masks: bool = False
+    on_error: OnError = "fail"
+
+    def __post_init__(self) -> None:
+        frame_of(self.size)
+
+
+def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
+    """The images of a manifest, in its order.
+
+    Raises:
+        DataError: for a wrong manifest, or rows whose files are missing or outside of the folder, the first few with
+            their line, and their number.
+    """
+    folder = Path(options.path)
+    manifest = folder / FILE
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
+    optional = [*(["group"] if len(groups) > 1 else []), *(["mask"] if options.masks else [])]
+    rows = read_csv(manifest, ("image", "split", "label", *optional), DataError)
+    if not rows:
+        raise DataError(f"{manifest}: names no image.")
+    if not options.masks:
+        _tell_of_masks(manifest, rows[0])
+    entries, faults = [], Faults(str(manifest))
+    for line, row in enumerate(rows, start=2):
+        if empty := [column for column in ("image", "split", "label", *optional) if not row[column]]:
+            faults.add(f"line {line}: {empty[0]} is empty")
+            continue
+        wrong = [
+            why
+            for column in ("image", "mask")
+            if column in row and (column != "mask" or options.masks)
+            if (why := misplaced(folder, row[column]))
+        ]
+        if wrong:
+            faults.add(f"line {line}: {wrong[0]}")
+            continue
+        entries.append(
+            Entry(
+                image=row["image"],
+                split=row["split"],
+                label=row["label"],
+                group=row["group"] if len(groups) > 1 else groups[0],
+                path=folder / row["image"],
+                mask=folder / row["mask"] if options.masks else None,
+                where=f"line {line}",
+            )
+        )
+    faults.stop()
+    check_entries(entries, classes, groups, str(manifest))
+    return Listing(
+        of=str(manifest), entries=entries, frame=frame_of(options.size), on_error=options.on_error, masks=options.masks
+    )
+
+
+def _tell_of_masks(manifest: Path, columns: Mapping[str, str]) -> None:
+    """Say it if masks are there that are not read."""
+    if near := [
+        name for name in columns if name not in COLUMNS and get_close_matches(name.lower(), ["mask", "mask_path"])
+    ]:
+        report(f"{manifest}: its column {near[0]} is not read; source.masks: true in params.yaml reads a column mask.")
+
+
+def misplaced(folder: Path, name: str) -> str | None:
+    """Why a path of a table is no file of the folder, or None if it is one."""
+    if not name.isprintable():
+        return f"{name!r} has a character that no path should have; rename the file"
+    path = folder / name
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of links
+        return f"{name} leads nowhere ({error})"
+    if not inside:
+        return f"{name} lies outside of the folder; move it inside"
+    return None if path.is_file() else f"{name} is not in the folder"
+
+
+def write_manifest_of(folder: str | Path, drawn: Drawn) -> None:
+    """Publish the manifest of a folder whose images are images/<id>.png and masks masks/<id>.png."""
+    write_csv(
+        Path(folder) / FILE,
+        (*COLUMNS, "mask"),
+        ((f"images/{name}.png", *rest, f"masks/{name}.png") for name, *rest in drawn.manifest()),
+    )

@@ -1,0 +1,1 @@
+"""Classifiers: networks, their parts, their checkpoints, and foreign checkpoints."""

@@ -1,0 +1,1 @@
+"""The jobs of a suite, their records, and whether a record is still valid."""

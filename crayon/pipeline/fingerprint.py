@@ -1,0 +1,166 @@
+"""Which code a job runs: the files of this package that its modules import, and their digest.
+
+Comments, docstrings and blank lines are left out, so that explaining a thing better re-runs nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import os
+import subprocess
+import tokenize
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+NEUTRAL = frozenset(
+    f"crayon.{name}"
+    for name in (
+        *("__init__", "cli.app", "config.suite", "utils.errors", "utils.gpu", "utils.log", "utils.text"),
+        *(f"pipeline.{name}" for name in ("fingerprint", "plan", "plan_results", "record", "runs", "slurm")),
+        *("pipeline.snakemake", "pipeline.validity"),
+    )
+)
+"""Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""
+
+
+@cache
+def digest(modules: tuple[str, ...]) -> str:
+    """sha256 over the code of `modules` and of all that they import from this package."""
+    of_modules = digests(modules)
+    return hashlib.sha256("".join(f"{name}\0{of_modules[name]}\n" for name in sorted(of_modules)).encode()).hexdigest()
+
+
+@cache
+def digests(modules: tuple[str, ...]) -> Mapping[str, str]:
+    """Module -> sha256 of its code, of `modules` and of all that they import from this package."""
+    return {name: _digest_of(name) for name in closure(modules)}
+
+
+@cache
+def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules of this package that `modules` import, directly or not, themselves included; sorted."""
+    seen: set[str] = set()
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name in seen or name in NEUTRAL or _file(name) is None:
+            continue
+        seen.add(name)
+        todo.extend(_imports(name))
+    return tuple(sorted(seen))
+
+
+def _file(name: str) -> Path | None:
+    """The source of a module `crayon.a.b`, or None if it is not one of this package's."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE.name:
+        return None
+    path = PACKAGE.joinpath(*parts[1:])
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+@cache
+def _tree(name: str) -> ast.Module:
+    return ast.parse(_file(name).read_bytes())
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...]:
+    """Every module that `name` imports, at its top or inside a function, but not for type checking only."""
+    is_package = _file(name).name == "__init__.py"
+    found: list[str] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.orelse:
+                visit(child)
+            return
+        if isinstance(node, ast.Import):
+            found.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                keep = len(parts) - node.level + (1 if is_package else 0)
+                base = ".".join([*parts[:keep], *([node.module] if node.module else [])])
+            found.append(base)
+            found.extend(f"{base}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(_tree(name))
+    return tuple(found)
+
+
+@cache
+def _digest_of(name: str) -> str:
+    return hashlib.sha256(essence(_file(name).read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def essence(source: str) -> str:
+    """Python source without comments, docstrings and blank lines."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in node.body:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    lines[statement.lineno - 1 : statement.end_lineno] = [""] * (
+                        statement.end_lineno - statement.lineno + 1
+                    )
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """The commit that this package is of, and whether its files differ from it; None where git does not know them."""
+    try:
+        if _git("ls-files", "--", "__init__.py") is None:
+            return None, None
+        return _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".") is not None
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def uncommitted(modules: Iterable[str]) -> list[str] | None:
+    """The files of `modules` whose code no commit holds, relative to the package; None where git does not know it."""
+    if commit()[0] is None:
+        return None
+    told = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
+    changed = [line[3:] for line in told.split("\0")]
+    prefix = _git("rev-parse", "--show-prefix") or ""
+    files = {name: _file(name).relative_to(PACKAGE).as_posix() for name in modules}
+    found = []
+    for name, file in sorted(files.items()):
+        if prefix + file in changed:
+            try:
+                before = _git("show", f"HEAD:{prefix}{file}", strip=False) or ""
+            except subprocess.CalledProcessError:  # a new file
+                before = ""
+            if essence(before) != essence(_file(name).read_text(encoding="utf-8")):
+                found.append(file)
+    return found
+
+
+def _git(*arguments: str, strip: bool = True) -> str | None:
+    """What git says in the package's folder; None for nothing."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=PACKAGE,
+        env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return (done.stdout.strip("\n") if strip else done.stdout) or None

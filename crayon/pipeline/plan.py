@@ -1,0 +1,561 @@
+"""The plan: every job of a suite, with what it reads, writes, and is steered by.
+
+    download -> data/       original  -> models/        interpret -> interpretations/   annotate -> annotations/
+    ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
+    render   -> results/
+
+The jobs of the steps are here, those that render in `crayon.pipeline.plan_results`. The Snakemake rules execute them,
+and a record beside the outputs of each says what they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from crayon.config.suite import Benchmark, Network, Params, changed, dump
+from crayon.data import registry
+from crayon.methods import METHODS, method_class
+from crayon.methods.base import Method
+from crayon.pipeline.runs import TRANSFERRED, Run, expand
+from crayon.utils.errors import AnnotationError, ParamsError, RecordError
+from crayon.utils.text import unknown
+
+MADE = ("simulated", "published")
+"""Sources of answers that the chain writes; people's are theirs."""
+
+KINDS = ("attention", "neurons")
+"""The two kinds of annotation: of maps, and of neurons' patches."""
+
+WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
+"""What can tell a job from the others of its rule, in the order of its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job.
+
+    Attributes:
+        rule: the step's name, that of its Snakemake rule; and of its command, which for `annotate` is `crayon answer`.
+        wildcards: what tells it from the other jobs of the rule; of WILDCARDS.
+        inputs, outputs: name -> path, relative to the project's root; folders are allowed.
+        record: path of its record.
+        steering: the params that decide its outputs, and nothing else.
+        code: the modules it starts from.
+        keeps_edits: a person may edit its outputs, and it never overwrites an edit (annotation files).
+    """
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    record: str
+    steering: dict[str, Any]
+    code: tuple[str, ...]
+    keeps_edits: bool = False
+
+    @cached_property
+    def name(self) -> str:
+        """A readable name, unique in the suite: `refine waterbirds erm 0`."""
+        return name_of(self.rule, self.wildcards)
+
+
+def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:
+    """The name of a rule's job, in whatever order its wildcards are given."""
+    return " ".join([rule, *(str(wildcards[key]) for key in sorted(wildcards, key=WILDCARDS.index))])
+
+
+@dataclass
+class Plan:
+    """All jobs of the active suite."""
+
+    params: Params
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.runs = expand(self.params.active)
+        for job in self._all():  # some are made of those before them
+            self.jobs[job.name] = job
+
+    @property
+    def suite(self) -> str:
+        """Name of the active suite."""
+        return self.params.suite
+
+    def find(self, rule: str, **wildcards: str | int) -> Job:
+        """The job of a rule.
+
+        Raises:
+            ParamsError: the benchmark, method, control or kind is unknown.
+            RecordError: the plan has no such job.
+        """
+        if "benchmark" in wildcards:
+            self.params.active.benchmark(str(wildcards["benchmark"]))
+        if "run" in wildcards:
+            self._where(str(wildcards["run"]))
+        if wildcards.get("kind", KINDS[0]) not in KINDS:
+            raise ParamsError(unknown("kind", wildcards["kind"], KINDS))
+        name = name_of(rule, wildcards)
+        if name not in self.jobs:
+            raise RecordError(unknown("job", name, self.jobs))
+        return self.jobs[name]
+
+    def processes(self, benchmark: str, runs: Iterable[str]) -> int:
+        """How many processes train each of these runs together: one if a loss compares the images of a batch."""
+        wanted, settings = self.params.active.compute.processes, self.params.active.benchmark(benchmark)
+        if wanted == 1:  # Snakemake asks this of each job
+            return 1
+        return wanted if all(self.run(run).settings(settings)[1].combined() for run in runs) else 1
+
+    @cached_property
+    def producers(self) -> dict[str, Job]:
+        """Output path, or path of a record -> the job that makes it."""
+        return {path: job for job in self.jobs.values() for path in (*job.outputs.values(), job.record)}
+
+    def below(self, target: str) -> list[Job]:
+        """The jobs that `target` (an output path) depends on, its own last.
+
+        Raises:
+            RecordError: no job makes the target.
+        """
+        if target not in self.producers:
+            raise RecordError(unknown("output", target, sorted(self.producers)))
+        return below([self.producers[target]], self.producers)
+
+    def records_among(self, job: Job) -> dict[str, str]:
+        """Name of a job -> its record, of those that `job` reads."""
+        read = ((self.producers.get(path), path) for path in job.inputs.values())
+        return {made.name: path for made, path in read if made is not None and made.record == path}
+
+    def results(self) -> list[str]:
+        """The outputs that people read: all of results/ but what other results are made of."""
+        read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
+        outputs = [path for job in self.jobs.values() for path in job.outputs.values()]
+        return [path for path in outputs if path.startswith("results/") and path not in read]
+
+    def _all(self) -> Iterator[Job]:
+        from crayon.pipeline.plan_results import RESULTS  # which imports this module
+
+        yield from self._steps()
+        for jobs_of in RESULTS:
+            yield from jobs_of(self)
+
+    def _steps(self) -> Iterator[Job]:
+        suite = self.params.active
+        transfer = suite.studies.transfer
+        if suite.pretraining is not None:
+            yield self._pretrain()
+            if transfer is not None:
+                yield self._pretrain(transfer=True)
+        for name, benchmark in suite.benchmarks.items():
+            if "compose" in benchmark.source:
+                yield self._compose(name, benchmark)
+            yield self._download(name, benchmark)
+            yield self._original(name, benchmark)
+            yield self._interpret(name, benchmark)
+            for kind in KINDS if name in self.annotated else ():
+                if benchmark.annotation.source in MADE:
+                    yield self._annotate(name, benchmark, kind)
+                yield self._ingest(name, benchmark, kind)
+            if any("bias_features" in method_class(method).needs for method in suite.methods):
+                yield self._auxiliary(name)
+            if benchmark.stage_one and any("stage_one" in method_class(method).needs for method in suite.methods):
+                yield self._stage_one(name)
+            yield self._evaluate(name, benchmark, "original", None)
+            for number in transfer.originals if transfer is not None and name in transfer.benchmarks else ():
+                yield self._original(name, benchmark, number)
+                yield self._evaluate(name, benchmark, TRANSFERRED, number)
+            for run in self.runs.values():
+                for seed in run.seeds if name in run.benchmarks else ():
+                    yield self._refine(name, benchmark, run, seed)
+                    yield self._evaluate(name, benchmark, run.name, seed)
+
+    # One function a step.
+
+    def _pretrain(self, transfer: bool = False) -> Job:
+        suite = self.params.active
+        study = suite.studies.transfer if transfer else None
+        folder = f"models/{self.suite}/transfer" if study else f"models/{self.suite}"
+        pretraining = (study.pretraining if study else None) or suite.pretraining
+        return Job(
+            rule="pretrain",
+            wildcards={"network": "transfer"} if study else {},
+            inputs={},
+            outputs={"model": f"{folder}/pretrained.safetensors"},
+            record=f"{folder}/pretrained.record.json",
+            steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
+            code=("crayon.pipeline.steps.pretrain",),
+        )
+
+    def _pretrained(self, transfer: bool = False) -> dict[str, str]:
+        """The pretrained backbone, if the suite has one."""
+        if self.params.active.pretraining is None:
+            return {}
+        return {"pretrained": self._pretrain(transfer).outputs["model"]}
+
+    def network(self, transfer: bool = False) -> Network:
+        """The suite's network, or that of the transfer study."""
+        suite = self.params.active
+        return suite.studies.transfer.network if transfer else suite.network
+
+    def _compose(self, name: str, benchmark: Benchmark) -> Job:
+        folder = benchmark.source["path"]
+        return Job(
+            rule="compose",
+            wildcards={"benchmark": name},
+            inputs={},
+            outputs={part: f"{folder}/{part}" for part in ("manifest.csv", "images", "masks")},
+            record=f"{folder}/record.json",
+            steering={"compose": benchmark.source["compose"]},
+            code=("crayon.pipeline.steps.compose", f"crayon.data.synthetic.{benchmark.source['compose']['kind']}"),
+        )
+
+    def _data(self, name: str) -> dict[str, str]:
+        folder = f"data/{self.suite}/{name}"
+        return {"manifest": f"{folder}/manifest.csv", "images": f"{folder}/images.npy", "masks": f"{folder}/masks.npy"}
+
+    def _download(self, name: str, benchmark: Benchmark) -> Job:
+        source = benchmark.source
+        inputs = self._compose(name, benchmark).outputs if "compose" in source else registry.reads(source)
+        return Job(
+            rule="download",
+            wildcards={"benchmark": name},
+            inputs=inputs,
+            outputs=self._data(name),
+            record=f"data/{self.suite}/{name}/record.json",
+            steering={
+                "source": registry.steering(source),
+                "classes": list(benchmark.classes),
+                "groups": list(benchmark.groups),
+            },
+            code=("crayon.pipeline.steps.download", registry.module_of(source)),
+        )
+
+    def _model(self, name: str) -> str:
+        return f"models/{self.suite}/{name}/original.safetensors"
+
+    def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
+        """The benchmark's Original, or that of the transfer study's network with this number."""
+        suite, transfer = self.params.active, number is not None
+        if benchmark.imported is not None and not transfer:
+            return self._imported(name, benchmark)
+        folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
+        training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
+        return Job(
+            rule="original",
+            wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
+            inputs=self._data(name) | self._pretrained(transfer),
+            outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
+            record=f"{folder}/record.json",
+            steering=self.training_params(benchmark, transfer)
+            | {"training": dump(training), "selection": dump(benchmark.selection)}
+            | ({"seed": number} if transfer else {}),
+            code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
+        )
+
+    def _imported(self, name: str, benchmark: Benchmark) -> Job:
+        """The benchmark's Original from a file of others."""
+        folder = f"models/{self.suite}/{name}"
+        return Job(
+            rule="original",
+            wildcards={"benchmark": name},
+            inputs=self._data(name),
+            outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
+            record=f"{folder}/record.json",
+            steering=self.network_params(benchmark)
+            | {"imported": benchmark.imported.original.steering, "selection": dump(benchmark.selection)},
+            code=("crayon.pipeline.steps.published",),
+        )
+
+    def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
+        """What steers a network of a benchmark, however it came to its weights."""
+        suite = self.params.active
+        return {
+            "network": dump(self.network(transfer)),
+            "normalisation": dump(benchmark.normalisation),
+            "precision": suite.compute.precision,
+            "classes": list(benchmark.classes),
+            "groups": list(benchmark.groups),
+        }
+
+    def training_params(
+        self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None
+    ) -> dict[str, Any]:
+        """What steers a network and its training: how images are changed and pass through it, where they are.
+
+        Args:
+            method: whose training it is; ERM's if left out.
+        """
+        compute, more = self.params.active.compute, {}
+        if benchmark.augmentation is not None:
+            more["augmentation"] = dump(benchmark.augmentation)
+        if compute.micro_batch is not None and (method is None or method.combined() is not None):
+            more["micro_batch"] = compute.micro_batch
+        if compute.compile and not (method is not None and method.differentiates_twice):
+            more["compile"] = True
+        return self.network_params(benchmark, transfer) | more
+
+    def _interpretation(self, name: str) -> dict[str, str]:
+        folder = f"interpretations/{self.suite}/{name}"
+        return {
+            "maps": f"{folder}/maps.npy",
+            "logits": f"{folder}/logits.npy",
+            "patches": f"{folder}/patches.csv",
+        }
+
+    def _interpret(self, name: str, benchmark: Benchmark) -> Job:
+        imported = benchmark.imported
+        return Job(
+            rule="interpret",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | {"model": self._model(name)},
+            outputs=self._interpretation(name),
+            record=f"interpretations/{self.suite}/{name}/record.json",
+            steering=self.network_params(benchmark)
+            | {"interpret": dump(benchmark.interpret)}
+            | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
+            code=("crayon.pipeline.steps.interpret",),
+        )
+
+    def answers_file(self, name: str, kind: str) -> str:
+        """Where a benchmark's answers lie, or will."""
+        return f"annotations/{self.suite}/{name}/{kind}.csv"
+
+    def answers(self, name: str, kind: str) -> str:
+        """The path of a benchmark's answers, which are there or are made by the chain.
+
+        Raises:
+            AnnotationError: they are people's, and nobody has answered.
+        """
+        path = self.find("ingest", benchmark=name, kind=kind).inputs["answers"]
+        if path not in self.producers and not Path(path).exists():
+            raise AnnotationError(
+                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` asks, or put the answers "
+                "there."
+            )
+        return path
+
+    def _shown(self, name: str, kind: str) -> str:
+        return self._interpretation(name)["maps" if kind == "attention" else "patches"]
+
+    def _annotate(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        if benchmark.annotation.source == "published":
+            return self._published(name, benchmark, kind)
+        return Job(
+            rule="annotate",
+            wildcards={"benchmark": name, "kind": kind},
+            inputs=self._data(name) | {"shown": self._shown(name, kind)},
+            outputs={"answers": self.answers_file(name, kind)},
+            record=f"annotations/{self.suite}/{name}/{kind}.record.json",
+            steering={
+                "seed": benchmark.annotation.seed,
+                kind: dump(getattr(benchmark.annotation, kind)),
+                "classes": list(benchmark.classes),
+                "groups": list(benchmark.groups),
+            },
+            code=("crayon.pipeline.steps.simulate",),
+            keeps_edits=True,
+        )
+
+    def _published(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        """The authors' answers, in place of a simulation."""
+        files = benchmark.annotation.published
+        read = {"attention": ("attention", "asked"), "neurons": ("neurons",)}[kind]
+        archives = {key: getattr(files, key) for key in read if getattr(files, key) is not None}
+        asked = {"manifest": self._data(name)["manifest"]} if kind == "attention" else {"model": self._model(name)}
+        return Job(
+            rule="annotate",
+            wildcards={"benchmark": name, "kind": kind},
+            inputs=asked,
+            outputs={"answers": self.answers_file(name, kind)},
+            record=f"annotations/{self.suite}/{name}/{kind}.record.json",
+            steering={"published": {key: archive.steering for key, archive in archives.items()}},
+            code=("crayon.pipeline.steps.published",),
+            keeps_edits=True,
+        )
+
+    @property
+    def annotated(self) -> list[str]:
+        """The benchmarks that have answers."""
+        return [name for name, b in self.params.active.benchmarks.items() if b.annotation.source != "none"]
+
+    def _labels(self, name: str) -> dict[str, str]:
+        """Kind of annotation -> the labels made of its answers."""
+        return {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
+
+    def _ingest(self, name: str, benchmark: Benchmark, kind: str) -> Job:
+        inputs = {"answers": self.answers_file(name, kind), "shown": self._shown(name, kind)}
+        if kind == "attention":
+            inputs["manifest"] = self._data(name)["manifest"]
+        else:
+            inputs["model"] = self._model(name)
+        folder = f"labels/{self.suite}/{name}"
+        return Job(
+            rule="ingest",
+            wildcards={"benchmark": name, "kind": kind},
+            inputs=inputs,
+            outputs={"labels": self._labels(name)[kind], "summary": f"{folder}/{kind}.summary.json"},
+            record=f"{folder}/{kind}.record.json",
+            steering={"consensus": dump(benchmark.consensus)}
+            | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
+            code=("crayon.pipeline.steps.ingest",),
+        )
+
+    def _auxiliary(self, name: str) -> Job:
+        suite = self.params.active
+        benchmark = suite.benchmark(name)
+        folder = f"auxiliary/{self.suite}/{name}/bagnet"
+        return Job(
+            rule="auxiliary",
+            wildcards={"benchmark": name},
+            inputs=self._data(name),
+            outputs={
+                "model": f"{folder}/model.safetensors",
+                "history": f"{folder}/history.csv",
+                "bias_features": f"{folder}/features.npy",
+            },
+            record=f"{folder}/record.json",
+            steering=self.training_params(benchmark)
+            | {
+                "network": dump(suite.auxiliary.network),
+                "training": dump(suite.auxiliary.training),
+                "selection": dump(benchmark.selection),
+            },
+            code=("crayon.pipeline.steps.auxiliary", "crayon.methods.erm"),
+        )
+
+    def _stage_one(self, name: str) -> Job:
+        benchmark = self.params.active.benchmark(name)
+        folder = f"auxiliary/{self.suite}/{name}/stage_one"
+        return Job(
+            rule="stage_one",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | self._pretrained(),
+            outputs={"stage_one": f"{folder}/logits.npy", "history": f"{folder}/history.csv"},
+            record=f"{folder}/record.json",
+            steering=self.training_params(benchmark)
+            | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
+            code=("crayon.pipeline.steps.stage_one", "crayon.methods.erm"),
+        )
+
+    def needed(self, name: str, method: str) -> dict[str, str]:
+        """What a method reads beside the data and the Original: need -> path."""
+        needs, made = method_class(method).needs, self._interpretation(name)
+        early = self.params.active.benchmark(name).stage_one is not None
+        paths = self._labels(name) | self._pretrained() | {"maps": made["maps"], "logits": made["logits"]}
+        paths["stage_one"] = self._stage_one(name).outputs["stage_one"] if early else made["logits"]
+        if "bias_features" in needs:
+            paths["bias_features"] = self._auxiliary(name).outputs["bias_features"]
+        return {need: paths[need] for need in needs if need in paths}
+
+    def _refine(self, name: str, benchmark: Benchmark, run: Run, seed: int) -> Job:
+        training, settings = run.settings(benchmark)
+        model = self._original(name, benchmark, run.original).outputs["model"]
+        varied = {"labels": run.labels, "answers": run.answers, "order": run.order}
+        return Job(
+            rule="refine",
+            wildcards={"benchmark": name, "run": run.name, "seed": str(seed)},
+            inputs=self._data(name) | {"model": model} | self.needed(name, run.method),
+            outputs=self._refined(name, run.name, seed),
+            record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
+            steering=self.training_params(benchmark, self.transferred(run.name), settings)
+            | {
+                "method": run.method,
+                "settings": dump(settings),
+                "training": dump(training),
+                "selection": dump(benchmark.selection),
+                "seed": seed,
+            }
+            | {key: value for key, value in varied.items() if value is not None},
+            code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
+        )
+
+    def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
+        """What a refinement writes."""
+        folder = f"runs/{self.suite}/{name}/{run}/{seed}"
+        return {
+            "last": f"{folder}/last.safetensors",
+            "selected": f"{folder}/selected.safetensors",
+            "history": f"{folder}/history.csv",
+        }
+
+    def _evaluated(self, name: str, run: str, seed: int | None) -> str:
+        """Where an evaluation is written."""
+        return f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
+
+    def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
+        if run in self.runs:
+            models = self._refined(name, run, seed)
+        else:  # an Original, of which no selected epoch is kept
+            original = self._original(name, benchmark, seed).outputs
+            models = {"last": original["model"], "history": original["history"]}
+        folder = self._evaluated(name, run, seed)
+        return Job(
+            rule="evaluate",
+            wildcards={"benchmark": name, "run": run} | ({} if seed is None else {"seed": str(seed)}),
+            inputs=self._data(name) | models,
+            outputs={"metrics": f"{folder}/metrics.json"},
+            record=f"{folder}/record.json",
+            steering=self.network_params(benchmark, self.transferred(run))
+            | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
+            code=("crayon.pipeline.steps.evaluate",),
+        )
+
+    def evaluations(
+        self, runs: Iterable[str], benchmarks: Iterable[str] = (), seeds: Iterable[int] | None = None
+    ) -> dict[str, str]:
+        """`benchmark/run/seed` (`benchmark/original`) -> metrics.json, in the order of params.yaml.
+
+        Args:
+            runs: names of runs, or `original`, or that of the transferred Originals.
+            benchmarks: all of a run's if left out.
+            seeds: all of a run's if left out.
+        """
+        paths, wanted = {}, set(benchmarks)
+        for name in self.params.active.benchmarks:
+            for run in runs:
+                there, of_run = self._where(run)
+                if name not in there or (wanted and name not in wanted):
+                    continue
+                for seed in of_run if seeds is None or None in of_run else [s for s in of_run if s in set(seeds)]:
+                    key = f"{name}/{run}" if seed is None else f"{name}/{run}/{seed}"
+                    paths[key] = f"{self._evaluated(name, run, seed)}/metrics.json"
+        return paths
+
+    def run(self, name: str) -> Run:
+        """The run of a name; ParamsError if the suite has none."""
+        if name not in self.runs:
+            raise ParamsError(unknown("run", name, self.runs))
+        return self.runs[name]
+
+    def transferred(self, run: str) -> bool:
+        """Whether the networks of a run are those of the transfer study."""
+        return run == TRANSFERRED or (run in self.runs and self.runs[run].original is not None)
+
+    def _where(self, run: str) -> tuple[Iterable[str], tuple[int | None, ...]]:
+        """The benchmarks and the seeds of what is evaluated under a name."""
+        if run == "original":
+            return self.params.active.benchmarks, (None,)
+        study = self.params.active.studies.transfer
+        if run == TRANSFERRED and study is not None:
+            return study.benchmarks, study.originals
+        return self.run(run).benchmarks, self.run(run).seeds
+
+
+def below(jobs: Iterable[Job], producers: Mapping[str, Job]) -> list[Job]:
+    """These jobs and those that make what they read, each after what it depends on."""
+    order: dict[str, Job] = {}
+
+    def visit(job: Job) -> None:
+        if job.name not in order:
+            for path in job.inputs.values():
+                if path in producers:
+                    visit(producers[path])
+            order[job.name] = job
+
+    for job in jobs:
+        visit(job)
+    return list(order.values())

@@ -1,0 +1,288 @@
+"""The record beside every output: what made it, out of what.
+
+A record has two parts. What is compared: rule, wildcards, params, code, and the sha256 of each file read and written.
+What is told: versions, device, time, memory; it may differ between two runs that are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from crayon import __version__
+from crayon.pipeline import fingerprint
+from crayon.pipeline.plan import Job
+from crayon.utils.errors import EditedError, OutputError, RecordError
+from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
+
+FORMAT = 2
+
+
+class Digests:
+    """sha256 of files and folders, remembered by path, size, mtime and inode.
+
+    A file changed within the last moments is not remembered: a second change could leave all three as they are.
+
+    Args:
+        memory: where they are remembered.
+        full: read every file again.
+    """
+
+    def __init__(self, memory: str | Path = ".crayon/digests.json", full: bool = False) -> None:
+        self.memory = Path(memory)
+        self.changed = False
+        self.md5s: dict[str, str] = {}
+        try:
+            remembered = json.loads(self.memory.read_bytes())
+            self.known: dict[str, list] = {} if full else dict(remembered["files"])
+            self.md5s |= remembered["md5"]  # of a content, so that it is true whatever happens to a file
+        except (OSError, ValueError, TypeError, KeyError):
+            self.known = {}
+
+    def of(self, path: str | Path) -> str | None:
+        """The digest, or None if there is no such file or folder."""
+        path = Path(path)
+        try:
+            stamp, newest = _stamp(path)
+        except OSError:
+            return None
+        entry = self.known.get(str(path))
+        if entry is not None and entry[0] == stamp:
+            return entry[1]
+        return self._keep(path, stamp, newest, sha256(path))
+
+    def _keep(self, path: Path, stamp: str, newest: int, digest: str) -> str:
+        if time.time_ns() - newest > 2_000_000_000:
+            self.known[str(path)] = [stamp, digest]
+            self.changed = True
+        return digest
+
+    def read(self, paths: Iterable[str]) -> None:
+        """Take the digests of many files, those that are not remembered on all cores at once."""
+        unknown = []
+        for path in dict.fromkeys(paths):
+            with suppress(OSError):
+                stamp, newest = _stamp(Path(path))
+                if self.known.get(path, [None])[0] != stamp:
+                    unknown.append((Path(path), stamp, newest))
+        if len(unknown) > 1:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for (path, stamp, newest), digest in zip(
+                    unknown, pool.map(sha256, [path for path, _, _ in unknown]), strict=True
+                ):
+                    self._keep(path, stamp, newest, digest)
+
+    def md5(self, path: str | Path) -> str | None:
+        """The md5 of a file, by which DVC knows it; remembered by the content's sha256. None if there is no file."""
+        digest = self.of(path)
+        if digest is None:
+            return None
+        if digest not in self.md5s:
+            with Path(path).open("rb") as file:
+                self.md5s[digest] = hashlib.file_digest(file, "md5").hexdigest()
+            self.changed = True
+        return self.md5s[digest]
+
+    def moved(self, path: str | Path, digest: str) -> None:
+        """Remember `digest` for a file whose mtime was just set to the past, its content untouched."""
+        self.known[str(path)] = [_stamp(Path(path))[0], digest]
+        self.changed = True
+
+    def save(self) -> None:
+        """Write the memory, if it changed; in a project that may not be written to it is not kept."""
+        if self.changed:
+            with suppress(OutputError):
+                write_text(self.memory, json.dumps({"files": self.known, "md5": self.md5s}))
+            self.changed = False
+
+
+def _stamp(path: Path) -> tuple[str, int]:
+    """What changes when a file or a folder's files do: names, sizes, mtimes, inodes; and the newest mtime."""
+    status = path.stat()
+    if not path.is_dir():
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
+    whole, newest = hashlib.sha256(), status.st_mtime_ns
+    for folder, _, names in sorted(os.walk(path)):
+        for name in sorted(names):
+            status = os.stat(f"{folder}/{name}")  # noqa: PTH116 (thousands of files: a Path each would double the time)
+            whole.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n".encode())
+            newest = max(newest, status.st_mtime_ns)
+    return whole.hexdigest(), newest
+
+
+@dataclass
+class Recording:
+    """Runs the end of a job: publishes its outputs, then its record, so that a record vouches for whole outputs only.
+
+    Make it before the job reads its inputs: their digests are taken then, and again at the end.
+    """
+
+    job: Job
+    digests: Digests = field(default_factory=Digests)
+
+    def __post_init__(self) -> None:
+        self.start_clock()
+        self.read = self._inputs()
+
+    def start_clock(self) -> None:
+        """Count wall and CPU seconds from now: a process that runs several jobs calls it as each begins."""
+        self.started, self.cpu = time.monotonic(), _cpu_seconds()
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Wall and CPU seconds so far."""
+        return time.monotonic() - self.started, _cpu_seconds() - self.cpu
+
+    def spent_before(self, wall: float, cpu: float) -> None:
+        """Count these, too: seconds of a process that was killed, and whose work this one goes on with."""
+        self.started, self.cpu = self.started - wall, self.cpu - cpu
+
+    def _inputs(self) -> dict[str, str]:
+        found = {}
+        for path in self.job.inputs.values():
+            if not Path(path).exists():
+                raise RecordError(
+                    f"{path}: there is no such file, and `{self.job.name}` reads it; make it with "
+                    f"`snakemake --cores 2 {path}`, or put it there."
+                )
+            found[path] = self.digests.of(path)
+        return found
+
+    def publish(self, writers: Mapping[str, Callable[[str], Any]], **told: Any) -> None:
+        """Write each output with its writer (name of the output -> function of its path), then the record.
+
+        If a writer fails, none of the outputs stays: gone rather than mixed.
+
+        Raises:
+            RecordError: an input changed while the job ran.
+        """
+        job = self.job
+        if set(writers) != set(job.outputs):
+            raise TypeError(f"{job.name} writes {sorted(job.outputs)}, not {sorted(writers)}")
+        if self._inputs() != self.read:
+            changed = [path for path, digest in self._inputs().items() if self.read[path] != digest]
+            raise RecordError(f"{changed[0]}: was changed while `{job.name}` ran; run the command again.")
+        try:
+            with suppress(NotADirectoryError):  # the first write will say it better
+                Path(job.record).unlink(missing_ok=True)
+            if job.keeps_edits:  # its record first, or a job killed in between would leave what looks like an edit
+                self._publish_behind_record(writers, told)
+            else:
+                for name, write in writers.items():
+                    write(job.outputs[name])
+                write_json(job.record, self._record(told, {path: sha256(path) for path in job.outputs.values()}))
+        except BaseException:
+            for path in job.outputs.values():
+                with suppress(OSError):
+                    Path(path).unlink()
+            raise
+
+    def _publish_behind_record(self, writers: Mapping[str, Callable[[str], Any]], told: Mapping[str, Any]) -> None:
+        staged = {}
+        try:
+            for name, write in writers.items():
+                staged[name] = f"{self.job.outputs[name]}.part"
+                write(staged[name])
+            for path in self.job.outputs.values():
+                Path(path).unlink(missing_ok=True)
+            digests = {self.job.outputs[name]: sha256(path) for name, path in staged.items()}
+            write_json(self.job.record, self._record(told, digests))
+            for name, path in staged.items():
+                Path(path).replace(self.job.outputs[name])
+        finally:
+            for path in staged.values():
+                Path(path).unlink(missing_ok=True)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What decides the outputs, as far as it is known before the job runs."""
+        job = self.job
+        return {
+            "rule": job.rule,
+            "wildcards": job.wildcards,
+            "params": json.loads(canonical(job.steering)),
+            "inputs": self.read,
+            "code": fingerprint.digest(job.code),
+        }
+
+    def _record(self, told: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
+        commit, dirty = fingerprint.commit()
+        wall, cpu = self.spent
+        return sealed(
+            self.definition
+            | {
+                "format": FORMAT,
+                "outputs": dict(outputs),
+                "code": {
+                    "digest": fingerprint.digest(self.job.code),
+                    "modules": dict(fingerprint.digests(self.job.code)),
+                },
+                "told": {
+                    "crayon": __version__,
+                    "commit": commit,
+                    "dirty": dirty,
+                    "python": platform.python_version(),
+                    "packages": _versions(),
+                    "machine": platform.machine(),
+                    "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "wall_seconds": round(wall, 3),
+                    "cpu_seconds": round(cpu, 3),
+                    "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                    **told,
+                },
+            }
+        )
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with its own digest, so that a record which was edited says so."""
+    return content | {"seal": hashlib.sha256(canonical(content).encode()).hexdigest()}
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        EditedError: it is not what was written.
+        RecordError: it is missing, cut off, or of another version of this software.
+    """
+    record = read_json(path, RecordError)
+    version = record.get("format") if isinstance(record, dict) else None
+    if version != FORMAT:
+        later = isinstance(version, int) and version > FORMAT
+        raise RecordError(
+            f"{path}: is a record of format {version}, and this Crayon knows {FORMAT}; install the later version that "
+            "wrote it, or delete it, so that it is made anew."
+            if later
+            else f"{path}: is not a record of format {FORMAT}; delete it, so that it is made anew."
+        )
+    if sealed({key: value for key, value in record.items() if key != "seal"}) != record:
+        raise EditedError(f"{path}: is not what was written; delete it, so that it is made anew.")
+    return record
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that this process has loaded, of those that compute numbers."""
+    found = {}
+    for name in ("torch", "torchvision", "numpy", "pandas", "PIL", "skimage", "sklearn"):
+        module = sys.modules.get(name)
+        if module is not None:
+            found[name] = str(module.__version__)
+    return found

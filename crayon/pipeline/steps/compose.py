@@ -1,0 +1,27 @@
+"""Compose a folder of images out of pictures that packages ship."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from crayon.data import registry
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.utils.log import report
+
+
+def run(plan: Plan, name: str) -> None:
+    """Write the folder that the benchmark's source names."""
+    job = plan.find("compose", benchmark=name)
+    recording = Recording(job)
+    module, options = registry.compose(job.steering["compose"])
+    drawn = module.compose(options)
+
+    def images(path: str) -> None:
+        for part in (path, job.outputs["masks"]):
+            shutil.rmtree(part, ignore_errors=True)
+        module.write(Path(path).parent, drawn)
+
+    recording.publish({"images": images, "masks": lambda path: None, "manifest.csv": lambda path: None})
+    report(f"{name}/compose  {len(drawn.image_ids)} images in {Path(job.outputs['images']).parent}")

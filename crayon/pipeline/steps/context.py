@@ -1,0 +1,120 @@
+"""What several steps read: the data set, the network, the images of a split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from crayon.config.suite import Benchmark
+from crayon.data.dataset import Dataset, load_dataset
+from crayon.data.loader import ImageReader, start_torch
+from crayon.models.classifier import Classifier, load_checkpoint
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.training.checkpoint import Saved
+from crayon.training.fit import Monitor, Problem
+from crayon.training.metrics import Accuracies
+from crayon.utils.distributed import Team
+
+
+class Workplace:
+    """A benchmark opened for computing: params, data set, device.
+
+    Args:
+        transfer: whether networks are those of the transfer study.
+
+    Attributes:
+        dtype: of the forward pass.
+        options: the network's params.
+    """
+
+    def __init__(self, plan: Plan, name: str, transfer: bool = False) -> None:
+        self.plan, self.name, self.suite = plan, name, plan.params.active
+        self.benchmark: Benchmark = self.suite.benchmark(name)
+        self.transfer, self.options = transfer, plan.network(transfer)
+        self.device = start_torch(self.suite.compute)
+        self.dtype = getattr(torch, self.suite.compute.precision)
+        self.data: Dataset = load_dataset(f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups)
+        self._images: dict[str, ImageReader] = {}
+
+    @property
+    def told(self) -> dict:
+        """What a record tells of the machine."""
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        processes = Team.here().size
+        if processes > 1:
+            return {"device": f"{processes} x {name}", "threads": torch.get_num_threads(), "processes": processes}
+        return {"device": name, "threads": torch.get_num_threads()}
+
+    def network(self, seed: int = 0) -> Classifier:
+        """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""
+        torch.manual_seed(seed)
+        return Classifier(self.options, len(self.benchmark.classes)).to(self.device)
+
+    def pretrained(self, path: str | None) -> Classifier:
+        """A classifier of the pretrained backbone (of the checkpoint `path`, if the suite pretrains) and a fresh head.
+
+        Drawn from torch's random state as it is, so that runs of several seeds differ.
+        """
+        network = Classifier(self.options, len(self.benchmark.classes)).to(self.device)
+        if path is not None:
+            load_checkpoint(path, network, only=("backbone.", "norm."))
+        return network
+
+    def trained(self, path: str) -> Classifier:
+        """The classifier of a checkpoint."""
+        network = self.network()
+        load_checkpoint(path, network)
+        return network
+
+    def images(self, split: str) -> ImageReader:
+        """The normalised images of a split, on a GPU once for all who ask for them."""
+        if split not in self._images:
+            rows = self.data.rows(split)
+            self._images[split] = ImageReader(self.data.images, rows, self.benchmark.normalisation, self.device)
+        return self._images[split]
+
+    def labels(self, split: str) -> torch.Tensor:
+        """The labels of a split, (n,) int64 on the device."""
+        return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
+
+    def problem(self, network: Classifier, images: ImageReader | None = None, **known: Any) -> Problem:
+        """The training of a network on the training images here, as params would have it computed.
+
+        Args:
+            images: a reader of them, if there is one already.
+            known: what else a method may use.
+        """
+        compute = self.suite.compute
+        return Problem(
+            network=network,
+            images=self.images("train") if images is None else images,
+            labels=self.labels("train"),
+            augmentation=self.benchmark.augmentation,
+            precision=self.dtype,
+            micro_batch=compute.micro_batch,
+            compile=compute.compile,
+            **known,
+        )
+
+    def accuracies(self, predictions, split: str) -> Accuracies:
+        """Count the predictions (n,) of a split's images."""
+        rows = self.data.rows(split)
+        return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
+
+    def saved(self, recording: Recording) -> Saved:
+        """Where a job's training is kept between two epochs."""
+        return Saved.of(recording, self.suite.compute.save_seconds)
+
+    def monitor(self, report) -> Monitor:
+        """What is measured after each epoch of a training here."""
+        split = self.benchmark.selection.splits[0]
+        rows = self.data.rows(split)
+        return Monitor(
+            images=self.images(split),
+            labels=self.data.labels[rows],
+            groups=self.data.group_ids[rows],
+            metric=self.benchmark.selection,
+            report=report,
+        )

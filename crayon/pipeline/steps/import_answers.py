@@ -1,0 +1,94 @@
+"""Answers that were given elsewhere, added to a benchmark's: annotations/<suite>/<benchmark>/<kind>.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from crayon.annotations.answers import Answer, read_answers
+from crayon.annotations.io import labelstudio, mturk
+from crayon.annotations.io.merge import Row, settle, write_merged, write_rejected
+from crayon.annotations.io.pseudonyms import Pseudonyms
+from crayon.annotations.io.published import neuron_item
+from crayon.annotations.lockfile import taken
+from crayon.data.dataset import training_images
+from crayon.pipeline.plan import MADE, Plan
+from crayon.pipeline.steps.ingest import channels_of
+from crayon.pipeline.steps.people import asks_people, digest_of_shown
+from crayon.saliency.patches import read_patches
+from crayon.utils.errors import AnnotationError
+from crayon.utils.log import report
+
+
+def import_mturk(
+    plan: Plan,
+    name: str,
+    kind: str,
+    files: Sequence[Path],
+    *,
+    answer_column: str | None = None,
+    items: Path | None = None,
+    salt: Path | None = None,
+    reject_invalid: bool = False,
+) -> None:
+    """Add the answers of batch results to a benchmark's."""
+    asks_people(plan, name, kind)
+    pseudonyms, table = Pseudonyms(salt), None if items is None else mturk.read_items(items)
+    rows = [row for path in files for row in mturk.read_results(path, pseudonyms, answer_column, table)]
+    _import(plan, name, kind, rows, mturk.SOURCE, pseudonyms, reject_invalid)
+
+
+def import_labelstudio(
+    plan: Plan,
+    name: str,
+    kind: str,
+    files: Sequence[Path],
+    *,
+    choices: str | None = None,
+    salt: Path | None = None,
+    reject_invalid: bool = False,
+) -> None:
+    """Add the answers of a project's exports to a benchmark's."""
+    asks_people(plan, name, kind)
+    pseudonyms = Pseudonyms(salt)
+    rows = [row for path in files for row in labelstudio.read_export(path, pseudonyms, choices)]
+    _import(plan, name, kind, rows, labelstudio.SOURCE, pseudonyms, reject_invalid)
+
+
+def _import(
+    plan: Plan, name: str, kind: str, rows: Sequence[Row], source: str, pseudonyms: Pseudonyms, reject_invalid: bool
+) -> None:
+    path = Path(plan.find("ingest", benchmark=name, kind=kind).inputs["answers"])
+    rejected = path.with_suffix(".rejected.csv")
+    digest, known = digest_of_shown(plan, name, kind), _items(plan, name, kind)
+    allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
+    with taken(path):
+        existing = _existing(path, known)
+        settled = settle(rows, existing, known, digest, allow_stale=allow_stale, reject_invalid=reject_invalid)
+        pseudonyms.keep()
+        write_rejected(rejected, settled.rejected)
+        if settled.withdrawn and not (settled.kept or settled.used):
+            path.unlink()  # a file without an answer is no answers file
+        elif settled.used or settled.withdrawn:
+            write_merged(path, settled.kept, settled.used, source)
+    total = len(settled.kept) + len(settled.used)
+    report(f"{name}/{source} import {kind}  {settled.line()} -> {rejected}; {path} holds {total} answers")
+
+
+def _existing(path: Path, known: frozenset[str]) -> list[Answer]:
+    """The answers that are there; AnnotationError if the chain wrote some of them."""
+    answers = read_answers(path, known) if path.exists() else []
+    if made := {answer.source for answer in answers} & set(MADE):
+        raise AnnotationError(
+            f"{path}: holds {made.pop()} answers; move it away, so that people's are not mixed with them."
+        )
+    return answers
+
+
+def _items(plan: Plan, name: str, kind: str) -> frozenset[str]:
+    """What may be answered, as ingestion has it."""
+    inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
+    if kind == "attention":
+        return frozenset(training_images(inputs["manifest"]))
+    wholes = map(neuron_item, range(channels_of(inputs["model"]))) if Path(inputs["model"]).exists() else ()
+    return frozenset(patch.patch for patch in read_patches(inputs["shown"])).union(wholes)

@@ -1,0 +1,78 @@
+"""Train the backbone to name figures and textures; stands in for ImageNet, whose weights the miniatures cannot use."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, dropout
+
+from crayon.data.loader import ImageReader, forward_in_batches, start_torch, to_device
+from crayon.data.synthetic.drawing import TEXTURES
+from crayon.data.synthetic.figures import FIGURES, draw_figures
+from crayon.models.classifier import Classifier, save_checkpoint
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.training.optim import make_optimiser
+from crayon.utils.errors import MethodError
+from crayon.utils.log import report
+
+
+def run(plan: Plan, transfer: bool = False) -> None:
+    """Two heads on the pooled features: figure and texture, the texture's loss weighted.
+
+    Args:
+        transfer: train the transfer study's network instead of the suite's.
+
+    Raises:
+        MethodError: too few held-out figures are named rightly for the features to be of use.
+    """
+    job = plan.find("pretrain", **({"network": "transfer"} if transfer else {}))
+    recording = Recording(job)
+    suite = plan.params.active
+    options = (suite.studies.transfer.pretraining if transfer else None) or suite.pretraining
+    training = options.training
+    device = start_torch(suite.compute)
+    images, figures, textures = draw_figures(options.seed, options.images + options.held_out, options.size)
+    reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
+    figures, textures = torch.from_numpy(figures).to(device), torch.from_numpy(textures).to(device)
+    torch.manual_seed(options.seed)
+    network = Classifier(plan.network(transfer), FIGURES + len(TEXTURES)).to(device)
+    optimiser = make_optimiser(list(network.parameters()), training)
+    steps = training.epochs * -(-options.images // training.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=steps)
+    shuffle = torch.Generator().manual_seed(options.seed)
+    for epoch in range(1, training.epochs + 1):
+        network.train()
+        for index in torch.randperm(options.images, generator=shuffle).split(training.batch_size):
+            index = to_device(index, device)
+            pooled = dropout(network.pool(network.features(reader(index))), options.dropout)
+            logits = network.logits(pooled)
+            loss = cross_entropy(logits[:, :FIGURES], figures[index])
+            loss = loss + options.texture_weight * cross_entropy(logits[:, FIGURES:], textures[index])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        if epoch % 3 == 0 or epoch == training.epochs:
+            accuracy = _accuracy(network, reader, figures, options.images)
+            report(f"pretrain  epoch {epoch}/{training.epochs}  held-out figures {100 * accuracy:.1f}%")
+    if accuracy < options.minimum_accuracy:
+        raise MethodError(
+            f"pretraining names {accuracy:.1%} of the held-out figures, fewer than pretraining.minimum_accuracy "
+            f"({options.minimum_accuracy:.0%}): train it longer."
+        )
+    recording.publish(
+        {"model": partial(save_checkpoint, state=network.state_dict())},
+        device=str(device),
+        threads=torch.get_num_threads(),
+        held_out_accuracy=accuracy,
+    )
+
+
+def _accuracy(network: Classifier, reader: ImageReader, figures: torch.Tensor, first: int) -> float:
+    """Share of the images from `first` on whose figure is named rightly."""
+    logits = torch.cat(list(forward_in_batches(network, reader, len(reader), network.classify)))
+    right = logits[first:, :FIGURES].argmax(1) == figures[first:]
+    return float(right.float().mean())

@@ -1,0 +1,156 @@
+"""What the authors published of a benchmark: the Original, its maps, the answers to them."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crayon.annotations.answers import write_answers
+from crayon.annotations.io.published import published_maps, published_neurons
+from crayon.data.dataset import training_images
+from crayon.data.releases.download import Archive, fetch_all, take
+from crayon.models.classifier import Classifier, save_checkpoint
+from crayon.models.foreign_checkpoints import classifier_state, read_weights
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.ingest import channels_of
+from crayon.pipeline.steps.original import write_history
+from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.log import report
+
+
+def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None = None) -> None:
+    """Put a published checkpoint, and its maps, where params.yaml expects them, after a look into them.
+
+    Raises:
+        ParamsError: params.yaml does not say that this benchmark's Original is imported.
+        CheckpointError: the checkpoint is of another network.
+        DataError: the maps cannot be those of these training images.
+    """
+    benchmark = plan.params.active.benchmark(name)
+    if benchmark.imported is None or (maps is not None and benchmark.imported.maps is None):
+        key = "imported.maps" if benchmark.imported else "imported.original"
+        raise ParamsError(
+            f"benchmarks.{name}.{key}: is missing; add it with a file name ({{ file: {(maps or checkpoint).name} }})."
+        )
+    _state(plan, name, checkpoint)
+    take(checkpoint, _path(plan, name, benchmark.imported.original))
+    if maps is not None:
+        manifest = Path(plan.find("download", benchmark=name).outputs["manifest"])
+        if manifest.exists():
+            read_maps(maps, len(training_images(manifest)))
+        take(maps, _path(plan, name, benchmark.imported.maps))
+
+
+def _path(plan: Plan, name: str, archive: Archive) -> Path:
+    return Path("raw", plan.suite, name, archive.name)
+
+
+def _fetched(plan: Plan, name: str, archive: Archive) -> Path:
+    """The file of an archive in raw/, downloaded unless it is there."""
+    path = _path(plan, name, archive)
+    fetch_all({path: archive})
+    return path
+
+
+def _state(plan: Plan, name: str, checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Our state dict of a published checkpoint."""
+    options = plan.network().model_copy(update={"weights": None})
+    network = Classifier(options, len(plan.params.active.benchmark(name).classes))
+    return classifier_state(read_weights(checkpoint), network, str(checkpoint))
+
+
+def run_original(plan: Plan, name: str) -> None:
+    """Write the imported Original as a checkpoint of ours; one row of history, epoch 0, has its validation metric."""
+    job = plan.find("original", benchmark=name)
+    recording = Recording(job)
+    place = Workplace(plan, name)
+    checkpoint = _fetched(plan, name, place.benchmark.imported.original)
+    state = _state(plan, name, checkpoint)
+    network = place.network()
+    network.load_state_dict(state)
+    measured = place.monitor(report).measure(network)
+    recording.publish(
+        {
+            "model": partial(save_checkpoint, state=state),
+            "history": partial(write_history, history=[{"epoch": 0, "validation": measured}]),
+        },
+        imported={checkpoint.name: recording.digests.of(checkpoint)},
+        **place.told,
+    )
+    report(f"{name}/original  imported from {checkpoint}, validation {measured:.1f}%")
+
+
+def read_maps(path: str | Path, count: int) -> np.ndarray:
+    """Published maps: a JSON list of N maps, each a list of h rows of w numbers; (N, h, w) float32, >= 0.
+
+    Raises:
+        DataError: no such list, another number of maps, a map of another size, a negative or infinite value.
+    """
+    try:
+        maps = np.array(json.loads(Path(path).read_bytes()), np.float32)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.") from None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: is not a JSON list of maps of one size ({error}).") from error
+    if maps.ndim == 4 and maps.shape[1] == 1:
+        maps = maps[:, 0]
+    if maps.ndim != 3 or len(maps) != count:
+        raise DataError(f"{path}: holds maps of the shape {maps.shape}, and there are {count} training images.")
+    if not np.isfinite(maps).all() or (maps < 0).any():
+        raise DataError(f"{path}: has a negative or infinite value; these are no maps after ReLU.")
+    return maps
+
+
+def imported_maps(plan: Plan, name: str, computed: torch.Tensor) -> torch.Tensor:
+    """The published maps in place of `computed` (N, h, w) ones, if they can be the same network's on the same images.
+
+    Raises:
+        DataError: another number or size, or they have nothing in common with the Original's own maps, so that the
+            order must be another.
+    """
+    path = _fetched(plan, name, plan.params.active.benchmark(name).imported.maps)
+    maps = torch.from_numpy(read_maps(path, len(computed)))
+    if maps.shape != computed.shape:
+        raise DataError(
+            f"{path}: holds maps of {tuple(maps.shape[1:])} cells, the Original's {tuple(computed.shape[1:])}."
+        )
+    likeness = agreement(maps, computed)
+    if likeness < LIKE:
+        raise DataError(
+            f"{path}: its maps are not those of this Original on these images in this order (mean correlation "
+            f"{likeness:.2f}, at least {LIKE} is expected)."
+        )
+    return maps
+
+
+LIKE = 0.5
+"""The least mean correlation of published maps with the Original's own: other images' maps have about 0."""
+
+
+def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The mean correlation over cells of two sets of maps (N, h, w), of those that are not flat in either."""
+    one, other = (maps.float().flatten(1) - maps.float().flatten(1).mean(1, keepdim=True) for maps in (one, other))
+    length = one.norm(dim=1) * other.norm(dim=1)
+    kept = length > 0
+    return float(((one * other).sum(1)[kept] / length[kept]).mean()) if kept.any() else 0.0
+
+
+def run_answers(plan: Plan, name: str, kind: str) -> None:
+    """Write annotations/<suite>/<benchmark>/<kind>.csv of the published answers."""
+    job = plan.find("annotate", benchmark=name, kind=kind)
+    recording = Recording(job)
+    files = plan.params.active.benchmark(name).annotation.published
+    if kind == "attention":
+        images = training_images(job.inputs["manifest"])
+        asked = _fetched(plan, name, files.asked) if files.asked is not None else None
+        answers = published_maps(_fetched(plan, name, files.attention), images, asked)
+    else:
+        answers = published_neurons(_fetched(plan, name, files.neurons), channels_of(job.inputs["model"]))
+    recording.publish({"answers": partial(write_answers, answers=answers)}, source="published")
+    report(f"{name}/annotate {kind}  {len(answers)} published answers")

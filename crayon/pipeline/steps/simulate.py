@@ -1,0 +1,46 @@
+"""Simulate the answers to the Original's maps, or to its neurons' patches."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from crayon.annotations.answers import write_answers
+from crayon.annotations.simulate import answer_attention, answer_neurons
+from crayon.data.dataset import load_dataset
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Recording
+from crayon.saliency.patches import read_patches
+from crayon.utils.errors import DataError
+from crayon.utils.files import read_npy
+from crayon.utils.log import report
+
+
+def run(plan: Plan, name: str, kind: str) -> None:
+    """Write annotations/<suite>/<benchmark>/<kind>.csv.
+
+    Raises:
+        DataError: the benchmark has no masks, which simulated annotators look at.
+    """
+    job = plan.find("annotate", benchmark=name, kind=kind)
+    recording = Recording(job)
+    benchmark = plan.params.active.benchmark(name)
+    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+    if data.masks is None:
+        raise DataError(
+            f"{job.inputs['masks']}: {name} has no masks, which simulated annotators need; set its annotation to "
+            "`source: people` in params.yaml and put their answers there."
+        )
+    rows = data.rows("train")
+    digest = recording.read[job.inputs["shown"]]
+    options, seed = benchmark.annotation, benchmark.annotation.seed
+    if kind == "attention":
+        maps = read_npy(job.inputs["shown"], DataError)
+        ids = [data.image_ids[row] for row in rows]
+        answers = answer_attention(ids, maps, data.masks, options.attention, seed, digest, rows)
+    else:
+        position = {data.image_ids[row]: int(row) for row in rows}
+        patches = read_patches(job.inputs["shown"])
+        answers = answer_neurons(patches, position, data.masks, options.neurons, seed, digest)
+    recording.publish({"answers": partial(write_answers, answers=answers)}, source="simulated")
+    yes = sum(answer.answer == "yes" for answer in answers)
+    report(f"{name}/annotate {kind}  {len(answers)} simulated answers, {yes} yes")

@@ -1,0 +1,63 @@
+"""What a suite took, in one sentence: jobs, hours and disk, from the records of its jobs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crayon.utils.amounts import hours, storage
+
+CPU = "cpu"
+RESULTS = "tables and figures"
+
+
+@dataclass
+class Spent:
+    """Sums over records.
+
+    Attributes:
+        jobs: rule -> number of jobs; all that write to results/ are one.
+        seconds: rule -> wall seconds of its jobs, one after another, those of each process that trained together.
+        devices: device -> wall seconds of the jobs that computed on it; what names none ran on the CPU.
+        disk: bytes of all that they wrote, as far as it is there.
+    """
+
+    jobs: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    devices: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    disk: int = 0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add the job of a record."""
+        took = record["told"]["wall_seconds"] * record["told"].get("processes", 1)
+        rule = RESULTS if all(path.startswith("results/") for path in record["outputs"]) else record["rule"]
+        self.jobs[rule] += 1
+        self.seconds[rule] += took
+        self.devices[record["told"].get("device", CPU)] += took
+        self.disk += sum(map(_bytes, record["outputs"]))
+
+    def __str__(self) -> str:
+        """`12 jobs took 3.4 h on the CPU, one after another, and 5 MB of disk: 8 refine 3.0 h, ...`, longest first."""
+        longest = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)
+        rules = ", ".join(f"{self.jobs[rule]:,} {rule} {hours(self.seconds[rule])}" for rule in longest)
+        return (
+            f"{self.jobs.total():,} jobs took {' and '.join(map(self._on, self.devices))}, one after another, and "
+            f"{storage(self.disk)} of disk: {rules}"
+        )
+
+    def _on(self, device: str) -> str:
+        seconds = self.devices[device]
+        if device == CPU:
+            return f"{hours(seconds)} on the CPU"
+        return f"{hours(seconds)} on {device} ({seconds / 3600:,.1f} GPU hours)"
+
+
+def _bytes(path: str) -> int:
+    """The size of a file, or of all in a folder; 0 of what is not there."""
+    if Path(path).is_dir():
+        return sum(_bytes(f"{folder}/{name}") for folder, _, names in os.walk(path) for name in names)
+    return Path(path).stat().st_size if Path(path).exists() else 0

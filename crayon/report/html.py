@@ -1,0 +1,265 @@
+"""results/report.html: one self-contained page with every result, each number of Table 1 linked to its evidence."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import statistics
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from crayon import __version__
+from crayon.annotations.labels import LABELS
+from crayon.config.suite import CRAYON
+from crayon.pipeline.plan import KINDS, Job, Plan
+from crayon.pipeline.plan_results import provenance_of
+from crayon.pipeline.provenance import Provenance
+from crayon.pipeline.record import Recording, read_record
+from crayon.report.cost import Spent
+from crayon.report.tables import cell, evaluations, marks_of, naming, number, only_there, published, spread, why_missing
+from crayon.utils.errors import RecordError
+from crayon.utils.files import read_json, write_text
+from crayon.utils.log import report
+
+SHORT = 12
+"""How many digits of a digest are shown."""
+
+LISTED = 60
+"""How many rows of a table are shown."""
+
+
+SECTIONS = {
+    "before_after": "Before and after",
+    "attention": "Where the models look",
+    "figure3": "What annotators see",
+    "figure2": "Neurons and their patches",
+    "table2": "The two map losses",
+    "table3": "Transfer to another network",
+    "figure4": "How many answers are needed",
+    "figure_order": "What to ask first",
+    "figure5": "How much the weights matter",
+    "runtime": "What it takes",
+    "controls": "Do the answers do the work?",
+}
+"""Rule that makes a result beyond Table 1 -> its title here; its caption is `captions/<rule>.rst`."""
+
+
+def run(plan: Plan, partly: bool = False) -> None:
+    """Write results/report.html.
+
+    Args:
+        partly: show what is there, and say of the rest why it is missing.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    job = plan.find("page")
+    recording = Recording(only_there(job) if partly else job)
+    environment = Environment(
+        loader=PackageLoader("crayon.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    text = environment.get_template("report.html.j2").render(content(plan, job))
+    recording.publish({"page": partial(write_text, text=text)})
+    report(f"page  {len(text) / 1e6:.1f} MB -> {job.outputs['page']}")
+
+
+def content(plan: Plan, job: Job) -> dict[str, Any]:
+    """What the template shows."""
+    suite = plan.params.active
+    found = evaluations(job.inputs, partly=True)
+    place = provenance_of("table1")
+    provenance = Provenance.read(read_json(place, RecordError), place) if Path(place).exists() else None
+    commits = sorted({made["commit"][:SHORT] for made in provenance.made if made["commit"]}) if provenance else []
+    answers = _answers(plan, job, provenance)
+    return {
+        "suite": plan.suite,
+        "title": suite.title,
+        "version": __version__,
+        "commit": " ".join(commits),
+        "notices": _notices(plan, answers),
+        "story": _story(plan, found),
+        "benchmarks": [_table(plan, name, found) for name in suite.benchmarks],
+        "answers": answers,
+        "sections": [_section(plan, rule) for rule in SECTIONS if rule in plan.jobs],
+        "spent": _spent(plan, job),
+        "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
+        "evidence": [
+            _evidence(plan, name, run_name, found, provenance)
+            for name in suite.benchmarks
+            for run_name in ("original", *suite.methods)
+            if found.get((name, run_name))
+        ],
+    }
+
+
+def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
+    """What must not be overlooked: that answers, or images, are not the real ones."""
+    simulated = sorted({row["title"] for row in answers if "simulated" in row["sources"]})
+    said = []
+    if simulated:
+        said.append(f"The annotators are simulated, no person answered: {', '.join(simulated)}.")
+    drawn = [b.title for b in plan.params.active.benchmarks.values() if "miniature" in b.title]
+    if drawn:
+        said.append(f"The images are drawn miniatures, not the real data sets: {', '.join(drawn)}.")
+    return said
+
+
+def _story(plan: Plan, found: dict) -> list[str]:
+    """What became of the first metric of each benchmark, in words."""
+    said = []
+    for name, benchmark in plan.params.active.benchmarks.items():
+        metric = next(iter(benchmark.metrics))
+        before = cell(found.get((name, "original"), {}), metric)
+        best = max(
+            ((value.mean, run) for run in CRAYON if (value := cell(found.get((name, run), {}), metric))), default=None
+        )
+        if before and best:
+            words = WORDS[benchmark.metrics[metric].kind]
+            after = f"{best[0]:.1f}% ({naming(best[1])[0]}, the best of the Crayon variants)"
+            said.append(f"{benchmark.title}: {words} went from {before.mean:.1f}% (Original) to {after}.")
+    return said
+
+
+WORDS = {
+    "worst_group": "accuracy on the worst group of test images",
+    "mean_group": "mean accuracy over the groups of test images",
+    "accuracy": "accuracy",
+    "difference": "the gap",
+}
+
+
+def _anchor(benchmark: str, run_name: str) -> str:
+    return f"evidence-{benchmark}-{run_name}"
+
+
+def _table(plan: Plan, name: str, found: dict) -> dict[str, Any]:
+    benchmark, paper = plan.params.active.benchmarks[name], published()
+    signs = {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
+    rows = []
+    for method in ("original", *plan.params.active.methods):
+        label, annotation = naming(method)
+        cells = []
+        for metric in benchmark.metrics:
+            value = cell(found.get((name, method), {}), metric)
+            mark = signs[metric].get(method, "")
+            cells.append(
+                {
+                    "value": str(value) if value else "",
+                    "seeds": value.seeds if value else 0,
+                    "paper": spread(*paper.get((method, name, metric), (None, None))),
+                    "mark": mark,
+                    "sign": {"best": "①", "second": "②"}.get(mark, ""),
+                    "anchor": _anchor(name, method),
+                    "reason": "" if value else why_missing(plan, name, method),
+                }
+            )
+        rows.append({"label": label, "annotation": annotation, "cells": cells})
+    metrics = [{"key": key, "lower": kind.lower_is_better} for key, kind in benchmark.metrics.items()]
+    return {"title": benchmark.title, "metrics": metrics, "rows": rows}
+
+
+def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[str, Any]]:
+    rows = []
+    for name in plan.annotated:
+        benchmark = plan.params.active.benchmarks[name]
+        for kind in KINDS:
+            path = job.inputs[f"{name}/{kind}"]
+            if not Path(path).exists():
+                continue
+            summary = read_json(path, RecordError)
+            file = plan.answers_file(name, kind)
+            digest = (provenance.files.get(file, "") if provenance else "")[:SHORT]
+            shares = {key: summary.get(key) for key in ("agreement", "kappa", "alpha")}
+            rows.append(
+                {
+                    "title": benchmark.title,
+                    "of": {"attention": "maps", "neurons": "neurons' patches"}[kind],
+                    "sources": ", ".join(f"{count} {source}" for source, count in summary["sources"].items()),
+                    "items": summary.get("items", ""),
+                    "answers": summary.get("answers", ""),
+                    **{key: "-" if value is None else f"{value:.2f}" for key, value in shares.items()},
+                    **{label: summary["labels"].get(label, 0) for label in LABELS},
+                    "file": file,
+                    "digest": digest,
+                }
+            )
+    return rows
+
+
+def _section(plan: Plan, rule: str) -> dict[str, Any]:
+    outputs = plan.find(rule).outputs
+    told = {"name": rule, "title": SECTIONS[rule], "caption": _caption(rule), "missing": "", "image": ""}
+    told |= {"source": outputs["table"], "columns": [], "rows": [], "count": 0}
+    absent = [path for path in outputs.values() if not Path(path).exists()]
+    if absent:
+        return told | {"missing": f"{absent[0]} has not been made: run `snakemake --cores 2 {absent[0]}`."}
+    if "png" in outputs:
+        data = base64.b64encode(Path(outputs["png"]).read_bytes()).decode("ascii")
+        told["image"] = f"data:image/png;base64,{data}"
+    with Path(outputs["table"]).open(encoding="utf-8", newline="") as file:
+        columns, *rows = csv.reader(file)
+    kept = [place for place, name in enumerate(columns) if name != "suite"]
+    told |= {"columns": [columns[place] for place in kept], "count": len(rows)}
+    return told | {"rows": [[row[place] for place in kept] for row in rows[:LISTED]]}
+
+
+def _spent(plan: Plan, job: Job) -> str:
+    """What the jobs of the suite took, as far as they are done; empty where no record is read, or none is there."""
+    spent, records = Spent(), plan.records_among(job).values()
+    there = [path for path in records if Path(path).exists()]
+    for path in there:
+        spent.add(read_record(path))
+    if not there:
+        return ""
+    left = len(records) - len(there)
+    return f"{spent}." + (f" Jobs not done yet: {left:,}." if left else "")
+
+
+def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Provenance | None) -> dict[str, Any]:
+    benchmark = plan.params.active.benchmarks[name]
+    digests = provenance.files if provenance else {}
+
+    def told(path: str) -> str:
+        return f"{path} {digests.get(path, 'not recorded')[:SHORT]}"
+
+    runs, below = [], []
+    for seed, values in found[name, run_name].items():
+        wildcards = {"benchmark": name, "run": run_name} | ({} if seed == "-" else {"seed": seed})
+        evaluation = plan.find("evaluate", **wildcards)
+        below.append(evaluation.outputs["metrics"])
+        runs.append(
+            {
+                "seed": seed,
+                "measured": [number(values["last"]["metrics"][metric]) for metric in benchmark.metrics],
+                "checkpoint": told(evaluation.inputs["last"]),
+                "metrics": told(evaluation.outputs["metrics"]),
+            }
+        )
+    facts = []
+    for metric in benchmark.metrics:
+        values = [values["last"]["metrics"][metric] for values in found[name, run_name].values()]
+        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        facts.append((f"{metric}, mean", f"{statistics.fmean(values):.4f}{spread} over {len(values)} runs"))
+    if provenance:
+        jobs = [provenance.jobs[job] for job in provenance.below(below)]
+        answers = sorted({p for job in jobs for p in (*job["inputs"], *job["outputs"]) if p.startswith("annotations/")})
+        facts += [("answers", told(path)) for path in answers] or [("answers", "none")]
+        for job in jobs:
+            if job["wildcards"].get("run") == run_name and "settings" in job["params"]:
+                settings = {key: job["params"][key] for key in ("settings", "training")}
+                facts.append(("params", json.dumps(settings, sort_keys=True)))
+                break
+    return {
+        "anchor": _anchor(name, run_name),
+        "title": benchmark.title,
+        "label": naming(run_name)[0],
+        "metrics": list(benchmark.metrics),
+        "runs": runs,
+        "facts": facts,
+    }
+
+
+def _caption(rule: str) -> str:
+    return " ".join(files(__package__).joinpath(f"captions/{rule}.rst").read_text(encoding="utf-8").split())

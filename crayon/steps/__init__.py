@@ -1,1 +1,0 @@
-"""One module a step of the chain; each reads and writes what its job in `crayon.jobs` says."""

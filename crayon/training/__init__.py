@@ -1,0 +1,1 @@
+"""The training loop of every method, and the library's entry point `Guide`."""

@@ -1,0 +1,65 @@
+"""Accuracies by group, and the metrics made of them (percent)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crayon.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from crayon.config.suite import Metric
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Counts of one split.
+
+    Attributes:
+        correct, count: (label, group) -> images classified rightly, images; only pairs that occur.
+    """
+
+    correct: Mapping[tuple[int, int], int]
+    count: Mapping[tuple[int, int], int]
+
+    @classmethod
+    def of(cls, predictions: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Accuracies:
+        """Count the predictions (N,) of images with `labels` (N,) and `groups` (N,), all int64."""
+        right = predictions == labels
+        pairs = sorted(set(zip(labels.tolist(), groups.tolist(), strict=True)))
+        members = {pair: (labels == pair[0]) & (groups == pair[1]) for pair in pairs}
+        return cls(
+            {pair: int(right[m].sum()) for pair, m in members.items()},
+            {pair: int(m.sum()) for pair, m in members.items()},
+        )
+
+    @property
+    def by_group(self) -> list[float]:
+        """Percent of each (label, group) pair."""
+        return [100 * self.correct[pair] / self.count[pair] for pair in self.count]
+
+    @property
+    def overall(self) -> float:
+        """Percent of all images."""
+        return 100 * sum(self.correct.values()) / sum(self.count.values())
+
+
+def measure(metric: Metric, accuracies: Mapping[str, Accuracies]) -> float:
+    """The value of `metric` in percent, from the accuracies of the splits it reads.
+
+    worst_group: the least group accuracy (WGA); mean_group: their unweighted mean (MGA); accuracy; difference of two
+    accuracies (BG-Gap).
+    """
+    values = [accuracies[split] for split in metric.splits]
+    if any(not value.count for value in values):
+        raise DataError(f"the metric {metric.kind} of {' and '.join(metric.splits)} has no image to measure.")
+    if metric.kind == "worst_group":
+        return min(values[0].by_group)
+    if metric.kind == "mean_group":
+        return sum(values[0].by_group) / len(values[0].by_group)
+    if metric.kind == "accuracy":
+        return values[0].overall
+    return values[0].overall - values[1].overall

@@ -1,0 +1,266 @@
+"""The steps of an epoch: batches passed through the network whole or in pieces, by one process or by several."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from crayon.data.augment import Augmenter
+from crayon.data.loader import augmented
+from crayon.methods.base import Batch, Method, Training
+from crayon.training.checkpoint import random_state, set_random_state
+from crayon.training.compile import compile_backbones, compiling
+from crayon.training.memory import room_for
+from crayon.training.optim import make_optimiser, make_schedule
+from crayon.utils.distributed import Team
+from crayon.utils.errors import MachineError, MethodError
+
+if TYPE_CHECKING:
+    from crayon.training.fit import Outcome, Problem
+
+Terms = Mapping[str, torch.Tensor]
+"""The terms of a loss by name, scalars."""
+
+
+class Loop:
+    """The steps of a training, and all that they change.
+
+    Attributes:
+        combined: see `Method.combined`; None where a batch passes through the network as a whole.
+        micro: how many images of a batch pass through the network at once; None: all of this process's share.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method,
+        training: Training,
+        seed: int,
+        name: str,
+        outcome: Outcome,
+        report: Callable[[str], None],
+    ) -> None:
+        self.problem, self.method, self.training, self.seed = problem, method, training, seed
+        self.name, self.report = name, report
+        self.network, self.device = problem.network, problem.labels.device
+        self.team = Team.here()
+        self.combined = method.combined()
+        self.micro = problem.micro_batch if isinstance(problem.micro_batch, int) else None
+        if self.combined is None:
+            whole = f"{name}: {method.label} compares the images of a batch, which pass through the network as a whole"
+            if self.team.size > 1:
+                raise MethodError(f"{whole}; train it with one process (compute.processes).")
+            if self.micro is not None:
+                self.report(f"{whole}, whatever compute.micro_batch says")
+            self.micro = None
+        if self.team.size > 1 and (problem.micro_batch == "auto" or problem.compile):
+            raise MethodError(
+                f"{name}: compute.micro_batch: auto and compute.compile are for one process; leave them out."
+            )
+        self.halving = problem.micro_batch == "auto" and self.combined is not None
+        self.state = method.prepare(problem)
+        self.norms = self.team.synchronise(self.network)
+        if problem.compile:
+            compile_backbones(self.network, method, self.state, name, report)
+        self.forward = method.forward(problem, self.state)
+        self._own_noise(0)
+        self.optimiser = make_optimiser(method.parameters(problem, self.state, training), training)
+        self.schedule = make_schedule(self.optimiser, training)
+        self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        self.generator = torch.Generator().manual_seed(seed)
+        self.outcome = outcome
+
+    def _own_noise(self, epoch: int) -> None:
+        """Give a process that is not the first a random state of its own: its images are others."""
+        if self.team.rank:
+            torch.manual_seed(self.seed + epoch + (self.team.rank << 32))
+
+    def run(self, epoch: int) -> Sums:
+        """Take the steps of an epoch; with `auto`, from its start again where the GPU has no room for them."""
+        if not self.halving:
+            return self._epoch(epoch)
+        before = io.BytesIO()
+        torch.save(self.content(epoch - 1), before)
+        while True:
+            try:
+                return self._epoch(epoch)
+            except torch.OutOfMemoryError as error:
+                lacking, tried = str(error), self.micro or self.training.batch_size
+            if tried == 1:
+                raise MachineError(f"{self.name}: there is no room on the GPU for even one image. {lacking}")
+            self.micro = (tried + 1) // 2
+            self.report(f"{self.name}  no room on the GPU for {tried} images at once; {self.micro} from here on")
+            self.optimiser.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.restore(torch.load(io.BytesIO(before.getvalue()), map_location="cpu", weights_only=True))
+
+    def _epoch(self, epoch: int) -> Sums:
+        self.method.start_epoch(self.problem, self.state, epoch, self.training)
+        options, sums = self.problem.augmentation, Sums()
+        augment = None if options is None else Augmenter(options, self.seed, epoch)
+        steps = list(self.method.steps(self.problem, self.state, self.training, self.generator))
+        cut = [[index[start:stop] for index in step for start, stop in self._pieces(len(index))] for step in steps]
+        for step, pieces in zip(steps, self.problem.images.in_order(cut), strict=True):
+            self.optimiser.zero_grad(set_to_none=True)
+            placed = iter(pieces)
+            with compiling(self.name, self.problem.compile), self._room(step, augment):
+                for index in step:
+                    self._micro_batch(len(index), placed, len(step), augment, sums)
+            self.team.add_up([parameter.grad for parameter in self.trained if parameter.grad is not None])
+            self.optimiser.step()
+        self.schedule.step()
+        sums.add_up(self.team)
+        return sums
+
+    def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager:
+        if self.halving:
+            return nullcontext()
+
+        def attempt(index: torch.Tensor) -> None:
+            pieces = (index[start:stop].to(self.device) for start, stop in self._pieces(len(index)))
+            self._micro_batch(len(index), pieces, 1, augment, Sums())
+
+        alone, divisible = self.team.size == 1, self.combined is not None
+        return room_for(step, attempt if alone else None, self.name, self.micro, divisible)
+
+    def _micro_batch(
+        self, count: int, pieces: Iterator[torch.Tensor], parts: int, augment: Augmenter | None, sums: Sums
+    ) -> None:
+        """Add the gradient of one of `parts` micro-batches of a step, of its `count` images those of this process.
+
+        Args:
+            pieces: the positions of the micro-batch's pieces, see `_pieces`, and perhaps of those that follow.
+        """
+        whole = self.team.size == 1 and (self.micro is None or self.micro >= count)
+        changes = None if whole or augment is None else augment.draw(count)
+        terms: dict[str, torch.Tensor] = {}
+        for start, stop in self._pieces(count):
+            for layer in self.norms:
+                layer.few = count // self._count(count) < self.team.size
+            with self.narrow, augmented(self.problem.images, changes.part(start, stop) if changes else augment):
+                batch = self.forward(next(pieces))
+            here = self.method.loss(batch, self.state)
+            if not whole:
+                here = {name: self._share(name, value, (stop - start) / count) for name, value in here.items()}
+            (sum(here.values()) / parts).backward(inputs=self.trained)  # not images, which RRR asks for a gradient
+            for name, value in here.items():
+                terms[name] = terms[name] + value.detach() if name in terms else value.detach()
+            sums.count(batch)
+        sums.add(terms)
+
+    def _pieces(self, count: int) -> Iterator[tuple[int, int]]:
+        """From where to where this process's part goes, of each piece of a micro-batch of `count` images.
+
+        Pieces are as even as can be, and as many in each process: they meet in batch normalisation.
+        """
+        pieces = self._count(count)
+        for piece in range(pieces):
+            first, last = count * piece // pieces, count * (piece + 1) // pieces
+            start, stop = self.team.share(last - first)
+            yield first + start, first + stop
+
+    def _count(self, count: int) -> int:
+        """How many pieces a micro-batch of `count` images has."""
+        return 1 if self.micro is None else -(-count // (self.micro * self.team.size))
+
+    def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
+        """What the term of a piece with this share of a micro-batch's images adds to it."""
+        if share == 0:
+            return value.nansum()  # a mean over no images is NaN, and 0 here
+        return value if self.combined[name] == "sum" else value * share
+
+    @property
+    def narrow(self) -> torch.autocast:
+        """In which the network computes in the problem's precision."""
+        precision = self.problem.precision
+        return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
+
+    def content(self, epoch: int) -> dict[str, Any]:
+        """All that an epoch changes, as it is after `epoch`, as tensors and plain values."""
+        return {
+            "epoch": epoch,
+            "micro": self.micro,
+            "network": self.network.state_dict(),
+            "method": {name: _content(self.state[name]) for name in self.method.changing},
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": random_state(self.device, self.generator),
+            "outcome": {
+                "selected": self.outcome.selected,
+                "selected_epoch": self.outcome.selected_epoch,
+                "history": self.outcome.history,
+            },
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> int:
+        """Put it back, apart from what has no room; the epoch that it was after."""
+        self.micro = min((size for size in (self.micro, content["micro"]) if size is not None), default=None)
+        self.network.load_state_dict(content["network"])
+        for name, value in content["method"].items():
+            if hasattr(self.state[name], "load_state_dict"):
+                self.state[name].load_state_dict(value)
+            else:
+                self.state[name] = None if value is None else value.to(self.device)
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.schedule.load_state_dict(content["schedule"])
+        set_random_state(content["random"], self.device, self.generator)
+        self._own_noise(content["epoch"])
+        self.outcome.__dict__.update(content["outcome"])
+        self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
+        return content["epoch"]
+
+
+def _content(value: Any) -> Any:
+    return value.state_dict() if hasattr(value, "state_dict") else value
+
+
+class Sums:
+    """An epoch's terms and hits, kept on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, list[torch.Tensor]] = {}
+        self.correct: torch.Tensor | int = 0
+        self.images = 0
+
+    def add(self, terms: Terms) -> None:
+        """Take in the terms of a micro-batch."""
+        for name, value in terms.items():
+            self.terms.setdefault(name, []).append(value)
+
+    def count(self, batch: Batch) -> None:
+        """Take in how many images were guessed right."""
+        self.correct = self.correct + (batch.logits.detach().argmax(1) == batch.labels).sum()
+        self.images += len(batch.labels)
+
+    def add_up(self, team: Team) -> None:
+        """Take in those of the other processes."""
+        if team.size == 1:
+            return
+        device = self.correct.device
+        counts = torch.tensor([int(self.correct), self.images], device=device)
+        team.add_up([counts])
+        self.correct, self.images = counts[0], int(counts[1])
+        for values in self.terms.values():
+            summed = torch.stack(values)
+            team.add_up([summed])
+            values[:] = summed.unbind()
+
+    def first_fault(self) -> str | None:
+        """The first step whose loss is NaN or infinite, and its terms; None if there is none."""
+        steps = zip(*(torch.stack(values).tolist() for values in self.terms.values()), strict=True)
+        for number, values in enumerate(steps, start=1):
+            if not math.isfinite(sum(values)):
+                return f"{number} ({', '.join(f'{k} {v:.4g}' for k, v in zip(self.terms, values, strict=True))})"
+        return None
+
+    def means(self) -> dict[str, float]:
+        """Loss and terms, means over the micro-batches, and the share of images guessed right in percent."""
+        terms = {name: float(torch.stack(values).double().mean()) for name, values in self.terms.items()}
+        accuracy = 100 * int(self.correct) / self.images
+        return {"loss": sum(terms.values()), **terms, "train_accuracy": accuracy}

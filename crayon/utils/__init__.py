@@ -1,0 +1,1 @@
+"""The ground that every other package stands on: errors, files, log, text, chunks, GPUs."""

@@ -1,0 +1,109 @@
+"""Where a finished run spent its processor time: CPU seconds by step and method, and the start-up of its processes.
+
+Reads what the run left behind and runs nothing: each job's record tells its CPU and wall seconds, and Snakemake's
+benchmark files tell those of whole processes. What a process takes beyond its jobs is its start-up, imports for the
+most part: wall seconds, which are CPU seconds where no more jobs run at once than there are processors. Snakemake's own
+time is in neither.
+
+    python perf/costs.py FOLDER            the clone that `snakemake results/table1.csv` ran in
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import harness
+
+from crayon.config.suite import load
+from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.record import read_record
+from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, batches
+from crayon.utils.errors import CrayonError
+
+START_UP = "start-up of processes"
+
+
+def main() -> None:
+    """One row a step, of refinements one a method, the costliest first."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("folder", type=Path, help="where the run is: params.yaml, records and logs/")
+    parser.add_argument(
+        "--target", default="results/table1.csv", help="count what this is made of (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    written = (options.csv or harness.FOLDER / "costs.csv").absolute()
+    try:
+        os.chdir(options.folder)  # paths of a plan are relative
+        plan = Plan(load("params.yaml"))
+        jobs = plan.below(options.target)
+        told = {job.name: read_record(job.record)["told"] for job in jobs}
+    except OSError as error:
+        harness.stop(f"{options.folder}: {error.strerror}")
+    except CrayonError as error:
+        harness.stop(f"{options.folder}: {error} The costs are those of a finished run.")
+    started = start_ups(plan, jobs, told)
+    seconds = defaultdict(list)
+    for job in jobs:
+        seconds[f"refine {job.wildcards['run']}" if job.rule == "refine" else job.rule].append(
+            told[job.name]["cpu_seconds"]
+        )
+    seconds[START_UP] = started
+    total = sum(map(sum, seconds.values()))
+    machines = sorted({f"{of_job['device']}, {of_job['machine']}" for of_job in told.values() if "device" in of_job})
+    table = harness.Table(
+        "costs", f"{options.target}, {len(jobs)} jobs, {total:.0f} s", "; ".join(machines) or "not told"
+    )
+    for measured, values in sorted(seconds.items(), key=lambda item: -sum(item[1])):
+        if values:
+            kind = "wall" if measured == START_UP else "CPU"
+            table.add(measured, kind, values, total=sum(values), share=sum(values) / total)
+    table.finish(written)
+
+
+def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]:
+    """Wall seconds of each process beyond those of its jobs; a process without a benchmark file is left out."""
+    first = firsts(plan)
+    within: dict[Path, float] = defaultdict(float)
+    for job in jobs:
+        within[benchmark_file(plan, job, first)] += told[job.name]["wall_seconds"]
+    found = []
+    for path, seconds in within.items():
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                found.append(max(0.0, float(next(csv.DictReader(file, delimiter="\t"))["s"]) - seconds))
+    return found
+
+
+def firsts(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
+    """(run, seed) -> the first ones of the batch that one process trains."""
+    return {
+        (run, str(seed)): (batch.runs[0], str(batch.seeds[0]))
+        for batch in batches(plan.params.active)
+        for run in batch.runs
+        for seed in batch.seeds
+    }
+
+
+def benchmark_file(plan: Plan, job: Job, first: dict[tuple[str, str], tuple[str, str]]) -> Path:
+    """Snakemake's benchmark file of the process that runs a job, as the rules name it.
+
+    Args:
+        first: see `firsts`; the file is named after these.
+    """
+    named, rule = dict(job.wildcards), job.rule
+    if "seed" in named:
+        run = named["run"] if (named["run"], named["seed"]) in first else ANY_RUN
+        head, named["seed"] = first[run, named["seed"]]
+        named["run"] = named["run"] if head == ANY_RUN else head
+    elif "original" in named:
+        rule, named["original"] = "original_transfer", first[TRANSFERRED, named["original"]][1]
+    elif "network" in named:
+        rule, named = "pretrain_transfer", {}
+    return Path("logs", plan.suite, rule, *named.values()).with_suffix(".tsv")
+
+
+if __name__ == "__main__":
+    main()

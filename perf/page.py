@@ -1,0 +1,129 @@
+"""The annotation page under a scripted client: time of an answer, and the server's memory before and after.
+
+    python perf/page.py --answers 1000
+
+Makes up a benchmark (noise, random maps), starts `crayon annotate` as a process of its own, and answers as the page
+does: the item, its three pictures, the answer, one after another, by two annotators in turn. Every tenth answer is
+changed. The server's time is what it says itself (Server-Timing); the client's is from request to response.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import yaml
+from harness import Table, device_name, parser, positive
+
+from crayon.data.dataset import write_manifest
+from crayon.utils.files import write_npy
+
+ROOT = Path(__file__).parent.parent
+NAME = "waterbirds"
+VIEWS = ("image", "overlaid", "red")
+
+
+def make(folder: Path, images: int, size: int) -> None:
+    """A project whose benchmark has so many training images."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    benchmark = content["suites"]["mini"]["benchmarks"][NAME]
+    benchmark["annotation"] = {"source": "people"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    generator = np.random.default_rng(0)
+    classes = benchmark["classes"]
+    data = folder / "data/mini" / NAME
+    rows = [(f"train-{n:05d}", "train", classes[n % 2], benchmark["groups"][0]) for n in range(images)]
+    write_manifest(data / "manifest.csv", rows)
+    write_npy(data / "images.npy", generator.integers(0, 256, (images, size, size, 3), dtype=np.uint8))
+    write_npy(data / "masks.npy", np.zeros((0, size, size), bool))
+    maps = generator.random((images, 7, 7)).astype(np.float16)
+    write_npy(folder / "interpretations/mini" / NAME / "maps.npy", maps)
+
+
+def start(folder: Path) -> tuple[subprocess.Popen, str]:
+    """The server's process, and its address."""
+    command = [sys.executable, "-m", "crayon", "annotate", NAME, "--kind", "attention", "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("http://"):
+            return process, line.strip().rstrip("/")
+    raise SystemExit(f"the server did not start (status {process.wait()})")
+
+
+def memory(pid: int) -> float:
+    """MB that the process holds in memory that is its own: what it maps of files is left out."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    return int(status["RssAnon"].split()[0]) / 1024
+
+
+def answer(client: httpx.Client, number: int, said: str, who: dict[str, str]) -> tuple[float, float]:
+    """Milliseconds of the server, and from request to response."""
+    started = time.perf_counter()
+    body = {"answer": said, "seconds": 1.0}
+    response = client.post(f"/api/items/{number}/answer", json=body, headers=who).raise_for_status()
+    whole = 1000 * (time.perf_counter() - started)
+    return float(response.headers["server-timing"].split("dur=")[1]), whole
+
+
+def show(client: httpx.Client, number: int, who: dict[str, str]) -> list[float]:
+    """Milliseconds of the server for each picture of an item."""
+    client.get(f"/api/items/{number}", headers=who).raise_for_status()
+    pictures = (client.get(f"/api/items/{number}/{view}.png", headers=who).raise_for_status() for view in VIEWS)
+    return [float(picture.headers["server-timing"].split("dur=")[1]) for picture in pictures]
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--answers", type=positive, default=1000)
+    made.add_argument("--images", type=positive, default=4795, help="as many as Waterbirds has to train on")
+    made.add_argument("--size", type=positive, default=224)
+    options = made.parse_args()
+    setting = f"{options.answers} answers, {options.images} images of {options.size} px"
+    table = Table("page", setting, device_name())
+    given, changed, pictures = [], [], []
+    with tempfile.TemporaryDirectory(prefix="crayon-page-") as name:
+        make(Path(name), options.images, options.size)
+        began = time.perf_counter()
+        process, address = start(Path(name))
+        ready = time.perf_counter() - began
+        try:
+            with httpx.Client(base_url=address, timeout=60) as client:
+                annotators = [{"X-Crayon-Annotator": who} for who in ("ann", "ben")]
+                for who in annotators:
+                    session = client.get("/api/session", headers=who).raise_for_status().json()
+                    who["X-Crayon-Shown"] = session["shown"]
+                show(client, 0, annotators[0])
+                before = memory(process.pid)
+                for count in range(options.answers):
+                    number, who = count // 2, annotators[count % 2]
+                    pictures += show(client, number, who)
+                    given.append(answer(client, number, "yes", who))
+                    if count % 10 == 9:
+                        changed.append(answer(client, number, "no", who))
+                after = memory(process.pid)
+        finally:
+            process.terminate()
+            process.communicate()
+    table.add("ready", "from its start", [ready])
+    for (measured, variant), values in {
+        ("answer", "server"): [server for server, _ in given],
+        ("answer", "client"): [client for _, client in given],
+        ("changed answer", "server"): [server for server, _ in changed],
+        ("picture", "server"): pictures,
+    }.items():
+        if values:
+            table.add(measured, variant, values, "ms", percentile_99=np.percentile(values, 99))
+    table.add("server's memory", "before", [before], "MB")
+    table.add("server's memory", "after", [after], "MB")
+    table.finish(options.csv)
+
+
+if __name__ == "__main__":
+    main()

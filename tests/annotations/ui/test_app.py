@@ -1,0 +1,383 @@
+"""The page's server: what it serves, what it takes, and all that it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from contextlib import suppress
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.exceptions import HTTPException
+
+from crayon.annotations.answers import read_answers
+from crayon.annotations.sampling import order_items
+from crayon.annotations.ui.app import SHOWN_HEADER, build
+from crayon.annotations.ui.items import load_asked
+from crayon.annotations.ui.security import Guard, names_of, tokens_for
+from crayon.annotations.ui.session import Page
+from crayon.annotations.ui.store import Store
+from crayon.config.suite import load
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.steps.annotation_order import BLOCK, order_of
+from crayon.saliency.overlays import highlight_in_red, highlight_overlaid, patch_view, readable
+from crayon.utils.files import write_npy
+
+from . import made
+
+ANN = {"X-Crayon-Annotator": "ann"}
+YES = {"answer": "yes", "seconds": 1}
+
+
+class Client:
+    """Requests to an application in this process, as of a browser on the page unless told otherwise."""
+
+    def __init__(self, app, host: str = "127.0.0.1:8765") -> None:
+        self.app, self.host = app, host
+
+    def request(self, method: str, path: str, headers=None, **more) -> httpx.Response:
+        headers = httpx.Headers(headers)
+        with suppress(HTTPException):  # who may not answer has no session
+            headers.setdefault(SHOWN_HEADER, self.page.session(headers.get("X-Crayon-Annotator", "")).shown)
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{self.host}") as client:
+                return await client.request(method, path, headers=headers, **more)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, headers=ANN, **more) -> httpx.Response:
+        return self.request("GET", path, headers, **more)
+
+    def give(self, number, said="yes", seconds=1.25, annotator="ann", **headers) -> httpx.Response:
+        own = {"X-Crayon-Annotator": annotator, "Origin": f"http://{self.host}"} | headers
+        return self.request("POST", f"/api/items/{number}/answer", own, json={"answer": said, "seconds": seconds})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    made.make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def start(project):
+    """Opens the page of a kind, and closes its store in the end."""
+    stores = []
+
+    def starts(kind="attention", annotators=(), tokens=None, host="127.0.0.1", asks=made.in_order) -> Client:
+        plan = Plan(load())
+        asked = load_asked(plan, made.NAME, kind)
+        stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
+        page = Page(asked, stores[-1], "Waterbirds", annotators, asks, f"mini/{made.NAME}/{kind}", ["snakemake"])
+        client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}))
+        client.page = page
+        return client
+
+    yield starts
+    for store in stores:
+        store.close()
+
+
+def pixels(response: httpx.Response) -> np.ndarray:
+    assert response.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(response.content)))
+
+
+def test_an_item_is_shown_as_the_paper_shows_it(start):
+    client = start()
+    asked = client.page.asked
+    order = made.in_order(list(asked.items), "ann")
+    item = asked.items[order[3]]
+    image, _ = readable(np.asarray(asked.images[item.row]), 384)
+    assert image.shape == (384, 384, 3)
+    attention = asked.maps[item.position]
+    expected = {
+        "image": image,
+        "overlaid": highlight_overlaid(image, attention),
+        "red": highlight_in_red(image, attention),
+    }
+    for view, shown in expected.items():
+        np.testing.assert_array_equal(pixels(client.get(f"/api/items/3/{view}.png")), shown)
+
+
+def test_a_patch_is_shown_in_its_image_and_asked_once(start):
+    client = start("neurons")
+    asked = client.page.asked
+    assert list(asked.items) == [f"train-{n:05d}@0,0" for n in range(6)]  # of seven rows in patches.csv
+    order = made.in_order(list(asked.items), "ann")
+    item = asked.items[order[0]]
+    image, factor = readable(np.asarray(asked.images[item.row]), 384)
+    shown = patch_view(image, 0, 0, 6 * factor, 6 * factor, thickness=4)
+    np.testing.assert_array_equal(pixels(client.get("/api/items/0/patch.png")), shown)
+    assert client.get("/api/items/0/red.png").status_code == 404
+
+
+def test_views_and_questions_are_the_benchmarks_own(tmp_path, monkeypatch, start):
+    content = made.content(views=["overlaid"], questions={"attention": "On the {class}?"})
+    content["suites"]["mini"]["benchmarks"][made.NAME]["classes"] = ["landbird", "waterbird"]
+    made.tiny.write(tmp_path, content)
+    client = start()
+    assert client.get("/api/about").json()["views"] == ["overlaid"]
+    asked = {client.get(f"/api/items/{n}").json()["question"] for n in range(8)}
+    assert asked == {"On the landbird?", "On the waterbird?"}
+    assert client.get("/api/items/0/image.png").status_code == 404
+
+
+def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
+    client = start()
+    response = client.give(0, "unsure", -0.0)
+    assert (response.status_code, response.json()) == (200, {"answer": "unsure"})
+    (one,) = read_answers(client.page.asked.answers, client.page.asked.known, made.digest(project))
+    assert one.item == made.in_order(list(client.page.asked.items), "ann")[0]
+    assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "0.00")
+    assert (one.source, one.interface, one.digest) == ("people", "crayon page 1", made.digest(project))
+    assert one.timestamp.endswith("+00:00")
+
+
+def test_annotators_have_their_own_order_and_see_their_own_answers(start):
+    client = start()
+    orders = [made.in_order(list(client.page.asked.items), who) for who in ("ann", "ben")]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
+    client.give(0, "yes")
+    client.give(2, "no")
+    assert client.get("/api/session").json()["answers"] == "y-n" + "-" * 27
+    ben = client.get("/api/session", {"X-Crayon-Annotator": "ben"}).json()
+    assert ben.pop("shown") != client.get("/api/session").json()["shown"]
+    assert ben == {"annotator": "ben", "answers": "-" * 30, "commands": ["snakemake"], "lacking": 0}
+
+
+def other_maps(project) -> None:
+    write_npy(project / "interpretations/mini" / made.NAME / "maps.npy", np.zeros((30, 2, 2), np.float16))
+
+
+def other_question(project) -> None:
+    made.tiny.write(project, made.content(questions={"attention": "Is it the background?"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda project: None, {"kind": "neurons"}),
+        (lambda project: None, {"asks": lambda items, annotator: sorted(items)}),
+        (other_maps, {}),
+        (other_question, {}),
+    ],
+)
+def test_a_tab_that_was_opened_on_something_else_answers_nothing(start, project, change, options):
+    client = start()
+    before = {SHOWN_HEADER: client.get("/api/session").json()["shown"]}
+    client.page.store.close()
+    change(project)
+    client = start(**options)
+    view = client.page.asked.views[0]
+    requests = [("POST", "/api/items/0/answer"), ("GET", "/api/items/0"), ("GET", f"/api/items/0/{view}.png")]
+    for method, path in requests:
+        for shown in (before, {SHOWN_HEADER: ""}):
+            more = {"json": YES} if method == "POST" else {}
+            refused = client.request(method, path, ANN | shown, **more)
+            assert refused.status_code == 409
+            assert "reload it" in refused.json()["error"]
+    assert client.page.store.given == 0
+    assert client.give(0).status_code == 200
+    assert client.page.store.given == 1
+
+
+def test_a_tab_goes_on_after_a_restart_with_the_same(start):
+    client = start()
+    before = client.get("/api/session").json()["shown"]
+    client.page.store.close()
+    assert start().give(0, **{SHOWN_HEADER: before}).status_code == 200
+
+
+def test_a_name_that_is_none_is_refused(start):
+    client = start()
+    for name in ("", "../x", "a b", "a" * 65, "<b>", "-a", "a\u00e9", "a/b", "a\tb"):
+        headers = [(b"X-Crayon-Annotator", name.encode())]
+        refused = client.get("/api/session", headers)
+        assert refused.status_code == 400
+        assert "up to 64" in refused.json()["error"]
+        assert client.request("POST", "/api/items/0/answer", headers, json=YES).status_code == 400
+    assert client.page.store.given == 0
+
+
+def test_only_those_who_are_named_may_answer(start):
+    client = start(annotators=["ann", "ben"])
+    assert client.get("/api/session").status_code == 200
+    refused = client.get("/api/session", {"X-Crayon-Annotator": "bem"})
+    assert refused.status_code == 403
+    assert "did you mean 'ben'" in refused.json()["error"]
+
+
+NOT_SERVED = [
+    *("/api/items/30", "/api/items/-1", "/api/items/train-00000", "/api/items/0/mask.png"),
+    *(f"/api/items/{'9' * 5000}", "/api/items/%D9%A1", "/api/items/0x1", "/api/items/1.0/image.png"),
+    *("/api/items/..%2f..%2fparams.yaml/image.png", "/api/items/0/..%2f..%2fimages.png", "/api/nothing"),
+    *("/../params.yaml", "/..%2f..%2fparams.yaml", "/%2e%2e/%2e%2e/server.py", "/params.yaml", "//etc/passwd"),
+    *("/data/mini/waterbirds/images.npy", "/annotations/mini/waterbirds/attention.csv", "/page.css%00.png"),
+    *("/api/examples/maybe/image.png", "/api/examples/yes/patch.png", "/api/examples/..%2f/x.png"),
+]
+
+
+def test_nothing_else_is_served(start):
+    client = start()
+    for path in NOT_SERVED:
+        response = client.get(path)
+        assert (path, response.status_code) == (path, 404)
+        assert set(response.json()) == {"error"}
+
+
+def test_the_page_itself_is_served(start):
+    client = start()
+    for path, kind in {
+        "/": "text/html",
+        "/page.css": "text/css",
+        "/page.js": "text/javascript",
+        "/api.js": "text/javascript",
+        "/icon.svg": "image/svg+xml",
+        "/api/examples/yes/red.png": "image/png",
+    }.items():
+        response = client.get(path)
+        assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, kind)
+        assert "default-src 'self'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "no-store"
+
+
+BAD = [
+    ({"answer": "maybe", "seconds": 1}, 400),
+    ({"answer": "YES", "seconds": 1}, 400),
+    ({"answer": ["yes"], "seconds": 1}, 400),
+    ({"answer": "yes"}, 400),
+    ({"answer": "yes", "seconds": -1}, 400),
+    ({"answer": "yes", "seconds": "1"}, 400),
+    ({"answer": "yes", "seconds": True}, 400),
+    ({"answer": "yes", "seconds": 1e9}, 400),
+    ('{"answer": "yes", "seconds": NaN}', 400),
+    ('{"answer": "yes", "seconds": Infinity}', 400),
+    ("[" * 2000, 400),
+    ("yes", 400),
+    ("[]", 400),
+    ("", 400),
+    (b"\xff\xfe", 400),
+    ({"answer": "yes", "seconds": 1, "more": "x" * 3000}, 413),
+]
+
+
+def test_a_bad_answer_is_refused_and_nothing_written(start, project):
+    client = start()
+    headers = ANN | {"Content-Type": "application/json"}
+    for body, status in BAD:
+        content = json.dumps(body) if isinstance(body, dict) else body
+        response = client.request("POST", "/api/items/0/answer", headers, content=content)
+        assert (body, response.status_code, set(response.json())) == (body, status, {"error"})
+    assert not (project / made.ANSWERS).exists()
+
+
+def test_a_save_that_fails_is_said(start, project):
+    client = start()
+    (project / "annotations").write_text("in the way")
+    response = client.give(0)
+    assert response.status_code == 507
+    assert "cannot be written" in response.json()["error"]
+    assert client.get("/api/session").json()["answers"] == "-" * 30
+
+
+def test_another_host_name_is_refused(start):
+    client = start()
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "10.0.0.7:8765", "", "["):
+        assert client.get("/", {"Host": host}).status_code == 421
+        assert client.give(0, Host=host).status_code == 421
+    assert client.page.store.given == 0
+    for host in ("localhost:9000", "127.0.0.1", "[::1]:8765", "LOCALHOST:1"):  # a tunnel has a port of its own
+        assert client.get("/", {"Host": host}).status_code == 200
+
+
+def test_a_page_of_another_site_cannot_answer(start):
+    client = start()
+    assert client.give(0, Origin="http://evil.example").status_code == 403
+    assert client.give(0, Origin="null").status_code == 403
+    assert client.give(0, Origin="http://127.0.0.1:9999").status_code == 403
+    content = b'{"answer": "yes", "seconds": 1}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        refused = client.request("POST", "/api/items/0/answer", ANN | {"Content-Type": kind}, content=content)
+        assert refused.status_code == 415
+    assert client.request("POST", "/api/items/0/answer", ANN, content=content).status_code == 415
+    assert client.get("/api/items/0/answer").status_code == 404
+    assert client.page.store.given == 0
+    assert "access-control-allow-origin" not in client.get("/api/session").headers
+
+
+def test_from_another_machine_a_token_is_demanded_and_says_who_it_is(start):
+    tokens = tokens_for(["ann", "ben"], "mini/waterbirds/attention")
+    ann, ben = tokens
+    assert list(tokens.values()) == ["ann", "ben"]
+    client = start(annotators=["ann", "ben"], tokens=tokens, host="0.0.0.0")
+    client.host = "10.0.0.7:8765"
+    for path in ("/", "/page.js", "/api/about", "/api/items/0/image.png"):
+        assert client.get(path).status_code == 403
+        assert client.get(path, ANN | {"X-Crayon-Token": ann[:-1]}).status_code == 403
+        assert client.get(path, {"Cookie": f"{client.app.cookie}=x"}).status_code == 403
+    assert client.give(0).status_code == 403
+    first = client.get(f"/?token={ben}")
+    assert first.status_code == 200
+    assert "HttpOnly" in first.headers["set-cookie"]
+    assert "SameSite=Strict" in first.headers["set-cookie"]
+    cookie = {"Cookie": first.headers["set-cookie"].split(";")[0]}
+    assert client.get("/page.js", cookie).status_code == 200
+    said = client.get("/api/session", cookie | ANN).json()  # the name in the header does not matter
+    assert said["annotator"] == "ben"
+    assert client.get("/api/session", cookie | {"X-Crayon-Token": ann}).json()["annotator"] == "ann"
+    assert client.get("/api/session", {"Host": "evil.example", "X-Crayon-Token": ann}).status_code == 421
+    assert client.give(0, **{"X-Crayon-Token": ann}).status_code == 200
+    assert client.page.store.counts() == {"ann": 1}
+
+
+def test_a_token_that_all_share_asks_for_the_name(start):
+    (token,) = tokens_for([], "mini/waterbirds/attention")
+    client = start(tokens={token: None}, host="0.0.0.0")
+    assert client.get("/api/session", {"X-Crayon-Token": token}).status_code == 400
+    assert client.get("/api/session", ANN | {"X-Crayon-Token": token}).json()["annotator"] == "ann"
+
+
+def test_tokens_keep_from_start_to_start_and_differ_between_pages(project):
+    first = tokens_for(["ann", "ben"], "mini/waterbirds/attention")
+    assert tokens_for(["ben", "ann"], "mini/waterbirds/attention") == first
+    assert not set(tokens_for(["ann", "ben"], "mini/waterbirds/neurons")) & set(first)
+    key = project / ".crayon/page.key"
+    assert key.stat().st_mode & 0o077 == 0
+    key.unlink()
+    assert not set(tokens_for(["ann", "ben"], "mini/waterbirds/attention")) & set(first)
+
+
+def test_what_comes_first_comes_first_for_all_and_in_an_order_of_their_own(project):
+    maps = np.random.default_rng(1).random((30, 2, 2)).astype(np.float16)  # no two alike
+    np.save(made_maps(project), maps)
+    asks = order_of(Plan(load()), made.NAME, "attention", None)
+    items = [f"train-{n:05d}" for n in range(30)]
+    ann, ben = asks(items, "ann"), asks(items, "ben")
+    assert sorted(ann) == sorted(ben) == items
+    assert set(ann[:BLOCK]) == set(ben[:BLOCK])
+    assert ann[:BLOCK] != ben[:BLOCK]
+    assert ann == asks(items, "ann")
+    assert set(ann[:BLOCK]) == {items[p] for p in order_items(Plan(load()), made.NAME, "attention", None, 0)[:BLOCK]}
+
+
+def made_maps(project):
+    return project / "interpretations/mini" / made.NAME / "maps.npy"
+
+
+def test_how_many_people_are_still_wanted(start):
+    client = start()
+    client.page.wanted = 3
+    assert client.get("/api/session").json()["lacking"] == 2
+    ben = {"X-Crayon-Annotator": "ben"}
+    shown = client.get("/api/session", headers=ben).json()["shown"]
+    client.give(0, annotator="ben", **{"X-Crayon-Shown": shown})
+    assert client.get("/api/session").json()["lacking"] == 1

@@ -1,0 +1,233 @@
+"""Colour jitter and lighting noise: as torchvision's and by hand, and for training batches alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional
+
+from crayon.config.suite import Augmentation
+from crayon.data.augment import BRIGHTNESS, CONTRAST, SATURATION, Augmenter, jitter, light
+from crayon.data.loader import augmented
+from crayon.methods import METHODS
+from crayon.methods.erm import ERM
+from crayon.training.fit import train
+
+from .. import problems
+from ..training.test_training import TRAINING, run
+
+OFF = 1.0
+AUGMENTATION = Augmentation(jitter=0.3, lighting=0.2)
+ADJUST = {
+    BRIGHTNESS: functional.adjust_brightness,
+    CONTRAST: functional.adjust_contrast,
+    SATURATION: functional.adjust_saturation,
+}
+
+
+def one(images, order, factors):
+    """The same order and factors for each image."""
+    count = len(images)
+    return jitter(images, torch.tensor([order] * count), torch.tensor([factors] * count))
+
+
+def flat(*colour, size=2):
+    """An image (1, 3, size, size) of one colour."""
+    return torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).repeat(1, 1, size, size)
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"),
+    [
+        ([1.125, OFF, OFF], [225, 112, 56]),  # times 1.125, cut to whole numbers
+        ([2.0, OFF, OFF], [255, 200, 100]),  # clipped
+        # grey: .2989 * 200 + .587 * 100 + .114 * 50 = 124.18 -> 124; contrast of one colour: its mean is that grey
+        ([OFF, 0.75, OFF], [181, 106, 68]),  # .75 * 200 + .25 * 124, .75 * 100 + 31, 37.5 + 31
+        ([OFF, OFF, 0.75], [181, 106, 68]),
+        ([OFF, OFF, 1.25], [219, 94, 31]),  # 250 - 31, 125 - 31, 62.5 - 31
+        ([OFF, OFF, OFF], [200, 100, 50]),
+    ],
+)
+def test_a_known_colour_by_hand(factors, expected):
+    found = one(flat(200, 100, 50), [BRIGHTNESS, CONTRAST, SATURATION], factors)
+    assert found[0, :, 0, 0].tolist() == expected
+
+
+def test_contrast_draws_to_the_mean_over_pixels_and_saturation_to_each_pixels_grey():
+    images = torch.cat([flat(0, 0, 0, size=1), flat(200, 200, 200, size=1)], 3)  # mean 100, as .9999 * 200 -> 199: 99.5
+    order = [BRIGHTNESS, CONTRAST, SATURATION]
+    assert one(images, order, [OFF, 0.5, OFF])[0, 0, 0].tolist() == [49, 149]
+    assert one(images, order, [OFF, OFF, 0.5])[0, 0, 0].tolist() == [0, 199]
+
+
+def test_the_order_matters_where_brightness_clips():
+    picture = flat(240, 100, 20)
+    first = one(picture, [BRIGHTNESS, SATURATION, CONTRAST], [1.25, OFF, 0.5])
+    last = one(picture, [CONTRAST, SATURATION, BRIGHTNESS], [1.25, OFF, 0.5])
+    assert not torch.equal(first, last)
+
+
+def test_each_image_is_what_torchvision_makes_of_it_with_its_own_order_and_factors():
+    dice = np.random.default_rng(0)
+    raw = torch.from_numpy(dice.integers(0, 256, (24, 3, 20, 16)).astype(np.uint8))
+    orders = torch.from_numpy(dice.permuted(np.tile(np.arange(3), (24, 1)), axis=1))
+    factors = torch.from_numpy(dice.uniform(0.5, 1.5, (24, 3)))
+    found = jitter(raw.float(), orders, factors)
+    assert len({tuple(order) for order in orders.tolist()}) == 6
+    for image, order, factor, jittered in zip(raw, orders.tolist(), factors.tolist(), found, strict=True):
+        picture = functional.to_pil_image(image)  # what the published code jitters; Pillow's grey differs a little
+        for operation in order:
+            image = ADJUST[operation](image, factor[operation])
+            picture = ADJUST[operation](picture, factor[operation])
+        # A value that rounding puts to either side of a whole number may come out as the one or the other.
+        off = (image.float() - jittered).abs()
+        assert off.max() <= 2
+        assert off.mean() < 0.01
+        off = (functional.pil_to_tensor(picture).float() - jittered).abs()
+        assert off.max() <= 3
+        assert off.mean() < 1
+
+
+def test_lighting_adds_the_eigenvectors_times_noise_times_eigenvalues():
+    noise = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.1, -0.2, 0.3]], dtype=torch.float64)
+    expected = [
+        [0.2175 * -0.5675, 0.2175 * -0.5808, 0.2175 * -0.5836],
+        [0.0376 * 0.7192, 0.0376 * -0.0045, 0.0376 * -0.6948],
+        [
+            -0.5675 * 0.02175 - 0.7192 * 0.00376 + 0.4009 * 0.00135,
+            -0.5808 * 0.02175 + 0.0045 * 0.00376 - 0.8140 * 0.00135,
+            -0.5836 * 0.02175 + 0.6948 * 0.00376 + 0.4203 * 0.00135,
+        ],
+    ]
+    for found, row in zip(light(noise), expected, strict=True):
+        assert found.tolist() == pytest.approx(row, abs=1e-12)
+
+
+def test_lighting_shifts_all_pixels_of_an_image_alike_and_may_overstep():
+    raw = torch.full((50, 3, 4, 4), 255, dtype=torch.uint8)
+    added = Augmenter(Augmentation(lighting=0.5), 0, 1)(raw) - 255
+    assert torch.equal(added, added[:, :, :1, :1].expand_as(added))
+    assert (added > 0).any()
+    # The first eigenvalue dwarfs the others: red, green and blue move together, by .58 * .2175 * .5 of 255.
+    assert float(added[:, 1, 0, 0].std()) == pytest.approx(0.5 * 255 * 0.2175 * 0.5808, rel=0.3)
+
+
+def test_the_drawn_factors_fill_their_range_and_differ_between_images_and_steps():
+    augment = Augmenter(Augmentation(jitter=0.1), 0, 1)
+    raw = torch.full((400, 3, 1, 1), 200, dtype=torch.uint8)  # grey: brightness alone is seen
+    first, second = (augment(raw)[:, 0, 0, 0] for _ in range(2))
+    assert 177 <= first.min() <= 182  # each of the three may cut a level off, as .9999 is grey's share
+    assert 216 <= first.max() <= 220
+    assert len(first.unique()) > 30
+    assert not torch.equal(first, second)
+
+
+def test_seed_and_epoch_say_what_is_drawn_and_nothing_else_does():
+    raw = torch.from_numpy(problems.images(8)[0]).permute(0, 3, 1, 2)
+    options = Augmentation(jitter=0.2, lighting=0.1)
+    before = raw.clone()
+    first = Augmenter(options, 3, 1)(raw)
+    torch.rand(5)
+    assert torch.equal(first, Augmenter(options, 3, 1)(raw))
+    assert not torch.equal(first, Augmenter(options, 4, 1)(raw))
+    assert not torch.equal(first, Augmenter(options, 3, 2)(raw))
+    assert not torch.equal(Augmenter(options, 1, 2)(raw), Augmenter(options, 2, 1)(raw))
+    assert torch.equal(raw, before)
+    state = torch.get_rng_state()
+    Augmenter(options, 3, 1)(raw)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_nothing_to_change_changes_nothing():
+    raw = torch.from_numpy(problems.images(8)[0]).permute(0, 3, 1, 2)
+    assert torch.equal(Augmenter(Augmentation(), 0, 1)(raw), raw.float())
+
+
+def test_images_stay_channels_last():
+    images = problems.problem().images
+    with augmented(images, Augmenter(Augmentation(jitter=0.1, lighting=0.05), 0, 1)):
+        assert images(torch.arange(5)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_reader_is_augmented_before_normalisation_and_within_alone():
+    images, index = problems.problem().images, torch.arange(5)
+    plain = images(index)
+    with augmented(images, lambda raw: raw.float() + 51):
+        assert torch.allclose(images(index), plain + 51 / 255 / 0.25, atol=1e-5)
+    assert torch.equal(images(index), plain)
+    with pytest.raises(ValueError, match="within"), augmented(images, lambda raw: raw.float() + 51):
+        raise ValueError("within")
+    assert torch.equal(images(index), plain)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_on_augmented_images_the_same_of_a_seed(name):
+    plain = run(name)
+    first, again = (run(name, augmentation=AUGMENTATION) for _ in range(2))
+    assert all(torch.equal(first.last[key], again.last[key]) for key in first.last)
+    assert first.history == again.history
+    same = all(torch.equal(first.last[key], plain.last[key]) for key in first.last)
+    assert same == (name == "crayon_pruning")  # frozen: of features computed once, of images as they are
+
+
+class Probe(ERM):
+    """ERM that keeps what it sees of the first images, and where."""
+
+    def __init__(self):
+        object.__setattr__(self, "seen", {})
+
+    def look(self, problem, where):
+        self.seen.setdefault(where, []).append(problem.images(torch.arange(4)))
+
+    def prepare(self, problem):
+        self.look(problem, "prepare")
+
+    def start_epoch(self, problem, state, epoch, training):
+        super().start_epoch(problem, state, epoch, training)
+        self.look(problem, "epoch")
+
+    def steps(self, problem, *others):
+        for step in super().steps(problem, *others):
+            self.look(problem, "step")
+            yield step
+
+    def forward(self, problem, state):
+        once = super().forward(problem, state)
+
+        def run(index):
+            self.look(problem, "forward")
+            return once(index)
+
+        return run
+
+
+def test_only_what_a_step_trains_on_is_augmented():
+    problem, probe = problems.problem(), Probe()
+    problem.augmentation = AUGMENTATION
+    plain = problem.images(torch.arange(4))
+    monitor = problems.monitor()
+    monitor.images, monitor.labels, monitor.groups = problem.images, monitor.labels[:4], monitor.groups[:4]
+    measured = monitor.measure
+
+    def measure(network):
+        probe.look(problem, "monitor")
+        return measured(network)
+
+    monitor.measure = measure
+    train(problem, probe, TRAINING, 0, monitor, "x")
+    assert set(probe.seen) == {"prepare", "epoch", "step", "forward", "monitor"}
+    for where, images in probe.seen.items():
+        assert all(torch.equal(seen, plain) == (where != "forward") for seen in images), where
+    assert len({float(images.sum()) for images in probe.seen["forward"]}) == len(probe.seen["forward"])
+    assert torch.equal(problem.images(torch.arange(4)), plain)
+
+
+def test_a_training_that_fails_leaves_the_images_as_they_are():
+    problem = problems.problem()
+    problem.augmentation = AUGMENTATION
+    plain = problem.images(torch.arange(4))
+    problem.network.head = None
+    with pytest.raises(TypeError):
+        train(problem, ERM(), TRAINING, 0, problems.monitor(), "x")
+    assert torch.equal(problem.images(torch.arange(4)), plain)

@@ -1,0 +1,247 @@
+"""Downloads from a server on this machine that breaks off, lies and refuses; archives that cannot be trusted."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from crayon.data.releases import download
+from crayon.data.releases.download import Archive, fetch_all, unpacked
+from crayon.utils.errors import DataError, OutputError
+from crayon.utils.files import sha256
+
+CONTENT = bytes(range(256)) * 4000
+STOPS = 300_000 // download.CHUNK * download.CHUNK
+"""What is kept of 300,000 bytes."""
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves CONTENT with ranges; `plan` says what each next answer does instead."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(self.server.length))
+        self.end_headers()
+
+    def do_GET(self):
+        act = self.server.plan.pop(0) if self.server.plan else "whole"
+        self.server.asked.append((self.path, self.headers.get("Range")))
+        if isinstance(act, int):
+            self.send_error(act)
+            return
+        body = b"<!DOCTYPE html><html>Sign in</html>" if act == "page" else self.server.content
+        start = 0
+        if (wanted := self.headers.get("Range")) and act != "no ranges":
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(body):
+                self.send_error(416)
+                return
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", self.server.etag)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(body[start : start + 300_000] if act == "break off" else body[start:])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.plan, server.asked, server.content, server.etag = [], [], CONTENT, '"1"'
+    server.length = len(CONTENT)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def url(server, name="data.tgz"):
+    return f"http://127.0.0.1:{server.server_port}/{name}"
+
+
+def digest(content=CONTENT):
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_is_downloaded_and_checked(server, tmp_path):
+    path = tmp_path / "raw/data.tgz"
+    fetch_all({path: Archive(urls=(url(server),), sha256=digest())})
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in path.parent.iterdir()] == ["data.tgz"]
+    fetch_all({path: Archive(urls=(url(server),), sha256=digest())})
+    assert len(server.asked) == 1  # what is there is not downloaded again
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
+    server.plan = ["break off", "break off"]
+    fetch_all({tmp_path / "data.tgz": Archive(urls=(url(server),), sha256=digest())})
+    assert (tmp_path / "data.tgz").read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked] == [None, f"bytes={STOPS}-", f"bytes={2 * STOPS}-"]
+
+
+def test_a_later_run_goes_on_too_unless_the_file_has_changed_meanwhile(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    archive = {tmp_path / "data.tgz": Archive(urls=(url(server),))}
+    server.plan = ["break off"]
+    with pytest.raises(DataError, match="broke off after 262144 bytes"):
+        fetch_all(archive)
+    fetch_all(archive)
+    assert server.asked[-1][1] == f"bytes={STOPS}-"
+    (tmp_path / "data.tgz").unlink()
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    server.plan = ["break off", 404]
+    with pytest.raises(DataError, match="404"):
+        fetch_all(archive)
+    server.content, server.etag = CONTENT[::-1], '"2"'
+    fetch_all(archive)
+    assert (tmp_path / "data.tgz").read_bytes() == CONTENT[::-1]
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(server, tmp_path):
+    server.plan = ["break off", "no ranges"]
+    fetch_all({tmp_path / "data.tgz": Archive(urls=(url(server),), sha256=digest())})
+    assert (tmp_path / "data.tgz").read_bytes() == CONTENT
+
+
+def test_the_next_mirror_is_tried(server, tmp_path):
+    server.plan = [404, "page"]
+    mirrors = tuple(url(server, name) for name in ("a.tgz", "b.tgz", "c.tgz"))
+    fetch_all({tmp_path / "a.tgz": Archive(urls=mirrors, sha256=digest())})
+    assert [path for path, _ in server.asked] == ["/a.tgz", "/b.tgz", "/c.tgz"]
+    assert (tmp_path / "a.tgz").read_bytes() == CONTENT
+
+
+def test_a_web_page_in_place_of_a_file_is_recognised(server, tmp_path):
+    server.plan = ["page"]
+    with pytest.raises(DataError, match=r"is a web page, not the file.*in a browser.*by hand.*--from") as caught:
+        fetch_all({tmp_path / "img.zip": Archive(urls=(url(server, "img.zip"),))})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "img.zip").exists()
+
+
+def test_a_wrong_digest_is_told_with_both(server, tmp_path):
+    with pytest.raises(DataError, match=f"has the sha256 {digest()}, not {'0' * 64}"):
+        fetch_all({tmp_path / "data.tgz": Archive(urls=(url(server),), sha256="0" * 64)})
+    assert not (tmp_path / "data.tgz").exists()
+
+
+def test_no_network_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with pytest.raises(DataError, match=r"could not be downloaded.*--from FOLDER") as caught:
+        fetch_all({tmp_path / "data.tgz": Archive(urls=("http://127.0.0.1:9/data.tgz",))})
+    assert "\n" not in str(caught.value)
+
+
+def test_room_is_looked_for_before_anything_is_downloaded(server, tmp_path):
+    server.length = 10**17
+    with pytest.raises(OutputError, match=r"GB are free.*Nothing was downloaded"):
+        fetch_all({tmp_path / "data.tgz": Archive(urls=(url(server),))})
+    assert not server.asked
+
+
+def test_files_on_disk_are_taken_from_a_folder_or_by_name(server, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/data.tgz").write_bytes(CONTENT)
+    fetch_all({tmp_path / "raw/data.tgz": Archive(urls=(url(server),), sha256=digest())}, tmp_path / "mine")
+    fetch_all({tmp_path / "raw2/data.tgz": Archive(urls=(url(server),))}, tmp_path / "mine/data.tgz")
+    assert (tmp_path / "raw/data.tgz").read_bytes() == (tmp_path / "raw2/data.tgz").read_bytes() == CONTENT
+    assert not server.asked
+    with pytest.raises(DataError, match="no such file or folder; correct --from"):
+        fetch_all({tmp_path / "raw3/data.tgz": Archive(urls=(url(server),))}, tmp_path / "none")
+    with pytest.raises(DataError, match=r"is none of the files that are missing \(other.tgz\)"):
+        fetch_all({tmp_path / "x/other.tgz": Archive(file="other.tgz")}, tmp_path / "mine/data.tgz")
+    with pytest.raises(DataError, match=r"it is not the file that params\.yaml expects"):
+        fetch_all({tmp_path / "x/data.tgz": Archive(file="data.tgz", sha256="0" * 64)}, tmp_path / "mine")
+
+
+def test_a_file_put_there_by_hand_is_checked(tmp_path):
+    (tmp_path / "data.tgz").write_bytes(b"another")
+    with pytest.raises(DataError, match=r"has the sha256 .*; delete it, or correct the digest"):
+        fetch_all({tmp_path / "data.tgz": Archive(file="data.tgz", sha256="0" * 64)})
+    with pytest.raises(DataError, match=r"params\.yaml names no address"):
+        fetch_all({tmp_path / "other.tgz": Archive(file="other.tgz")})
+
+
+def members(path, *names, kind=tarfile.REGTYPE):
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname, member.size = kind, "/etc/passwd", 3 if kind == tarfile.REGTYPE else 0
+            archive.addfile(member, io.BytesIO(b"abc"))
+    return path
+
+
+def zipped(path, *names, mode=0o100644):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            archive.writestr(info, "abc")
+    return path
+
+
+@pytest.mark.parametrize("make", [partial(members), partial(zipped)])
+@pytest.mark.parametrize("suffix", ["a/b.txt"])
+def test_an_archive_is_unpacked(tmp_path, make, suffix):
+    path = make(tmp_path / ("x.zip" if make.func is zipped else "x.tar.gz"), suffix, "c.txt")
+    folder = unpacked(path, tmp_path / "out", wanted=lambda name: name != "c.txt")
+    assert [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()] == ["a/b.txt"]
+    assert (folder / "a/b.txt").read_text() == "abc"
+
+
+@pytest.mark.parametrize("name", ["/tmp/evil.txt", "../evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:\\evil.txt"])
+@pytest.mark.parametrize(("make", "file"), [(members, "x.tgz"), (zipped, "x.zip")])
+def test_a_member_that_would_leave_the_folder_is_refused(tmp_path, name, make, file):
+    path = make(tmp_path / file, "fine.txt", name)
+    if name.startswith("/") and make is zipped:
+        content = path.read_bytes()
+        assert b"/tmp/evil.txt" in content
+    with pytest.raises(DataError, match="outside of its folder"):
+        unpacked(path, tmp_path / "out")
+    assert not (tmp_path / "evil.txt").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    with pytest.raises(DataError, match="is a link or a device"):
+        unpacked(members(tmp_path / "x.tar.gz", "evil", kind=kind), tmp_path / "out")
+    with pytest.raises(DataError, match="is a link or a device"):
+        unpacked(zipped(tmp_path / "x.zip", "evil", mode=0o120777), tmp_path / "out")
+
+
+@pytest.mark.parametrize("file", ["x.tar.gz", "x.tgz", "x.zip", "x.tar"])
+@pytest.mark.parametrize("keep", [0, 0.3, 0.9, 0.95])
+def test_a_truncated_archive_is_named(tmp_path, file, keep):
+    for number in range(30):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / f"in/{number}.bin").write_bytes(digest(bytes([number])).encode() * 200)
+    path = tmp_path / file
+    if path.suffix == ".zip":
+        shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path / "in")
+    else:
+        with tarfile.open(path, "w:gz" if "gz" in file else "w") as archive:
+            archive.add(tmp_path / "in", "in")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    with pytest.raises(DataError, match="is cut off or corrupt") as caught:
+        unpacked(path, tmp_path / "out")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_are_taken_as_they_are(tmp_path):
+    (tmp_path / "list.txt").write_text("abc")
+    assert unpacked(tmp_path / "list.txt", tmp_path / "out") == tmp_path / "list.txt"
+    assert sha256(tmp_path / "list.txt") == digest(b"abc")

@@ -1,0 +1,363 @@
+"""Each benchmark in its smallest setting, as a command: it ends well, compares what it says, and writes its CSV."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .. import tiny
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "perf"
+COLUMNS = ("measured", "variant", "unit", "repeats", "median", "least", "greatest", "setting", "device", "versions")
+SMALL = ("--network", "mini_resnet", "--pixels", "32", "--device", "cpu", "--threads", "1", "--repeats", "1")
+
+
+def run(folder: Path, name: str, *arguments: str) -> tuple[list[dict[str, str]], str]:
+    """The rows of its CSV, and what it printed."""
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with (folder / "build/perf" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert all(row[column] for column in COLUMNS)
+        assert float(row["least"]) <= float(row["median"]) <= float(row["greatest"])
+    assert all(row["variant"] in done.stdout for row in rows)
+    return rows, done.stdout
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("harness")
+
+
+def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
+    from crayon.methods import METHODS, method_class
+
+    rows, _ = run(tmp_path, "step", *SMALL, "--batch", "4")
+    ours = {row["measured"]: row for row in rows if row["variant"] == "ours, float32"}
+    assert set(ours) == {method_class(name).label for name in METHODS}
+    assert all(float(row["images_per_second"]) > 0 for row in ours.values())
+    compared = {"Crayon-Attention", "Crayon-Pruning", "Crayon-Pruning+Attention", "Bounding Box"}
+    assert {row["measured"] for row in rows if row["variant"] == "plain, float32"} == compared
+    for name in compared:
+        assert float(ours[name]["loss_difference"]) <= 1e-4
+        assert float(ours[name]["gradient_difference"]) <= 1e-3
+        assert (ours[name]["map_difference"] == "") == (name == "Crayon-Pruning")
+
+
+@pytest.mark.skipif(
+    shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no g++"
+)
+def test_a_compiled_step_is_timed_and_each_says_its_share_of_the_matrix_rate(tmp_path):
+    methods = ("crayon_attention", "crayon_pruning", "gradmask")
+    chosen = [word for name in methods for word in ("--method", name)]
+    rows, said = run(tmp_path, "step", *SMALL, "--batch", "4", "--compile", *chosen)
+    assert [row["measured"] for row in rows if row["variant"] == "ours, float32, compiled"] == ["Crayon-Attention"]
+    for row in rows:
+        assert float(row["traffic_ms"]) > 0
+        share = float(row["floor_ms"]) / 1000 / float(row["median"])
+        assert float(row["share_of_peak"]) == pytest.approx(share, rel=1e-3)
+        assert 0 < share < 1
+    assert said.count(", float32: floor ") == len(methods)
+
+
+def test_operations_by_hand_are_counted_forwards_and_backwards(monkeypatch):
+    import torch
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    rate = importlib.import_module("rate")
+    images, weight = torch.ones(2, 3, 8, 8, requires_grad=True), torch.ones(5, 3, 3, 3, requires_grad=True)
+    forwards = 2 * 2 * 6 * 6 * 5 * 3 * 3 * 3  # a multiplication and an addition
+    assert rate.work(lambda: torch.conv2d(images, weight)).operations == forwards
+    assert rate.work(lambda: torch.conv2d(images, weight).sum().backward()).operations == 3 * forwards
+    assert rate.Products(torch.device("cpu"), torch.float32).rate(2.0) == 1024**3
+
+
+@pytest.mark.parametrize(
+    ("kernels", "tensors"),
+    [
+        (lambda torch, a, b: a + b, 3),
+        (lambda torch, a, b: a.add_(b), 3),
+        (lambda torch, a, b: a.add_(1), 2),
+        (lambda torch, a, b: (a.view(-1), a[2:], a.T, torch.empty_like(a)), 0),
+        (lambda torch, a, b: a + b[:1].expand(10, 10), 2.1),
+        (lambda torch, a, b: a @ b, 0),
+        (lambda torch, a, b: torch._foreach_add_([a, b], 1), 4),
+        (lambda torch, a, b: a.relu().mul(2), 4),
+    ],
+)
+def test_bytes_that_kernels_move_by_hand(kernels, tensors, monkeypatch):
+    import torch
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    a, b = torch.ones(10, 10), torch.ones(10, 10)
+    assert importlib.import_module("rate").work(lambda: kernels(torch, a, b)).moved == tensors * 400
+
+
+def test_operations_of_a_network_are_those_of_pytorchs_own_counter(monkeypatch):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from .. import problems
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    problem = problems.problem(4)
+
+    def step():
+        problem.network(problem.images(problem.labels)).sum().backward()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert importlib.import_module("rate").work(step).operations == counter.get_total_flops() > 1e5
+
+
+def test_a_difference_between_the_formulations_ends_the_step_benchmark(tmp_path):
+    program = (
+        "import sys, torch; sys.path.insert(0, sys.argv.pop(1)); import plain, step\n"
+        "right = plain.grad_cam\n"
+        "plain.grad_cam = lambda *given: right(*given) * torch.linspace(1, 2, 4)\n"
+        "step.main()"
+    )
+    command = [sys.executable, "-c", program, str(FOLDER), *SMALL, "--batch", "4", "--method", "crayon_attention"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "crayon_attention: maps of ours and of the plain formulation differ by" in done.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_whole_runs_of_the_three_variants_agree(tmp_path):
+    rows, _ = run(tmp_path, "runs", *SMALL, "--images", "12", "--epochs", "2", "--batch", "6")
+    ours = [row for row in rows if row["variant"] == "ours, float32" and row["measured"] != "Packing"]
+    assert [row["measured"] for row in ours] == ["Crayon-Attention", "Crayon-Pruning", "Crayon-Pruning+Attention"]
+    for row in ours:
+        assert float(row["loss_difference"]) <= 0.001
+        assert 0 < float(row["ratio_packed"]) < float(row["ratio"])
+
+
+def test_verbs_are_timed(tmp_path):
+    parts = ("--part", "start-up", "--until", "original", "--part", "images")
+    rows, _ = run(tmp_path, "verbs", *SMALL, "--images", "8", *parts)
+    started = {row["variant"].split()[1] for row in rows if row["measured"] == "start-up"}
+    assert started == {"--help", "check", "download", "original"}
+    assert {row["variant"] for row in rows if row["measured"] == "images"} == {"crayon interpret", "crayon evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("packing", ("--images", "20", "--repeats", "1")),
+        ("answers", ("--rows", "100", "--repeats", "2")),
+        ("page", ("--answers", "10", "--images", "8", "--size", "24")),
+    ],
+)
+def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
+    rows, _ = run(tmp_path, name, *arguments)
+    assert rows
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A tiny suite's run as it leaves itself behind, as far as the costs of Table 1 go."""
+    from crayon.config.suite import load
+    from crayon.pipeline.plan import Plan
+    from crayon.pipeline.record import FORMAT, sealed
+    from crayon.utils.files import write_json
+
+    from .. import tiny
+
+    folder = tiny.write(tmp_path / "clone")
+    monkeypatch.chdir(folder)
+    for job in Plan(load("params.yaml")).below("results/table1.csv"):
+        told = {"cpu_seconds": 3.0 if job.wildcards.get("run") == "lff" else 0.5, "wall_seconds": 1.0}
+        write_json(
+            job.record, sealed({"format": FORMAT, "rule": job.rule, "told": told | {"device": "cpu", "machine": "m"}})
+        )
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_costs_of_a_run_by_hand(tmp_path, finished):
+    for process, seconds in (("refine/waterbirds/lff/0", 4.25), ("pretrain", 1.5), ("pretrain_transfer", 99)):
+        file = finished / "logs/mini" / f"{process}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:04\t1\n", encoding="utf-8")
+    rows = {row["measured"]: row for row in run(tmp_path, "costs", str(finished))[0]}
+    lff, start_up = rows["refine lff"], rows["start-up of processes"]
+    assert (lff["repeats"], float(lff["total"])) == ("4", 12)  # two benchmarks, two seeds
+    assert (rows["evaluate"]["repeats"], float(rows["evaluate"]["greatest"])) == ("30", 3)  # 7 methods, 2 Originals
+    # The process of LfF on Waterbirds trained both seeds, a second each; the other network's is no part of Table 1.
+    assert (start_up["repeats"], float(start_up["total"])) == ("2", 2.25 + 0.5)
+    assert sum(float(row["share"]) for row in rows.values()) == pytest.approx(1, abs=1e-4)
+    assert list(rows)[:2] == ["evaluate", "refine lff"]  # the costliest first
+
+
+def test_costs_know_the_benchmark_files_of_all_rules(finished, monkeypatch, harness):
+    from crayon.config.suite import load
+    from crayon.pipeline.plan import Plan
+
+    costs = importlib.import_module("costs")
+    monkeypatch.chdir(finished)
+    plan = Plan(load("params.yaml"))
+    found = {costs.benchmark_file(plan, job, costs.firsts(plan)).as_posix() for job in plan.below("results/table3.csv")}
+    assert {name.removeprefix("logs/mini/") for name in found} == {
+        "download/waterbirds.tsv",
+        "pretrain.tsv",
+        "pretrain_transfer.tsv",
+        "original/waterbirds.tsv",
+        "original_transfer/waterbirds/0.tsv",
+        "evaluate/waterbirds/transfer_original/0.tsv",
+        "interpret/waterbirds.tsv",
+        "annotate/waterbirds/attention.tsv",
+        "ingest/waterbirds/attention.tsv",
+        "refine/waterbirds/crayon_attention-transfer-0/0.tsv",
+        "refine/waterbirds/crayon_attention-transfer-1/0.tsv",
+        "evaluate/waterbirds/crayon_attention-transfer-0/0.tsv",
+        "evaluate/waterbirds/crayon_attention-transfer-1/0.tsv",
+        "table3.tsv",
+    }
+
+
+def test_costs_of_a_run_that_has_not_ended_are_not_told(tmp_path, finished):
+    (finished / "models/mini/pretrained.record.json").unlink()
+    command = [sys.executable, str(FOLDER / "costs.py"), str(finished)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pretrained.record.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def refinable(tmp_path, monkeypatch) -> Path:
+    """A project of the tiny suite with Original, maps and labels of one benchmark."""
+    from crayon.config.suite import load
+    from crayon.pipeline.plan import KINDS, Plan
+    from crayon.pipeline.steps import download, ingest, interpret, original, simulate
+
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite |= {"pretraining": None, "controls": {}, "studies": {}}
+    suite["benchmarks"].pop("digits")
+    folder = tiny.write(tmp_path / "project", content)
+    monkeypatch.chdir(folder)
+    plan = Plan(load())
+    for step in (download, original, interpret):
+        step.run(plan, "waterbirds")
+    for kind in KINDS:
+        simulate.run(plan, "waterbirds", kind)
+        ingest.run(plan, "waterbirds", kind)
+    return folder
+
+
+def test_precisions_are_compared_seed_by_seed(tmp_path, refinable):
+    methods = ("crayon_attention", "crayon_pruning")
+    chosen = [word for method in methods for word in ("--method", method)]
+    arguments = ["--benchmark", "waterbirds", *chosen, "--device", "cpu", "--threads", "1", "--csv", "found.csv"]
+    command = [sys.executable, str(FOLDER / "precision.py"), "--project", str(refinable), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    of = {(row["measured"], row["variant"]) for row in rows}
+    labels = ("Crayon-Attention", "Crayon-Pruning")
+    assert of == {(f"waterbirds {key}", label) for key in ("WGA", "MGA") for label in labels}
+    for row in rows:
+        means = float(row["bfloat16_mean"]) - float(row["float32_mean"])
+        assert float(row["difference"]) == pytest.approx(means, abs=1e-3)
+    beyond = [row for row in rows if abs(float(row["difference"])) > float(row["allowed"]) + 1e-4]
+    assert done.returncode == bool(beyond), done.stderr  # so few images and steps may differ by chance
+    assert ("differ beyond the spread over seeds" in done.stderr) == bool(beyond)
+
+
+def test_precision_says_how_to_make_what_a_project_lacks(tmp_path):
+    tiny.write(tmp_path)
+    command = [sys.executable, str(FOLDER / "precision.py"), "--benchmark", "waterbirds", "--method", "erm"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "lacks data/mini/waterbirds/images.npy and" in done.stderr
+    assert "`snakemake --cores 2 data/mini/waterbirds/images.npy" in done.stderr
+
+
+def test_a_difference_is_judged_by_the_spread_over_seeds(harness):
+    precision = importlib.import_module("precision")
+    found = precision.Comparison(narrow=[82.0, 84.0, 89.0], wide=[80.0, 82.0, 84.0], resolution=0.4)
+    assert found.differences == [2.0, 2.0, 5.0]
+    assert found.allowed == pytest.approx(2 * ((13 + 4) / 2) ** 0.5)  # variances 13 and 4
+    assert found.agrees
+    assert found.columns()["difference_error"] == pytest.approx(1.0)  # deviation of 2, 2, 5 over the root of 3
+    assert not precision.Comparison(narrow=[82.0, 82.0], wide=[80.0, 80.0], resolution=0.4).agrees
+    assert precision.Comparison(narrow=[80.4, 80.4], wide=[80.0, 80.0], resolution=0.4).agrees
+
+
+def test_one_image_is_worth_a_share_of_what_a_metric_counts(harness):
+    precision = importlib.import_module("precision")
+    rows = {"test": [{"count": 250}, {"count": 50}, {"count": 100}, {"count": 100}]}
+    worth = [precision.resolution(rows, kind) for kind in ("worst_group", "mean_group", "accuracy")]
+    assert worth == [2.0, 0.5, 0.2]
+
+
+def test_memory_of_commands_is_measured_at_two_sizes(tmp_path):
+    arguments = ("--images", "8", "--pixels", "24", "--until", "download", "--allowed", "1000", "--repeats", "2")
+    rows, _ = run(tmp_path, "memory", *arguments)
+    assert [row["measured"] for row in rows] == ["crayon check folder", "crayon download folder"]
+    assert all(float(row["resident_mb_32"]) > 10 for row in rows)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_a_mapped_file_is_resident_and_not_anonymous(tmp_path, harness):
+    """Both processes touch 100 MB; only the one that asks for them has them of its own."""
+    (tmp_path / "file").write_bytes(bytes(100_000_000))
+    programs = {
+        "file": "import mmap, time; f = open('file', 'rb')\n"
+        "m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); sum(m[i] for i in range(0, len(m), 4096)); time.sleep(0.2)",
+        "own": "import time; b = b'1' * 100_000_000; time.sleep(0.2)",
+    }
+    command = "import memory, pathlib, sys; print(*memory.peak([sys.executable, '-c', sys.argv[1]], pathlib.Path()))"
+    found = {}
+    for name, program in programs.items():
+        done = subprocess.run(
+            [sys.executable, "-c", command, program],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[name] = [float(word) for word in done.stdout.split()]
+    (mapped, of_mapped), (own, of_own) = found["file"], found["own"]
+    assert mapped > 100
+    assert own > 100
+    assert of_mapped < 50
+    assert of_own > 100
+
+
+def test_takes_come_in_turn(harness):
+    said = []
+    takes = {name: lambda name=name: said.append(name) or float(len(said)) for name in "ab"}
+    assert harness.in_turn(takes, 3) == {"a": [1.0, 3.0, 5.0], "b": [2.0, 4.0, 6.0]}
+    assert "".join(said) == "ababab"
+
+
+def test_ratios_are_taken_turn_by_turn(harness):
+    table = harness.Table("name", "setting", "device")
+    table.add_compared("step", {"plain": [2.0, 9.0, 4.0], "ours": [1.0, 3.0, 4.0]}, "plain", images=6)
+    plain, ours = table.rows
+    assert (plain["median"], plain["least"], plain["greatest"], plain["ratio"]) == (4.0, 2.0, 9.0, 1.0)
+    assert (ours["ratio"], ours["ratio_least"], ours["ratio_greatest"]) == (2.0, 1.0, 3.0)
+    assert ours["images_per_second"] == 2.0
+
+
+@pytest.mark.parametrize("difference", [0.2, float("nan")])
+def test_what_differs_ends_with_status_1(harness, difference, capsys):
+    harness.demand("maps", 0.1, 0.1)
+    with pytest.raises(SystemExit) as raised:
+        harness.demand("maps", difference, 0.1)
+    assert raised.value.code == 1
+    assert "maps of ours and of the plain formulation differ" in capsys.readouterr().err

@@ -1,0 +1,136 @@
+"""The plan, and that the Snakemake rules mean the same jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from crayon.config.suite import Augmentation, load
+from crayon.methods import METHODS
+from crayon.pipeline.plan import Plan
+from crayon.utils.errors import ParamsError, RecordError
+
+from .. import tiny
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan(load(tiny.ROOT / "params.yaml"))
+
+
+def test_each_output_has_one_producer_and_each_input_one_or_is_a_persons(plan):
+    outputs = [path for job in plan.jobs.values() for path in (*job.outputs.values(), job.record)]
+    assert len(outputs) == len(set(outputs))
+    for job in plan.jobs.values():
+        assert all(path in plan.producers for path in job.inputs.values()), job.name
+
+
+def test_table1_of_the_minis_is_sixteen_methods_five_seeds_four_benchmarks(plan):
+    below = plan.below("results/table1.csv")
+    assert sum(job.rule == "refine" for job in below) == 16 * 5 * 4
+    assert set(plan.params.active.methods) == set(METHODS)
+    assert sum(job.rule == "auxiliary" for job in below) == 4  # one for SoftCon and FLAC
+    assert sum(job.rule == "stage_one" for job in below) == 4  # one for JtT and CnC
+    assert sum(job.rule == "original" for job in below) == 4
+    assert sum(job.rule == "pretrain" for job in below) == 1
+    assert below[-1].rule == "table1"
+    seen = set()
+    for job in below:  # each after what it reads
+        assert all(path in seen for path in job.inputs.values() if path in plan.producers)
+        seen |= {*job.outputs.values(), job.record}
+
+
+def test_a_method_reads_what_it_needs_and_nothing_else(plan):
+    def extra(run):
+        inputs = plan.find("refine", benchmark="waterbirds", run=run, seed=0).inputs
+        return set(inputs) - {"manifest", "images", "masks", "model"}
+
+    assert extra("erm") == set()
+    assert extra("crayon_attention") == {"maps", "attention"}
+    assert extra("crayon_pruning") == {"neurons"}
+    assert extra("crayon_pruning_attention") == {"maps", "attention", "neurons"}
+    assert extra("random_pruning") == {"neurons"}
+    assert extra("jtt") == extra("cnc") == {"stage_one"}
+    assert extra("lff") == extra("lc") == {"pretrained"}
+    assert extra("softcon") == extra("flac") == {"bias_features"}
+    assert extra("gradia") == {"logits", "attention"}
+    assert extra("rrr") == extra("bounding_box") == set()
+
+
+def test_the_words_of_a_question_steer_nothing(plan):
+    asked = {benchmark.questions.attention for benchmark in plan.params.active.benchmarks.values()}
+    assert len(asked) == 4
+    for job in plan.jobs.values():
+        assert not any(question in str(job.steering) for question in asked), job.name
+
+
+def test_methods_share_an_auxiliary_network_and_a_first_stage(plan):
+    def read(run, need):
+        return plan.find("refine", benchmark="digits", run=run, seed=3).inputs[need]
+
+    assert (
+        read("softcon", "bias_features") == read("flac", "bias_features") == "auxiliary/mini/digits/bagnet/features.npy"
+    )
+    assert read("jtt", "stage_one") == read("cnc", "stage_one") == "auxiliary/mini/digits/stage_one/logits.npy"
+    paper = Plan(plan.params.model_copy(update={"suite": "paper"}))  # there they are the Original's mistakes
+    logits = paper.find("refine", benchmark="waterbirds", run="jtt", seed=0).inputs["stage_one"]
+    assert logits == "interpretations/paper/waterbirds/logits.npy"
+
+
+def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
+    paper = Plan(plan.params.model_copy(update={"suite": "paper"}))
+    mini_paths = {path for path in plan.producers if not path.startswith("results/")}
+    assert not mini_paths & set(paper.producers)
+    assert "annotate waterbirds attention" not in paper.jobs  # people answer
+    assert (
+        paper.find("download", benchmark="waterbirds").inputs == {}
+    )  # what it downloads lies in raw/, and is no step's
+
+
+def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none(plan):
+    def steered(plan):
+        jobs = plan.jobs.values()
+        return {job.rule for job in jobs if "augmentation" in job.steering and "waterbirds" in job.name}
+
+    assert steered(plan) == set()
+    suite = plan.params.active
+    content = suite.benchmarks["waterbirds"].model_copy(update={"augmentation": Augmentation(jitter=0.1)})
+    suite = suite.model_copy(update={"benchmarks": suite.benchmarks | {"waterbirds": content}})
+    changed = Plan(plan.params.model_copy(update={"suites": plan.params.suites | {"mini": suite}}))
+    assert steered(changed) == {"original", "stage_one", "auxiliary", "refine", "measure"}
+    job = changed.find("refine", benchmark="waterbirds", run="erm", seed=0)
+    assert job.steering["augmentation"] == {"jitter": 0.1, "lighting": 0.0}
+    for name, job in plan.jobs.items():
+        if job.wildcards.get("benchmark") != "waterbirds":
+            assert changed.jobs[name].steering == job.steering
+
+
+def test_what_compares_the_images_of_a_batch_is_trained_by_one_process(plan):
+    several = plan.params.model_copy(deep=True)
+    object.__setattr__(several.active.compute, "processes", 4)
+    found = Plan(several)
+    assert found.processes("waterbirds", ["crayon_attention", "erm", "jtt"]) == 4
+    assert found.processes("waterbirds", ["erm", "cnc"]) == 1
+    assert plan.processes("waterbirds", ["crayon_attention"]) == 1
+
+
+def test_micro_batches_steer_what_is_trained_and_are_not_told_where_batches_are_whole(plan):
+    small = plan.params.model_copy(deep=True)
+    object.__setattr__(small.active.compute, "micro_batch", 8)
+    for rule, wildcards in {"original": {}, "refine": {"run": "erm", "seed": 0}}.items():
+        job, whole = (found.find(rule, benchmark="waterbirds", **wildcards) for found in (Plan(small), plan))
+        assert job.steering == whole.steering | {"micro_batch": 8}
+
+
+def test_a_job_is_found_in_whatever_order_its_wildcards_are_given(plan):
+    job = plan.find("refine", benchmark="waterbirds", run="erm", seed=0)
+    assert plan.find("refine", seed=0, run="erm", benchmark="waterbirds") is job
+    assert job.name == "refine waterbirds erm 0"
+
+
+def test_an_unknown_job_or_target_names_the_nearest(plan):
+    with pytest.raises(RecordError, match="did you mean 'results/table"):
+        plan.below("results/table.csv")
+    with pytest.raises(RecordError, match="refine waterbirds erm"):
+        plan.find("refine", benchmark="waterbirds", run="erm", seed=77)
+    with pytest.raises(ParamsError, match="did you mean 'waterbirds'"):
+        plan.find("refine", benchmark="waterbird", run="erm", seed=0)

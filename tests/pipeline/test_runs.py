@@ -1,0 +1,225 @@
+"""Runs that vary a method: their names, batches, answers, and what they train with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crayon.annotations.controls import subset
+from crayon.annotations.sampling import ORDERS, Pool
+from crayon.config.suite import Params, load
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Run, batches, studies
+from crayon.pipeline.steps.refine import resized, vary
+from crayon.training.fit import Problem
+from crayon.utils.errors import MethodError, ParamsError
+
+from .. import problems, tiny
+
+ORDER = tiny.params()["suites"]["mini"]["studies"]["order"]
+
+
+def plan(**changes) -> Plan:
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] |= changes
+    return Plan(Params.model_validate(content))
+
+
+@given(st.lists(st.integers(-1, 1), min_size=1, max_size=40), st.integers(-1, 1), st.data())
+def test_a_subset_keeps_the_answers_of_its_items_and_no_other(given_codes, otherwise, data):
+    codes = np.array(given_codes, np.int8)
+    kept = np.array(data.draw(st.permutations(range(len(codes))))[: data.draw(st.integers(0, len(codes)))], np.int64)
+    found = subset(codes, kept, otherwise)
+    assert all(found[place] == (codes[place] if place in kept else otherwise) for place in range(len(codes)))
+    assert codes.tolist() == given_codes
+
+
+def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
+    found = plan()
+    benchmark = found.params.active.benchmark("waterbirds")
+    training, own = benchmark.settings("crayon_attention")
+    lone = found.run("crayon_attention-beta-0").settings(benchmark)
+    assert lone == (training, type(own)(alpha=own.alpha, beta=0.0, reduction=own.reduction, target=own.target))
+    tenth = found.run("crayon_attention-alpha-0.1").settings(benchmark)[1]
+    assert (tenth.alpha, tenth.beta) == (own.alpha / 10, own.beta)
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-alpha-0.1", seed=0)
+    assert job.steering["settings"]["alpha"] == own.alpha / 10
+
+
+def test_a_method_as_it_is_has_no_trace_of_the_studies_in_its_params():
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] = {}
+    alone = Plan(Params.model_validate(content))
+    found = plan()
+    for name, job in alone.jobs.items():
+        if job.rule in ("refine", "evaluate", "original", "pretrain"):
+            assert found.jobs[name] == job
+
+
+def test_answers_of_a_study_are_counted_where_the_method_asks():
+    found = plan()
+    assert found.run("crayon_pruning-answers-2").sampled == "neurons"
+    assert found.run("crayon_pruning_attention-answers-10").sampled == "attention"
+    job = found.find("refine", benchmark="waterbirds", run="crayon_pruning-answers-2", seed=1)
+    assert job.steering["answers"] == 2
+
+
+def test_a_transferred_original_has_its_own_network_and_the_suites_maps_and_answers():
+    found = plan()
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-transfer-1", seed=0)
+    assert job.inputs["model"] == "models/mini/waterbirds/transfer/1/original.safetensors"
+    assert job.inputs["maps"] == "interpretations/mini/waterbirds/maps.npy"
+    assert job.inputs["attention"] == "labels/mini/waterbirds/attention.csv"
+    assert job.steering["network"]["name"] == "mini_convnext"
+    assert found.find("evaluate", benchmark="waterbirds", run=TRANSFERRED, seed=1).inputs["last"] == job.inputs["model"]
+    assert "refine digits crayon_attention-transfer-1 0" not in found.jobs  # not a benchmark of the study
+
+
+def test_every_run_is_in_one_batch_and_a_batch_reads_one_original():
+    found = plan()
+    made = batches(found.params.active)
+    for run in found.runs.values():
+        holders = [batch for batch in made if run.name in batch.runs]
+        plain = run.name in (*found.params.active.methods, *found.params.active.controls)
+        assert len(holders) == (0 if plain else 1)
+        for batch in holders:
+            assert len({found.run(name).original for name in batch.runs}) == 1
+            assert batch.seeds == run.seeds
+    assert sum(ANY_RUN in batch.runs for batch in made) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"ablation": {"benchmarks": ["waterbird"], "seeds": [0]}}, "did you mean 'waterbirds'"),
+        ({"ablations": {}}, "did you mean 'ablation'"),
+        (
+            {"order": ORDER | {"orders": ["random", "divers"]}},
+            r"studies\.order\.orders.*'random', 'uncertain' or 'diverse'",
+        ),
+        ({"order": ORDER | {"maps": [10, 20, 10]}}, r"studies\.order\.maps: names 10 twice"),
+        ({"ablation": {"benchmarks": ["waterbirds"], "seeds": []}}, "studies.ablation.seeds"),
+        ({"runtime": {"benchmarks": ["waterbirds"], "sizes": [0.5], "repeats": 1}}, "studies.runtime.sizes"),
+    ],
+)
+def test_a_wrong_study_is_refused_before_anything_is_computed(changes, sentence, tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] |= changes
+    path = tiny.write(tmp_path, content) / "params.yaml"
+    with pytest.raises(ParamsError, match=sentence):
+        load(path)
+
+
+def test_a_wrong_key_of_the_transfers_training_is_refused(tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["studies"]["transfer"]["refinement"] = {"learning_rat": 1.0}
+    with pytest.raises(ParamsError, match=r"studies\.transfer\.refinement.*did you mean 'learning_rate'"):
+        load(tiny.write(tmp_path, content) / "params.yaml")
+
+
+def test_a_study_needs_the_methods_it_compares(tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["methods"].remove("erm")
+    content["suites"]["mini"]["controls"] = {}
+    with pytest.raises(ParamsError, match=r"studies\.ablation: needs erm"):
+        load(tiny.write(tmp_path, content) / "params.yaml")
+
+
+def problem_of(run: Run, asked: int = 24) -> Problem:
+    """A problem with 24 images, the first `asked` of them answered, and 6 answered neurons, varied as `run` says."""
+    found = problems.problem(24)
+    found.attention[:] = -2
+    found.attention[:asked] = 0
+    found.neurons[:] = 0
+    vary(found, run, seed=1)
+    return found
+
+
+def run_of(method: str, **changes) -> Run:
+    return Run(name="varied", method=method, benchmarks=("waterbirds",), seeds=(1,), **changes)
+
+
+def test_answers_left_out_are_unused_maps_and_kept_neurons():
+    attention = problem_of(run_of("crayon_attention", answers=10))
+    assert sorted(attention.attention.unique().tolist()) == [-1, 0]
+    assert int((attention.attention == 0).sum()) == 10
+    pruning = problem_of(run_of("crayon_pruning", answers=2))
+    assert int((pruning.neurons == 0).sum()) == 2
+    assert int((pruning.neurons == 1).sum()) == 4
+    both = problem_of(run_of("crayon_pruning_attention", answers=10))
+    assert int((both.attention == 0).sum()) == 10
+    assert int((both.neurons == 0).sum()) == 6  # all answers to neurons are kept
+
+
+def test_what_nobody_was_asked_is_not_among_the_answers_that_are_kept():
+    found = problem_of(run_of("crayon_attention", answers=3), asked=5)
+    assert int((found.attention == 0).sum()) == 3
+    assert set(np.flatnonzero(found.attention.numpy() == 0)) < set(range(5))
+    with pytest.raises(MethodError, match=r"5 items were asked, and a study in params\.yaml wants 6"):
+        problem_of(run_of("crayon_attention", answers=6), asked=5)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_first_of_an_order_are_answered_and_fewer_are_a_subset_of_more(order):
+    chosen = None if order == "random" else order
+    many, few = (problem_of(run_of("crayon_attention", answers=count, order=chosen)) for count in (10, 4))
+    expected = ORDERS[order](Pool(many.maps.numpy(), many.labels.numpy()), 1)
+    for found, count in ((many, 10), (few, 4)):
+        assert set(np.flatnonzero(found.attention.numpy() == 0)) == set(expected[:count])
+
+
+def test_an_order_reads_the_maps_and_is_among_what_steers_its_run():
+    found = plan()
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-diverse-10", seed=1)
+    assert job.inputs["maps"] == "interpretations/mini/waterbirds/maps.npy"
+    assert job.inputs["manifest"] == "data/mini/waterbirds/manifest.csv"  # of the labels
+    assert (job.steering["order"], job.steering["answers"]) == ("diverse", 10)
+    own = found.find("refine", benchmark="waterbirds", run="crayon_attention-answers-10", seed=1)
+    assert "order" not in own.steering
+
+
+def test_random_runs_that_figure4_has_are_not_trained_again():
+    found = plan()
+    names = [run.name for run in studies(found.params.active)["order"]]
+    ours = ["crayon_attention-uncertain-10", "crayon_attention-diverse-10"]
+    assert names == ["crayon_attention-answers-10", *ours]
+    assert "crayon_attention-random-10" not in found.runs
+
+
+@pytest.mark.parametrize(
+    "other", [{"seeds": [0, 1, 2]}, {"seeds": [1, 0]}, {"maps": [5]}, {"benchmarks": ["waterbirds", "digits"]}]
+)
+def test_random_runs_of_other_seeds_benchmarks_or_numbers_have_a_name_of_their_own(other):
+    study = tiny.params()["suites"]["mini"]["studies"]["order"] | other
+    found = plan(order=study)
+    count = study["maps"][0]
+    run = found.run(f"crayon_attention-random-{count}")
+    assert (run.seeds, run.benchmarks) == (tuple(study["seeds"]), tuple(study["benchmarks"]))
+    assert found.run("crayon_attention-answers-10").seeds == (0, 1)
+
+
+def test_a_name_stands_for_one_run_in_every_suite():
+    params = load(tiny.ROOT / "params.yaml")
+    for suite in params.suites.values():
+        named = [run for part in studies(suite).values() for run in part]
+        for run in named:
+            assert all(run == other for other in named if other.name == run.name)
+        assert not {run.name for run in named} & {*suite.methods, *suite.controls}
+
+
+def test_more_answers_than_there_are_items_are_refused():
+    with pytest.raises(MethodError, match=r"24 items were asked.*wants 25 of them"):
+        problem_of(run_of("crayon_attention", answers=25))
+
+
+def test_maps_of_another_size_are_brought_to_the_networks_bilinearly():
+    maps = torch.tensor([[[1.0, 0.0]]])
+    assert resized(maps, (1, 4)).tolist() == [[[1.0, 0.75, 0.25, 0.0]]]
+    assert resized(maps, (1, 2)) is maps
+    found = problems.problem(4)
+    found.maps = torch.rand(4, 5, 5)
+    vary(found, run_of("crayon_attention", original=0), seed=0)
+    assert tuple(found.maps.shape[1:]) == found.map_size()

@@ -1,0 +1,49 @@
+"""What is said before jobs go to Slurm, by what its commands print."""
+
+from __future__ import annotations
+
+import pytest
+
+from crayon.pipeline import slurm
+from crayon.utils.errors import MachineError
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Commands that print what Slurm's would."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def make(**texts: str) -> None:
+        for name, text in texts.items():
+            path = tmp_path / name
+            path.write_text(f"#!/bin/sh\n{text}\n")
+            path.chmod(0o755)
+
+    return make
+
+
+def test_a_partition_that_does_not_exist_is_named_with_those_that_do(commands):
+    commands(sinfo="echo gpu_long; echo cpu; echo cpu", squeue="")
+    slurm.check([])
+    slurm.check(["cpu", "gpu_long"])
+    with pytest.raises(MachineError, match=r"There is no Slurm partition 'gpu_lang'.*Known: cpu, gpu_long\.") as raised:
+        slurm.check(["gpu_lang"])
+    assert "did you mean 'gpu_long'?" in str(raised.value)
+
+
+def test_jobs_that_an_earlier_workflow_left_in_this_folder_are_named(commands, tmp_path):
+    line = "echo '{}|{}|{}'"
+    here, other = tmp_path / "here", tmp_path / "other"
+    commands(sinfo="echo cpu", squeue=line.format(7, "crayon_1", other) + "\n" + line.format(8, "bash", here))
+    slurm.check(["cpu"], here)
+    commands(squeue=line.format(7, "crayon_1", here) + "\n" + line.format("8_1", "crayon_1", here))
+    with pytest.raises(MachineError, match=r"still has 2 jobs of an earlier workflow in this folder.*scancel 7 8_1$"):
+        slurm.check(["cpu"], here)
+
+
+def test_no_slurm_and_a_slurm_that_does_not_answer_are_one_sentence_each(commands):
+    with pytest.raises(MachineError, match=r"^sinfo: there is no such command; run this where jobs are submitted"):
+        slurm.check([])
+    commands(sinfo="echo 'Unable to contact' >&2; echo ' slurm controller' >&2; exit 1")
+    with pytest.raises(MachineError, match=r"^sinfo: Slurm does not answer \(Unable to contact slurm controller\)"):
+        slurm.check([])

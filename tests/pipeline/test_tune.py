@@ -1,0 +1,57 @@
+"""What the search draws; its run is in tests/chain."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from crayon.config.suite import Params, Space, load
+from crayon.pipeline.steps.tune import draw
+from crayon.utils.errors import ParamsError
+
+from .. import tiny
+
+SPACES = {"learning_rate": Space(log=(1e-4, 1e-2)), "q": Space(choice=(0.5, 0.7))}
+
+
+def test_draws_repeat_themselves_lie_in_their_space_and_differ_by_method():
+    first = draw(SPACES, 50, 0, "lff")
+    assert first == draw(SPACES, 50, 0, "lff")
+    assert first[:5] == draw(SPACES, 5, 0, "lff")  # more trials go on where fewer stopped
+    assert first != draw(SPACES, 50, 1, "lff")
+    assert first != draw(SPACES, 50, 0, "lc")
+    assert all(1e-4 <= values["learning_rate"] <= 1e-2 for values in first)
+    assert {values["q"] for values in first} == {0.5, 0.7}
+
+
+def test_rates_are_drawn_evenly_over_orders_of_magnitude():
+    rates = [values["learning_rate"] for values in draw(SPACES, 400, 0, "erm")]
+    assert 0.4 < sum(rate < 1e-3 for rate in rates) / 400 < 0.6
+    assert all(rate == float(f"{rate:.1e}") for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": [1]}, r"tuning\.seeds: 1 is a seed of the tables"),
+        ({"spaces": {"jjt": {}}}, "tuning.spaces: .*jjt.*did you mean 'jtt'"),
+        ({"spaces": {"jtt": {"upwait": {"choice": [1]}}}}, "tuning.spaces.jtt: .*upwait.*did you mean 'upweight'"),
+        ({"spaces": {"jtt": {"upweight": {"log": [2, 1]}}}}, "the first end must be the lower"),
+        ({"spaces": {"jtt": {"upweight": {}}}}, "exactly one of choice, log"),
+        ({"trials": 0}, "trials"),
+    ],
+)
+def test_a_wrong_search_is_refused(tmp_path, change, words):
+    content = copy.deepcopy(tiny.params())
+    content["suites"]["mini"]["tuning"] |= change
+    tiny.write(tmp_path, content)
+    with pytest.raises(ParamsError, match=words):
+        load(tmp_path / "params.yaml")
+
+
+def test_the_same_number_of_trials_for_every_method_of_the_table():
+    params: Params = load(tiny.ROOT / "params.yaml")
+    mini = params.suites["mini"]
+    assert set(mini.tuning.spaces) == set(mini.methods)
+    assert all("learning_rate" in space for space in mini.tuning.spaces.values())

@@ -1,0 +1,309 @@
+"""What holds and what does not: each way in which a result can go stale, on a whole plan with dummy outputs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crayon.config.suite import load
+from crayon.pipeline import fingerprint
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Digests, Recording, read_record
+from crayon.pipeline.snakemake import Workflow
+from crayon.pipeline.validity import OLD_NS, Ledger
+from crayon.utils.errors import OutputError, RecordError
+from crayon.utils.files import write_bytes, write_text
+
+from .. import tiny
+
+TABLE = "results/table1.csv"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A tiny project all of whose jobs ran, each writing its own name."""
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(load())
+    digests = Digests()
+    for job in plan.below(TABLE):
+        execute(job, digests)
+    return tmp_path
+
+
+def execute(job, digests=None, **told):
+    def writer(path):
+        if Path(path).suffix == "" and "folder" in path:
+            Path(path).mkdir(exist_ok=True)
+            write_text(f"{path}/a.png", job.name)
+        else:
+            write_text(path, f"{job.name} {path}")
+
+    Recording(job, digests or Digests()).publish(dict.fromkeys(job.outputs, writer), **told)
+
+
+def broken(target=TABLE) -> dict[str, list[str]]:
+    plan = Plan(load())
+    ledger = Ledger(plan)
+    return {job.name: ledger.breaks(job) for job in plan.below(target) if ledger.breaks(job)}
+
+
+def own(found) -> dict[str, list[str]]:
+    """Reasons of their own, without what only follows from a job below."""
+    rest = {name: [r for r in reasons if not r.startswith("follows:")] for name, reasons in found.items()}
+    return {name: reasons for name, reasons in rest.items() if reasons}
+
+
+def edit(path, text="edited", same_mtime=True):
+    status = Path(path).stat()
+    Path(path).write_text(text)
+    if same_mtime:
+        os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def change_params(change):
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    change(content["suites"]["mini"])
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def test_all_holds_after_all_ran(project):
+    assert broken() == {}
+
+
+def test_a_fresh_project_has_nothing_that_holds(tmp_path, monkeypatch):
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(load())
+    assert set(broken()) == {job.name for job in plan.below(TABLE)}
+
+
+def test_a_changed_param_breaks_the_runs_that_it_steers_and_what_follows(project):
+    change_params(lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alpha=7.0))
+    found = broken()
+    assert own(found) == {
+        f"refine waterbirds crayon_attention {seed}": ["stale: params settings.alpha 3000.0 -> 7.0"] for seed in (0, 1)
+    }
+    assert set(found) - set(own(found)) == {
+        "evaluate waterbirds crayon_attention 0",
+        "evaluate waterbirds crayon_attention 1",
+        "provenance table1",
+        "table1",
+    }
+
+
+def test_two_swapped_params_are_noticed(project):
+    def swap(suite):
+        training = suite["benchmarks"]["waterbirds"]["refinement"]
+        training["learning_rate"], training["weight_decay"] = training["weight_decay"], training["learning_rate"]
+
+    change_params(swap)
+    assert "refine waterbirds erm 0" in own(broken())
+
+
+def test_the_number_of_seeds_breaks_the_table_alone(project):
+    change_params(lambda s: s.update(seeds=[0]))
+    assert set(broken()) == {"table1", "provenance table1"}
+
+
+def test_threads_and_device_make_nothing_stale(project):
+    change_params(lambda s: s["compute"].update(threads=2, device="auto"))
+    assert broken() == {}
+
+
+def test_compilation_makes_trainings_stale_where_it_is_on_and_nothing_where_it_is_off(project):
+    change_params(lambda s: s["compute"].update(compile=False))
+    assert broken() == {}
+    change_params(lambda s: s["compute"].update(compile=True))
+    found = own(broken())
+    trained = {"original", "auxiliary", "stage_one", "refine"}
+    assert {name.split()[0] for name in found} == trained  # no map, and no evaluation of its own accord
+    assert all(len(reasons) == 1 and "compile" in reasons[0] for reasons in found.values())
+
+
+def test_an_input_changed_under_an_old_time_is_noticed(project):
+    path = "labels/mini/waterbirds/neurons.csv"
+    edit(path)
+    found = broken()
+    assert own(found) == {"ingest waterbirds neurons": [f"edited: {path}"]}  # what follows is not named as a fault
+    assert {name for name in found if name.startswith("refine")} == {
+        f"refine waterbirds {method} {seed}"
+        for method in ("crayon_pruning", "crayon_pruning_attention")
+        for seed in (0, 1)
+    }
+
+
+def test_an_edited_result_is_noticed(project):
+    edit(TABLE, "99.9")
+    assert broken() == {"table1": [f"edited: {TABLE}"]}
+
+
+def test_a_missing_output_is_noticed_though_the_result_stands(project):
+    Path("models/mini/waterbirds/original.safetensors").unlink()
+    assert own(broken())["original waterbirds"] == ["missing: models/mini/waterbirds/original.safetensors"]
+
+
+def test_a_changed_file_in_a_folder_is_noticed(project):
+    edit("data/mini/digits/folder/images/a.png")
+    assert "compose digits" in own(broken())
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: Path(path).unlink(), lambda path: Path(path).write_text("{"), lambda path: edit(path, "[]")]
+)
+def test_outputs_without_a_readable_record_do_not_hold(project, spoil):
+    spoil(Path("models/mini/pretrained.record.json"))
+    (reason,) = own(broken())["pretrain"]
+    assert reason.startswith("unrecorded: models/mini/pretrained.record.json")
+
+
+def test_changed_code_breaks_the_jobs_that_run_it(project, monkeypatch):
+    real = fingerprint.digest
+    monkeypatch.setattr(
+        fingerprint, "digest", lambda modules: "new" if "crayon.methods.erm" in modules else real(modules)
+    )
+    assert set(own(broken())) == {
+        *(f"{rule} {name}" for rule in ("original", "stage_one", "auxiliary") for name in ("waterbirds", "digits")),
+        *(f"refine {name} erm {seed}" for name in ("waterbirds", "digits") for seed in (0, 1)),
+    }
+
+
+def test_an_edited_annotation_is_kept_and_what_follows_is_stale(project):
+    path = "annotations/mini/waterbirds/attention.csv"
+    before = Path(path).read_text()
+    edit(path)
+    found = broken()
+    assert own(found) == {}
+    assert found["ingest waterbirds attention"] == found["answers"] == [f"follows: {path} (edited by hand)"]
+    follows = {name.split()[2] for name in found if name.startswith("refine")}
+    assert follows == {"crayon_attention", "crayon_pruning_attention"}
+    assert not any("digits" in name for name in found)
+    plan = Plan(load())
+    assert Ledger(plan).edited(plan.find("annotate", benchmark="waterbirds", kind="attention")) == path
+    edit(path, before)
+    assert broken() == {}
+
+
+def test_an_edited_annotation_is_never_overwritten(project):
+    path = "annotations/mini/waterbirds/attention.csv"
+    edit(path)
+    change_params(lambda s: s["benchmarks"]["waterbirds"]["original"].update(epochs=9))
+    assert "original waterbirds" in broken()  # the audit goes on
+    with pytest.raises(RecordError, match=f"{path}: was edited after it was simulated.*Delete the file"):
+        Workflow()
+
+
+def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
+    edit(TABLE)
+    ledger = Ledger(Plan(load()))
+    table, original = ledger.plan.find("table1"), ledger.plan.find("original", benchmark="digits")
+    before = time.time_ns()
+    held, fresh = Path(ledger.token([original], "original digits")), Path(ledger.token([table], "table1"))
+    assert held.stat().st_mtime_ns == OLD_NS
+    assert fresh.stat().st_mtime_ns >= before - 10**9
+    first = fresh.read_text()
+    ledger.token([table], "table1")
+    assert fresh.read_text() != first  # or Snakemake would take it for the file it remembers
+
+
+def test_a_jobs_own_process_on_a_cluster_leaves_tokens_and_times_alone_and_needs_no_turn(project):
+    def times():
+        folders = (Path(".crayon/tokens"), Path("models"), Path("results"))
+        return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
+
+    workflow = Workflow()  # the process that the user started, still at work
+    before = times()
+    edit("models/mini/waterbirds/original.safetensors")  # another job is writing
+    edited = times()
+    assert Workflow(enforce=False).token("table1")({}) == workflow.token("table1")({})
+    assert times() == edited
+    assert edited.keys() == before.keys()
+    with pytest.raises(RecordError, match="runs the workflow in this folder"):
+        Workflow()
+
+
+def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_left(project):
+    plan = Plan(load())
+    for job in plan.jobs.values():
+        if not Path(job.record).exists():
+            execute(job)
+    files = [path for job in plan.jobs.values() for path in job.outputs.values()]
+    for number, path in enumerate(reversed(files)):  # results oldest of all
+        os.utime(path, ns=(OLD_NS + number * 10**9,) * 2)
+    workflow = Workflow()
+    for jobs in workflow._groups().values():  # what one Snakemake job runs: each output above each input of all
+        newest = max((Path(path).stat().st_mtime_ns for job in jobs for path in job.inputs.values()), default=0)
+        assert all(Path(path).stat().st_mtime_ns >= newest for job in jobs for path in job.outputs.values())
+
+
+def test_a_failing_writer_leaves_no_output_rather_than_a_mixture(project):
+    job = Plan(load()).find("refine", benchmark="waterbirds", run="erm", seed=0)
+
+    def full(path):
+        raise OutputError(f"{path}: the disk is full")
+
+    with pytest.raises(OutputError):
+        Recording(job).publish({"last": lambda path: write_bytes(path, b"new"), "selected": full, "history": full})
+    assert not any(Path(path).exists() for path in (*job.outputs.values(), job.record))
+
+
+def test_a_job_whose_input_changes_while_it_runs_is_refused(project):
+    job = Plan(load()).find("refine", benchmark="waterbirds", run="erm", seed=0)
+    recording = Recording(job)
+    edit("data/mini/waterbirds/images.npy", "other", same_mtime=False)
+    with pytest.raises(RecordError, match=r"images\.npy: was changed while"):
+        recording.publish(dict.fromkeys(job.outputs, lambda path: write_text(path, "x")))
+
+
+def test_a_missing_input_is_named_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    job = Plan(load()).find("original", benchmark="waterbirds")
+    with pytest.raises(RecordError, match=r"no such file.*snakemake --cores 2 data/mini/waterbirds"):
+        Recording(job)
+
+
+def test_a_record_says_what_was_read_written_and_asked_and_by_what(project):
+    job = Plan(load()).find("refine", benchmark="waterbirds", run="crayon_attention", seed=1)
+    record = read_record(job.record)
+    assert record["rule"] == "refine"
+    assert record["wildcards"] == {"benchmark": "waterbirds", "run": "crayon_attention", "seed": "1"}
+    assert record["params"]["settings"]["alpha"] == 3000.0
+    assert set(record["inputs"]) == set(job.inputs.values())
+    assert set(record["outputs"]) == set(job.outputs.values())
+    assert "crayon.methods.crayon_attention" in record["code"]["modules"]
+    assert {"crayon", "python", "packages", "wall_seconds", "cpu_seconds", "peak_memory_mb", "commit", "dirty"} <= set(
+        record["told"]
+    )
+
+
+def test_digests_are_remembered_and_a_file_changed_just_now_is_not(tmp_path):
+    memory = tmp_path / "memory.json"
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path in (old, new):
+        path.write_text("a")
+    os.utime(old, ns=(OLD_NS, OLD_NS))
+    digests = Digests(memory)
+    first = digests.of(old)
+    assert first == digests.of(new)
+    digests.save()
+    assert list(Digests(memory).known) == [str(old)]
+    assert Digests(memory).of(old) == first
+    assert digests.of(tmp_path / "none") is None
+
+
+def test_times_follow_a_run_that_was_made_anew_though_its_outputs_are_equal(project):
+    plan, times = Plan(load()), "results/runtime.csv"
+    for job in plan.below(times):
+        if not Path(job.record).exists():
+            execute(job)
+    assert broken(times) == {}
+    again = plan.find("refine", benchmark="digits", run="erm", seed=1)
+    execute(again, device="another")
+    assert broken(times) == {"runtime": [f"stale: {again.record} has changed"]}
+    execute(plan.find("runtime"))
+    assert broken(times) == {}

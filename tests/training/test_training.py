@@ -1,0 +1,350 @@
+"""The training loop: it learns, repeats itself to the bit, selects, refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from crayon.config.suite import Network
+from crayon.methods import METHODS, method_class
+from crayon.methods.base import Training
+from crayon.methods.erm import ERM
+from crayon.models.classifier import Classifier
+from crayon.training.checkpoint import Saved, random_state, set_random_state
+from crayon.training.fit import NEEDS, train
+from crayon.training.optim import eager, make_optimiser
+from crayon.utils.errors import MethodError
+
+from .. import problems
+
+TRAINING = Training(optimiser="adam", learning_rate=1e-2, weight_decay=1e-4, batch_size=8, epochs=2)
+SETTINGS = {
+    "erm": {},
+    "jtt": {"upweight": 3.0},
+    "masktune": {},
+    "lff": {},
+    "softcon": {"alpha": 1.0, "gamma": 50.0, "temperature": 0.1, "images": 8},
+    "flac": {"weight": 1.0},
+    "lc": {},
+    "cnc": {"temperature": 0.1, "anchors": 2, "positives": 2, "negatives": 2, "easy_negatives": 2, "samples": 4},
+    "rrr": {"weight": 0.1},
+    "gradmask": {"weight": 0.1},
+    "actdiff": {"weight": 0.1},
+    "gradia": {},
+    "bounding_box": {"weight": 0.1},
+    "crayon_attention": {"alpha": 5.0, "beta": 5.0, "reduction": "energy_ratio", "target": "label"},
+    "crayon_pruning": {"batch_norm": "frozen"},
+    "crayon_pruning_attention": {
+        "alpha": 5.0,
+        "beta": 5.0,
+        "reduction": "sum",
+        "target": "prediction",
+        "pruned_maps": True,
+    },
+}
+
+
+def run(name, training=TRAINING, seed=0, augmentation=None, **settings):
+    method = method_class(name)(**(SETTINGS[name] | settings))
+    problem = problems.problem()
+    problem.augmentation = augmentation
+    return train(problem, method, training, seed, problems.monitor(), name)
+
+
+def test_every_method_is_tested_here():
+    assert set(SETTINGS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_runs_and_repeats_itself_to_the_bit(name):
+    first, again, other = run(name), run(name), run(name, seed=1)
+    assert all(torch.equal(first.last[key], again.last[key]) for key in first.last)
+    assert first.history == again.history
+    assert any(not torch.equal(first.last[key], other.last[key]) for key in first.last)
+    assert [row["epoch"] for row in first.history] == [1, 2]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_in_bfloat16_losses_are_float32_and_the_gradient_is_about_float32s(name):
+    method, gradients = method_class(name)(**SETTINGS[name]), []
+    for precision in (torch.float32, torch.bfloat16):
+        problem = problems.problem(seed=1)
+        torch.manual_seed(1)
+        state = method.prepare(problem)
+        method.start_epoch(problem, state, 1, TRAINING)
+        (index, *_), *_ = method.steps(problem, state, TRAINING, torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
+            batch = method.forward(problem, state)(index)
+        assert batch.logits.dtype == precision
+        terms = method.loss(batch, state)
+        assert {value.dtype for value in terms.values()} == {torch.float32}
+        sum(terms.values()).backward()
+        found = [parameter.grad for parameter in problem.network.parameters() if parameter.grad is not None]
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.95
+
+
+@pytest.mark.parametrize("target", ["label", "unpruned_prediction"])
+@pytest.mark.parametrize("name", ["mini_resnet", "mobilenet_v3_small"])  # a linear head, and one of more layers
+def test_in_bfloat16_maps_of_all_channels_can_be_guided(name, target):
+    settings = SETTINGS["crayon_pruning_attention"] | {"pruned_maps": False, "target": target}
+    method, problem = method_class("crayon_pruning_attention")(**settings), problems.problem()
+    if name != "mini_resnet":
+        problem.network = Classifier(Network(name=name), 2)
+        problem.maps = torch.rand(24, *problem.map_size())
+        problem.neurons = torch.arange(problem.network.channels) % 2
+    state = method.prepare(problem)
+    with torch.autocast("cpu", torch.bfloat16):
+        batch = method.forward(problem, state)(torch.arange(8))
+    terms = method.loss(batch, state)
+    sum(terms.values()).backward()
+    assert all(torch.isfinite(value) and value.dtype == torch.float32 for value in terms.values())
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "crayon_pruning"])
+def test_every_method_that_trains_the_network_learns_an_easy_task(name):
+    outcome = run(name, dataclasses.replace(TRAINING, epochs=15))
+    assert outcome.history[-1]["validation"] >= 95
+
+
+def test_pruning_leaves_the_backbone_as_it_was():
+    problem = problems.problem()
+    before = {key: value.clone() for key, value in problem.network.backbone.state_dict().items()}
+    method = method_class("crayon_pruning")(batch_norm="frozen")
+    train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    assert all(torch.equal(value, before[key]) for key, value in problem.network.backbone.state_dict().items())
+
+
+def test_the_selected_epoch_is_the_first_of_the_best():
+    monitor = problems.monitor()
+    values = iter([50.0, 70.0, 70.0, 60.0])
+    monitor.measure = lambda network: next(values)
+    outcome = train(problems.problem(), ERM(), dataclasses.replace(TRAINING, epochs=4), 0, monitor, "x")
+    assert outcome.selected_epoch == 2
+    assert any(not torch.equal(outcome.last[key], outcome.selected[key]) for key in outcome.last)
+
+
+def test_the_learning_rate_falls_after_its_milestones():
+    training = dataclasses.replace(TRAINING, epochs=4, milestones=(1, 3), milestone_factor=0.1)
+    rates = [row["learning_rate"] for row in run("erm", training).history]
+    assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4])
+
+
+class Frozen(ERM):
+    """ERM with batch normalisation in evaluation mode, so that images do not interact."""
+
+    def start_epoch(self, problem, state, epoch, training):
+        problem.network.eval()
+
+
+class Halves(Frozen):
+    """The same, each step in two micro-batches."""
+
+    def steps(self, *arguments):
+        for (index,) in super().steps(*arguments):
+            yield list(index.chunk(2))
+
+
+def test_micro_batches_make_one_step_of_their_mean():
+    whole, halves = (train(problems.problem(), how(), TRAINING, 0, problems.monitor(), "x") for how in (Frozen, Halves))
+    for key, value in whole.last.items():
+        assert torch.allclose(value, halves.last[key], atol=1e-4), key
+    assert whole.history[0]["loss"] == pytest.approx(halves.history[0]["loss"], rel=1e-4)
+
+
+def test_a_twin_is_trained_beside_with_its_own_rate():
+    problem = problems.problem()
+    method = method_class("lc")(twin_rate=0.1, mixup=False)
+    state = method.prepare(problem)
+    network, twin = method.parameters(problem, state, TRAINING)
+    assert twin["lr"] == pytest.approx(1e-3)
+    assert twin["weight_decay"] == 0
+    optimiser = make_optimiser([network, twin], TRAINING)
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([1e-2, 1e-3])
+    assert {id(p) for p in twin["params"]} == {id(p) for p in state["twin"].parameters()}
+    assert all(p is not q for p in state["twin"].parameters() for q in problem.network.parameters())
+
+
+def test_cosine_falls_to_zero_over_the_epochs():
+    rates = [
+        row["learning_rate"] for row in run("erm", dataclasses.replace(TRAINING, epochs=4, schedule="cosine")).history
+    ]
+    assert rates == pytest.approx([1e-2, 8.5355e-3, 5e-3, 1.4645e-3], rel=1e-4)
+
+
+def test_cnc_without_mistakes_is_erm_and_says_so(capsys):
+    problem = problems.problem()
+    problem.stage_one = torch.nn.functional.one_hot(problem.labels, 2).float()
+    method = method_class("cnc")(**SETTINGS["cnc"])
+    outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    erm = train(problems.problem(), Frozen(), TRAINING, 0, problems.monitor(), "x")
+    assert all(torch.equal(value, erm.last[key]) for key, value in outcome.last.items())
+    assert "nothing to contrast" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["jtt", "rrr", "gradmask"])
+def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
+    problem = problems.problem()
+    method = method_class(name)
+    if name == "jtt":
+        problem.stage_one = torch.nn.functional.one_hot(problem.labels, 2).float()
+        method = method(upweight=50.0)
+    else:
+        method = method(weight=0.0)
+    outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    erm = run("erm")
+    for key, value in outcome.last.items():
+        assert torch.allclose(value, erm.last[key], atol=1e-6), key
+
+
+def test_a_loss_that_is_no_number_is_refused_with_method_and_epoch():
+    training = dataclasses.replace(TRAINING, optimiser="sgd", learning_rate=1e30)
+    with pytest.raises(
+        MethodError,
+        match=r"^waterbirds/erm/0: ERM.s loss is not finite in epoch 1, step \d+ \(classification (nan|inf)\); lower",
+    ):
+        train(problems.problem(), ERM(), training, 0, problems.monitor(), "waterbirds/erm/0")
+
+
+@pytest.mark.parametrize(("name", "need"), [(name, need) for name in METHODS for need in method_class(name).needs])
+def test_a_need_that_the_benchmark_cannot_meet_is_refused_before_training(name, need):
+    problem = problems.problem()
+    setattr(problem, need, None)
+    method = method_class(name)(**SETTINGS[name])
+    with pytest.raises(MethodError, match=f"^x: {re.escape(method.label)} needs {re.escape(NEEDS[need])}"):
+        train(problem, method, TRAINING, 0, problems.monitor(), "x")
+
+
+def test_progress_names_run_epoch_loss_validation_and_time_left():
+    lines = []
+    train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(report=lines.append), "waterbirds/erm/0")
+    assert len(lines) == 2
+    assert lines[0].startswith("waterbirds/erm/0  epoch 1/2  loss ")
+    assert "validation accuracy" in lines[0]
+    assert lines[0].endswith("s left")
+
+
+@pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+def test_an_eager_optimiser_steps_as_pytorchs_to_the_bit(cls):
+    states = []
+    for chosen in (cls, eager(cls)):
+        weight = torch.arange(6.0).requires_grad_()
+        optimiser = chosen([{"params": [weight], "lr": 0.1}], lr=1e-2, weight_decay=0.1, fused=True)
+        for _ in range(4):
+            optimiser.zero_grad()
+            (weight.sin().sum() + weight.square().sum()).backward()
+            optimiser.step()
+        again = chosen([{"params": [weight], "lr": 0.5}], lr=1e-2, fused=True)
+        again.load_state_dict(optimiser.state_dict())
+        again.step()
+        states.append((weight.detach(), again.state_dict()))
+    (expected, its_state), (found, state) = states
+    assert torch.equal(found, expected)
+    assert state["param_groups"] == its_state["param_groups"]
+    for name, value in its_state["state"][0].items() if its_state["state"] else ():
+        assert torch.equal(torch.as_tensor(state["state"][0][name]), torch.as_tensor(value))
+
+
+def test_a_training_does_not_load_pytorchs_compiler():
+    program = (
+        "import sys; from crayon.methods.base import Training; from crayon.methods.erm import ERM\n"
+        "from crayon.training.fit import train; from tests import problems\n"
+        "how = Training(optimiser='adam', learning_rate=1e-2, weight_decay=0.0, batch_size=4, epochs=2)\n"
+        "train(problems.problem(8), ERM(), how, 0, problems.monitor(), 'x')\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_adam_has_coupled_weight_decay_and_sgd_its_momentum():
+    parameters = [torch.nn.Parameter(torch.ones(1))]
+    assert type(make_optimiser(parameters, TRAINING)) is eager(torch.optim.Adam)
+    sgd = make_optimiser(parameters, dataclasses.replace(TRAINING, optimiser="sgd", momentum=0.9))
+    assert sgd.defaults["momentum"] == 0.9
+    assert sgd.defaults["weight_decay"] == 1e-4
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_training_that_was_broken_off_ends_in_the_same_bits(name, after, tmp_path):
+    training = dataclasses.replace(TRAINING, epochs=4, milestones=(2,), milestone_factor=0.3, momentum=0.0)
+    settings = {"table": "moving"} if name == "lc" else {}
+    undisturbed = run(name, training, **settings)
+    saved = Saved(tmp_path / "state.pt", "this", every=0)
+    monitor, method = problems.monitor(), method_class(name)(**(SETTINGS[name] | settings))
+    measured, measure = [], monitor.measure
+
+    def break_off(network):
+        if len(measured) == after:
+            raise Interrupted
+        measured.append(measure(network))
+        return measured[-1]
+
+    monitor.measure = break_off
+    with pytest.raises(Interrupted):
+        train(problems.problem(), method, training, 0, monitor, name, saved)
+    torch.manual_seed(77)  # whatever another process has drawn
+    lines = []
+    outcome = train(problems.problem(), method, training, 0, problems.monitor(report=lines.append), name, saved)
+    assert lines[0] == f"{name}  goes on after epoch {after} of 4"
+    assert len(lines) == 1 + 4 - after
+    assert outcome.history == undisturbed.history
+    assert outcome.selected_epoch == undisturbed.selected_epoch
+    for key, value in undisturbed.last.items():
+        assert torch.equal(outcome.last[key], value), key
+    for key, value in undisturbed.selected.items():
+        assert torch.equal(outcome.selected[key], value), key
+
+
+@pytest.mark.parametrize("what", ["another training", "cut off", "nothing", "another thing"])
+def test_what_is_not_this_trainings_state_is_not_taken_up(what, tmp_path):
+    path = tmp_path / "state.pt"
+    Saved(path, "other" if what == "another training" else "this", every=0).save({"epoch": 1})
+    if what == "cut off":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif what == "nothing":
+        path.unlink()
+    elif what == "another thing":
+        torch.save([1, 2], path)
+    assert Saved(path, "this", every=0).load() is None
+
+
+def test_what_a_training_took_before_it_was_broken_off_is_counted(tmp_path):
+    class Clock:
+        spent, before = (5.0, 3.0), None
+
+        def spent_before(self, *seconds):
+            self.before = seconds
+
+    Saved(tmp_path / "s.pt", "a", 0, recording=Clock()).save({"epoch": 1})
+    same, other = Clock(), Clock()
+    assert Saved(tmp_path / "s.pt", "a", 0, recording=same).load() == {"epoch": 1}
+    assert Saved(tmp_path / "s.pt", "b", 0, recording=other).load() is None
+    assert (same.before, other.before) == ((5.0, 3.0), None)
+
+
+def test_a_training_that_was_broken_off_on_a_cpu_goes_on_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: pytest.fail("there is none to put back"))
+    generator = torch.Generator().manual_seed(3)
+    state = random_state(torch.device("cpu"), generator)
+    drawn = torch.rand(4), torch.rand(4, generator=generator)
+    set_random_state(state, torch.device("cuda", 0), generator)
+    assert torch.equal(torch.rand(4), drawn[0])
+    assert torch.equal(torch.rand(4, generator=generator), drawn[1])
+
+
+def test_a_short_training_is_never_saved(tmp_path):
+    saved = Saved(tmp_path / "state.pt", "this", every=3600)
+    train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(), "x", saved)
+    assert not saved.path.exists()
+    saved.remove()  # and to forget what is not there is no error

@@ -1,0 +1,206 @@
+"""Which GPU a process takes: real locks, between real processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crayon.config.suite import Compute
+from crayon.data.loader import start_torch
+from crayon.pipeline.snakemake import Workflow
+from crayon.utils import gpu
+from crayon.utils.errors import MachineError
+
+from .. import tiny
+
+TAKE = """
+import sys, time
+from crayon.utils import gpu
+print(gpu.take_gpu({count}, {jobs}), flush=True)
+time.sleep(60)
+"""
+
+
+class Taker:
+    """A process that takes a GPU and keeps it until it is killed."""
+
+    def __init__(self, folder: Path, count: int, jobs: int = 1, visible: str | None = None) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+        root = Path(gpu.__file__).parents[2]
+        environment |= {"PYTHONPATH": str(root)} | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", TAKE.format(count=count, jobs=jobs)],
+            cwd=folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def index(self) -> int:
+        return int(self.process.stdout.readline())
+
+    def kill(self) -> str:
+        """Kill it as the kernel does for want of memory; what it had said."""
+        self.process.send_signal(signal.SIGKILL)
+        return self.process.communicate()[1]
+
+
+@pytest.fixture
+def taker(tmp_path):
+    made = []
+
+    def make(*arguments, **options) -> Taker:
+        made.append(Taker(tmp_path, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.process.poll() is None:
+            one.kill()
+
+
+def test_each_process_takes_a_gpu_of_its_own(taker):
+    assert sorted(taker(3).index() for _ in range(3)) == [0, 1, 2]
+
+
+def test_where_all_are_taken_it_waits_says_so_once_and_takes_that_of_a_process_that_was_killed(taker):
+    first, second = taker(2), taker(2)
+    freed = {first.index(): first, second.index(): second}
+    third = taker(2)
+    assert third.process.stderr.readline() == (
+        "gpu: all 2 GPUs are taken by other runs of this folder; waiting for one of them to end.\n"
+    )
+    time.sleep(2.5 * gpu.POLL_SECONDS)
+    freed[1].kill()
+    assert third.index() == 1
+    assert third.kill() == ""
+
+
+def test_several_jobs_share_a_gpu_and_each_gpu_gets_one_before_any_gets_two(taker):
+    takers = [taker(2, jobs=2) for _ in range(2)]
+    assert sorted(one.index() for one in takers) == [0, 1]
+    takers = [taker(2, jobs=2) for _ in range(2)]
+    assert sorted(one.index() for one in takers) == [0, 1]
+    assert "all 2 GPUs are taken" in taker(2, jobs=2).process.stderr.readline()
+
+
+def test_a_scheduler_that_gave_one_gpu_is_believed(taker, tmp_path):
+    assert [taker(1, visible="3").index() for _ in range(2)] == [0, 0]
+    assert not (tmp_path / gpu.LOCKS).exists()
+
+
+def test_processes_that_see_other_gpus_do_not_wait_for_each_other(taker):
+    """The first that each sees is called 0 by PyTorch, and is another one."""
+    assert taker(2, visible="0,1").index() == 0
+    assert taker(2, visible="1,2").index() == 0
+    assert taker(2, visible="1,2").index() == 1
+    assert taker(3, visible="0,1,3").index() == 2
+
+
+@pytest.mark.parametrize(("visible", "index"), [("4,7", 1), (None, 0), ("4,5,7", 0)])
+def test_a_scheduler_gives_processes_that_train_together_one_each(visible, index, tmp_path, monkeypatch):
+    """Where it gives more than that, or nothing is said, they lock what they take like all others."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu, "_index", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu.take_gpu(3) == index
+    assert bool(list(tmp_path.rglob("*.0"))) == (index == 0)
+
+
+TEAM = """
+import os, sys, time
+from crayon.utils import gpu
+gpu.here = lambda: {there}
+gpu.take_several(2)
+print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+time.sleep(60)
+"""
+
+
+def test_processes_that_train_together_take_their_gpus_all_at_once_or_none(tmp_path, taker, monkeypatch):
+    alone = taker(3)
+    assert alone.index() == 0
+    monkeypatch.setattr(sys.modules[__name__], "TAKE", TEAM.format(there=3).replace("{", "{{").replace("}", "}}"))
+    first, second = taker(3), taker(3)
+    lines = [process.process.stdout for process in (first, second)]
+    ready = select.select(lines, [], [], 60)[0]
+    assert len(ready) == 1
+    assert ready[0].readline() == "1,2\n"
+    won, lost = (first, second) if ready[0] is lines[0] else (second, first)
+    time.sleep(1.5)
+    assert not select.select([lost.process.stdout], [], [], 0)[0]
+    won.kill()
+    assert lost.process.stdout.readline() == "1,2\n"
+    assert "gpu: no 2 of 3 GPUs are free" in lost.kill()
+
+
+def test_more_processes_than_gpus_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(gpu, "here", lambda: 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(MachineError, match=r"compute.processes is 2, and there are 1 GPUs here; each needs"):
+        gpu.take_several(2)
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(MachineError, match=r"compute.processes is 2, and PyTorch finds 1 GPUs here; each needs"):
+        start_torch(Compute(device="auto", threads=1, precision="float32"))
+
+
+def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpu, "_index", None)
+    assert [gpu.take_gpu(2), gpu.take_gpu(2)] == [0, 0]
+    assert [path.name for path in tmp_path.rglob("0.*")] == ["0.0"]
+
+
+@pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("", 0), ("0,1,2", 2)])
+def test_gpus_here_are_the_drivers_as_far_as_they_may_be_seen(visible, count, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / "nvidia0", self / "nvidia1"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu.here() == count
+
+
+def test_no_gpu_where_params_demand_one_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(MachineError) as raised:
+        start_torch(Compute(device="cuda", threads=1, precision="float32"))
+    sentence = str(raised.value)
+    assert sentence.startswith("compute.device is `cuda`, and PyTorch ")
+    assert "finds no GPU here (CUDA_VISIBLE_DEVICES is '')" in sentence
+    assert sentence.endswith("set it to `auto` or `cpu`.")
+    assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_gpu_that_pytorch_cannot_use_is_told_and_left_alone(there, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # its driver is too old, say
+    monkeypatch.setattr("crayon.data.loader.here", lambda: there)
+    assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
+    assert ("cannot use the GPU here; this computes on the CPU." in "".join(capsys.readouterr())) == bool(there)
+
+
+@pytest.mark.parametrize(("device", "jobs"), [("auto", 6), ("cuda", 6), ("cpu", 0)])
+def test_snakemake_starts_as_many_gpu_jobs_as_there_are_places(device, jobs, tmp_path, monkeypatch):
+    content = tiny.params()
+    content["suites"]["mini"]["compute"] |= {"device": device, "jobs_per_gpu": 2}
+    tiny.write(tmp_path, content)
+    monkeypatch.setattr(gpu, "here", lambda: 3)
+    workflow = Workflow(tmp_path / "params.yaml", enforce=False)
+    assert workflow.gpu_jobs == jobs
