@@ -29,9 +29,10 @@ from pathlib import Path
 import yaml
 from harness import Table, device_name, in_turn, parser, positive, stop
 
-from crayon.config.suite import load
 from crayon.pipeline import fingerprint
-from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.build import load_plan
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
 from crayon.report import answers, provenance, table1
 
@@ -49,7 +50,7 @@ def lay(folder: Path, suite: str, seeds: int) -> Plan:
     content["suites"][suite] |= {"seeds": list(range(seeds)), "controls": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     os.chdir(folder)
-    return Plan(load())
+    return load_plan()
 
 
 def fill(plan: Plan, size: int) -> None:
@@ -93,7 +94,7 @@ def _write(job: Job, path: str, size: int) -> None:
 
 def _evaluation(job: Job) -> dict:
     """Made-up counts of each split, and the metrics that they give."""
-    from crayon.config.suite import Metric, adapter
+    from crayon.config.sections import Metric, adapter
     from crayon.training.metrics import Accuracies, measure
 
     metrics = {key: adapter(Metric).validate_python(value) for key, value in job.steering["metrics"].items()}

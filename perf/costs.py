@@ -17,8 +17,10 @@ from pathlib import Path
 
 import harness
 
-from crayon.config.suite import load
-from crayon.pipeline.plan import Job, Plan
+from crayon.config.load import load
+from crayon.pipeline.build import build_plan
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, batches
 from crayon.utils.errors import CrayonError
@@ -37,7 +39,7 @@ def main() -> None:
     written = (options.csv or harness.FOLDER / "costs.csv").absolute()
     try:
         os.chdir(options.folder)  # paths of a plan are relative
-        plan = Plan(load("params.yaml"))
+        plan = build_plan(load("params.yaml"))
         jobs = plan.below(options.target)
         told = {job.name: read_record(job.record)["told"] for job in jobs}
     except OSError as error:

@@ -53,12 +53,11 @@ def positive(text: str) -> int:
 
 def start(options: argparse.Namespace) -> torch.device:
     """The device of --device, and PyTorch set up as crayon's verbs set it up."""
-    from crayon.config.suite import Compute
-    from crayon.data.loader import start_torch
+    from crayon.utils.device import start_torch
     from crayon.utils.errors import CrayonError
 
     try:
-        return start_torch(Compute(device=options.device, threads=options.threads, precision="float32"))
+        return start_torch(options.threads, options.device)
     except CrayonError as error:
         stop(str(error))
 

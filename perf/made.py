@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from crayon.config.suite import Network, Normalisation
+from crayon.config.sections import Network, Normalisation
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
+from crayon.methods.problem import Problem
+from crayon.models.build import build_classifier
 from crayon.models.classifier import Classifier
-from crayon.training.fit import Problem
 
 CLASSES = ("a", "b")
 NORMALISATION = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -57,7 +58,7 @@ def smooth_images(count: int, size: int) -> np.ndarray:
 def make_network(options: Network, images: torch.Tensor) -> Classifier:
     """Random weights; BatchNorm's statistics are those of `images`, so that evaluation mode is sound."""
     torch.manual_seed(0)
-    network = Classifier(options, classes=2).to(images.device)
+    network = build_classifier(options, classes=2).to(images.device)
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momentum = [norm.momentum for norm in norms]
     for norm in norms:
@@ -91,7 +92,7 @@ def make_problem(options: Network, images: np.ndarray, device: torch.device) -> 
     guess = functional.one_hot(torch.where(right, labels, 1 - labels), 2).float()
 
     def pretrained() -> Classifier:
-        return Classifier(options, classes=2).to(device)
+        return build_classifier(options, classes=2).to(device)
 
     return Problem(
         network=network,

@@ -16,9 +16,9 @@ from torch.nn import functional
 from crayon.methods.base import Method
 from crayon.methods.bounding_box import box_coverage
 from crayon.methods.crayon_pruning import CrayonPruning
+from crayon.methods.problem import Problem
 from crayon.models.classifier import Classifier
 from crayon.saliency.gradcam import normalise
-from crayon.training.fit import Problem
 
 Formulation = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor | None, dict[str, torch.Tensor]]]
 """Images (B, 3, H, W) and their positions (B,) -> maps (B, h, w) or None, and the terms of the loss."""

@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Table, add_compute, device_name, parser, positive, stop
 
-from crayon.config.suite import CRAYON, load
+from crayon.config.load import load
+from crayon.config.studies import CRAYON
+from crayon.pipeline.build import build_plan
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import report
@@ -92,7 +94,7 @@ def measured(place: Workplace, plan: Plan, reader: Reader, method: str, seed: in
     """What `crayon evaluate` says of a refinement's last epoch, trained in the precision of `place`; and its losses."""
     from dataclasses import replace
 
-    from crayon.models.classifier import save_checkpoint
+    from crayon.models.checkpoints import save_checkpoint
     from crayon.pipeline.steps.evaluate import evaluate
     from crayon.pipeline.steps.original import write_history
     from crayon.training.fit import train
@@ -153,7 +155,7 @@ def opened(options: argparse.Namespace) -> Plan:
     params.suites[params.suite] = params.active.model_copy(
         update={"compute": compute.model_copy(update={"device": options.device, "threads": options.threads})}
     )
-    plan = Plan(params)
+    plan = build_plan(params)
     needed = {
         path
         for name in options.benchmark
@@ -185,13 +187,13 @@ def main() -> None:
     os.chdir(options.project)
     try:
         plan = opened(options)
-        from crayon.data.loader import start_torch
+        from crayon.utils.device import start_torch
 
         seeds = plan.params.active.seeds[: options.seeds]
         if len(seeds) < 2:
             stop("one seed has no spread to compare a difference with; take two or more.")
         setting = f"suite {plan.suite}, seeds {', '.join(map(str, seeds))}; percent; bfloat16 by autocast"
-        device = start_torch(plan.params.active.compute)
+        device = start_torch(**plan.params.active.compute.where)
         table = Table("precision", setting, device_name(device, options.threads))
         for name in options.benchmark:
             faults += compare(plan, name, options.method, seeds, table)

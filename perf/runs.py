@@ -33,12 +33,13 @@ from made import CLASSES, NORMALISATION, make_problem, network_options, write_jp
 from plain import plain
 from step import copied, method_of
 
-from crayon.config.suite import Metric
+from crayon.config.sections import Metric, Training
 from crayon.data.index import Listing
 from crayon.data.pack import decode, pack
 from crayon.data.user.folder import Options, listing
-from crayon.methods.base import Method, Training
-from crayon.training.fit import Problem, Unwatched, train
+from crayon.methods.base import Method
+from crayon.methods.problem import Problem
+from crayon.training.fit import Unwatched, train
 from crayon.training.optim import make_optimiser
 
 WATERBIRDS = 4795

@@ -47,13 +47,15 @@ from made import make_problem, network_options, smooth_images
 from plain import FORMULATIONS, plain
 from rate import Copies, Products, work
 
-from crayon.config.suite import load
+from crayon.config.load import load
+from crayon.config.sections import Training
 from crayon.methods import METHODS
-from crayon.methods.base import Batch, Method, Training
+from crayon.methods.base import Batch, Method
 from crayon.methods.crayon_attention import CrayonAttention
+from crayon.methods.problem import Problem
+from crayon.methods.settings import settings_of
 from crayon.saliency.gradcam import class_activation
 from crayon.training.compile import compile_backbones
-from crayon.training.fit import Problem
 from crayon.training.optim import make_optimiser
 
 TOLERANCE = 1e-5
@@ -76,7 +78,7 @@ PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
 def method_of(name: str) -> Method:
     """The method with its hyper-parameters."""
     suite = load(Path(__file__).parents[1] / "params.yaml").suites["paper"]
-    _, method = suite.benchmarks["waterbirds"].settings(name)
+    _, method = settings_of(name, suite.benchmarks["waterbirds"])
     return dataclasses.replace(method, **COMPARED.get(name, {}))
 
 

@@ -50,10 +50,10 @@ def with_images(folder: Path, options: argparse.Namespace) -> None:
     import torch
     from made import make_network, network_options, smooth_images
 
-    from crayon.config.suite import load
+    from crayon.config.load import load
     from crayon.data.dataset import write_manifest
     from crayon.data.loader import ImageReader
-    from crayon.models.classifier import save_checkpoint
+    from crayon.models.checkpoints import save_checkpoint
     from crayon.utils.files import write_csv, write_npy
 
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

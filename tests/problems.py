@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from crayon.config.suite import Metric, Network, Normalisation
+from crayon.config.sections import Metric, Network, Normalisation
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
+from crayon.methods.problem import Problem
+from crayon.models.build import build_classifier
 from crayon.models.classifier import Classifier
-from crayon.training.fit import Monitor, Problem
+from crayon.training.fit import Monitor
 
 NETWORK = Network(name="mini_resnet", stem=4, channels=(4, 6), strides=(2, 2), kernels=(3, 3))
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -40,7 +42,7 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
     for mask, label in zip(masks, labels, strict=True):  # the bright square
         mask[6:16, 2 + label * 12 : 10 + label * 12] = True
     return Problem(
-        network=Classifier(NETWORK, classes),
+        network=build_classifier(NETWORK, classes),
         images=reader(pictures),
         labels=torch.from_numpy(labels % classes),
         maps=maps / maps.amax((1, 2), keepdim=True),
@@ -50,7 +52,7 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
         logits=torch.randn(count, classes, generator=generator),
         stage_one=torch.randn(count, classes, generator=generator),
         bias_features=torch.rand(count, 5, generator=generator),
-        pretrained=lambda: Classifier(NETWORK, classes),
+        pretrained=lambda: build_classifier(NETWORK, classes),
     )
 
 

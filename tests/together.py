@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from crayon.config.suite import Augmentation
+from crayon.config.sections import Augmentation, Training
 from crayon.methods import method_class
-from crayon.methods.base import Training
-from crayon.training.fit import Outcome, train
+from crayon.training.fit import train
+from crayon.training.trainer import Outcome
 from crayon.utils.distributed import join, rank
 
 from . import problems

@@ -9,6 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from crayon.annotations.io.csv_table import Table, collector_off, read_table
 from crayon.annotations.vocabulary import ANSWERS, meaning
@@ -211,3 +212,9 @@ def is_duration(text: str) -> bool:
         return text.isascii() and "_" not in text and 0 <= float(text) < float("inf")
     except ValueError:
         return False
+
+
+def parse(answers: str) -> dict[str, str]:
+    """Annotator -> answer, from a field of the column `answers`."""
+    pairs = (pair.rsplit("=", 1) for pair in answers.split())
+    return {unquote(annotator): answer for annotator, answer in pairs}

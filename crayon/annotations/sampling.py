@@ -19,12 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crayon.utils.errors import DataError, ParamsError
-from crayon.utils.files import read_npy
-from crayon.utils.text import unknown
-
 if TYPE_CHECKING:
-    from crayon.pipeline.plan import Plan
+    pass
 
 CLUSTERS = 10
 """How many kinds of maps `diverse` tells apart in each class."""
@@ -95,6 +91,9 @@ def in_proportion(strata: Sequence[np.ndarray], seed: int) -> np.ndarray:
     return np.concatenate(strata)[np.argsort(np.concatenate(turns), kind="stable")]
 
 
+Order = Callable[[Sequence[str], str], list[str]]
+"""A function from all items and an annotator's name to the items in the order in which that annotator is asked."""
+
 ORDERS: dict[str, Callable[[Pool, int], np.ndarray]] = {
     "random": lambda pool, seed: at_random(len(pool.labels), seed),
     "uncertain": uncertain,
@@ -105,44 +104,3 @@ ORDERS: dict[str, Callable[[Pool, int], np.ndarray]] = {
 
 DEFAULTS = {"attention": "uncertain", "neurons": "random"}
 """Kind of annotation -> the order that is taken where none is asked for; docs/results.md says why."""
-
-
-def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: int) -> np.ndarray:
-    """In which order to ask about what a benchmark's annotators are shown.
-
-    Args:
-        kind: `attention`, of whose items the positions are those of the training images; `neurons`, those of the
-            distinct patches as patches.csv first names them.
-        name: of the order; None is the kind's default.
-
-    Returns:
-        (n,) int64, a permutation.
-
-    Raises:
-        ParamsError: the benchmark or the order is unknown, or the order is not for neurons' patches.
-        DataError: what the order is made of is not there, or not of the same images.
-    """
-    from crayon.data.dataset import load_dataset
-
-    own = plan.params.active.benchmark(benchmark)
-    name = name or DEFAULTS[kind]
-    if name not in ORDERS:
-        raise ParamsError(unknown("order", name, ORDERS))
-    job = plan.find("interpret", benchmark=benchmark)
-    if kind == "neurons":
-        if name != "random":
-            raise ParamsError(
-                f"The order {name!r} is made of the images' maps, which neurons' patches do not have; "
-                "ask about these at random."
-            )
-        from crayon.saliency.patches import read_patches
-
-        return at_random(len({patch.patch for patch in read_patches(job.outputs["patches"])}), seed)
-    data = load_dataset(f"data/{plan.suite}/{benchmark}", own.classes, own.groups)
-    labels = data.labels[data.rows("train")]
-    maps = read_npy(job.outputs["maps"], DataError)
-    if len(maps) != len(labels):
-        raise DataError(
-            f"{job.outputs['maps']}: has {len(maps)} maps of {len(labels)} images; delete it, so that it is made anew."
-        )
-    return ORDERS[name](Pool(np.array(maps, np.float32), labels), seed)

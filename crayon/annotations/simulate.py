@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from crayon.annotations.answers import Answer
-from crayon.config.suite import AttentionAnswers, NeuronAnswers
+from crayon.config.annotation import AttentionAnswers, NeuronAnswers
 from crayon.saliency.gradcam import upsample
 from crayon.saliency.patches import Patch
 from crayon.utils.chunks import parts

@@ -9,14 +9,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from crayon.annotations.answers import read_raw
+from crayon.annotations.answers import parse, read_raw
 from crayon.audit import dvc_lock
 from crayon.pipeline import fingerprint
-from crayon.pipeline.plan import Job, Plan, below
+from crayon.pipeline.evaluations import evaluations, number
+from crayon.pipeline.job import Job, below
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.validity import Ledger
-from crayon.report.answers import parse
-from crayon.report.tables import evaluations, number
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import CrayonError, RecordError
 from crayon.utils.files import read_csv

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crayon.annotations.answers import parse
 from crayon.audit import dvc_lock
 from crayon.audit.check import number_of
 from crayon.pipeline.provenance import Provenance
 from crayon.pipeline.validity import differences
-from crayon.report.answers import parse
 from crayon.utils.errors import RecordError
 
 WORKSPACE = "workspace"

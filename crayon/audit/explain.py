@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from crayon.audit.check import Verdict, evaluations_of, known, number_of
-from crayon.pipeline.plan import Job, Plan, below
+from crayon.pipeline.job import Job, below
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json

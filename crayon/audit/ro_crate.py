@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crayon import __version__
-from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import OutputError
 

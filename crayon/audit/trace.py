@@ -11,7 +11,8 @@ from crayon.annotations.answers import read_raw
 from crayon.annotations.labels import LABELS
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.audit.check import cells, evaluations_of, named, number_of
-from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.utils.errors import AnnotationError, RecordError
 from crayon.utils.files import read_csv
 from crayon.utils.text import unknown

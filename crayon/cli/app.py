@@ -22,7 +22,7 @@ from crayon.utils.distributed import started
 from crayon.utils.errors import CrayonError, ParamsError
 
 if TYPE_CHECKING:
-    from crayon.config.suite import Compute
+    from crayon.config.sections import Compute
 
 app = typer.Typer(
     help="Guide the attention of an image classifier with yes-no answers.",
@@ -225,7 +225,7 @@ def annotate(
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and collect their answers."""
     plan = plan_of(context)
-    from crayon.annotations.ui.serve import run
+    from crayon.pipeline.steps.annotate import run
 
     run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order)
 

@@ -16,8 +16,8 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import torch
 
-from crayon.config.suite import Augmentation
-from crayon.data.loader import to_device
+from crayon.config.sections import Augmentation
+from crayon.utils.device import to_device
 
 EIGENVALUES = (0.2175, 0.0188, 0.0045)
 """L: of the covariance of ImageNet's colours in [0, 1] (MadryLab/robustness, data_augmentation.py)."""

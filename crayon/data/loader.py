@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-from crayon.config.suite import Compute, Normalisation
+from crayon.config.sections import Normalisation
 from crayon.data.prefetch import Prefetcher
-from crayon.models.classifier import Classifier
 from crayon.utils.chunks import parts
-from crayon.utils.distributed import join, processes_here
-from crayon.utils.errors import MachineError
-from crayon.utils.gpu import here, take_gpu
-from crayon.utils.log import report
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
+from crayon.utils.device import to_device
 
 
 class ImageReader:
@@ -121,11 +112,6 @@ class ImageReader:
         return self.normalise(raw if self.augment is None else self.augment(raw))
 
 
-def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the host's memory on the device, without waiting for a GPU to finish what it is at."""
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
-
-
 def _room(device: torch.device) -> int:
     """How many bytes of images may lie on a GPU; most of it is left to networks and their steps."""
     return torch.cuda.mem_get_info(device)[0] // 3
@@ -139,96 +125,3 @@ def augmented(images: ImageReader, augment: Callable[[torch.Tensor], torch.Tenso
         yield
     finally:
         images.augment = None
-
-
-@torch.no_grad()
-def features_in_batches(
-    network: Classifier, images: ImageReader, count: int, batch_size: int = 256, first: int = 0
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield where, of the images first..count-1 in order, and their features (b, C, h, w), in evaluation mode.
-
-    The mode is put back in the end.
-    """
-    training = network.training
-    network.eval()
-    try:
-        pieces = [slice(start, min(start + batch_size, count)) for start in range(first, count, batch_size)]
-        steps = images.in_order([torch.arange(part.start, part.stop)] for part in pieces)
-        for part, (index,) in zip(pieces, steps, strict=True):
-            yield part, network.backbone.forward(images(index))  # as it is written, though `__call__` is compiled
-    finally:
-        network.train(training)
-
-
-def forward_in_batches(
-    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256, first: int = 0
-) -> Iterator[torch.Tensor]:
-    """Yield `read(features)` of the images first..count-1 in order, without gradients."""
-    for _, features in features_in_batches(network, images, count, batch_size, first):
-        with torch.no_grad():
-            found = read(features)
-        yield found
-
-
-def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
-    """Parts (b, ...) of `count` rows in all as one tensor (count, ...), each written into it as it comes.
-
-    A list of them would keep small blocks between the large ones that each batch gives back, and memory would grow with
-    every batch.
-    """
-    whole, first = None, 0
-    for part in parts:
-        if whole is None:
-            whole = part.new_empty((count, *part.shape[1:]))
-        whole[first : first + len(part)] = part
-        first += len(part)
-    return whole
-
-
-def start_torch(compute: Compute) -> torch.device:
-    """Set threads and determinism once a process, and choose the device: a GPU that no other run here has taken.
-
-    Raises:
-        MachineError: params ask for a GPU, and there is none.
-    """
-    torch.set_num_threads(compute.threads)
-    torch.backends.cudnn.deterministic = True
-    # Trying all algorithms out would let the machine's load choose among deterministic ones: the same seed would give
-    # other bits in each process, also after a training that was broken off. Each new size of a batch costs time, too.
-    torch.backends.cudnn.benchmark = False
-    _keep_freed_memory()
-    device = _chosen(compute)
-    join(device)
-    return device
-
-
-def _chosen(compute: Compute) -> torch.device:
-    if compute.device == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        cuda = torch.version.cuda or torch.version.hip
-        built = f", built for CUDA {cuda}," if cuda else ", which was built without CUDA,"
-        if compute.device == "auto":
-            if here():
-                report(f"gpu: PyTorch {torch.__version__}{built} cannot use the GPU here; this computes on the CPU.")
-            return torch.device("cpu")
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        raise MachineError(
-            f"compute.device is `cuda`, and PyTorch {torch.__version__}{built} finds no GPU here"
-            + (f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else "")
-            + "; run this where there is one, or set it to `auto` or `cpu`."
-        )
-    count, needed = torch.cuda.device_count(), processes_here()
-    if needed > count:
-        raise MachineError(f"compute.processes is {needed}, and PyTorch finds {count} GPUs here; each needs its own.")
-    device = torch.device("cuda", take_gpu(count, compute.jobs_per_gpu))
-    torch.cuda.set_device(device)
-    return device
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: to give it back and take it again in each step costs a tenth of the time."""
-    with suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
-        libc.mallopt(_MMAP_THRESHOLD, 1 << 30)

@@ -7,51 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
+
+from crayon.config.sections import Training
+from crayon.methods.losses import cross_entropies
 
 if TYPE_CHECKING:
     import torch
 
+    from crayon.methods.problem import Problem
     from crayon.models.classifier import Classifier
-    from crayon.training.fit import Problem
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 
 Combined = Literal["sum", "mean"]
 """How a term of a batch is made of those of its parts: their sum, or their mean weighted by their images."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 
 Need = Literal["maps", "logits", "stage_one", "attention", "neurons", "masks", "bias_features", "pretrained"]
 """What a method may need beside images and labels; the attributes of `training.Problem` of these names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a network, or its head, is trained.
-
-    Attributes:
-        optimiser: Adam has coupled L2 weight decay; SGD has `momentum`; AdamW decouples the decay.
-        learning_rate: constant, or multiplied by `milestone_factor` after each epoch listed in `milestones`.
-        batch_size: images a step; the last, smaller batch of an epoch is used too.
-        schedule: `steps` follows the milestones; `cosine` anneals to zero over the epochs.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    optimiser: Literal["adam", "adamw", "sgd"]
-    learning_rate: Positive
-    weight_decay: NonNegative
-    batch_size: Count
-    epochs: Count
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    milestones: tuple[Count, ...] = ()
-    milestone_factor: Positive = 1.0
-    schedule: Literal["steps", "cosine"] = "steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +54,6 @@ class Batch:
     def cross_entropy(self) -> torch.Tensor:
         """-log softmax(logits)[label] of each image, (B,)."""
         return cross_entropies(self.logits, self.labels)
-
-
-def wide(values: torch.Tensor) -> torch.Tensor:
-    """The values as float32 if they are narrower: losses are not computed in bfloat16."""
-    return values.float() if values.dtype.itemsize < 4 else values
-
-
-def cross_entropies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """-log softmax(logits)[label] of each image, (B,), of logits (B, K) and labels (B,)."""
-    from torch.nn.functional import cross_entropy
-
-    return cross_entropy(wide(logits), labels, reduction="none")
-
-
-def irrelevant_pixels(masks: torch.Tensor) -> torch.Tensor:
-    """The pixels outside masks of relevant ones, (B, H, W) bool; none of an image without a mask."""
-    return ~masks & masks.flatten(1).any(1)[:, None, None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Literal
 
-from crayon.methods.base import cross_entropies
+from crayon.methods.losses import cross_entropies
 
 if TYPE_CHECKING:
     import torch
 
+    from crayon.methods.problem import Problem
     from crayon.models.classifier import Classifier
-    from crayon.training.fit import Problem
 
 Start = Literal["pretrained", "original"]
 """What the twin's weights start from: the pretrained backbone with a fresh head, or the Original."""

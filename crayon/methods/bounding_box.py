@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from crayon.methods.base import Batch, Combined, Method, NonNegative
+from crayon.config.types import NonNegative
+from crayon.methods.base import Batch, Combined, Method
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class BoundingBox(Method):
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """The boxes' coverage of cells, (N, h, w) float32, and which images have one, (N,) bool."""
-        from crayon.data.loader import gathered
+        from crayon.models.inference import gathered
 
         size = problem.map_size()
         covered = gathered((box_coverage(part, size) for part in problem.masks.parts()), len(problem.masks))

@@ -24,13 +24,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crayon.methods.base import Batch, Count, Method, Positive, Share, Training, wide
+from crayon.config.sections import Training
+from crayon.config.types import Count, Positive, Share
+from crayon.methods.base import Batch, Method
+from crayon.methods.losses import wide
 from crayon.utils.log import report
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 PIXELS = 2**22

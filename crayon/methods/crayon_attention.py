@@ -18,12 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from crayon.methods.base import Batch, Combined, Method, NonNegative
+from crayon.config.types import NonNegative
+from crayon.methods.base import Batch, Combined, Method
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from crayon.methods.crayon_attention import CrayonAttention
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

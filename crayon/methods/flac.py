@@ -16,12 +16,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crayon.methods.base import Batch, Method, NonNegative, Positive, wide
+from crayon.config.types import NonNegative, Positive
+from crayon.methods.base import Batch, Method
+from crayon.methods.losses import wide
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crayon.methods.base import Batch, Method, NonNegative, wide
+from crayon.config.types import NonNegative
+from crayon.methods.base import Batch, Method
+from crayon.methods.losses import wide
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 WEIGHTS = {(True, True): (1.0, 0.0), (False, True): (0.4, 1.6), (True, False): (0.8, 0.2), (False, False): (1.0, 1.0)}
 """(reasonable, accurate) -> (wp, wa)."""
@@ -52,7 +54,7 @@ class GradIA(Method):
         """
         import torch
 
-        from crayon.data.loader import gathered
+        from crayon.models.inference import gathered
         from crayon.saliency.gradcam import cell_shares
 
         accurate = problem.logits.argmax(1) == problem.labels

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from crayon.methods.base import Batch, Method, NonNegative, irrelevant_pixels, wide
+from crayon.config.types import NonNegative
+from crayon.methods.base import Batch, Method
+from crayon.methods.losses import irrelevant_pixels, wide
 
 if TYPE_CHECKING:
     import torch
 
     from crayon.data.masks import Masks
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crayon.methods.base import Batch, Combined, Method, Positive, Training
+from crayon.config.sections import Training
+from crayon.config.types import Positive
+from crayon.methods.base import Batch, Combined, Method
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crayon.methods.base import Batch, Method, NonNegative, Positive, Share, Training, wide
+from crayon.config.sections import Training
+from crayon.config.types import NonNegative, Positive, Share
+from crayon.methods.base import Batch, Method
 from crayon.methods.biased_model import Start, generalised_cross_entropy, twin
+from crayon.methods.losses import wide
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

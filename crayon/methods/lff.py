@@ -13,13 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crayon.methods.base import Batch, Method, Positive, Share, Training, cross_entropies
+from crayon.config.sections import Training
+from crayon.config.types import Positive, Share
+from crayon.methods.base import Batch, Method
 from crayon.methods.biased_model import Start, generalised_cross_entropy, twin
+from crayon.methods.losses import cross_entropies
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crayon.methods.base import Batch, Combined, Method, NonNegative
+from crayon.config.types import NonNegative
+from crayon.methods.base import Batch, Combined, Method
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class MaskTune(Method):
 
     def prepare(self, problem: Problem) -> torch.Tensor:
         """The Original's maps of the classes that it predicts, (N, h, w) in [0, 1]."""
-        from crayon.data.loader import forward_in_batches, gathered
+        from crayon.models.inference import forward_in_batches, gathered
         from crayon.saliency.gradcam import class_activation
 
         network = problem.network

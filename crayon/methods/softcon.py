@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from crayon.methods.base import Batch, Count, Method, NonNegative, Positive, wide
+from crayon.config.types import Count, NonNegative, Positive
+from crayon.methods.base import Batch, Method
+from crayon.methods.losses import wide
 
 if TYPE_CHECKING:
     import torch
 
-    from crayon.training.fit import Problem
+    from crayon.methods.problem import Problem
 
 REFERENCES = 1024
 """How many images of its class an image is compared with for its sampling weight (reference code)."""

@@ -16,7 +16,7 @@ from torch import fx, nn
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
-from crayon.models.classifier import Parts
+from crayon.models.parts import Parts
 from crayon.utils.errors import ParamsError
 
 SIZE = (3, 224, 224)

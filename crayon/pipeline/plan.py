@@ -10,62 +10,21 @@ and a record beside the outputs of each says what they came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crayon.config.suite import Benchmark, Network, Params, changed, dump
+from crayon.config.sections import Network, changed, dump
+from crayon.config.suite import Benchmark, Params
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Method
+from crayon.pipeline.job import KINDS, MADE, Job, below, name_of
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
 from crayon.utils.text import unknown
-
-MADE = ("simulated", "published")
-"""Sources of answers that the chain writes; people's are theirs."""
-
-KINDS = ("attention", "neurons")
-"""The two kinds of annotation: of maps, and of neurons' patches."""
-
-WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
-"""What can tell a job from the others of its rule, in the order of its name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One job.
-
-    Attributes:
-        rule: the step's name, that of its Snakemake rule; and of its command, which for `annotate` is `crayon answer`.
-        wildcards: what tells it from the other jobs of the rule; of WILDCARDS.
-        inputs, outputs: name -> path, relative to the project's root; folders are allowed.
-        record: path of its record.
-        steering: the params that decide its outputs, and nothing else.
-        code: the modules it starts from.
-        keeps_edits: a person may edit its outputs, and it never overwrites an edit (annotation files).
-    """
-
-    rule: str
-    wildcards: dict[str, str]
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    record: str
-    steering: dict[str, Any]
-    code: tuple[str, ...]
-    keeps_edits: bool = False
-
-    @cached_property
-    def name(self) -> str:
-        """A readable name, unique in the suite: `refine waterbirds erm 0`."""
-        return name_of(self.rule, self.wildcards)
-
-
-def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:
-    """The name of a rule's job, in whatever order its wildcards are given."""
-    return " ".join([rule, *(str(wildcards[key]) for key in sorted(wildcards, key=WILDCARDS.index))])
 
 
 @dataclass
@@ -77,7 +36,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.runs = expand(self.params.active)
-        for job in self._all():  # some are made of those before them
+        self.add(self._steps())
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Add jobs, one by one: some are made of those before them."""
+        for job in jobs:
             self.jobs[job.name] = job
 
     @property
@@ -135,13 +98,6 @@ class Plan:
         read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
         outputs = [path for job in self.jobs.values() for path in job.outputs.values()]
         return [path for path in outputs if path.startswith("results/") and path not in read]
-
-    def _all(self) -> Iterator[Job]:
-        from crayon.pipeline.plan_results import RESULTS  # which imports this module
-
-        yield from self._steps()
-        for jobs_of in RESULTS:
-            yield from jobs_of(self)
 
     def _steps(self) -> Iterator[Job]:
         suite = self.params.active
@@ -543,19 +499,3 @@ class Plan:
         if run == TRANSFERRED and study is not None:
             return study.benchmarks, study.originals
         return self.run(run).benchmarks, self.run(run).seeds
-
-
-def below(jobs: Iterable[Job], producers: Mapping[str, Job]) -> list[Job]:
-    """These jobs and those that make what they read, each after what it depends on."""
-    order: dict[str, Job] = {}
-
-    def visit(job: Job) -> None:
-        if job.name not in order:
-            for path in job.inputs.values():
-                if path in producers:
-                    visit(producers[path])
-            order[job.name] = job
-
-    for job in jobs:
-        visit(job)
-    return list(order.values())

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from crayon.config.suite import CRAYON, STUDIED, dump
-from crayon.data import registry
+from crayon.config.sections import dump
+from crayon.config.source import has_masks
+from crayon.config.studies import CRAYON, STUDIED
 from crayon.methods import METHODS
 from crayon.pipeline import runs
-from crayon.pipeline.plan import KINDS, Job, Plan, below
+from crayon.pipeline.job import KINDS, Job, below
+from crayon.pipeline.plan import Plan
 
 MODULES = {"page": "html"}
 """Rule -> module of `crayon.report`, where the names differ."""
@@ -96,7 +98,7 @@ def studies(plan: Plan) -> Iterator[Job]:
 def attention(plan: Plan) -> Iterator[Job]:
     """Where the networks look, of benchmarks with masks."""
     suite = plan.params.active
-    if any(registry.has_masks(benchmark.source) for benchmark in suite.benchmarks.values()):
+    if any(has_masks(benchmark.source) for benchmark in suite.benchmarks.values()):
         inputs = plan.evaluations(["original", *suite.methods])
         yield _render(plan, "attention", inputs, _named("attention", TABLE | FIGURE))
 

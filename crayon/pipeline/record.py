@@ -23,7 +23,7 @@ from typing import Any
 
 from crayon import __version__
 from crayon.pipeline import fingerprint
-from crayon.pipeline.plan import Job
+from crayon.pipeline.job import Job
 from crayon.utils.errors import EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
 

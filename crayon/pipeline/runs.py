@@ -16,9 +16,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from crayon.config.suite import STUDIED, Benchmark, OrderName, Suite, changed
+from crayon.config.sections import Training, changed
+from crayon.config.studies import STUDIED, OrderName
+from crayon.config.suite import Benchmark, Suite
 from crayon.methods import method_class
-from crayon.methods.base import Method, Need, Training
+from crayon.methods.base import Method, Need
+from crayon.methods.settings import reason_left_out, settings_of
 
 TRANSFERRED = "transfer_original"
 """The name under which another network's Originals are evaluated, its seeds being their numbers."""
@@ -57,7 +60,7 @@ class Run:
 
     def settings(self, benchmark: Benchmark) -> tuple[Training, Method]:
         """How it trains on a benchmark, and its hyper-parameters."""
-        training, method = benchmark.settings(self.method)
+        training, method = settings_of(self.method, benchmark)
         varied = {key: getattr(method, key) * factor for key, factor in self.factors.items()}
         return changed(training, self.training), replace(method, **varied)
 
@@ -91,7 +94,7 @@ def expand(suite: Suite) -> dict[str, Run]:
     """Name -> run, of all methods, controls and studies of a suite; a method only where it can be had."""
 
     def common(method: str) -> dict[str, Any]:
-        able = tuple(name for name, benchmark in suite.benchmarks.items() if benchmark.lacks(method) is None)
+        able = tuple(name for name, benchmark in suite.benchmarks.items() if reason_left_out(method, benchmark) is None)
         return {"method": method, "benchmarks": able, "seeds": suite.seeds}
 
     runs = [Run(name=method, **common(method)) for method in suite.methods]

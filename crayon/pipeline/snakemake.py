@@ -12,10 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from crayon.config.suite import Suite, load
+from crayon.config.suite import Suite
 from crayon.methods import METHODS
 from crayon.pipeline import slurm
-from crayon.pipeline.plan import MADE, WILDCARDS, Job, Plan, below, name_of
+from crayon.pipeline.build import load_plan
+from crayon.pipeline.job import MADE, WILDCARDS, Job, below, name_of
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
@@ -73,7 +74,7 @@ class Workflow:
     """
 
     def __init__(self, params: str | Path = "params.yaml", enforce: bool = True) -> None:
-        self.plan = Plan(load(params))
+        self.plan = load_plan(params)
         self._turn = take_turn() if enforce else None
         self.ledger = Ledger(self.plan)
         self.name = self.plan.suite

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from crayon.pipeline import fingerprint
-from crayon.pipeline.plan import Job, Plan
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, read_record
 from crayon.utils.errors import EditedError, RecordError
 from crayon.utils.files import canonical, write_text

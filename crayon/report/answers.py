@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from crayon.annotations.answers import read_raw
 from crayon.pipeline.plan import Plan
@@ -32,9 +32,3 @@ def _rows(suite: str, inputs: dict[str, str]) -> Iterator[tuple[str, ...]]:
             of_item.setdefault(row["item"], []).append(f"{quote(row['annotator'], safe='')}={row['answer']}")
         for item, answers in of_item.items():
             yield suite, benchmark, kind, item, " ".join(answers)
-
-
-def parse(answers: str) -> dict[str, str]:
-    """Annotator -> answer, from a field of the column `answers`."""
-    pairs = (pair.rsplit("=", 1) for pair in answers.split())
-    return {unquote(annotator): answer for annotator, answer in pairs}

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crayon.config.suite import CRAYON
+from crayon.config.studies import CRAYON
+from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
-from crayon.report.tables import Cell, evaluations, markdown, naming, number
+from crayon.report.tables import markdown, naming
 from crayon.utils.files import write_csv, write_text
 from crayon.utils.log import report
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from crayon.pipeline.evaluations import cell, evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
-from crayon.report.tables import cell, evaluations, markdown, naming, number
+from crayon.report.tables import markdown, naming
 from crayon.utils.files import write_csv, write_text
 from crayon.utils.log import report
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crayon.utils.amounts import hours, storage
+from crayon.utils.text import hours, storage
 
 CPU = "cpu"
 RESULTS = "tables and figures"

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
-from crayon.report.tables import evaluations, number, shown
+from crayon.report.tables import shown
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 

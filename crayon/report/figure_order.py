@@ -8,10 +8,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from crayon.annotations.labels import answered
+from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.runs import studies
-from crayon.report.tables import evaluations, number, shown
+from crayon.report.tables import shown
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 from crayon.utils.log import report

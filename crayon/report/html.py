@@ -13,13 +13,15 @@ from typing import Any
 
 from crayon import __version__
 from crayon.annotations.labels import LABELS
-from crayon.config.suite import CRAYON
-from crayon.pipeline.plan import KINDS, Job, Plan
+from crayon.config.studies import CRAYON
+from crayon.pipeline.evaluations import cell, evaluations, number, spread
+from crayon.pipeline.job import KINDS, Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.plan_results import provenance_of
 from crayon.pipeline.provenance import Provenance
 from crayon.pipeline.record import Recording, read_record
 from crayon.report.cost import Spent
-from crayon.report.tables import cell, evaluations, marks_of, naming, number, only_there, published, spread, why_missing
+from crayon.report.tables import marks_of, naming, only_there, published, why_missing
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
 from crayon.utils.log import report

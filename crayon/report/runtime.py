@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from crayon.config.suite import CRAYON
-from crayon.pipeline.plan import Job, Plan
+from crayon.config.studies import CRAYON
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording, read_record
 from crayon.pipeline.steps.timing import COLUMNS as MEASURED
 from crayon.report import curves, style

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from crayon.pipeline.plan import Job, Plan
+from crayon.methods.settings import reason_left_out
+from crayon.pipeline.evaluations import cell, evaluations, number, spread
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
-from crayon.report.tables import cell, evaluations, markdown, marks_of, naming, number, only_there, published, spread
+from crayon.report.tables import markdown, marks_of, naming, only_there, published
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv, write_json, write_text
 from crayon.utils.log import report
@@ -164,7 +167,7 @@ def _left_out(plan: Plan, name: str) -> str:
     """Which methods this benchmark cannot have, and why."""
     reasons: dict[str, list[str]] = {}
     for method in plan.params.active.methods:
-        if (why := plan.params.active.benchmarks[name].lacks(method)) is not None:
+        if (why := reason_left_out(method, plan.params.active.benchmarks[name])) is not None:
             reasons.setdefault(why, []).append(naming(method)[0])
     return "".join(f" Left out: {', '.join(labels)} ({why})." for why, labels in reasons.items())
 

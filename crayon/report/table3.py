@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.runs import TRANSFERRED
-from crayon.report.tables import Cell, evaluations, markdown, number, published
+from crayon.report.tables import markdown, published
 from crayon.utils.files import write_csv, write_text
 from crayon.utils.log import report
 

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import csv
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from crayon.methods import method_class
-from crayon.pipeline.plan import Job, Plan
-from crayon.utils.errors import RecordError
-from crayon.utils.files import read_json
+from crayon.methods.settings import reason_left_out
+from crayon.pipeline.evaluations import Cell, cell
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 
 ORIGINAL = ("Original", "-")
 """Label and annotation of the row of the network that is refined."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table.
-
-    Attributes:
-        mean: percent, over seeds.
-        std: sample standard deviation, or None of a single run.
-        seeds: how many runs.
-    """
-
-    mean: float
-    std: float | None
-    seeds: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Cell:
-        """Aggregate the values of several seeds."""
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-
-    def __str__(self) -> str:
-        return spread(self.mean, self.std)
-
-
-def spread(mean: float | None, std: float | None) -> str:
-    """Mean and standard deviation as they are printed, `72.00 ± 2.83`; what is None is left out."""
-    return number(mean, 2) + ("" if std is None else f" ± {std:.2f}")
 
 
 def naming(run: str) -> tuple[str, str]:
@@ -56,30 +26,9 @@ def naming(run: str) -> tuple[str, str]:
     return cls.label, cls.annotation
 
 
-def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(benchmark, run) -> seed (or `-`) -> metrics.json, of the inputs that are a metrics.json.
-
-    Args:
-        partly: leave out those that are not there; without it they are an error.
-    """
-    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for name, path in inputs.items():
-        if not path.endswith("/metrics.json") or (partly and not Path(path).exists()):
-            continue
-        benchmark, run, *seed = name.split("/")
-        found.setdefault((benchmark, run), {})[seed[0] if seed else "-"] = read_json(path, RecordError)
-    return found
-
-
 def only_there(job: Job) -> Job:
     """The job without the inputs that are not there. Its record differs from the plan's, so that it is made anew."""
     return replace(job, inputs={name: path for name, path in job.inputs.items() if Path(path).exists()})
-
-
-def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last") -> Cell | None:
-    """Aggregate a metric of the last or the selected epoch over seeds; None where a run has no such epoch."""
-    values = [run[family]["metrics"][metric] for run in runs.values() if family in run]
-    return Cell.of(values) if values else None
 
 
 def published(
@@ -125,7 +74,10 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
     """Why a run has no number, in one sentence: it cannot have one, its log ends with an error, or it is to come."""
-    if run in plan.runs and (why := plan.params.active.benchmarks[benchmark].lacks(plan.runs[run].method)) is not None:
+    if (
+        run in plan.runs
+        and (why := reason_left_out(plan.runs[run].method, plan.params.active.benchmarks[benchmark])) is not None
+    ):
         return f"{why}."
     for folder in ("evaluate", "refine"):
         logs = sorted(Path("logs", plan.suite, folder, benchmark, run).glob("*.log"))
@@ -134,11 +86,6 @@ def why_missing(plan: Plan, benchmark: str, run: str) -> str:
             if said:
                 return said[-1].removeprefix("crayon: ")
     return "it has not been made."
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number of a CSV: rounded to 1e-4 percent, empty if there is none."""
-    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

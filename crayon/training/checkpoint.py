@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from crayon.utils.distributed import rank
-from crayon.utils.files import canonical, publish
+from crayon.utils.files import publish
 from crayon.utils.log import report
 
-if TYPE_CHECKING:
-    from crayon.pipeline.record import Recording
 
-FOLDER = Path(".crayon/resume")
+class Clock(Protocol):
+    """Knows how long a training has taken, in all processes that worked on it."""
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds of wall time and of processor time until now."""
+
+    def spent_before(self, wall: float, processor: float) -> None:
+        """Add the seconds that an earlier process had spent."""
 
 
 @dataclass
@@ -31,21 +36,14 @@ class Saved:
         path: a file of its own.
         identity: what the state belongs to; that of another definition of the training is not taken up.
         every: seconds of training that may be lost; a training shorter than that is never saved.
-        recording: is told how long the training had taken when it was broken off.
+        clock: is told how long the training had taken when it was interrupted.
     """
 
     path: Path
     identity: str
     every: float
     last: float = field(default_factory=time.monotonic)
-    recording: Recording | None = None
-
-    @classmethod
-    def of(cls, recording: Recording, every: float) -> Saved:
-        """Of a job with its present params, code and inputs."""
-        content = recording.definition | {"torch": torch.__version__}
-        identity = hashlib.sha256(canonical(content).encode()).hexdigest()
-        return cls(FOLDER / f"{recording.job.name.replace(' ', '-')}.pt", identity, every, recording=recording)
+    clock: Clock | None = None
 
     def load(self) -> dict[str, Any] | None:
         """The state, or None if there is none of this very training; what cannot be read is none."""
@@ -58,8 +56,8 @@ class Saved:
             return None
         if not isinstance(found, Mapping) or found.get("identity") != self.identity:
             return None
-        if self.recording is not None:
-            self.recording.spent_before(*found["spent"])
+        if self.clock is not None:
+            self.clock.spent_before(*found["spent"])
         return found["state"]
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -67,7 +65,7 @@ class Saved:
         if rank() or time.monotonic() - self.last < self.every:
             return
         with publish(self.path) as file:
-            spent = (0.0, 0.0) if self.recording is None else self.recording.spent
+            spent = (0.0, 0.0) if self.clock is None else self.clock.spent
             torch.save({"identity": self.identity, "spent": spent, "state": dict(state)}, file)
         self.last = time.monotonic()
 

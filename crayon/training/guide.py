@@ -15,18 +15,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from crayon.config.suite import Metric
-from crayon.data.loader import features_in_batches
+from crayon.config.sections import Metric, Training
 from crayon.data.masks import Masks
-from crayon.methods.base import Method, Training
+from crayon.methods.base import Method
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.crayon_pruning import CrayonPruning
 from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
+from crayon.methods.problem import Problem
 from crayon.models.classifier import Classifier
+from crayon.models.inference import features_in_batches
 from crayon.models.split import dissect
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
-from crayon.training.fit import Monitor, Problem, train
+from crayon.training.fit import Monitor, train
 from crayon.utils.errors import DataError, MethodError
 from crayon.utils.log import report
 

@@ -11,7 +11,7 @@ import numpy as np
 from crayon.utils.errors import DataError
 
 if TYPE_CHECKING:
-    from crayon.config.suite import Metric
+    from crayon.config.sections import Metric
 
 
 @dataclass(frozen=True)

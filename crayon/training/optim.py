@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from crayon.methods.base import Training
+from crayon.config.sections import Training
 
 
 def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Optimizer:

@@ -6,13 +6,15 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from crayon.config.sections import Training
 from crayon.data.augment import Augmenter
 from crayon.data.loader import augmented
-from crayon.methods.base import Batch, Method, Training
+from crayon.methods.base import Batch, Method
 from crayon.training.checkpoint import random_state, set_random_state
 from crayon.training.compile import compile_backbones, compiling
 from crayon.training.memory import room_for
@@ -21,7 +23,7 @@ from crayon.utils.distributed import Team
 from crayon.utils.errors import MachineError, MethodError
 
 if TYPE_CHECKING:
-    from crayon.training.fit import Outcome, Problem
+    from crayon.methods.problem import Problem
 
 Terms = Mapping[str, torch.Tensor]
 """The terms of a loss by name, scalars."""
@@ -264,3 +266,20 @@ class Sums:
         terms = {name: float(torch.stack(values).double().mean()) for name, values in self.terms.items()}
         accuracy = 100 * int(self.correct) / self.images
         return {"loss": sum(terms.values()), **terms, "train_accuracy": accuracy}
+
+
+@dataclass
+class Outcome:
+    """What a training leaves.
+
+    Attributes:
+        last: state dict after the last epoch.
+        selected: state dict after the epoch with the best validation metric (the earliest among equals).
+        selected_epoch: that epoch, from 1.
+        history: one row an epoch: epoch, learning_rate, loss, each term (means over steps), train_accuracy, validation.
+    """
+
+    last: dict[str, torch.Tensor]
+    selected: dict[str, torch.Tensor]
+    selected_epoch: int
+    history: list[dict[str, float]] = field(default_factory=list)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crayon.config.suite import load
 from crayon.data.dataset import write_manifest
+from crayon.pipeline.build import load_plan
 from crayon.pipeline.plan import Plan
 from crayon.saliency.patches import Patch, write_patches
 from crayon.utils.files import sha256, write_npy
@@ -47,7 +47,7 @@ def write(folder: Path, **annotation) -> Plan:
         Patch("=train,6@0,0", 1, 2, FORMULA, 0, 0, 0.7, 0, 0, 8, 8),
     ]
     write_patches(SHOWN / "patches.csv", patches)
-    return Plan(load())
+    return load_plan()
 
 
 def digest() -> str:

@@ -21,7 +21,7 @@ from crayon.annotations.io.csv_table import read_table
 from crayon.annotations.labels import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
 from crayon.annotations.vocabulary import WORDS, meaning
-from crayon.config.suite import AttentionAnswers, NeuronAnswers
+from crayon.config.annotation import AttentionAnswers, NeuronAnswers
 from crayon.saliency.patches import Patch
 from crayon.utils.errors import AnnotationError
 

@@ -32,8 +32,7 @@ from crayon.annotations.io.pseudonyms import without_names
 from crayon.annotations.io.spreadsheet import harmless, restored
 from crayon.annotations.io.timestamps import moment, stamp
 from crayon.annotations.lockfile import taken
-from crayon.config.suite import load
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.build import load_plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.steps.agreement import run as statistics
 from crayon.pipeline.steps.import_answers import import_labelstudio, import_mturk
@@ -291,7 +290,7 @@ def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
         ingest(plan, "waterbirds", "attention")
     assert not Path("labels").exists()
     asked.write(tmp_path, allow_stale=True)
-    allowing = Plan(load())
+    allowing = load_plan()
     capsys.readouterr()
     ingest(allowing, "waterbirds", "attention")
     assert "6 answers were given to other maps or patches (allow_stale)" in capsys.readouterr().err

@@ -155,7 +155,7 @@ def test_the_hit_is_a_crowd_form_whose_answer_is_what_the_import_reads(plan, tmp
 
 
 def test_a_question_is_text_in_the_page_that_it_is_put_into(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.config.suite.Questions.ask", lambda *_: '=<script>alert("1, 2")</script> & co?')
+    monkeypatch.setattr("crayon.config.annotation.Questions.ask", lambda *_: '=<script>alert("1, 2")</script> & co?')
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
     with (tmp_path / "batch/batch.csv").open(encoding="utf-8", newline="") as file:
         questions = {row["question"] for row in csv.DictReader(file)}

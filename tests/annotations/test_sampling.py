@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crayon.annotations.sampling import (
-    DEFAULTS,
-    ORDERS,
-    Pool,
-    at_random,
-    diverse,
-    in_proportion,
-    order_items,
-    uncertain,
-)
-from crayon.config.suite import OrderName, load
-from crayon.pipeline.plan import Plan
+from crayon.annotations.sampling import DEFAULTS, ORDERS, Pool, at_random, diverse, in_proportion, uncertain
+from crayon.config.studies import OrderName
+from crayon.pipeline.build import load_plan
+from crayon.pipeline.steps.annotation_order import order_items
 from crayon.saliency.patches import Patch, write_patches
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_csv, write_npy
@@ -131,7 +123,7 @@ def project(tmp_path, monkeypatch):
     """A tiny project with what is shown of eight training images, and of three patches of two neurons."""
     tiny.write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    plan = Plan(load())
+    plan = load_plan()
     job = plan.find("interpret", benchmark="waterbirds")
     pool = pool_of(8)
     rows = [(f"i{n}", "train", ("landbird", "waterbird")[pool.labels[n]], "land") for n in range(8)]

@@ -14,9 +14,8 @@ import pytest
 import yaml
 
 from crayon.audit.check import check
-from crayon.config.suite import load
 from crayon.pipeline import fingerprint
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.build import load_plan
 
 from .conftest import TABLE, Project
 from .test_chain import ANSWERS, change_alpha, flip_one
@@ -35,7 +34,7 @@ def here(copy, monkeypatch) -> Project:
 
 
 def verdict(full: bool = False, targets=(TABLE,)):
-    return check(Plan(load()), targets, full=full, allow_dirty=True)
+    return check(load_plan(), targets, full=full, allow_dirty=True)
 
 
 def faults(full: bool = False) -> list[tuple[str, str, str]]:
@@ -75,7 +74,7 @@ def delete(path: Path, place: random.Random) -> None:
 def of_each_kind() -> list[tuple[str, str]]:
     """A file of each kind that the plan knows, and the job that writes it: of each rule each output, and a record."""
     found: dict[tuple, tuple[str, str]] = {}
-    for job in Plan(load()).below(TABLE):
+    for job in load_plan().below(TABLE):
         for key, path in {**job.outputs, "record": job.record}.items():
             if Path(path).is_dir():
                 path = next(p.as_posix() for p in sorted(Path(path).rglob("*.png")))
@@ -177,7 +176,7 @@ def test_one_changed_answer_is_named_by_item_and_annotator(here):
 
 def test_code_that_no_commit_holds_is_named(here, monkeypatch):
     monkeypatch.setattr(fingerprint, "uncommitted", lambda modules: ["methods/erm.py"])
-    found = check(Plan(load()), [TABLE])
+    found = check(load_plan(), [TABLE])
     assert [kind for kind, _, _ in found.breaks] == ["dirty code"]
     assert "crayon/methods/erm.py differs from the last commit" in "\n".join(found.lines())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crayon.annotations.simulate import answer_attention, answer_neurons
-from crayon.config.suite import AttentionAnswers, NeuronAnswers
+from crayon.config.annotation import AttentionAnswers, NeuronAnswers
 from crayon.data.dataset import load_dataset
 from crayon.saliency.patches import read_patches
 

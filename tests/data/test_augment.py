@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from crayon.config.suite import Augmentation
+from crayon.config.sections import Augmentation
 from crayon.data.augment import BRIGHTNESS, CONTRAST, SATURATION, Augmenter, jitter, light
 from crayon.data.loader import augmented
 from crayon.methods import METHODS

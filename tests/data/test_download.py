@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from crayon.config.types import Archive
 from crayon.data.releases import download
-from crayon.data.releases.download import Archive, fetch_all, unpacked
+from crayon.data.releases.download import fetch_all, unpacked
 from crayon.utils.errors import DataError, OutputError
 from crayon.utils.files import sha256
 

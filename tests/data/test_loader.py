@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from crayon.config.suite import Normalisation
+from crayon.config.sections import Normalisation
 from crayon.data import loader
-from crayon.data.loader import ImageReader, forward_in_batches
+from crayon.data.loader import ImageReader
 from crayon.data.prefetch import Prefetcher
 from crayon.methods import METHODS, method_class
+from crayon.models.inference import forward_in_batches
 from crayon.training.fit import train
 
 from .. import problems

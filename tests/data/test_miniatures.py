@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from crayon.config.suite import load
+from crayon.config.load import load
 from crayon.data.synthetic import backgrounds, celeba, digits, figures, waterbirds
 from crayon.utils.errors import ParamsError
 

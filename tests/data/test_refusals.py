@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crayon.config.suite import load
+from crayon.config.load import load
 from crayon.data import registry
 from crayon.utils.errors import CrayonError, DataError, ParamsError
 

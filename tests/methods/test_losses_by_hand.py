@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crayon.methods.actdiff import ActDiff, shuffle_pixels
-from crayon.methods.base import Batch, irrelevant_pixels
+from crayon.methods.base import Batch
 from crayon.methods.biased_model import generalised_cross_entropy
 from crayon.methods.bounding_box import BoundingBox, box_coverage
 from crayon.methods.cnc import CnC, Pools, contrast
@@ -22,6 +22,7 @@ from crayon.methods.gradmask import GradMask, class_contrast
 from crayon.methods.jtt import JtT
 from crayon.methods.lc import LC, mean_by_group, mixup_share, partners
 from crayon.methods.lff import LfF, Losses
+from crayon.methods.losses import irrelevant_pixels
 from crayon.methods.masktune import hottest
 from crayon.methods.rrr import RRR
 from crayon.methods.softcon import sampling_weights, soft_contrast

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
+from crayon.config.sections import Training
 from crayon.data.loader import ImageReader
-from crayon.methods.base import Training
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
 from crayon.methods.running_statistics import moved_twice

@@ -5,31 +5,34 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crayon.config.suite import Network
-from crayon.models.classifier import Classifier, Pointwise, load_checkpoint, save_checkpoint
+from crayon.config.sections import Network
+from crayon.models.bagnet import Pointwise
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import load_checkpoint, save_checkpoint
+from crayon.models.classifier import Classifier
 from crayon.utils.errors import CheckpointError
 
 from ..problems import NETWORK
 
 
 def test_the_map_is_the_image_over_the_strides():
-    assert Classifier(NETWORK, 3).features(torch.zeros(2, 3, 48, 48)).shape == (2, 6, 6, 6)
+    assert build_classifier(NETWORK, 3).features(torch.zeros(2, 3, 48, 48)).shape == (2, 6, 6, 6)
 
 
 def test_resnet50_has_the_papers_map_and_channels():
-    network = Classifier(Network(name="resnet50"), 2).eval()
+    network = build_classifier(Network(name="resnet50"), 2).eval()
     with torch.no_grad():
         assert network.features(torch.zeros(1, 3, 64, 64)).shape == (1, 2048, 2, 2)
 
 
 def test_the_receptive_field_of_the_miniatures_network_is_39_pixels():
     options = Network(name="mini_resnet", stem=16, channels=(24, 48, 128), strides=(2, 2, 1), kernels=(3, 3, 1))
-    network = Classifier(options, 2).eval()
+    network = build_classifier(options, 2).eval()
     assert 70_000 < sum(p.numel() for p in network.parameters()) < 75_000
     reach = torch.zeros(97, 97, dtype=torch.bool)
     for seed in range(4):  # a path may be dead for one set of weights
         torch.manual_seed(seed)
-        network = Classifier(options, 2).eval()
+        network = build_classifier(options, 2).eval()
         image = torch.randn(1, 3, 97, 97, requires_grad=True)
         features = network.features(image)
         centre = features.shape[-1] // 2
@@ -39,7 +42,7 @@ def test_the_receptive_field_of_the_miniatures_network_is_39_pixels():
 
 
 def test_a_pruned_channel_says_nothing():
-    network = Classifier(NETWORK, 2)
+    network = build_classifier(NETWORK, 2)
     features = torch.rand(3, 6, 5, 5)
     network.prune(torch.tensor([False, True, False, False, False, False]))
     other = features.clone()
@@ -48,7 +51,7 @@ def test_a_pruned_channel_says_nothing():
 
 
 def test_a_checkpoint_comes_back_and_stays_pruned(tmp_path):
-    one, two = Classifier(NETWORK, 2), Classifier(NETWORK, 2)
+    one, two = build_classifier(NETWORK, 2), build_classifier(NETWORK, 2)
     one.prune(torch.tensor([True] + [False] * 5))
     save_checkpoint(tmp_path / "a.safetensors", one.state_dict())
     load_checkpoint(tmp_path / "a.safetensors", two)
@@ -56,7 +59,7 @@ def test_a_checkpoint_comes_back_and_stays_pruned(tmp_path):
 
 
 def test_the_backbone_alone_may_come_from_a_checkpoint_of_other_classes(tmp_path):
-    one, two = Classifier(NETWORK, 21), Classifier(NETWORK, 2)
+    one, two = build_classifier(NETWORK, 21), build_classifier(NETWORK, 2)
     head = two.head.weight.clone()
     save_checkpoint(tmp_path / "a.safetensors", one.state_dict())
     load_checkpoint(tmp_path / "a.safetensors", two, only="backbone.")
@@ -74,13 +77,13 @@ def corrupt(path):
 
 
 def truncated(path):
-    save_checkpoint(path, Classifier(NETWORK, 2).state_dict())
+    save_checkpoint(path, build_classifier(NETWORK, 2).state_dict())
     path.write_bytes(path.read_bytes()[:-100])
     return "not a safetensors checkpoint"
 
 
 def of_other_classes(path):
-    save_checkpoint(path, Classifier(NETWORK, 5).state_dict())
+    save_checkpoint(path, build_classifier(NETWORK, 5).state_dict())
     return r"head\..* has the shape"
 
 
@@ -90,7 +93,7 @@ def of_another_network(path):
 
 
 def with_more(path):
-    save_checkpoint(path, Classifier(NETWORK, 2).state_dict() | {"extra": torch.zeros(1)})
+    save_checkpoint(path, build_classifier(NETWORK, 2).state_dict() | {"extra": torch.zeros(1)})
     return "has extra"
 
 
@@ -99,13 +102,13 @@ def test_a_wrong_checkpoint_is_named(tmp_path, spoil):
     path = tmp_path / "a.safetensors"
     words = spoil(path)
     with pytest.raises(CheckpointError, match=words) as caught:
-        load_checkpoint(path, Classifier(NETWORK, 2))
+        load_checkpoint(path, build_classifier(NETWORK, 2))
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
 
 def bagnet(stem=4) -> Classifier:
-    return Classifier(Network(name="bagnet18", stem=stem, norm_momentum=0.001), 2)
+    return build_classifier(Network(name="bagnet18", stem=stem, norm_momentum=0.001), 2)
 
 
 def test_bagnet_sees_five_pixels_and_has_the_published_width():
@@ -153,7 +156,7 @@ def test_a_strided_pointwise_convolution_is_pytorchs(channels):
 def convnext(classes: int = 3) -> Classifier:
     torch.manual_seed(0)
     blocks = {"patch": 2, "stem": 4, "channels": (4, 6), "strides": (1, 2), "kernels": (3, 1)}
-    network = Classifier(Network(name="mini_convnext", **blocks), classes).double().eval()
+    network = build_classifier(Network(name="mini_convnext", **blocks), classes).double().eval()
     with torch.no_grad():
         network.norm.weight.uniform_(0.5, 1.5)
         network.norm.bias.uniform_(-1, 1)

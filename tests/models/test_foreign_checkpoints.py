@@ -12,8 +12,8 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from crayon.config.suite import Network
-from crayon.models.classifier import Classifier
+from crayon.config.sections import Network
+from crayon.models.build import build_classifier
 from crayon.models.foreign_checkpoints import classifier_state, read_weights
 from crayon.utils.errors import CheckpointError
 
@@ -102,7 +102,7 @@ def published():
 
 
 def ours(classes=9):
-    return Classifier(Network(name="resnet50"), classes)
+    return build_classifier(Network(name="resnet50"), classes)
 
 
 @pytest.mark.parametrize("prefix", ["", "model_ft.", "model.", "module.model."])

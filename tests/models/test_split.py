@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from crayon.config.suite import Network
-from crayon.models.classifier import Classifier
+from crayon.config.sections import Network
+from crayon.models.build import build_classifier
 from crayon.models.split import dissect
 from crayon.saliency.gradcam import class_activation
 from crayon.utils.errors import CheckpointError, ParamsError
@@ -64,13 +64,13 @@ def test_a_network_without_an_averaged_map_is_refused_by_name(name):
 
 def test_an_unknown_network_names_the_nearest():
     with pytest.raises(ParamsError, match="network 'resnet5'; did you mean 'resnet50'"):
-        Classifier(Network(name="resnet5"), 2)
+        build_classifier(Network(name="resnet5"), 2)
 
 
 @pytest.fixture(scope="module")
 def mobile():
     torch.manual_seed(0)
-    network = Classifier(Network(name="mobilenet_v3_small"), 3).double().eval()
+    network = build_classifier(Network(name="mobilenet_v3_small"), 3).double().eval()
     network.prune(torch.arange(network.channels) % 5 == 0)
     return network
 
@@ -98,7 +98,7 @@ def test_such_a_map_can_be_trained_through(mobile):
 
 
 def test_a_network_trains_in_training_mode_and_its_dropout_is_left_out():
-    network = Classifier(Network(name="efficientnet_b0"), 2)
+    network = build_classifier(Network(name="efficientnet_b0"), 2)
     assert not any(isinstance(module, nn.Dropout) for module in network.modules())
     network.train()(torch.rand(2, 3, 64, 64)).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -111,19 +111,19 @@ def test_weights_that_cannot_be_had_say_where_to_put_them(tmp_path, monkeypatch)
     with pytest.raises(
         CheckpointError, match=r"hub/checkpoints/resnet18-\w+\.pth: is missing.*get it from https://"
     ) as caught:
-        Classifier(Network(name="resnet18", weights="IMAGENET1K_V1"), 2)
+        build_classifier(Network(name="resnet18", weights="IMAGENET1K_V1"), 2)
     assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="weights 'IMAGENET1K_V7'; did you mean"):
-        Classifier(Network(name="resnet18", weights="IMAGENET1K_V7"), 2)
+        build_classifier(Network(name="resnet18", weights="IMAGENET1K_V7"), 2)
 
 
 def test_weights_come_from_a_path(tmp_path):
     network = whole("resnet18")
     torch.save(network.state_dict(), tmp_path / "own.pth")
-    found = Classifier(Network(name="resnet18", weights=str(tmp_path / "own.pth")), 2)
+    found = build_classifier(Network(name="resnet18", weights=str(tmp_path / "own.pth")), 2)
     assert torch.equal(found.backbone.get_submodule("body.layer4.1.conv2").weight, network.layer4[1].conv2.weight)
     with pytest.raises(CheckpointError, match=r"none\.pth: there is no such file"):
-        Classifier(Network(name="resnet18", weights=str(tmp_path / "none.pth")), 2)
+        build_classifier(Network(name="resnet18", weights=str(tmp_path / "none.pth")), 2)
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other\.pth: holds no weights of torchvision's resnet18"):
-        Classifier(Network(name="resnet18", weights=str(tmp_path / "other.pth")), 2)
+        build_classifier(Network(name="resnet18", weights=str(tmp_path / "other.pth")), 2)

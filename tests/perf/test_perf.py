@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from crayon.pipeline.build import load_plan
+
 from .. import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -167,8 +169,6 @@ def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """A tiny suite's run as it leaves itself behind, as far as the costs of Table 1 go."""
-    from crayon.config.suite import load
-    from crayon.pipeline.plan import Plan
     from crayon.pipeline.record import FORMAT, sealed
     from crayon.utils.files import write_json
 
@@ -176,7 +176,7 @@ def finished(tmp_path, monkeypatch):
 
     folder = tiny.write(tmp_path / "clone")
     monkeypatch.chdir(folder)
-    for job in Plan(load("params.yaml")).below("results/table1.csv"):
+    for job in load_plan().below("results/table1.csv"):
         told = {"cpu_seconds": 3.0 if job.wildcards.get("run") == "lff" else 0.5, "wall_seconds": 1.0}
         write_json(
             job.record, sealed({"format": FORMAT, "rule": job.rule, "told": told | {"device": "cpu", "machine": "m"}})
@@ -201,12 +201,10 @@ def test_costs_of_a_run_by_hand(tmp_path, finished):
 
 
 def test_costs_know_the_benchmark_files_of_all_rules(finished, monkeypatch, harness):
-    from crayon.config.suite import load
-    from crayon.pipeline.plan import Plan
 
     costs = importlib.import_module("costs")
     monkeypatch.chdir(finished)
-    plan = Plan(load("params.yaml"))
+    plan = load_plan()
     found = {costs.benchmark_file(plan, job, costs.firsts(plan)).as_posix() for job in plan.below("results/table3.csv")}
     assert {name.removeprefix("logs/mini/") for name in found} == {
         "download/waterbirds.tsv",
@@ -238,8 +236,7 @@ def test_costs_of_a_run_that_has_not_ended_are_not_told(tmp_path, finished):
 @pytest.fixture
 def refinable(tmp_path, monkeypatch) -> Path:
     """A project of the tiny suite with Original, maps and labels of one benchmark."""
-    from crayon.config.suite import load
-    from crayon.pipeline.plan import KINDS, Plan
+    from crayon.pipeline.job import KINDS
     from crayon.pipeline.steps import download, ingest, interpret, original, simulate
 
     content = tiny.params()
@@ -248,7 +245,7 @@ def refinable(tmp_path, monkeypatch) -> Path:
     suite["benchmarks"].pop("digits")
     folder = tiny.write(tmp_path / "project", content)
     monkeypatch.chdir(folder)
-    plan = Plan(load())
+    plan = load_plan()
     for step in (download, original, interpret):
         step.run(plan, "waterbirds")
     for kind in KINDS:

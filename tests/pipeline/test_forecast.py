@@ -15,10 +15,10 @@ import yaml
 from typer.testing import CliRunner
 
 from crayon.cli.app import app
-from crayon.config.suite import load
+from crayon.config.load import load
+from crayon.config.source import expected
 from crayon.data.dataset import write_manifest
-from crayon.data.registry import expected
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.build import build_plan, load_plan
 from crayon.pipeline.steps import forecast
 from crayon.utils.errors import ParamsError
 from crayon.utils.files import write_npy
@@ -42,7 +42,7 @@ def test_a_sources_size_by_hand():
 
 def test_packed_images_are_counted_whatever_their_ids(tmp_path, monkeypatch):
     monkeypatch.chdir(tiny.write(tmp_path))
-    plan = Plan(load())
+    plan = load_plan()
     write_npy("data/mini/waterbirds/images.npy", np.zeros((3, 8, 9, 3), np.uint8))
     rows = [("a, b", "train", "x", "y"), ('"c"', "train", "x", "y"), ("d", "test", "x", "y")]
     write_manifest("data/mini/waterbirds/manifest.csv", rows)
@@ -52,7 +52,7 @@ def test_packed_images_are_counted_whatever_their_ids(tmp_path, monkeypatch):
 
 def test_nothing_is_done_yet(tmp_path, monkeypatch):
     monkeypatch.chdir(tiny.write(tmp_path / "project"))
-    plan, before = Plan(load("params.yaml")), {path.name for path in Path.cwd().iterdir()}
+    plan, before = build_plan(load("params.yaml")), {path.name for path in Path.cwd().iterdir()}
     found = forecast.run(plan)
     told = "\n".join(found.lines())
     assert f"suite mini: {len(plan.jobs)} jobs, {len(plan.jobs)} to do" in told
@@ -73,7 +73,7 @@ def test_images_of_an_unknown_number_are_left_out_and_named(tmp_path, monkeypatc
     suite["benchmarks"]["digits"]["source"] = {"kind": "folder", "path": "pictures", "masks": "masks", "size": 48}
     suite["studies"], suite["controls"] = {}, {}
     monkeypatch.chdir(tiny.write(tmp_path / "project", content))
-    told = "\n".join(forecast.run(Plan(load("params.yaml"))).lines())
+    told = "\n".join(forecast.run(build_plan(load("params.yaml"))).lines())
     assert "digits is left out: its size is not known before `crayon download digits`" in told
     assert "nothing to compute" in told
 
@@ -110,10 +110,10 @@ def test_threads_that_share_a_processor_are_not_counted_twice(monkeypatch, proce
 
 
 def test_disk_of_torchvisions_networks_by_hand():
-    plan = Plan(load(tiny.ROOT / "params.yaml", "paper"))
+    plan = build_plan(load(tiny.ROOT / "params.yaml", "paper"))
     network = plan.params.active.network.model_copy(update={"name": "resnet18"})
     suite = plan.params.active.model_copy(update={"network": network})
-    plan = Plan(plan.params.model_copy(update={"suites": plan.params.suites | {"paper": suite}}))
+    plan = build_plan(plan.params.model_copy(update={"suites": plan.params.suites | {"paper": suite}}))
     download, refine = (
         plan.find("download", benchmark="waterbirds"),
         plan.find("refine", benchmark="waterbirds", run="erm", seed=0),
@@ -133,7 +133,7 @@ def test_another_suite_is_forecast_without_an_edit(tmp_path, monkeypatch):
     content["suites"]["other"] = other
     monkeypatch.chdir(tiny.write(tmp_path / "project", content))
     text = Path("params.yaml").read_text()
-    answer = CliRunner().invoke(app.app, ["plan", "--suite", "other", "--json"])
+    answer = CliRunner().invoke(app, ["plan", "--suite", "other", "--json"])
     told = json.loads(answer.stdout)
     assert told["suite"] == "other"
     assert told["jobs"]["original"] == {"to_do": 1, "all": 1}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from crayon.config.suite import Augmentation, load
+from crayon.config.load import load
+from crayon.config.sections import Augmentation
 from crayon.methods import METHODS
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.build import build_plan
 from crayon.utils.errors import ParamsError, RecordError
 
 from .. import tiny
@@ -14,7 +15,7 @@ from .. import tiny
 
 @pytest.fixture(scope="module")
 def plan():
-    return Plan(load(tiny.ROOT / "params.yaml"))
+    return build_plan(load(tiny.ROOT / "params.yaml"))
 
 
 def test_each_output_has_one_producer_and_each_input_one_or_is_a_persons(plan):
@@ -71,13 +72,13 @@ def test_methods_share_an_auxiliary_network_and_a_first_stage(plan):
         read("softcon", "bias_features") == read("flac", "bias_features") == "auxiliary/mini/digits/bagnet/features.npy"
     )
     assert read("jtt", "stage_one") == read("cnc", "stage_one") == "auxiliary/mini/digits/stage_one/logits.npy"
-    paper = Plan(plan.params.model_copy(update={"suite": "paper"}))  # there they are the Original's mistakes
+    paper = build_plan(plan.params.model_copy(update={"suite": "paper"}))  # there they are the Original's mistakes
     logits = paper.find("refine", benchmark="waterbirds", run="jtt", seed=0).inputs["stage_one"]
     assert logits == "interpretations/paper/waterbirds/logits.npy"
 
 
 def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
-    paper = Plan(plan.params.model_copy(update={"suite": "paper"}))
+    paper = build_plan(plan.params.model_copy(update={"suite": "paper"}))
     mini_paths = {path for path in plan.producers if not path.startswith("results/")}
     assert not mini_paths & set(paper.producers)
     assert "annotate waterbirds attention" not in paper.jobs  # people answer
@@ -95,7 +96,7 @@ def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none
     suite = plan.params.active
     content = suite.benchmarks["waterbirds"].model_copy(update={"augmentation": Augmentation(jitter=0.1)})
     suite = suite.model_copy(update={"benchmarks": suite.benchmarks | {"waterbirds": content}})
-    changed = Plan(plan.params.model_copy(update={"suites": plan.params.suites | {"mini": suite}}))
+    changed = build_plan(plan.params.model_copy(update={"suites": plan.params.suites | {"mini": suite}}))
     assert steered(changed) == {"original", "stage_one", "auxiliary", "refine", "measure"}
     job = changed.find("refine", benchmark="waterbirds", run="erm", seed=0)
     assert job.steering["augmentation"] == {"jitter": 0.1, "lighting": 0.0}
@@ -107,7 +108,7 @@ def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none
 def test_what_compares_the_images_of_a_batch_is_trained_by_one_process(plan):
     several = plan.params.model_copy(deep=True)
     object.__setattr__(several.active.compute, "processes", 4)
-    found = Plan(several)
+    found = build_plan(several)
     assert found.processes("waterbirds", ["crayon_attention", "erm", "jtt"]) == 4
     assert found.processes("waterbirds", ["erm", "cnc"]) == 1
     assert plan.processes("waterbirds", ["crayon_attention"]) == 1
@@ -117,7 +118,7 @@ def test_micro_batches_steer_what_is_trained_and_are_not_told_where_batches_are_
     small = plan.params.model_copy(deep=True)
     object.__setattr__(small.active.compute, "micro_batch", 8)
     for rule, wildcards in {"original": {}, "refine": {"run": "erm", "seed": 0}}.items():
-        job, whole = (found.find(rule, benchmark="waterbirds", **wildcards) for found in (Plan(small), plan))
+        job, whole = (found.find(rule, benchmark="waterbirds", **wildcards) for found in (build_plan(small), plan))
         assert job.steering == whole.steering | {"micro_batch": 8}
 
 

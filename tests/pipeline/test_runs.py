@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from crayon.annotations.controls import subset
 from crayon.annotations.sampling import ORDERS, Pool
-from crayon.config.suite import Params, load
+from crayon.config.load import load
+from crayon.config.suite import Params
+from crayon.methods.problem import Problem
+from crayon.methods.settings import settings_of
+from crayon.pipeline.build import build_plan, load_plan
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Run, batches, studies
 from crayon.pipeline.steps.refine import resized, vary
-from crayon.training.fit import Problem
 from crayon.utils.errors import MethodError, ParamsError
 
 from .. import problems, tiny
@@ -25,7 +28,7 @@ ORDER = tiny.params()["suites"]["mini"]["studies"]["order"]
 def plan(**changes) -> Plan:
     content = tiny.params()
     content["suites"]["mini"]["studies"] |= changes
-    return Plan(Params.model_validate(content))
+    return build_plan(Params.model_validate(content))
 
 
 @given(st.lists(st.integers(-1, 1), min_size=1, max_size=40), st.integers(-1, 1), st.data())
@@ -40,7 +43,7 @@ def test_a_subset_keeps_the_answers_of_its_items_and_no_other(given_codes, other
 def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
     found = plan()
     benchmark = found.params.active.benchmark("waterbirds")
-    training, own = benchmark.settings("crayon_attention")
+    training, own = settings_of("crayon_attention", benchmark)
     lone = found.run("crayon_attention-beta-0").settings(benchmark)
     assert lone == (training, type(own)(alpha=own.alpha, beta=0.0, reduction=own.reduction, target=own.target))
     tenth = found.run("crayon_attention-alpha-0.1").settings(benchmark)[1]
@@ -52,7 +55,7 @@ def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
 def test_a_method_as_it_is_has_no_trace_of_the_studies_in_its_params():
     content = tiny.params()
     content["suites"]["mini"]["studies"] = {}
-    alone = Plan(Params.model_validate(content))
+    alone = build_plan(Params.model_validate(content))
     found = plan()
     for name, job in alone.jobs.items():
         if job.rule in ("refine", "evaluate", "original", "pretrain"):
@@ -110,14 +113,14 @@ def test_a_wrong_study_is_refused_before_anything_is_computed(changes, sentence,
     content["suites"]["mini"]["studies"] |= changes
     path = tiny.write(tmp_path, content) / "params.yaml"
     with pytest.raises(ParamsError, match=sentence):
-        load(path)
+        load_plan(path)
 
 
 def test_a_wrong_key_of_the_transfers_training_is_refused(tmp_path):
     content = tiny.params()
     content["suites"]["mini"]["studies"]["transfer"]["refinement"] = {"learning_rat": 1.0}
     with pytest.raises(ParamsError, match=r"studies\.transfer\.refinement.*did you mean 'learning_rate'"):
-        load(tiny.write(tmp_path, content) / "params.yaml")
+        load_plan(tiny.write(tmp_path, content) / "params.yaml")
 
 
 def test_a_study_needs_the_methods_it_compares(tmp_path):
@@ -125,7 +128,7 @@ def test_a_study_needs_the_methods_it_compares(tmp_path):
     content["suites"]["mini"]["methods"].remove("erm")
     content["suites"]["mini"]["controls"] = {}
     with pytest.raises(ParamsError, match=r"studies\.ablation: needs erm"):
-        load(tiny.write(tmp_path, content) / "params.yaml")
+        load_plan(tiny.write(tmp_path, content) / "params.yaml")
 
 
 def problem_of(run: Run, asked: int = 24) -> Problem:

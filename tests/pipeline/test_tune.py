@@ -6,7 +6,10 @@ import copy
 
 import pytest
 
-from crayon.config.suite import Params, Space, load
+from crayon.config.load import load
+from crayon.config.studies import Space
+from crayon.config.suite import Params
+from crayon.pipeline.build import load_plan
 from crayon.pipeline.steps.tune import draw
 from crayon.utils.errors import ParamsError
 
@@ -47,7 +50,7 @@ def test_a_wrong_search_is_refused(tmp_path, change, words):
     content["suites"]["mini"]["tuning"] |= change
     tiny.write(tmp_path, content)
     with pytest.raises(ParamsError, match=words):
-        load(tmp_path / "params.yaml")
+        load_plan(tmp_path / "params.yaml")
 
 
 def test_the_same_number_of_trials_for_every_method_of_the_table():

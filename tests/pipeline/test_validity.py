@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crayon.config.suite import load
 from crayon.pipeline import fingerprint
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.build import load_plan
 from crayon.pipeline.record import Digests, Recording, read_record
 from crayon.pipeline.snakemake import Workflow
 from crayon.pipeline.validity import OLD_NS, Ledger
@@ -28,7 +27,7 @@ def project(tmp_path, monkeypatch):
     """A tiny project all of whose jobs ran, each writing its own name."""
     tiny.write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    plan = Plan(load())
+    plan = load_plan()
     digests = Digests()
     for job in plan.below(TABLE):
         execute(job, digests)
@@ -47,7 +46,7 @@ def execute(job, digests=None, **told):
 
 
 def broken(target=TABLE) -> dict[str, list[str]]:
-    plan = Plan(load())
+    plan = load_plan()
     ledger = Ledger(plan)
     return {job.name: ledger.breaks(job) for job in plan.below(target) if ledger.breaks(job)}
 
@@ -78,7 +77,7 @@ def test_all_holds_after_all_ran(project):
 def test_a_fresh_project_has_nothing_that_holds(tmp_path, monkeypatch):
     tiny.write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    plan = Plan(load())
+    plan = load_plan()
     assert set(broken()) == {job.name for job in plan.below(TABLE)}
 
 
@@ -182,7 +181,7 @@ def test_an_edited_annotation_is_kept_and_what_follows_is_stale(project):
     follows = {name.split()[2] for name in found if name.startswith("refine")}
     assert follows == {"crayon_attention", "crayon_pruning_attention"}
     assert not any("digits" in name for name in found)
-    plan = Plan(load())
+    plan = load_plan()
     assert Ledger(plan).edited(plan.find("annotate", benchmark="waterbirds", kind="attention")) == path
     edit(path, before)
     assert broken() == {}
@@ -199,7 +198,7 @@ def test_an_edited_annotation_is_never_overwritten(project):
 
 def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
     edit(TABLE)
-    ledger = Ledger(Plan(load()))
+    ledger = Ledger(load_plan())
     table, original = ledger.plan.find("table1"), ledger.plan.find("original", benchmark="digits")
     before = time.time_ns()
     held, fresh = Path(ledger.token([original], "original digits")), Path(ledger.token([table], "table1"))
@@ -227,7 +226,7 @@ def test_a_jobs_own_process_on_a_cluster_leaves_tokens_and_times_alone_and_needs
 
 
 def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_left(project):
-    plan = Plan(load())
+    plan = load_plan()
     for job in plan.jobs.values():
         if not Path(job.record).exists():
             execute(job)
@@ -241,7 +240,7 @@ def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_l
 
 
 def test_a_failing_writer_leaves_no_output_rather_than_a_mixture(project):
-    job = Plan(load()).find("refine", benchmark="waterbirds", run="erm", seed=0)
+    job = load_plan().find("refine", benchmark="waterbirds", run="erm", seed=0)
 
     def full(path):
         raise OutputError(f"{path}: the disk is full")
@@ -252,7 +251,7 @@ def test_a_failing_writer_leaves_no_output_rather_than_a_mixture(project):
 
 
 def test_a_job_whose_input_changes_while_it_runs_is_refused(project):
-    job = Plan(load()).find("refine", benchmark="waterbirds", run="erm", seed=0)
+    job = load_plan().find("refine", benchmark="waterbirds", run="erm", seed=0)
     recording = Recording(job)
     edit("data/mini/waterbirds/images.npy", "other", same_mtime=False)
     with pytest.raises(RecordError, match=r"images\.npy: was changed while"):
@@ -262,13 +261,13 @@ def test_a_job_whose_input_changes_while_it_runs_is_refused(project):
 def test_a_missing_input_is_named_with_the_command_that_makes_it(tmp_path, monkeypatch):
     tiny.write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    job = Plan(load()).find("original", benchmark="waterbirds")
+    job = load_plan().find("original", benchmark="waterbirds")
     with pytest.raises(RecordError, match=r"no such file.*snakemake --cores 2 data/mini/waterbirds"):
         Recording(job)
 
 
 def test_a_record_says_what_was_read_written_and_asked_and_by_what(project):
-    job = Plan(load()).find("refine", benchmark="waterbirds", run="crayon_attention", seed=1)
+    job = load_plan().find("refine", benchmark="waterbirds", run="crayon_attention", seed=1)
     record = read_record(job.record)
     assert record["rule"] == "refine"
     assert record["wildcards"] == {"benchmark": "waterbirds", "run": "crayon_attention", "seed": "1"}
@@ -297,7 +296,7 @@ def test_digests_are_remembered_and_a_file_changed_just_now_is_not(tmp_path):
 
 
 def test_times_follow_a_run_that_was_made_anew_though_its_outputs_are_equal(project):
-    plan, times = Plan(load()), "results/runtime.csv"
+    plan, times = load_plan(), "results/runtime.csv"
     for job in plan.below(times):
         if not Path(job.record).exists():
             execute(job)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from crayon.audit.check import recomputed
-from crayon.config.suite import CRAYON, load
+from crayon.config.studies import CRAYON
 from crayon.methods import METHODS, method_class
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.build import load_plan
+from crayon.pipeline.evaluations import Cell
 from crayon.pipeline.record import FORMAT, read_record, sealed
 from crayon.report import attention, controls, figure4, figure5, figure_order, html, runtime, table1, table2, table3
 from crayon.report.cost import Spent
-from crayon.report.tables import ORIGINAL, Cell, markdown, marks, published, text
+from crayon.report.tables import ORIGINAL, markdown, marks, published, text
 from crayon.utils.errors import RecordError
 
 from .. import tiny
@@ -43,7 +44,7 @@ def project(tmp_path, monkeypatch):
     """A tiny project whose evaluations are made up: WGA as in VALUES by seed, MGA ten more, selected one more."""
     tiny.write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    plan = Plan(load())
+    plan = load_plan()
     for job in plan.jobs.values():
         if job.rule == "evaluate":
             seed = int(job.wildcards.get("seed", 0))
@@ -531,7 +532,7 @@ def test_a_page_without_times_reads_no_records_and_says_nothing_of_them(tmp_path
     content = tiny.params()
     del content["suites"]["mini"]["studies"]["runtime"]
     monkeypatch.chdir(tiny.write(tmp_path, content))
-    plan = Plan(load())
+    plan = load_plan()
     assert plan.records_among(plan.find("page")) == {}
     assert html._spent(plan, plan.find("page")) == ""
 

@@ -10,10 +10,10 @@ import shutil
 import pytest
 import torch
 
-from crayon.config.suite import Network
+from crayon.config.sections import Network
 from crayon.methods import METHODS, method_class
 from crayon.methods.erm import ERM
-from crayon.models.classifier import Classifier
+from crayon.models.build import build_classifier
 from crayon.training.checkpoint import Saved
 from crayon.training.compile import compiling
 from crayon.training.fit import train
@@ -65,7 +65,7 @@ def traced(graphs, monkeypatch):
 def problem(compiled: bool):
     made = problems.problem()
     torch.manual_seed(1)
-    return dataclasses.replace(made, network=Classifier(NETWORK, 2), compile=compiled)
+    return dataclasses.replace(made, network=build_classifier(NETWORK, 2), compile=compiled)
 
 
 def close(one, other) -> bool:

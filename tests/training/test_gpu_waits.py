@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from crayon.config.suite import Augmentation
+from crayon.config.sections import Augmentation
 from crayon.data.augment import Augmenter
 from crayon.data.loader import augmented
 from crayon.data.masks import Masks

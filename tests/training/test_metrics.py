@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crayon.config.suite import Metric
+from crayon.config.sections import Metric
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import DataError
 

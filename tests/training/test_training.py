@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from crayon.config.suite import Network
+from crayon.config.sections import Network, Training
 from crayon.methods import METHODS, method_class
-from crayon.methods.base import Training
 from crayon.methods.erm import ERM
-from crayon.models.classifier import Classifier
+from crayon.methods.problem import NEEDS
+from crayon.models.build import build_classifier
 from crayon.training.checkpoint import Saved, random_state, set_random_state
-from crayon.training.fit import NEEDS, train
+from crayon.training.fit import train
 from crayon.training.optim import eager, make_optimiser
 from crayon.utils.errors import MethodError
 
@@ -96,7 +96,7 @@ def test_in_bfloat16_maps_of_all_channels_can_be_guided(name, target):
     settings = SETTINGS["crayon_pruning_attention"] | {"pruned_maps": False, "target": target}
     method, problem = method_class("crayon_pruning_attention")(**settings), problems.problem()
     if name != "mini_resnet":
-        problem.network = Classifier(Network(name=name), 2)
+        problem.network = build_classifier(Network(name=name), 2)
         problem.maps = torch.rand(24, *problem.map_size())
         problem.neurons = torch.arange(problem.network.channels) % 2
     state = method.prepare(problem)
@@ -326,10 +326,10 @@ def test_what_a_training_took_before_it_was_broken_off_is_counted(tmp_path):
         def spent_before(self, *seconds):
             self.before = seconds
 
-    Saved(tmp_path / "s.pt", "a", 0, recording=Clock()).save({"epoch": 1})
+    Saved(tmp_path / "s.pt", "a", 0, clock=Clock()).save({"epoch": 1})
     same, other = Clock(), Clock()
-    assert Saved(tmp_path / "s.pt", "a", 0, recording=same).load() == {"epoch": 1}
-    assert Saved(tmp_path / "s.pt", "b", 0, recording=other).load() is None
+    assert Saved(tmp_path / "s.pt", "a", 0, clock=same).load() == {"epoch": 1}
+    assert Saved(tmp_path / "s.pt", "b", 0, clock=other).load() is None
     assert (same.before, other.before) == ((5.0, 3.0), None)
 
 

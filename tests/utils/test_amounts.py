@@ -2,7 +2,7 @@
 
 import pytest
 
-from crayon.utils.amounts import hours, storage
+from crayon.utils.text import hours, storage
 
 
 @pytest.mark.parametrize(

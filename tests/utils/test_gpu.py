@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from crayon.config.suite import Compute
-from crayon.data.loader import start_torch
 from crayon.pipeline.snakemake import Workflow
 from crayon.utils import gpu
+from crayon.utils.device import start_torch
 from crayon.utils.errors import MachineError
 
 from .. import tiny
@@ -156,7 +155,7 @@ def test_more_processes_than_gpus_is_one_sentence(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(MachineError, match=r"compute.processes is 2, and PyTorch finds 1 GPUs here; each needs"):
-        start_torch(Compute(device="auto", threads=1, precision="float32"))
+        start_torch(1, "auto")
 
 
 def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
@@ -180,19 +179,19 @@ def test_no_gpu_where_params_demand_one_is_one_sentence(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(MachineError) as raised:
-        start_torch(Compute(device="cuda", threads=1, precision="float32"))
+        start_torch(1, "cuda")
     sentence = str(raised.value)
     assert sentence.startswith("compute.device is `cuda`, and PyTorch ")
     assert "finds no GPU here (CUDA_VISIBLE_DEVICES is '')" in sentence
     assert sentence.endswith("set it to `auto` or `cpu`.")
-    assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
+    assert start_torch(1, "auto").type == "cpu"
 
 
 @pytest.mark.parametrize("there", [0, 1])
 def test_a_gpu_that_pytorch_cannot_use_is_told_and_left_alone(there, monkeypatch, capsys):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # its driver is too old, say
-    monkeypatch.setattr("crayon.data.loader.here", lambda: there)
-    assert start_torch(Compute(device="auto", threads=1, precision="float32")).type == "cpu"
+    monkeypatch.setattr("crayon.utils.device.here", lambda: there)
+    assert start_torch(1, "auto").type == "cpu"
     assert ("cannot use the GPU here; this computes on the CPU." in "".join(capsys.readouterr())) == bool(there)
 
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from starlette.exceptions import HTTPException
 
 from crayon.annotations.answers import Answer
+from crayon.annotations.sampling import Order
 from crayon.annotations.ui import examples
 from crayon.annotations.ui.csv_rows import INTERFACE
 from crayon.annotations.ui.images import Pictures
 from crayon.annotations.ui.items import Asked
 from crayon.annotations.ui.store import SOURCE, Store
-from crayon.pipeline.steps.annotation_order import Order
 from crayon.utils.text import unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")

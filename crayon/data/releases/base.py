@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crayon.config.types import Archive
 from crayon.data.index import OnError
-from crayon.data.releases.download import Archive
 from crayon.utils.errors import DataError, ParamsError
 
 Counts = Mapping[str, Mapping[str, int]]

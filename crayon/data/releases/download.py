@@ -11,14 +11,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from typing import IO
 
-from pydantic import ConfigDict
-
-from crayon.utils.errors import DataError, OutputError, ParamsError, first_line
+from crayon.config.types import Archive
+from crayon.utils.errors import DataError, OutputError, first_line
 from crayon.utils.files import sha256
 from crayon.utils.log import report
 
@@ -30,39 +27,6 @@ ATTEMPTS = 5
 
 PATIENCE = (10, 60)
 """Seconds to wait for a connection, and for the next bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """A file of a release.
-
-    Attributes:
-        urls: where it lies, mirrors in the order in which they are tried.
-        sha256: of its bytes; None if none is published (then the record says what was got).
-        file: its name here; the last part of the first URL if left out.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    urls: tuple[str, ...] = ()
-    sha256: str | None = None
-    file: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
-            raise ParamsError(f"sha256: {self.sha256!r} is no digest: 64 characters of 0-9a-f.")
-        if PurePosixPath(self.name).name != self.name or self.name in (".", ".."):
-            raise ParamsError(f"file: {self.name!r} must be a plain file name.")
-
-    @property
-    def steering(self) -> dict[str, Any]:
-        """What of it decides a result: its digest, or where it lies if there is none."""
-        return {"file": self.name} | ({"sha256": self.sha256} if self.sha256 else {"urls": list(self.urls)})
-
-    @property
-    def name(self) -> str:
-        """Its name on disk; empty if neither a name nor an address is given."""
-        return self.file or (unquote(PurePosixPath(urlsplit(self.urls[0]).path).name) if self.urls else "")
 
 
 def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from crayon.annotations.agreement import COLUMNS, Annotator, agreement, as_rows, by_annotator
-from crayon.pipeline.plan import KINDS, Plan
+from crayon.pipeline.job import KINDS
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.pipeline.steps.ingest import read
 from crayon.utils.errors import AnnotationError

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from crayon.annotations.sampling import DEFAULTS, order_items
+from crayon.annotations.sampling import DEFAULTS, ORDERS, Order, Pool, at_random
 from crayon.pipeline.plan import Plan
+from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.files import read_npy
+from crayon.utils.text import unknown
 
 BLOCK = 20
 """How many items of an order that is not random are shuffled at a time."""
-
-Order = Callable[[Sequence[str], str], list[str]]
-"""From the items, in the order of the manifest or of patches.csv, and an annotator's name to them as they are asked."""
 
 
 def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
@@ -45,3 +45,44 @@ def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
 def seed_of(annotator: str) -> int:
     """The seed of an annotator's order."""
     return int.from_bytes(hashlib.sha256(annotator.encode()).digest()[:4], "big")
+
+
+def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: int) -> np.ndarray:
+    """In which order to ask about what a benchmark's annotators are shown.
+
+    Args:
+        kind: `attention`, of whose items the positions are those of the training images; `neurons`, those of the
+            distinct patches as patches.csv first names them.
+        name: of the order; None is the kind's default.
+
+    Returns:
+        (n,) int64, a permutation.
+
+    Raises:
+        ParamsError: the benchmark or the order is unknown, or the order is not for neurons' patches.
+        DataError: what the order is made of is not there, or not of the same images.
+    """
+    from crayon.data.dataset import load_dataset
+
+    own = plan.params.active.benchmark(benchmark)
+    name = name or DEFAULTS[kind]
+    if name not in ORDERS:
+        raise ParamsError(unknown("order", name, ORDERS))
+    job = plan.find("interpret", benchmark=benchmark)
+    if kind == "neurons":
+        if name != "random":
+            raise ParamsError(
+                f"The order {name!r} is made of the images' maps, which neurons' patches do not have; "
+                "ask about these at random."
+            )
+        from crayon.saliency.patches import read_patches
+
+        return at_random(len({patch.patch for patch in read_patches(job.outputs["patches"])}), seed)
+    data = load_dataset(f"data/{plan.suite}/{benchmark}", own.classes, own.groups)
+    labels = data.labels[data.rows("train")]
+    maps = read_npy(job.outputs["maps"], DataError)
+    if len(maps) != len(labels):
+        raise DataError(
+            f"{job.outputs['maps']}: has {len(maps)} maps of {len(labels)} images; delete it, so that it is made anew."
+        )
+    return ORDERS[name](Pool(np.array(maps, np.float32), labels), seed)

@@ -7,7 +7,8 @@ from functools import partial
 import torch
 
 from crayon.methods.erm import ERM
-from crayon.models.classifier import Classifier, save_checkpoint
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import save_checkpoint
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace
@@ -24,7 +25,7 @@ def run(plan: Plan, name: str) -> None:
     place = Workplace(plan, name)
     options = place.suite.auxiliary
     torch.manual_seed(0)
-    network = Classifier(options.network, len(place.benchmark.classes)).to(place.device)
+    network = build_classifier(options.network, len(place.benchmark.classes)).to(place.device)
     problem = place.problem(network)
     saved = place.saved(recording)
     outcome = train(problem, ERM(), options.training, 0, place.monitor(report), f"{name}/auxiliary", saved)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from crayon.config.suite import Benchmark
 from crayon.data.dataset import Dataset, load_dataset
-from crayon.data.loader import ImageReader, start_torch
-from crayon.models.classifier import Classifier, load_checkpoint
+from crayon.data.loader import ImageReader
+from crayon.methods.problem import Problem
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import load_checkpoint
+from crayon.models.classifier import Classifier
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.training.checkpoint import Saved
-from crayon.training.fit import Monitor, Problem
+from crayon.training.fit import Monitor
 from crayon.training.metrics import Accuracies
+from crayon.utils.device import start_torch
 from crayon.utils.distributed import Team
+from crayon.utils.files import canonical
+
+RESUME = Path(".crayon/resume")
+"""Where the state of trainings lies that were interrupted."""
 
 
 class Workplace:
@@ -33,7 +43,7 @@ class Workplace:
         self.plan, self.name, self.suite = plan, name, plan.params.active
         self.benchmark: Benchmark = self.suite.benchmark(name)
         self.transfer, self.options = transfer, plan.network(transfer)
-        self.device = start_torch(self.suite.compute)
+        self.device = start_torch(**self.suite.compute.where)
         self.dtype = getattr(torch, self.suite.compute.precision)
         self.data: Dataset = load_dataset(f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups)
         self._images: dict[str, ImageReader] = {}
@@ -50,14 +60,14 @@ class Workplace:
     def network(self, seed: int = 0) -> Classifier:
         """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""
         torch.manual_seed(seed)
-        return Classifier(self.options, len(self.benchmark.classes)).to(self.device)
+        return build_classifier(self.options, len(self.benchmark.classes)).to(self.device)
 
     def pretrained(self, path: str | None) -> Classifier:
         """A classifier of the pretrained backbone (of the checkpoint `path`, if the suite pretrains) and a fresh head.
 
         Drawn from torch's random state as it is, so that runs of several seeds differ.
         """
-        network = Classifier(self.options, len(self.benchmark.classes)).to(self.device)
+        network = build_classifier(self.options, len(self.benchmark.classes)).to(self.device)
         if path is not None:
             load_checkpoint(path, network, only=("backbone.", "norm."))
         return network
@@ -104,8 +114,11 @@ class Workplace:
         return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
 
     def saved(self, recording: Recording) -> Saved:
-        """Where a job's training is kept between two epochs."""
-        return Saved.of(recording, self.suite.compute.save_seconds)
+        """Where a job's training is kept between two epochs, known by its present params, code and inputs."""
+        definition = recording.definition | {"torch": torch.__version__}
+        identity = hashlib.sha256(canonical(definition).encode()).hexdigest()
+        path = RESUME / f"{recording.job.name.replace(' ', '-')}.pt"
+        return Saved(path, identity, self.suite.compute.save_seconds, clock=recording)
 
     def monitor(self, report) -> Monitor:
         """What is measured after each epoch of a training here."""

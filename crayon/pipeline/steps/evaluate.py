@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
-from crayon.data.loader import ImageReader, features_in_batches
-from crayon.pipeline.plan import Job, Plan
+from crayon.data.loader import ImageReader
+from crayon.models.inference import features_in_batches
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
 from crayon.pipeline.steps.context import Workplace
 from crayon.saliency.gradcam import class_activation

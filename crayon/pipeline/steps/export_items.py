@@ -16,8 +16,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from crayon.annotations.io import hit_layout, labelstudio, mturk
-from crayon.annotations.ui.items import Asked, load_asked
+from crayon.annotations.ui.items import Asked
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.steps.load_items import load_asked
 from crayon.pipeline.steps.people import asks_people
 from crayon.utils.errors import OutputError
 from crayon.utils.files import publish, write_csv, write_json, write_text

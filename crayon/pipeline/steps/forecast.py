@@ -21,22 +21,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from crayon.config.suite import Benchmark, Network
+from crayon.config.sections import Network
+from crayon.config.source import expected
+from crayon.config.suite import Benchmark
 from crayon.data.dataset import training_images
-from crayon.data.loader import ImageReader, forward_in_batches, start_torch
+from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
-from crayon.data.registry import expected
 from crayon.methods.erm import ERM
-from crayon.models.classifier import Classifier
-from crayon.pipeline.plan import Job, Plan
+from crayon.methods.problem import Problem
+from crayon.models.build import build_classifier
+from crayon.models.inference import forward_in_batches
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.validity import Ledger
-from crayon.training.fit import Problem, Unwatched, train
+from crayon.training.fit import Unwatched, train
 from crayon.utils import gpu
-from crayon.utils.amounts import hours, storage
+from crayon.utils.device import start_torch
 from crayon.utils.errors import DataError, RecordError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
+from crayon.utils.text import hours, storage
 
 TRAININGS = ("original", "stage_one", "auxiliary", "refine")
 PROBED = {"cpu": (400_000, 64), "cuda": (1 << 25, 512)}
@@ -160,7 +165,7 @@ class Costs:
     def __init__(self, plan: Plan, ledger: Ledger, sizes: Mapping[str, Size]) -> None:
         self.plan, self.sizes = plan, sizes
         self.start = START_SECONDS / plan.params.active.seeds_per_job
-        self.device = start_torch(plan.params.active.compute)
+        self.device = start_torch(**plan.params.active.compute.where)
         cuda = self.device.type == "cuda"
         self.name = torch.cuda.get_device_name() if cuda else f"the CPU ({torch.get_num_threads()} threads)"
         self.told = "cpu" if not cuda else self.name
@@ -250,7 +255,7 @@ class Costs:
         images = dice.integers(0, 256, (count, *pixels, 3), np.uint8)
         torch.manual_seed(0)
         problem = Problem(
-            network=Classifier(options, classes).to(device),
+            network=build_classifier(options, classes).to(device),
             images=ImageReader(images, np.arange(count), benchmark.normalisation, device),
             labels=torch.arange(count, device=device) % classes,
             masks=Masks(dice.random((count, *pixels)) > 0.5, device),
@@ -258,7 +263,7 @@ class Costs:
             stage_one=torch.randn(count, classes, device=device),
             attention=torch.randint(0, 2, (count,), device=device).to(torch.int8),
             bias_features=torch.rand(count, 64, device=device),
-            pretrained=lambda: Classifier(options, classes).to(device),
+            pretrained=lambda: build_classifier(options, classes).to(device),
             precision=getattr(torch, self.plan.params.active.compute.precision),
         )
         problem.maps = torch.rand(count, *problem.map_size(), device=device)
@@ -281,7 +286,9 @@ def _disk(plan: Plan, todo: list[Job], sizes: Mapping[str, Size | None]) -> int:
         elif job.rule in ("original", "refine"):
             transfer = _transferred(plan, job)
             if transfer not in networks:
-                network = Classifier(_fresh(plan.network(transfer)), 2)  # torchvision's are run once to be taken apart
+                network = build_classifier(
+                    _fresh(plan.network(transfer)), 2
+                )  # torchvision's are run once to be taken apart
                 networks[transfer] = sum(p.numel() for p in network.parameters())
             total += 4 * networks[transfer] * sum(path.endswith(".safetensors") for path in job.outputs.values())
     return total

@@ -6,19 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
 
 from crayon.annotations.answers import Answer, read_answers
 from crayon.annotations.io.published import neuron_item
 from crayon.annotations.labels import label_images, label_neurons, summary, write_labels
-from crayon.config.suite import Consensus
+from crayon.config.annotation import Consensus
 from crayon.data.dataset import training_images
-from crayon.pipeline.plan import Job, Plan
+from crayon.models.checkpoints import channels_of
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
-from crayon.utils.errors import AnnotationError, CheckpointError
+from crayon.utils.errors import AnnotationError
 from crayon.utils.files import write_json
 from crayon.utils.log import report
 
@@ -105,14 +104,3 @@ def undecided(answers: Sequence[Answer], consensus: Consensus) -> str:
             f"{most}; let another person answer, or set it to {most} in params.yaml."
         )
     return "decides no image: none has enough answers that agree (consensus in params.yaml); let more people answer."
-
-
-def channels_of(checkpoint: str) -> int:
-    """How many channels the last convolutional map of a checkpoint has, read without loading the weights."""
-    if not Path(checkpoint).exists():
-        raise CheckpointError(f"{checkpoint}: there is no such file; make it with `snakemake --cores 2 {checkpoint}`.")
-    try:
-        with safe_open(checkpoint, framework="numpy") as file:
-            return file.get_slice("keep").get_shape()[0]
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{checkpoint}: is no checkpoint of a classifier ({error}); delete it.") from error

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from crayon.data.loader import features_in_batches
+from crayon.models.inference import features_in_batches
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace

@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
-from crayon.config.suite import changed
+from crayon.config.sections import changed
 from crayon.methods.erm import ERM
-from crayon.models.classifier import save_checkpoint
+from crayon.models.checkpoints import save_checkpoint
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crayon.pipeline.plan import KINDS, Plan
+from crayon.pipeline.job import KINDS
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.text import unknown

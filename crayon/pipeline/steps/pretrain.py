@@ -8,13 +8,17 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, dropout
 
-from crayon.data.loader import ImageReader, forward_in_batches, start_torch, to_device
+from crayon.data.loader import ImageReader
 from crayon.data.synthetic.drawing import TEXTURES
 from crayon.data.synthetic.figures import FIGURES, draw_figures
-from crayon.models.classifier import Classifier, save_checkpoint
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import save_checkpoint
+from crayon.models.classifier import Classifier
+from crayon.models.inference import forward_in_batches
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.training.optim import make_optimiser
+from crayon.utils.device import start_torch, to_device
 from crayon.utils.errors import MethodError
 from crayon.utils.log import report
 
@@ -33,12 +37,12 @@ def run(plan: Plan, transfer: bool = False) -> None:
     suite = plan.params.active
     options = (suite.studies.transfer.pretraining if transfer else None) or suite.pretraining
     training = options.training
-    device = start_torch(suite.compute)
+    device = start_torch(**suite.compute.where)
     images, figures, textures = draw_figures(options.seed, options.images + options.held_out, options.size)
     reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
     figures, textures = torch.from_numpy(figures).to(device), torch.from_numpy(textures).to(device)
     torch.manual_seed(options.seed)
-    network = Classifier(plan.network(transfer), FIGURES + len(TEXTURES)).to(device)
+    network = build_classifier(plan.network(transfer), FIGURES + len(TEXTURES)).to(device)
     optimiser = make_optimiser(list(network.parameters()), training)
     steps = training.epochs * -(-options.images // training.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=steps)

@@ -11,14 +11,15 @@ import torch
 
 from crayon.annotations.answers import write_answers
 from crayon.annotations.io.published import published_maps, published_neurons
+from crayon.config.types import Archive
 from crayon.data.dataset import training_images
-from crayon.data.releases.download import Archive, fetch_all, take
-from crayon.models.classifier import Classifier, save_checkpoint
+from crayon.data.releases.download import fetch_all, take
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import channels_of, save_checkpoint
 from crayon.models.foreign_checkpoints import classifier_state, read_weights
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace
-from crayon.pipeline.steps.ingest import channels_of
 from crayon.pipeline.steps.original import write_history
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
@@ -61,7 +62,7 @@ def _fetched(plan: Plan, name: str, archive: Archive) -> Path:
 def _state(plan: Plan, name: str, checkpoint: Path) -> dict[str, torch.Tensor]:
     """Our state dict of a published checkpoint."""
     options = plan.network().model_copy(update={"weights": None})
-    network = Classifier(options, len(plan.params.active.benchmark(name).classes))
+    network = build_classifier(options, len(plan.params.active.benchmark(name).classes))
     return classifier_state(read_weights(checkpoint), network, str(checkpoint))
 
 

@@ -14,13 +14,15 @@ from crayon.annotations.labels import read_labels
 from crayon.annotations.sampling import ORDERS, Pool, at_random
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
-from crayon.models.classifier import save_checkpoint
-from crayon.pipeline.plan import KINDS, Plan
+from crayon.methods.problem import Problem
+from crayon.models.checkpoints import save_checkpoint
+from crayon.pipeline.job import KINDS
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
 from crayon.pipeline.runs import Run
 from crayon.pipeline.steps.context import Workplace
 from crayon.pipeline.steps.original import write_history
-from crayon.training.fit import Problem, train
+from crayon.training.fit import train
 from crayon.utils.distributed import rank
 from crayon.utils.errors import DataError, MethodError
 from crayon.utils.files import read_npy

@@ -10,8 +10,8 @@ from functools import partial
 
 import torch
 
-from crayon.data.loader import forward_in_batches, gathered
 from crayon.methods.erm import ERM
+from crayon.models.inference import forward_in_batches, gathered
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace

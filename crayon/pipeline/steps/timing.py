@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from crayon.config.suite import CRAYON
+from crayon.config.studies import CRAYON
 from crayon.data.loader import ImageReader
+from crayon.methods.problem import Problem
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace
 from crayon.pipeline.steps.refine import Reader
-from crayon.training.fit import Problem, Unwatched, train
+from crayon.training.fit import Unwatched, train
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from crayon.config.suite import Space
+from crayon.config.studies import Space
+from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Workplace
 from crayon.pipeline.steps.refine import Reader
@@ -77,7 +78,7 @@ def _search(plan: Plan, place: Workplace, name: str) -> list[dict[str, str]]:
     trials = []
     for number, settings in enumerate(draw(tuning.spaces[name], tuning.trials, tuning.seed, name), start=1):
         changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: own | settings}})
-        training, method = changed.settings(name)
+        training, method = settings_of(name, changed)
         read = read or Reader(place, plan.needed(place.name, name), method.needs)
         told = " ".join(f"{key}={value}" for key, value in settings.items())
         try:

@@ -14,15 +14,13 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 
 from crayon.annotations.answers import read_answers
-from crayon.annotations.sampling import order_items
 from crayon.annotations.ui.app import SHOWN_HEADER, build
-from crayon.annotations.ui.items import load_asked
 from crayon.annotations.ui.security import Guard, names_of, tokens_for
 from crayon.annotations.ui.session import Page
 from crayon.annotations.ui.store import Store
-from crayon.config.suite import load
-from crayon.pipeline.plan import Plan
-from crayon.pipeline.steps.annotation_order import BLOCK, order_of
+from crayon.pipeline.build import load_plan
+from crayon.pipeline.steps.annotation_order import BLOCK, order_items, order_of
+from crayon.pipeline.steps.load_items import load_asked
 from crayon.saliency.overlays import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.utils.files import write_npy
 
@@ -71,7 +69,7 @@ def start(project):
     stores = []
 
     def starts(kind="attention", annotators=(), tokens=None, host="127.0.0.1", asks=made.in_order) -> Client:
-        plan = Plan(load())
+        plan = load_plan()
         asked = load_asked(plan, made.NAME, kind)
         stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
         page = Page(asked, stores[-1], "Waterbirds", annotators, asks, f"mini/{made.NAME}/{kind}", ["snakemake"])
@@ -359,14 +357,14 @@ def test_tokens_keep_from_start_to_start_and_differ_between_pages(project):
 def test_what_comes_first_comes_first_for_all_and_in_an_order_of_their_own(project):
     maps = np.random.default_rng(1).random((30, 2, 2)).astype(np.float16)  # no two alike
     np.save(made_maps(project), maps)
-    asks = order_of(Plan(load()), made.NAME, "attention", None)
+    asks = order_of(load_plan(), made.NAME, "attention", None)
     items = [f"train-{n:05d}" for n in range(30)]
     ann, ben = asks(items, "ann"), asks(items, "ben")
     assert sorted(ann) == sorted(ben) == items
     assert set(ann[:BLOCK]) == set(ben[:BLOCK])
     assert ann[:BLOCK] != ben[:BLOCK]
     assert ann == asks(items, "ann")
-    assert set(ann[:BLOCK]) == {items[p] for p in order_items(Plan(load()), made.NAME, "attention", None, 0)[:BLOCK]}
+    assert set(ann[:BLOCK]) == {items[p] for p in order_items(load_plan(), made.NAME, "attention", None, 0)[:BLOCK]}
 
 
 def made_maps(project):

@@ -1,0 +1,52 @@
+"""How a method is set up on a benchmark of params.yaml, and why it cannot run there."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from pydantic import ValidationError
+
+from crayon.config.sections import Training, adapter, first_problem
+from crayon.config.source import has_masks
+from crayon.config.suite import Benchmark
+from crayon.methods import method_class
+from crayon.methods.base import Method
+from crayon.utils.errors import ParamsError
+from crayon.utils.text import unknown
+
+
+def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
+    """How `method` trains on `benchmark`, and its hyper-parameters.
+
+    The training is the benchmark's `refinement`, overlaid with the keys of the method's own entry in `methods`.
+
+    Raises:
+        ParamsError: the benchmark has no entry for the method, or the entry is wrong.
+    """
+    if method not in benchmark.methods:
+        raise ParamsError(f"methods has no entry {method!r}. {unknown('method', method, benchmark.methods)}")
+    own = benchmark.methods[method] or {}
+    cls = method_class(method)
+    of_training, of_method = {f.name for f in fields(Training)}, {f.name for f in fields(cls)}
+    for key in own:
+        if key not in of_training | of_method:
+            raise ParamsError(f"methods.{method}: {unknown('key', key, sorted(of_method) + sorted(of_training))}")
+    base = adapter(Training).dump_python(benchmark.refinement)
+    training = base | {key: value for key, value in own.items() if key in of_training}
+    try:
+        return (
+            adapter(Training).validate_python(training),
+            adapter(cls).validate_python({key: value for key, value in own.items() if key in of_method}),
+        )
+    except ValidationError as error:
+        raise ParamsError(f"methods.{method}.{first_problem(error)}") from error
+
+
+def reason_left_out(method: str, benchmark: Benchmark) -> str | None:
+    """Why `method` cannot run on `benchmark`, as far as params.yaml states; None if it can."""
+    needs = method_class(method).needs
+    if "masks" in needs and not has_masks(benchmark.source):
+        return "it needs masks, and the source has none"
+    if {"attention", "neurons"} & set(needs) and benchmark.annotation.source == "none":
+        return "it needs answers, and nobody answers (annotation: none)"
+    return None

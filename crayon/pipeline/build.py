@@ -1,0 +1,42 @@
+"""From params.yaml to the plan of all jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crayon.config.load import load
+from crayon.config.suite import Params
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.plan_results import RESULTS
+from crayon.pipeline.validate import validate
+from crayon.utils.errors import ParamsError
+
+
+def load_plan(path: str | Path = "params.yaml", suite: str | None = None) -> Plan:
+    """Read and check a params file, and plan the jobs of its active suite.
+
+    Args:
+        path: the params file.
+        suite: take this suite, whichever the file names as active.
+
+    Raises:
+        ParamsError: one sentence with the file, the key and the remedy.
+    """
+    params = load(path, suite)
+    try:
+        return build_plan(params)
+    except ParamsError as error:
+        raise ParamsError(f"{path}: {error}") from error
+
+
+def build_plan(params: Params) -> Plan:
+    """Check params, and plan the jobs of the active suite: the steps, then the results.
+
+    Raises:
+        ParamsError: one sentence that begins with the key.
+    """
+    validate(params)
+    plan = Plan(params)
+    for jobs_of in RESULTS:
+        plan.add(jobs_of(plan))
+    return plan

@@ -1,0 +1,68 @@
+"""Load the items that a benchmark's annotators are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crayon.annotations.io.published import neuron_item
+from crayon.annotations.ui.items import Asked, Item
+from crayon.data.dataset import load_dataset
+from crayon.models.checkpoints import channels_of
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Digests
+from crayon.saliency.patches import read_patches
+from crayon.utils.errors import DataError
+from crayon.utils.files import read_npy
+
+
+def load_asked(plan: Plan, name: str, kind: str) -> Asked:
+    """Open what a benchmark asks.
+
+    Raises:
+        DataError: a file is missing or malformed, or the maps do not belong to the training images.
+    """
+    inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
+    benchmark = plan.params.active.benchmark(name)
+    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+    shown = inputs["shown"]
+    questions = [benchmark.questions.ask(kind, label) for label in benchmark.classes]
+    maps, items, known = None, {}, set()
+    if kind == "attention":
+        rows = data.rows("train")
+        maps = read_npy(shown, DataError)
+        if maps.ndim != 3 or len(maps) != len(rows) or maps.dtype.kind != "f":
+            raise DataError(
+                f"{shown}: is {maps.dtype} {maps.shape}, not a map of floats for each of the {len(rows)} training "
+                f"images; make it anew with `snakemake --cores 2 {shown}`."
+            )
+        for position, row in enumerate(rows.tolist()):
+            question = questions[data.labels[row]]
+            items[data.image_ids[row]] = Item(row=row, question=question, position=position)
+    else:
+        row_of = {image: row for row, image in enumerate(data.image_ids)}
+        for patch in read_patches(shown):
+            if patch.image not in row_of:
+                raise DataError(
+                    f"{shown}: names the image {patch.image!r}, which {data.folder}/manifest.csv lacks; make it anew "
+                    f"with `snakemake --cores 2 {shown}`."
+                )
+            row = row_of[patch.image]
+            items.setdefault(patch.patch, Item(row=row, question=questions[data.labels[row]], patch=patch))
+        if Path(inputs["model"]).exists():
+            known = {neuron_item(neuron) for neuron in range(channels_of(inputs["model"]))}
+    if not items:
+        raise DataError(f"{shown}: holds nothing to ask about; make it anew with `snakemake --cores 2 {shown}`.")
+    digests = Digests()
+    digest = digests.of(shown)
+    digests.save()
+    return Asked(
+        kind=kind,
+        items=items,
+        known=frozenset(items.keys() | known),
+        views=benchmark.views if kind == "attention" else ("patch",),
+        images=data.images,
+        maps=maps,
+        digest=digest,
+        shown=shown,
+        answers=inputs["answers"],
+    )

@@ -1,0 +1,93 @@
+"""What params.yaml must fulfil beyond its structure: methods, sources and studies that exist and fit each other."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from crayon.config.sections import Training, changed
+from crayon.config.source import has_masks
+from crayon.config.studies import STUDIED
+from crayon.config.suite import Params, Suite
+from crayon.data import registry
+from crayon.methods import METHODS, method_class
+from crayon.methods.settings import reason_left_out, settings_of
+from crayon.utils.errors import ParamsError
+from crayon.utils.text import unknown
+
+
+def validate(params: Params) -> None:
+    """Check every suite.
+
+    Raises:
+        ParamsError: one sentence that begins with the key, `suites.NAME...`.
+    """
+    for name, suite in params.suites.items():
+        try:
+            _validate_methods(suite)
+            _validate_benchmarks(suite)
+            _validate_studies(suite)
+        except ParamsError as error:
+            raise ParamsError(f"suites.{name}.{error}") from error
+
+
+def _validate_methods(suite: Suite) -> None:
+    """Check the names of methods, controls and search spaces, and that what methods need is there."""
+    for method in suite.methods:
+        if method not in METHODS:
+            raise ParamsError(f"methods: {unknown('method', method, METHODS)}")
+        if suite.auxiliary is None and "bias_features" in method_class(method).needs:
+            raise ParamsError(f"methods: {method} needs an auxiliary network; add the section auxiliary")
+    if clash := set(suite.controls) & set(METHODS):
+        raise ParamsError(f"controls: {sorted(clash)[0]!r} is a method's name; choose another")
+    for method, space in suite.tuning.spaces.items() if suite.tuning is not None else ():
+        if method not in METHODS:
+            raise ParamsError(f"tuning.spaces: {unknown('method', method, METHODS)}")
+        known = [field.name for cls in (method_class(method), Training) for field in fields(cls)]
+        for key in space:
+            if key not in known:
+                raise ParamsError(f"tuning.spaces.{method}: {unknown('key', key, known)}")
+
+
+def _validate_benchmarks(suite: Suite) -> None:
+    """Check each benchmark's source, who answers there, and the settings of its methods."""
+    needed = [*suite.methods, *(control.method for control in suite.controls.values())]
+    for name, benchmark in suite.benchmarks.items():
+        try:
+            registry.check(benchmark.source)
+            if benchmark.annotation.source == "simulated" and not has_masks(benchmark.source):
+                raise ParamsError(
+                    "annotation: simulated annotators look at masks, and the source has none; let people answer "
+                    "(source: people), or nobody (source: none)."
+                )
+            runs = (method for method in needed if reason_left_out(method, benchmark) is None)
+            for method in (*benchmark.methods, *runs):
+                settings_of(method, benchmark)
+        except ParamsError as error:
+            raise ParamsError(f"benchmarks.{name}.{error}") from error
+
+
+def _validate_studies(suite: Suite) -> None:
+    """Check what the studies vary, and that the runs they are compared with are in Table 1."""
+    for name, study in suite.studies:
+        if study is None:
+            continue
+        for benchmark in study.benchmarks:
+            if benchmark not in suite.benchmarks:
+                raise ParamsError(f"studies.{name}.benchmarks: {unknown('benchmark', benchmark, suite.benchmarks)}")
+        for method in STUDIED[name]:
+            if method not in suite.methods:
+                raise ParamsError(f"studies.{name}: needs {method}; add it to methods, or leave the study out")
+            for benchmark in study.benchmarks:
+                if (why := reason_left_out(method, suite.benchmarks[benchmark])) is not None:
+                    raise ParamsError(f"studies.{name}.benchmarks: {benchmark} cannot have {method}: {why}")
+    transfer = suite.studies.transfer
+    for benchmark in transfer.benchmarks if transfer else ():
+        trainings = {
+            "original": suite.benchmarks[benchmark].original,
+            "refinement": settings_of("crayon_attention", suite.benchmarks[benchmark])[0],
+        }
+        for key, training in trainings.items():
+            try:
+                changed(training, getattr(transfer, key))
+            except ParamsError as error:
+                raise ParamsError(f"studies.transfer.{key}.{error}") from error
