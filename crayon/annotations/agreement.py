@@ -9,6 +9,8 @@ from math import sqrt
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from crayon.annotations.answers import Answer
 from crayon.annotations.io.spreadsheet import harmless
 from crayon.annotations.vocabulary import ANSWERS
@@ -57,7 +59,6 @@ def _alpha(words: Sequence[Sequence[str]]) -> float | None:
     if len({word for said in words for word in said}) < 2:
         return None
     import krippendorff
-    import numpy as np
 
     counts = np.array([[said.count(word) for word in ANSWERS] for said in words])
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))

@@ -15,12 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 CLUSTERS = 10
 """How many kinds of maps `diverse` tells apart in each class."""

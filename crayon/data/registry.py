@@ -7,18 +7,16 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from crayon.config.source import COMPOSED, DRAWN, KINDS, RELEASED
+from crayon.config.types import Archive
+from crayon.data.dataset import Drawn
+from crayon.data.index import Listing
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
-
-if TYPE_CHECKING:
-    from crayon.config.types import Archive
-    from crayon.data.dataset import Drawn
-    from crayon.data.index import Listing
 
 
 def check(source: Mapping[str, Any]) -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
+from crayon.config.sections import Augmentation
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
 from crayon.models.classifier import Classifier
 from crayon.models.inference import features_in_batches, shared_out
-
-if TYPE_CHECKING:
-    from crayon.config.sections import Augmentation
-
 
 NEEDS = {
     "maps": "the Original's maps",

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pandas import DataFrame
 
 from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
+from crayon.report import curves, style
 from crayon.report.tables import markdown, naming
 from crayon.utils.files import write_csv, write_text
 from crayon.utils.log import report
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "method", "split", "label", "group", "score", "mean", "std", "seeds", "images")
 KEYS = ("benchmark", "method", "split", "label", "group", "score")
@@ -27,8 +25,6 @@ SCORES = {"energy": "energy inside the mask", "pointing": "maximum inside the ma
 def run(plan: Plan) -> None:
     """Write results/attention.csv, attention.md and the figure that is drawn from the CSV."""
     from pandas import DataFrame
-
-    from crayon.report import curves, style
 
     job = plan.find("attention")
     recording = Recording(job)
@@ -96,8 +92,6 @@ def _markdown(plan: Plan, table: DataFrame) -> str:
 
 def _panels(plan: Plan, table: DataFrame) -> list[curves.Panel]:
     """A field a benchmark: a point each label and group, of the Original, ERM and the Crayon variants."""
-    from crayon.report import curves
-
     shown = [method for method in ("original", "erm", *CRAYON) if method in set(table["method"])]
     table = table[(table["score"] == "energy") & table["method"].isin(shown)].astype({"mean": float})
     table = table.rename(columns={"mean": "value", "label": "x"})

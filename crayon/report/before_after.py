@@ -12,7 +12,9 @@ from crayon.models.inference import features_in_batches
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace
+from crayon.report import style
 from crayon.report.tables import naming
+from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.overlays import highlight_overlaid, readable
 from crayon.utils.files import write_csv
@@ -44,8 +46,6 @@ class Change:
 
 def run(plan: Plan) -> None:
     """Write results/before_after.csv, each image that was mended or broken, and the picture."""
-    from crayon.report.tiles import Row, draw, style
-
     job = plan.find("before_after")
     recording = Recording(job)
     rows, lines = [], []
@@ -112,8 +112,6 @@ def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown:
 
 
 def _tiles(change: Change, position: int) -> list:
-    from crayon.report.tiles import Tile
-
     place = change.place
     row = place.data.rows(change.split)[position]
     image, classes = readable(place.data.images[row])[0], place.benchmark.classes

@@ -6,9 +6,12 @@ from functools import partial
 from typing import Any
 
 from crayon.annotations.labels import read_labels
+from crayon.data.dataset import load_dataset
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
+from crayon.report import style
 from crayon.report.tiles import Row, Tile, draw
+from crayon.saliency.overlays import patch_view, readable
 from crayon.saliency.patches import Patch, read_patches
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import read_csv, write_csv
@@ -21,8 +24,6 @@ NEURONS = 3
 
 def run(plan: Plan) -> None:
     """Write results/figure2.csv, a patch a row, and the figure: a neuron's patches side by side, each in red."""
-    from crayon.report.tiles import style
-
     job = plan.find("figure2")
     recording = Recording(job)
     rows, lines = [], []
@@ -67,16 +68,12 @@ def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch
 
 def _images(plan: Plan, name: str) -> dict[str, Any]:
     """Image id -> (H, W, 3) uint8."""
-    from crayon.data.dataset import load_dataset
-
     benchmark = plan.params.active.benchmarks[name]
     data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
     return dict(zip(data.image_ids, data.images, strict=True))
 
 
 def _tile(image: Any, patch: Patch) -> Any:
-    from crayon.saliency.overlays import patch_view, readable
-
     large, factor = readable(image)
     corners = [factor * value for value in (patch.left, patch.top, patch.right, patch.bottom)]
     return Tile(patch_view(large, *corners, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else "")

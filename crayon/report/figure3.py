@@ -7,8 +7,11 @@ from functools import partial
 import numpy as np
 
 from crayon.annotations.labels import read_labels
+from crayon.data.dataset import load_dataset
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
+from crayon.report import style
+from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.overlays import VIEWS, readable
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy, write_csv
@@ -21,9 +24,6 @@ TILES = 9
 
 def run(plan: Plan) -> None:
     """Write results/figure3.csv, an image a row, and the figure: each image as annotators see it."""
-    from crayon.data.dataset import load_dataset
-    from crayon.report.tiles import Row, Tile, draw, style
-
     job = plan.find("figure3")
     recording = Recording(job)
     rows, lines = [], []

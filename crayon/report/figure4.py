@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crayon.annotations.labels import answered
 from crayon.config.studies import CRAYON
@@ -12,13 +12,11 @@ from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.runs import studies
+from crayon.report import curves, style
 from crayon.report.tables import shown
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 from crayon.utils.log import report
-
-if TYPE_CHECKING:
-    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "method", "kind", "annotations", "metric", "seed", "value")
 KEYS = ("benchmark", "method", "annotations", "metric", "seed")
@@ -26,8 +24,6 @@ KEYS = ("benchmark", "method", "annotations", "metric", "seed")
 
 def run(plan: Plan) -> None:
     """Write results/figure4.csv, one run's number a row, and the figure that is drawn from it."""
-    from crayon.report import curves, style
-
     job = plan.find("figure4")
     recording = Recording(job)
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
@@ -62,8 +58,6 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark; a column a metric and a kind of annotation, since there are far fewer neurons than maps."""
     from pandas import DataFrame
-
-    from crayon.report import curves
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})
     counted = {"attention": "maps answered", "neurons": "neurons answered"}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
+from crayon.report import curves, style
 from crayon.report.tables import shown
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
-
-if TYPE_CHECKING:
-    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
 KEYS = ("benchmark", "method", "weight", "factor", "metric", "seed")
@@ -23,8 +21,6 @@ METHODS = ("crayon_attention", "crayon_pruning_attention")
 
 def run(plan: Plan) -> None:
     """Write results/figure5.csv, one run's number a row, and the figure that is drawn from it."""
-    from crayon.report import curves, style
-
     job = plan.find("figure5")
     recording = Recording(job)
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
@@ -58,8 +54,6 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark; a column a metric and a weight."""
     from pandas import DataFrame
-
-    from crayon.report import curves
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})
     return [

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crayon.annotations.labels import answered
 from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.runs import studies
+from crayon.report import curves, style
 from crayon.report.tables import shown
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 from crayon.utils.log import report
-
-if TYPE_CHECKING:
-    from crayon.report import curves
 
 COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "value")
 KEYS = ("benchmark", "order", "annotations", "metric", "seed")
@@ -29,8 +27,6 @@ ANY = "any"
 
 def run(plan: Plan) -> None:
     """Write results/figure_order.csv, one run's number a row, and the figure that is drawn from it."""
-    from crayon.report import curves, style
-
     job = plan.find("figure_order")
     recording = Recording(job)
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
@@ -61,8 +57,6 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
     from pandas import DataFrame, concat
-
-    from crayon.report import curves
 
     study = plan.params.active.studies.order
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})

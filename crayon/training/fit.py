@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from crayon.config.sections import Training
+from crayon.config.sections import Metric, Training
 from crayon.data.loader import ImageReader
 from crayon.methods.base import Method
 from crayon.methods.problem import NEEDS, Problem
@@ -21,9 +20,6 @@ from crayon.training.checkpoint import Saved
 from crayon.training.metrics import Accuracies, measure
 from crayon.training.trainer import Loop, Outcome
 from crayon.utils.errors import DivergedError, MachineError, MethodError
-
-if TYPE_CHECKING:
-    from crayon.config.sections import Metric
 
 
 @dataclass(kw_only=True)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crayon.config.sections import Metric
 from crayon.utils.errors import DataError
-
-if TYPE_CHECKING:
-    from crayon.config.sections import Metric
 
 
 @dataclass(frozen=True)

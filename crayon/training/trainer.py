@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,15 +15,13 @@ from crayon.config.sections import Training
 from crayon.data.augment import Augmenter
 from crayon.data.loader import augmented
 from crayon.methods.base import Batch, Method
+from crayon.methods.problem import Problem
 from crayon.training.checkpoint import random_state, set_random_state
 from crayon.training.compile import compile_backbones, compiling
 from crayon.training.memory import room_for
 from crayon.training.optim import make_optimiser, make_schedule
 from crayon.utils.distributed import Team
 from crayon.utils.errors import MachineError, MethodError
-
-if TYPE_CHECKING:
-    from crayon.methods.problem import Problem
 
 Terms = Mapping[str, torch.Tensor]
 """The terms of a loss by name, scalars."""

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from crayon.annotations.sampling import DEFAULTS, ORDERS, Order, Pool, at_random
+from crayon.data.dataset import load_dataset
 from crayon.pipeline.plan import Plan
+from crayon.saliency.patches import read_patches
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import read_npy
 from crayon.utils.text import unknown
@@ -62,8 +64,6 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
         ParamsError: the benchmark or the order is unknown, or the order is not for neurons' patches.
         DataError: what the order is made of is not there, or not of the same images.
     """
-    from crayon.data.dataset import load_dataset
-
     own = plan.params.active.benchmark(benchmark)
     name = name or DEFAULTS[kind]
     if name not in ORDERS:
@@ -75,8 +75,6 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
                 f"The order {name!r} is made of the images' maps, which neurons' patches do not have; "
                 "ask about these at random."
             )
-        from crayon.saliency.patches import read_patches
-
         return at_random(len({patch.patch for patch in read_patches(job.outputs["patches"])}), seed)
     data = load_dataset(f"data/{plan.suite}/{benchmark}", own.classes, own.groups)
     labels = data.labels[data.rows("train")]

@@ -10,6 +10,7 @@ from crayon.models.inference import features_in_batches
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.published import imported_maps
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.patches import TopPatches, write_patches
 from crayon.utils.files import write_npy
@@ -35,8 +36,6 @@ def run(plan: Plan, name: str) -> None:
         logits[here] = scores
         patches.update(features, here.start)
     if place.benchmark.imported is not None and place.benchmark.imported.maps is not None:
-        from crayon.pipeline.steps.published import imported_maps
-
         maps = normalise_stored(imported_maps(plan, name, maps))
     rows = place.data.rows("train")
     height, width = place.data.images.shape[1:3]
