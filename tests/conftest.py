@@ -1,5 +1,9 @@
 import pytest
 
+from crayon.utils.log import show_progress
+
+show_progress()  # as the command line does, so that tests can read the messages
+
 
 @pytest.fixture(autouse=True)
 def _one_thread(request):

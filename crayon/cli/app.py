@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from crayon import __version__
 from crayon.cli.common import BenchmarkName, plan_of, show
 from crayon.cli.platforms import labelstudio, mturk
-from crayon.utils.distributed import started
 from crayon.utils.errors import CrayonError, ParamsError
-
-if TYPE_CHECKING:
-    from crayon.config.sections import Compute
+from crayon.utils.log import log_to, report, show_progress
 
 app = typer.Typer(
     help="Guide the attention of an image classifier with yes-no answers.",
@@ -36,9 +32,6 @@ annotations = typer.Typer(help="Look at the answers.", no_args_is_help=True)
 app.add_typer(annotations, name="annotations")
 app.add_typer(mturk, name="mturk")
 app.add_typer(labelstudio, name="labelstudio")
-
-TOGETHER = ("original", "refine")
-"""The commands that several processes run together."""
 
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
@@ -58,25 +51,9 @@ def _options(
     log: Annotated[Path | None, typer.Option(help="write progress to this file too")] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
-    if started() and context.invoked_subcommand not in TOGETHER:
-        raise ParamsError(f"crayon {context.invoked_subcommand}: is for one process; start it without torchrun.")
     if log is not None:
-        from crayon.utils.log import log_to
-
         log_to(log)
     context.obj = params
-
-
-def _together(processes: int, compute: Compute) -> None:
-    """Run this command in several processes instead, if one is not enough and this is not one of them."""
-    from crayon.utils import distributed
-
-    if processes > 1 and not distributed.started():
-        if compute.device != "cpu":
-            from crayon.utils.gpu import take_several
-
-            take_several(processes, compute.jobs_per_gpu)
-        raise typer.Exit(distributed.launch(processes, distributed.this_command()))
 
 
 @app.command()
@@ -176,8 +153,6 @@ def original(
 
         run_original(plan, benchmark)
         return
-    compute = plan.params.active.compute
-    _together(compute.processes, compute)
     from crayon.pipeline.steps.original import run
 
     run(plan, benchmark, transfer or (None,))
@@ -288,7 +263,6 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
 def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
     """Refine the Original with a method."""
     plan = plan_of(context)
-    _together(plan.processes(benchmark, run), plan.params.active.compute)
     from crayon.pipeline.steps.refine import run as refine_run
 
     refine_run(plan, benchmark, run, seed)
@@ -449,8 +423,6 @@ def audit(
             as_json=as_json,
         )
     except CrayonError as error:  # the audit could not be made
-        from crayon.utils.log import report
-
         report(f"crayon: {error}")
         status = 2
     if status:
@@ -459,6 +431,7 @@ def audit(
 
 def main(run: Callable[[], None] = app) -> None:
     """Run the command line; an error of the input's is one sentence on standard error, and status 1."""
+    show_progress()
     try:
         run()
     except CrayonError as error:
@@ -469,25 +442,14 @@ def main(run: Callable[[], None] = app) -> None:
     except OSError as error:
         _fail(f"crayon: {error.filename or 'a file'}: {error.strerror or error}.")
     except Exception as error:
-        from crayon.utils import distributed
-
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(error, torch.OutOfMemoryError):
             _fail(f"crayon: there is no room on the GPU; end what else runs there, or compute on the CPU. {error}")
-        if not distributed.joined():
-            raise
-        distributed.wait_for_the_launcher()  # another process has failed, most likely
-        traceback.print_exc()
-        distributed.give_up()
+        raise
 
 
 def _fail(line: str) -> NoReturn:
-    from crayon.utils import distributed
-    from crayon.utils.log import fail
-
-    fail(line)
-    if distributed.joined():
-        distributed.give_up()
+    report(line)
     sys.exit(1)
 
 

@@ -62,9 +62,8 @@ class Compute(Section):
     cannot repeat the bits of a finished result: where it is on, it steers.
     `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
     `jobs_per_gpu`: how many processes of this folder may share a GPU.
-    `processes`: how many train one network together, each on a GPU of its own, where the method's loss allows it.
-    `micro_batch`: how many images of a batch pass through the network at once in each process, their gradients added
-    up; null: all; auto: all, and half as many whenever the GPU has no room for them.
+    `micro_batch`: how many images of a batch pass through the network at once, their gradients added up; null: all;
+    auto: all, and half as many whenever the GPU has no room for them.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -73,7 +72,6 @@ class Compute(Section):
     compile: bool = False
     save_seconds: NonNegative = 60.0
     jobs_per_gpu: Count = 1
-    processes: Count = 1
     micro_batch: Count | Literal["auto"] | None = None
 
     @property
@@ -81,13 +79,15 @@ class Compute(Section):
         """The arguments of `crayon.utils.device.start_torch`."""
         return {"threads": self.threads, "device": self.device, "jobs_per_gpu": self.jobs_per_gpu}
 
-    @model_validator(mode="after")
-    def _alone(self) -> Compute:
-        if self.processes > 1 and self.micro_batch == "auto":
-            raise ValueError("micro_batch: auto is for one process; name a number, or set processes to 1")
-        if self.processes > 1 and self.compile:
-            raise ValueError("compile: true is for one process; leave it out, or set processes to 1")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _removed(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "processes" in value:
+            raise ValueError(
+                "the key processes was removed: a network trains in one process, and Snakemake spreads runs over GPUs "
+                "and nodes; remove the key"
+            )
+        return value
 
 
 class Network(Section):

@@ -125,7 +125,7 @@ class Method:
     def combined(self) -> dict[str, Combined] | None:
         """How each term of a batch's loss is made of those of its parts, by name; None if it is not.
 
-        A batch of such a loss may be passed through the network part by part, here or in several processes.
+        A batch of such a loss may be passed through the network part by part.
         """
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from crayon.config.sections import Augmentation
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
 from crayon.models.classifier import Classifier
-from crayon.models.inference import features_in_batches, shared_out
+from crayon.models.inference import features_in_batches, forward_in_batches, gathered
 
 NEEDS = {
     "maps": "the Original's maps",
@@ -69,9 +69,11 @@ class Problem:
 
     def pooled_features(self) -> torch.Tensor:
         """The network's pooled features of all training images in evaluation mode, (N, C) float32, computed now."""
-        return shared_out(
-            self.network, self.images, len(self.labels), lambda features: self.network.pool(features).float()
+        count = len(self.labels)
+        pooled = forward_in_batches(
+            self.network, self.images, count, lambda features: self.network.pool(features).float()
         )
+        return gathered(pooled, count)
 
     def map_size(self) -> tuple[int, int]:
         """Height and width (h, w) of the last convolutional map."""

@@ -8,16 +8,6 @@ import torch
 
 from crayon.data.loader import ImageReader
 from crayon.models.classifier import Classifier
-from crayon.utils.distributed import Team
-
-
-def shared_out(network: Classifier, images: ImageReader, count: int, read: Callable) -> torch.Tensor:
-    """`read(features)` of the images 0..count-1 in evaluation mode, (count, ...); each process computes its share."""
-    team = Team.here()
-    start, stop = team.share(count)
-    if start == stop:  # fewer images than processes: for the shape
-        return team.collect(next(forward_in_batches(network, images, 1, read))[:0], count)
-    return team.collect(gathered(forward_in_batches(network, images, stop, read, first=start), stop - start), count)
 
 
 @torch.no_grad()

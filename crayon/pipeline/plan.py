@@ -66,13 +66,6 @@ class Plan:
             raise RecordError(unknown("job", name, self.jobs))
         return self.jobs[name]
 
-    def processes(self, benchmark: str, runs: Iterable[str]) -> int:
-        """How many processes train each of these runs together: one if a loss compares the images of a batch."""
-        wanted, settings = self.params.active.compute.processes, self.params.active.benchmark(benchmark)
-        if wanted == 1:  # Snakemake asks this of each job
-            return 1
-        return wanted if all(self.run(run).settings(settings)[1].combined() for run in runs) else 1
-
     @cached_property
     def producers(self) -> dict[str, Job]:
         """Output path, or path of a record -> the job that makes it."""

@@ -5,12 +5,12 @@ Functions of wildcards are what Snakemake calls input functions. Imports neither
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock
 
 from crayon.config.suite import Suite
 from crayon.methods import METHODS
@@ -21,6 +21,7 @@ from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
 from crayon.utils.errors import RecordError
+from crayon.utils.locks import holder, try_lock
 
 TURN = Path(".crayon/running")
 """Locked while a workflow runs here. The operating system lets go of it even if the process is killed."""
@@ -28,32 +29,29 @@ TURN = Path(".crayon/running")
 InputFunction = Callable[[Any], str | list[str]]
 
 
-def take_turn() -> IO[str]:
-    """Make sure that no other workflow runs in this folder, for as long as the file that is given stays open.
+def take_turn() -> FileLock | None:
+    """Make sure that no other workflow runs in this folder, for as long as the returned lock is kept.
 
-    A workflow that was killed leaves Snakemake's own lock behind; where no workflow runs, that is taken away.
+    A workflow that was killed leaves Snakemake's own lock behind; where no workflow runs, that is removed.
+
+    Returns:
+        The lock; None on a file system without locks, where Snakemake's own lock has to do.
 
     Raises:
         RecordError: another workflow is running.
     """
-    TURN.parent.mkdir(exist_ok=True)
-    file = TURN.open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
+        lock = try_lock(TURN)
+    except OSError:
+        return None
+    if lock is None:
         raise RecordError(
-            f"{TURN}: process {file.read().strip() or 'of another machine'} runs the workflow in this folder; wait "
-            "until it has ended, or work in another clone."
-        ) from None
-    except OSError:  # a file system without locks: Snakemake's own has to do
-        return file
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+            f"{TURN}: process {holder(TURN)} runs the workflow in this folder; wait until it has ended, or work in "
+            "another clone."
+        )
     for stale in Path(".snakemake/locks").glob("*"):
         stale.unlink(missing_ok=True)
-    return file
+    return lock
 
 
 def named(batch: Batch, wildcards: Any) -> list[str]:
@@ -93,23 +91,6 @@ class Workflow:
     def gpus(self) -> int:
         """How many GPUs a job that computes asks for."""
         return 0 if self.suite.compute.device == "cpu" else 1
-
-    def processes(self, batch: Batch | None = None) -> Callable[[Any], int]:
-        """The function that gives how many processes train a batch's runs, or an Original, together."""
-
-        def count(wildcards: Any) -> int:
-            if batch is None and self.suite.benchmark(wildcards.benchmark).imported is not None:
-                return 1
-            if batch is None or not self.refines(batch):
-                return self.suite.compute.processes
-            return self.plan.processes(wildcards.benchmark, named(batch, wildcards))
-
-        return count
-
-    def each(self, amount: int, batch: Batch | None = None) -> Callable[[Any], int]:
-        """The function that gives `amount` for each of the processes that train together."""
-        processes = self.processes(batch)
-        return lambda wildcards: amount * processes(wildcards)
 
     @property
     def gpu_jobs(self) -> int:

@@ -33,7 +33,7 @@ class Spent:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the job of a record."""
-        took = record["told"]["wall_seconds"] * record["told"].get("processes", 1)
+        took = record["told"]["wall_seconds"]
         rule = RESULTS if all(path.startswith("results/") for path in record["outputs"]) else record["rule"]
         self.jobs[rule] += 1
         self.seconds[rule] += took

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 
 import torch
 
-from crayon.utils.distributed import rank
 from crayon.utils.files import publish
 from crayon.utils.log import report
 
 
 class Clock(Protocol):
-    """Knows how long a training has taken, in all processes that worked on it."""
+    """Knows how long a training has taken, in this process and in earlier ones."""
 
     @property
     def spent(self) -> tuple[float, float]:
@@ -61,8 +60,8 @@ class Saved:
         return found["state"]
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Publish the state, if enough time has gone since the last time; of several processes, the first does."""
-        if rank() or time.monotonic() - self.last < self.every:
+        """Publish the state, if enough time has gone since the last time."""
+        if time.monotonic() - self.last < self.every:
             return
         with publish(self.path) as file:
             spent = (0.0, 0.0) if self.clock is None else self.clock.spent

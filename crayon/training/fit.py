@@ -15,11 +15,11 @@ from crayon.data.loader import ImageReader
 from crayon.methods.base import Method
 from crayon.methods.problem import NEEDS, Problem
 from crayon.models.classifier import Classifier
-from crayon.models.inference import shared_out
+from crayon.models.inference import forward_in_batches, gathered
 from crayon.training.checkpoint import Saved
 from crayon.training.metrics import Accuracies, measure
 from crayon.training.trainer import Loop, Outcome
-from crayon.utils.errors import DivergedError, MachineError, MethodError
+from crayon.utils.errors import DivergedError, MethodError
 
 
 @dataclass(kw_only=True)
@@ -41,9 +41,9 @@ class Monitor:
 
     def measure(self, network: Classifier) -> float:
         """The selection metric in percent."""
-        guesses = shared_out(
-            network, self.images, len(self.labels), lambda features: network.classify(features).argmax(1)
-        )
+        count = len(self.labels)
+        guessed = forward_in_batches(network, self.images, count, lambda features: network.classify(features).argmax(1))
+        guesses = gathered(guessed, count)
         accuracies = Accuracies.of(guesses.cpu().numpy(), self.labels, self.groups)
         return measure(self.metric, {self.metric.splits[0]: accuracies})
 
@@ -74,13 +74,13 @@ def train(
     """Train `problem.network` with the loss of `method`.
 
     The order of the images and their augmentation depend on `seed` alone; on a CPU the same seed and number of threads
-    give the same bits. Processes that have joined (see `team`) all call it, and all return the same.
+    give the same bits.
 
     Args:
         saved: where the training is kept after an epoch, and taken up if it was broken off.
 
     Raises:
-        MethodError: the method lacks something it needs, or cannot be trained by several processes.
+        MethodError: the method lacks something it needs.
         DivergedError: the loss is NaN or infinite.
         MachineError: the GPU has no room for a batch, or the network cannot be compiled here.
     """
@@ -94,8 +94,6 @@ def train(
     if saved is not None and (found := saved.load()) is not None:
         first = loop.restore(found) + 1
         monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
-    if not loop.team.agrees(first, loop.device):
-        raise MachineError(f"{name}: not all processes can read {saved.path}; delete it, and the training begins anew.")
     best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
     for epoch in range(first, training.epochs + 1):
         rate = loop.optimiser.param_groups[0]["lr"]

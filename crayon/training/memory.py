@@ -14,7 +14,7 @@ from crayon.utils.errors import MachineError
 @contextmanager
 def room_for(
     step: list[torch.Tensor],
-    attempt: Callable[[torch.Tensor], object] | None,
+    attempt: Callable[[torch.Tensor], object],
     name: str,
     micro: int | None = None,
     divisible: bool = False,
@@ -23,8 +23,7 @@ def room_for(
 
     Args:
         step: the positions (B,) of each of the step's micro-batches.
-        attempt: one micro-batch forwards and backwards; tried on halves, quarters and so on of the largest. None where
-            nothing may be tried, because other processes would have to try it too.
+        attempt: one micro-batch forwards and backwards; tried on halves, quarters and so on of the largest.
         name: of the run.
         micro: how many images pass through the network at once, or None: all of a micro-batch.
         divisible: whether `compute.micro_batch` would help.
@@ -39,10 +38,9 @@ def room_for(
         return
     index = max(step, key=len)
     size = min(len(index), micro or len(index))
-    fits = size // 2 if attempt is None else largest(lambda count: attempt(index[:count]), size)
-    sure = "which has room" if attempt is not None else "which may have room"
+    fits = largest(lambda count: attempt(index[:count]), size)
     keys = "compute.micro_batch (the batch stays) or batch_size" if divisible else "batch_size"
-    mend = f"set {keys} to {fits}, {sure}" if fits else "not even one image has room"
+    mend = f"set {keys} to {fits}, which has room" if fits else "not even one image has room"
     raise MachineError(f"{name}: there is no room on the GPU for {size} images at once; {mend}. {_others()}{lacking}")
 
 

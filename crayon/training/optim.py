@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
 from typing import Any
 
 import torch
@@ -15,20 +13,8 @@ def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Opt
     """The optimiser that `training` names, of parameters or of groups of them, fused where the device offers it."""
     common = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": True}
     if training.optimiser == "sgd":
-        return eager(torch.optim.SGD)(parameters, momentum=training.momentum, **common)
-    return eager(torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW)(parameters, **common)
-
-
-@cache
-def eager(cls: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """One of PyTorch's optimisers without the wrappers by which it tells PyTorch's compiler to keep off.
-
-    They do nothing where nothing is compiled, but import the compiler, which takes a second: as long as some
-    refinements of a miniature.
-    """
-    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    plain = {name: inspect.unwrap(getattr(cls, name)) for name in names}
-    return type(cls.__name__, (cls,), plain | {"step": torch.no_grad()(inspect.unwrap(cls.step))})
+        return torch.optim.SGD(parameters, momentum=training.momentum, **common)
+    return (torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW)(parameters, **common)
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch.optim.lr_scheduler.LRScheduler:

@@ -1,4 +1,4 @@
-"""The steps of an epoch: batches passed through the network whole or in pieces, by one process or by several."""
+"""The steps of an epoch: batches passed through the network whole or in pieces."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from crayon.training.checkpoint import random_state, set_random_state
 from crayon.training.compile import compile_backbones, compiling
 from crayon.training.memory import room_for
 from crayon.training.optim import make_optimiser, make_schedule
-from crayon.utils.distributed import Team
-from crayon.utils.errors import MachineError, MethodError
+from crayon.utils.errors import MachineError
 
 Terms = Mapping[str, torch.Tensor]
 """The terms of a loss by name, scalars."""
@@ -32,7 +31,7 @@ class Loop:
 
     Attributes:
         combined: see `Method.combined`; None where a batch passes through the network as a whole.
-        micro: how many images of a batch pass through the network at once; None: all of this process's share.
+        micro: how many images of a batch pass through the network at once; None: all of them.
     """
 
     def __init__(
@@ -48,37 +47,25 @@ class Loop:
         self.problem, self.method, self.training, self.seed = problem, method, training, seed
         self.name, self.report = name, report
         self.network, self.device = problem.network, problem.labels.device
-        self.team = Team.here()
         self.combined = method.combined()
         self.micro = problem.micro_batch if isinstance(problem.micro_batch, int) else None
         if self.combined is None:
-            whole = f"{name}: {method.label} compares the images of a batch, which pass through the network as a whole"
-            if self.team.size > 1:
-                raise MethodError(f"{whole}; train it with one process (compute.processes).")
             if self.micro is not None:
-                self.report(f"{whole}, whatever compute.micro_batch says")
+                self.report(
+                    f"{name}: {method.label} compares the images of a batch, which pass through the network as a "
+                    "whole, whatever compute.micro_batch says"
+                )
             self.micro = None
-        if self.team.size > 1 and (problem.micro_batch == "auto" or problem.compile):
-            raise MethodError(
-                f"{name}: compute.micro_batch: auto and compute.compile are for one process; leave them out."
-            )
         self.halving = problem.micro_batch == "auto" and self.combined is not None
         self.state = method.prepare(problem)
-        self.norms = self.team.synchronise(self.network)
         if problem.compile:
             compile_backbones(self.network, method, self.state, name, report)
         self.forward = method.forward(problem, self.state)
-        self._own_noise(0)
         self.optimiser = make_optimiser(method.parameters(problem, self.state, training), training)
         self.schedule = make_schedule(self.optimiser, training)
         self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.generator = torch.Generator().manual_seed(seed)
         self.outcome = outcome
-
-    def _own_noise(self, epoch: int) -> None:
-        """Give a process that is not the first a random state of its own: its images are others."""
-        if self.team.rank:
-            torch.manual_seed(self.seed + epoch + (self.team.rank << 32))
 
     def run(self, epoch: int) -> Sums:
         """Take the steps of an epoch; with `auto`, from its start again where the GPU has no room for them."""
@@ -112,10 +99,8 @@ class Loop:
             with compiling(self.name, self.problem.compile), self._room(step, augment):
                 for index in step:
                     self._micro_batch(len(index), placed, len(step), augment, sums)
-            self.team.add_up([parameter.grad for parameter in self.trained if parameter.grad is not None])
             self.optimiser.step()
         self.schedule.step()
-        sums.add_up(self.team)
         return sums
 
     def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager:
@@ -126,23 +111,20 @@ class Loop:
             pieces = (index[start:stop].to(self.device) for start, stop in self._pieces(len(index)))
             self._micro_batch(len(index), pieces, 1, augment, Sums())
 
-        alone, divisible = self.team.size == 1, self.combined is not None
-        return room_for(step, attempt if alone else None, self.name, self.micro, divisible)
+        return room_for(step, attempt, self.name, self.micro, divisible=self.combined is not None)
 
     def _micro_batch(
         self, count: int, pieces: Iterator[torch.Tensor], parts: int, augment: Augmenter | None, sums: Sums
     ) -> None:
-        """Add the gradient of one of `parts` micro-batches of a step, of its `count` images those of this process.
+        """Add the gradient of one of `parts` micro-batches of a step, which has `count` images.
 
         Args:
             pieces: the positions of the micro-batch's pieces, see `_pieces`, and perhaps of those that follow.
         """
-        whole = self.team.size == 1 and (self.micro is None or self.micro >= count)
+        whole = self.micro is None or self.micro >= count
         changes = None if whole or augment is None else augment.draw(count)
         terms: dict[str, torch.Tensor] = {}
         for start, stop in self._pieces(count):
-            for layer in self.norms:
-                layer.few = count // self._count(count) < self.team.size
             with self.narrow, augmented(self.problem.images, changes.part(start, stop) if changes else augment):
                 batch = self.forward(next(pieces))
             here = self.method.loss(batch, self.state)
@@ -155,24 +137,13 @@ class Loop:
         sums.add(terms)
 
     def _pieces(self, count: int) -> Iterator[tuple[int, int]]:
-        """From where to where this process's part goes, of each piece of a micro-batch of `count` images.
-
-        Pieces are as even as can be, and as many in each process: they meet in batch normalisation.
-        """
-        pieces = self._count(count)
+        """Where each piece of a micro-batch of `count` images starts and stops; pieces are as even as can be."""
+        pieces = 1 if self.micro is None else math.ceil(count / self.micro)
         for piece in range(pieces):
-            first, last = count * piece // pieces, count * (piece + 1) // pieces
-            start, stop = self.team.share(last - first)
-            yield first + start, first + stop
-
-    def _count(self, count: int) -> int:
-        """How many pieces a micro-batch of `count` images has."""
-        return 1 if self.micro is None else -(-count // (self.micro * self.team.size))
+            yield count * piece // pieces, count * (piece + 1) // pieces
 
     def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
         """What the term of a piece with this share of a micro-batch's images adds to it."""
-        if share == 0:
-            return value.nansum()  # a mean over no images is NaN, and 0 here
         return value if self.combined[name] == "sum" else value * share
 
     @property
@@ -210,7 +181,6 @@ class Loop:
         self.optimiser.load_state_dict(content["optimiser"])
         self.schedule.load_state_dict(content["schedule"])
         set_random_state(content["random"], self.device, self.generator)
-        self._own_noise(content["epoch"])
         self.outcome.__dict__.update(content["outcome"])
         self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
         return content["epoch"]
@@ -237,19 +207,6 @@ class Sums:
         """Take in how many images were guessed right."""
         self.correct = self.correct + (batch.logits.detach().argmax(1) == batch.labels).sum()
         self.images += len(batch.labels)
-
-    def add_up(self, team: Team) -> None:
-        """Take in those of the other processes."""
-        if team.size == 1:
-            return
-        device = self.correct.device
-        counts = torch.tensor([int(self.correct), self.images], device=device)
-        team.add_up([counts])
-        self.correct, self.images = counts[0], int(counts[1])
-        for values in self.terms.values():
-            summed = torch.stack(values)
-            team.add_up([summed])
-            values[:] = summed.unbind()
 
     def first_fault(self) -> str | None:
         """The first step whose loss is NaN or infinite, and its terms; None if there is none."""

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import torch
 
-from crayon.utils.distributed import join, processes_here
 from crayon.utils.errors import MachineError
 from crayon.utils.gpu import here, take_gpu
 from crayon.utils.log import report
@@ -39,9 +38,7 @@ def start_torch(threads: int, device: str, jobs_per_gpu: int = 1) -> torch.devic
     # other bits in each process, also after a training that was broken off. Each new size of a batch costs time, too.
     torch.backends.cudnn.benchmark = False
     _keep_freed_memory()
-    chosen = _chosen(device, jobs_per_gpu)
-    join(chosen)
-    return chosen
+    return _chosen(device, jobs_per_gpu)
 
 
 def _chosen(wanted: str, jobs_per_gpu: int) -> torch.device:
@@ -60,10 +57,7 @@ def _chosen(wanted: str, jobs_per_gpu: int) -> torch.device:
             + (f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else "")
             + "; run this where there is one, or set it to `auto` or `cpu`."
         )
-    count, needed = torch.cuda.device_count(), processes_here()
-    if needed > count:
-        raise MachineError(f"compute.processes is {needed}, and PyTorch finds {count} GPUs here; each needs its own.")
-    device = torch.device("cuda", take_gpu(count, jobs_per_gpu))
+    device = torch.device("cuda", take_gpu(torch.cuda.device_count(), jobs_per_gpu))
     torch.cuda.set_device(device)
     return device
 

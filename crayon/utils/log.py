@@ -1,36 +1,49 @@
-"""Lines for the person who waits: on standard error, and in the job's log."""
+"""Progress messages, through the logger `crayon`.
 
+The logger is silent until a program asks for its messages, as the command line does with `show_progress`. A program
+that uses the library may instead set up `logging` itself.
+"""
+
+import logging
 import sys
 from pathlib import Path
 from typing import TextIO
 
-from crayon.utils.distributed import rank, wait_for_the_first
+logger = logging.getLogger("crayon")
+logger.addHandler(logging.NullHandler())
 
-_log: TextIO | None = None
+
+class _StandardError(logging.StreamHandler):
+    """Writes to whatever `sys.stderr` is when a message comes."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+
+def show_progress() -> None:
+    """Write all messages to standard error from here on, one line each."""
+    if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
+        logger.addHandler(_StandardError())
+        logger.setLevel(logging.INFO)
 
 
 def log_to(path: str | Path) -> None:
-    """Write all further lines to this file too."""
-    global _log
-    if rank():
-        return
+    """Write all further messages to a new file too, except secret ones."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _log = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (open as long as the process)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.addFilter(lambda record: not getattr(record, "secret", False))
+    logger.addHandler(handler)
 
 
 def report(line: str, secret: bool = False) -> None:
-    """Print one line at once, if this is the first of the processes; a secret one is not written to the log."""
-    if rank() == 0:
-        _write(line, secret)
+    """Log one line of progress.
 
-
-def fail(line: str) -> None:
-    """Print why this process ends. Of several, the others leave it to the first, which most likely says the same."""
-    wait_for_the_first()
-    _write(line)
-
-
-def _write(line: str, secret: bool = False) -> None:
-    print(line, file=sys.stderr, flush=True)
-    if _log is not None and not secret:
-        print(line, file=_log)
+    Args:
+        line: the message.
+        secret: keep it out of log files, such as a link with a token.
+    """
+    logger.info("%s", line, extra={"secret": secret})

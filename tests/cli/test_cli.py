@@ -139,7 +139,7 @@ def test_the_log_holds_the_sentence_too(project):
 def test_a_secret_line_is_printed_and_not_logged(tmp_path, capsys, monkeypatch):
     from crayon.utils import log
 
-    monkeypatch.setattr(log, "_log", None)
+    monkeypatch.setattr(log.logger, "handlers", list(log.logger.handlers))
     log.log_to(tmp_path / "log.txt")
     log.report("http://here/?token=1", secret=True)
     log.report("said")
@@ -147,8 +147,7 @@ def test_a_secret_line_is_printed_and_not_logged(tmp_path, capsys, monkeypatch):
     assert "token=1" in capsys.readouterr().err
 
 
-def test_commands_that_write_once_are_not_for_torchrun(project, monkeypatch):
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    said = refused(crayon("evaluate", "waterbirds", "erm", cwd=project))
-    assert said == "crayon: crayon evaluate: is for one process; start it without torchrun.\n"
+def test_the_library_is_silent_unless_asked():
+    program = "from crayon.utils.log import report; report('progress')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

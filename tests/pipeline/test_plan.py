@@ -105,15 +105,6 @@ def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none
             assert changed.jobs[name].steering == job.steering
 
 
-def test_what_compares_the_images_of_a_batch_is_trained_by_one_process(plan):
-    several = plan.params.model_copy(deep=True)
-    object.__setattr__(several.active.compute, "processes", 4)
-    found = build_plan(several)
-    assert found.processes("waterbirds", ["crayon_attention", "erm", "jtt"]) == 4
-    assert found.processes("waterbirds", ["erm", "cnc"]) == 1
-    assert plan.processes("waterbirds", ["crayon_attention"]) == 1
-
-
 def test_micro_batches_steer_what_is_trained_and_are_not_told_where_batches_are_whole(plan):
     small = plan.params.model_copy(deep=True)
     object.__setattr__(small.active.compute, "micro_batch", 8)

@@ -409,13 +409,6 @@ def test_what_was_not_measured_is_an_error_in_any_case(timed):
             runtime.run(timed, partly=partly)
 
 
-def test_seconds_of_processes_that_train_together_are_those_of_each():
-    spent = Spent()
-    told = {"wall_seconds": 7200.0, "device": "2 x some GPU", "processes": 2}
-    spent.add({"rule": "refine", "outputs": {}, "told": told})
-    assert "4.0 h on 2 x some GPU (4.0 GPU hours)" in str(spent)
-
-
 def test_an_edited_time_is_named_with_what_its_record_tells(timed):
     runtime.run(timed)
     assert list(recomputed(timed, "results/runtime.csv")) == []

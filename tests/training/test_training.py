@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +15,7 @@ from crayon.methods.problem import NEEDS
 from crayon.models.build import build_classifier
 from crayon.training.checkpoint import Saved, random_state, set_random_state
 from crayon.training.fit import train
-from crayon.training.optim import eager, make_optimiser
+from crayon.training.optim import make_optimiser
 from crayon.utils.errors import MethodError
 
 from .. import problems
@@ -230,41 +227,9 @@ def test_progress_names_run_epoch_loss_validation_and_time_left():
     assert lines[0].endswith("s left")
 
 
-@pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
-def test_an_eager_optimiser_steps_as_pytorchs_to_the_bit(cls):
-    states = []
-    for chosen in (cls, eager(cls)):
-        weight = torch.arange(6.0).requires_grad_()
-        optimiser = chosen([{"params": [weight], "lr": 0.1}], lr=1e-2, weight_decay=0.1, fused=True)
-        for _ in range(4):
-            optimiser.zero_grad()
-            (weight.sin().sum() + weight.square().sum()).backward()
-            optimiser.step()
-        again = chosen([{"params": [weight], "lr": 0.5}], lr=1e-2, fused=True)
-        again.load_state_dict(optimiser.state_dict())
-        again.step()
-        states.append((weight.detach(), again.state_dict()))
-    (expected, its_state), (found, state) = states
-    assert torch.equal(found, expected)
-    assert state["param_groups"] == its_state["param_groups"]
-    for name, value in its_state["state"][0].items() if its_state["state"] else ():
-        assert torch.equal(torch.as_tensor(state["state"][0][name]), torch.as_tensor(value))
-
-
-def test_a_training_does_not_load_pytorchs_compiler():
-    program = (
-        "import sys; from crayon.methods.base import Training; from crayon.methods.erm import ERM\n"
-        "from crayon.training.fit import train; from tests import problems\n"
-        "how = Training(optimiser='adam', learning_rate=1e-2, weight_decay=0.0, batch_size=4, epochs=2)\n"
-        "train(problems.problem(8), ERM(), how, 0, problems.monitor(), 'x')\n"
-        "sys.exit('torch._dynamo' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
-
-
 def test_adam_has_coupled_weight_decay_and_sgd_its_momentum():
     parameters = [torch.nn.Parameter(torch.ones(1))]
-    assert type(make_optimiser(parameters, TRAINING)) is eager(torch.optim.Adam)
+    assert type(make_optimiser(parameters, TRAINING)) is torch.optim.Adam
     sgd = make_optimiser(parameters, dataclasses.replace(TRAINING, optimiser="sgd", momentum=0.9))
     assert sgd.defaults["momentum"] == 0.9
     assert sgd.defaults["weight_decay"] == 1e-4

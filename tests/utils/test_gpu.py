@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from .. import tiny
 
 TAKE = """
 import sys, time
-from crayon.utils import gpu
+from crayon.utils import gpu, log
+log.show_progress()
 print(gpu.take_gpu({count}, {jobs}), flush=True)
 time.sleep(60)
 """
@@ -104,66 +104,12 @@ def test_processes_that_see_other_gpus_do_not_wait_for_each_other(taker):
     assert taker(3, visible="0,1,3").index() == 2
 
 
-@pytest.mark.parametrize(("visible", "index"), [("4,7", 1), (None, 0), ("4,5,7", 0)])
-def test_a_scheduler_gives_processes_that_train_together_one_each(visible, index, tmp_path, monkeypatch):
-    """Where it gives more than that, or nothing is said, they lock what they take like all others."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gpu, "_index", None)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert gpu.take_gpu(3) == index
-    assert bool(list(tmp_path.rglob("*.0"))) == (index == 0)
-
-
-TEAM = """
-import os, sys, time
-from crayon.utils import gpu
-gpu.here = lambda: {there}
-gpu.take_several(2)
-print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
-time.sleep(60)
-"""
-
-
-def test_processes_that_train_together_take_their_gpus_all_at_once_or_none(tmp_path, taker, monkeypatch):
-    alone = taker(3)
-    assert alone.index() == 0
-    monkeypatch.setattr(sys.modules[__name__], "TAKE", TEAM.format(there=3).replace("{", "{{").replace("}", "}}"))
-    first, second = taker(3), taker(3)
-    lines = [process.process.stdout for process in (first, second)]
-    ready = select.select(lines, [], [], 60)[0]
-    assert len(ready) == 1
-    assert ready[0].readline() == "1,2\n"
-    won, lost = (first, second) if ready[0] is lines[0] else (second, first)
-    time.sleep(1.5)
-    assert not select.select([lost.process.stdout], [], [], 0)[0]
-    won.kill()
-    assert lost.process.stdout.readline() == "1,2\n"
-    assert "gpu: no 2 of 3 GPUs are free" in lost.kill()
-
-
-def test_more_processes_than_gpus_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(gpu, "here", lambda: 1)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with pytest.raises(MachineError, match=r"compute.processes is 2, and there are 1 GPUs here; each needs"):
-        gpu.take_several(2)
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(MachineError, match=r"compute.processes is 2, and PyTorch finds 1 GPUs here; each needs"):
-        start_torch(1, "auto")
-
-
 def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(gpu, "_index", None)
     assert [gpu.take_gpu(2), gpu.take_gpu(2)] == [0, 0]
-    assert [path.name for path in tmp_path.rglob("0.*")] == ["0.0"]
+    assert [path.name for path in tmp_path.rglob("0.?")] == ["0.0"]
 
 
 @pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("", 0), ("0,1,2", 2)])

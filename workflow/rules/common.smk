@@ -4,8 +4,10 @@ import os
 import sys
 
 from crayon.utils.errors import CrayonError
+from crayon.utils.log import show_progress
 from crayon.pipeline.snakemake import Workflow
 
+show_progress()
 try:
     PLAN = Workflow(enforce=workflow.is_main_process)
 except CrayonError as error:
@@ -35,12 +37,9 @@ wildcard_constraints:
     result="|".join(job.wildcards["result"] for job in PLAN.plan.jobs.values() if job.rule == "provenance"),
 
 
-def more(amount, each=None):
-    """An amount that grows with each attempt, so that what ran out of time or memory does not do so again.
-
-    `each`: how many processes need so much, a function of the wildcards.
-    """
-    return lambda wildcards, attempt: amount * attempt * (each(wildcards) if each else 1)
+def more(amount):
+    """An amount that grows with each attempt, so that what ran out of time or memory does not do so again."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def paths(batch, pattern):

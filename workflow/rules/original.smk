@@ -41,10 +41,10 @@ rule original:
     priority: 90
     conda:
         "../envs/crayon.yaml"
-    threads: PLAN.each(SUITE.compute.threads)
+    threads: SUITE.compute.threads
     resources:
-        gpu=PLAN.each(PLAN.gpus),
+        gpu=PLAN.gpus,
         runtime=more(720),
-        mem_mb=more(24000, PLAN.processes()),
+        mem_mb=more(24000),
     shell:
         "crayon --log {log} original {wildcards.benchmark}"

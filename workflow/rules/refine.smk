@@ -27,11 +27,11 @@ for number, batch in enumerate(PLAN.batches):
                 "run"
             conda:
                 "../envs/crayon.yaml"
-            threads: PLAN.each(SUITE.compute.threads, batch)
+            threads: SUITE.compute.threads
             resources:
-                gpu=PLAN.each(PLAN.gpus, batch),
+                gpu=PLAN.gpus,
                 runtime=more(480),
-                mem_mb=more(24000, PLAN.processes(batch)),
+                mem_mb=more(24000),
             params:
                 runs=PLAN.names(batch),
                 seeds=[f"--seed {seed}" for seed in batch.seeds],

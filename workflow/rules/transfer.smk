@@ -45,11 +45,11 @@ for number, batch in enumerate(PLAN.batches):
                 benchmark="|".join(batch.benchmarks),
             conda:
                 "../envs/crayon.yaml"
-            threads: PLAN.each(SUITE.compute.threads)
+            threads: SUITE.compute.threads
             resources:
-                gpu=PLAN.each(PLAN.gpus),
+                gpu=PLAN.gpus,
                 runtime=more(720),
-                mem_mb=more(24000, PLAN.processes(batch)),
+                mem_mb=more(24000),
             params:
                 numbers=[f"--transfer {number}" for number in batch.seeds],
             shell:

@@ -60,9 +60,7 @@ class Store:
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.release()
 
     def _load(self, starting: bool = False) -> None:
         """Read the file; at the start, without a last line that a kill left incomplete."""

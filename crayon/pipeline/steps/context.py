@@ -21,7 +21,6 @@ from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
 from crayon.training.metrics import Accuracies
 from crayon.utils.device import start_torch
-from crayon.utils.distributed import Team
 from crayon.utils.files import canonical
 
 RESUME = Path(".crayon/resume")
@@ -52,9 +51,6 @@ class Workplace:
     def told(self) -> dict:
         """What a record tells of the machine."""
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
-        processes = Team.here().size
-        if processes > 1:
-            return {"device": f"{processes} x {name}", "threads": torch.get_num_threads(), "processes": processes}
         return {"device": name, "threads": torch.get_num_threads()}
 
     def network(self, seed: int = 0) -> Classifier:

@@ -143,7 +143,7 @@ def run(plan: Plan) -> Forecast:
         gpu=cuda,
         no_gpu=not cuda and suite.compute.device != "cpu",
         seconds=dict(seconds),
-        at_once=max(1, places // suite.compute.processes),
+        at_once=max(1, places),
         disk=_disk(plan, todo, sizes),
         left_out=[name for name, size in sizes.items() if not size],
     )

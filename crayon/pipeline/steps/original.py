@@ -14,7 +14,6 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Workplace
 from crayon.training.fit import train
-from crayon.utils.distributed import rank
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 
@@ -38,8 +37,6 @@ def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
         problem = place.problem(network)
         saved = place.saved(recording)
         outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)
-        if rank():
-            continue
         recording.publish(
             {
                 "model": partial(save_checkpoint, state=outcome.last),

@@ -23,7 +23,6 @@ from crayon.pipeline.runs import Run
 from crayon.pipeline.steps.context import Workplace
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
-from crayon.utils.distributed import rank
 from crayon.utils.errors import DataError, MethodError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
@@ -53,8 +52,6 @@ def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None 
         vary(problem, run, seed)
         saved = place.saved(recording)
         outcome = train(problem, method, training, seed, place.monitor(report), f"{name}/{run.name}/{seed}", saved)
-        if rank():
-            continue
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),

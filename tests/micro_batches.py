@@ -1,9 +1,6 @@
-"""One of the processes of tests/test_team.py: `python -m tests.together FOLDER`, started by `launch`."""
+"""Trainings in float64 whose batches pass through the network whole, or in parts."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import torch
 
@@ -11,7 +8,6 @@ from crayon.config.sections import Augmentation, Training
 from crayon.methods import method_class
 from crayon.training.fit import train
 from crayon.training.trainer import Outcome
-from crayon.utils.distributed import join, rank
 
 from . import problems
 from .training.test_training import SETTINGS
@@ -29,8 +25,6 @@ CASES = {
         "crayon_pruning_attention": {},
     }.items()
 }
-BATCHES = (7, 23)
-"""Of 24 images: uneven shares; and a last batch of one image, of which one of two processes has none."""
 
 
 class Doubles:
@@ -70,15 +64,3 @@ def run(name: str, batch_size: int, micro_batch: int | None = None, norms: bool 
     monitor.images = Doubles(monitor.images)
     training = Training(optimiser="adam", learning_rate=1e-3, weight_decay=1e-4, batch_size=batch_size, epochs=2)
     return train(problem, method, training, 0, monitor, name)
-
-
-def main(folder: Path) -> None:
-    join(torch.device("cpu"))
-    for name in CASES:
-        for batch_size in BATCHES:
-            outcome = run(name, batch_size)
-            torch.save({"last": outcome.last, "history": outcome.history}, folder / f"{name}-{batch_size}-{rank()}.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

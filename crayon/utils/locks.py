@@ -1,0 +1,41 @@
+"""Locks between processes: files that the operating system unlocks when the process that locked them ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+def try_lock(path: Path) -> FileLock | None:
+    """Lock a file now, until the lock is released or the process ends; None if another process holds it.
+
+    The id of the process is written beside the lock, see `holder`. Keep the lock that is returned: once it is garbage
+    collected, it is released.
+
+    Raises:
+        OSError: the file cannot be written, or its file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    except NotImplementedError as error:  # how filelock before 4 reports a file system without locks
+        raise OSError(None, str(error), str(path)) from error
+    _note(path).write_text(f"{os.getpid()}\n", encoding="utf-8")
+    return lock
+
+
+def holder(path: Path) -> str:
+    """The id of the process that last locked a file, or `unknown`."""
+    try:
+        return _note(path).read_text(encoding="utf-8").strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.pid")
