@@ -29,8 +29,8 @@ from harness import Table, add_compute, device_name, parser, positive, stop
 
 from crayon.config.load import load
 from crayon.config.studies import CRAYON
-from crayon.pipeline.build import build_plan
 from crayon.pipeline.plan import Plan
+from crayon.report.build import build_plan
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import report
 

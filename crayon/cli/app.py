@@ -17,7 +17,7 @@ import typer
 from crayon import __version__
 from crayon.cli.common import BenchmarkName, plan_of, show
 from crayon.cli.platforms import labelstudio, mturk
-from crayon.utils.errors import CrayonError, ParamsError
+from crayon.utils.errors import CrayonError
 from crayon.utils.log import log_to, report, show_progress
 
 app = typer.Typer(
@@ -313,57 +313,26 @@ def provenance(
     run(plan, result)
 
 
-RENDERERS = (
-    "answers",
-    "table1",
-    "table2",
-    "table3",
-    "controls",
-    "figure2",
-    "figure3",
-    "figure4",
-    "figure_order",
-    "figure5",
-    "runtime",
-    "attention",
-    "before_after",
-    "page",
-)
-PARTLY = ("table1", "runtime", "page")
-SHOWN = ("table1", "table2", "table3", "controls", "runtime", "attention")
-
-
 @app.command()
 def render(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
+    what: Annotated[
+        str, typer.Argument(metavar="RESULT", help="table1, figure4, ..., page; an unknown name lists all")
+    ],
     show: Annotated[bool, typer.Option(help="print the table, too")] = False,
     partly: Annotated[
-        bool, typer.Option("--partly", help="table1, runtime, page: show what is there, missing runs as empty cells")
+        bool, typer.Option("--partly", help="table1, runtime, page: use what is there, missing runs as empty cells")
     ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
     plan = plan_of(context)
-    from importlib import import_module
+    from crayon.report import render as results
 
-    from crayon.pipeline.plan_results import MODULES
-    from crayon.utils.text import unknown
-
-    if what not in RENDERERS:
-        raise ParamsError(unknown("result", what, RENDERERS))
-    if partly and what not in PARTLY:
-        raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
-    if show and what not in SHOWN:
-        raise ParamsError(f"--show is for {', '.join(SHOWN)}; {what} is no table to print.")
-    module = import_module(f"crayon.report.{MODULES.get(what, what)}")
-    if partly:
-        module.run(plan, partly=True)
-    else:
-        module.run(plan)
+    if show and not results.result_of(what).printed:
+        results.text(plan, what)  # raises before anything is made
+    results.render(plan, what, partly)
     if show:
-        from crayon.report.tables import text
-
-        print(module.text(plan) if what == "runtime" else text(plan, what))
+        print(results.text(plan, what))
 
 
 @app.command()

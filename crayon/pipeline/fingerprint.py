@@ -21,7 +21,7 @@ NEUTRAL = frozenset(
     f"crayon.{name}"
     for name in (
         *("__init__", "cli.app", "config.suite", "utils.errors", "utils.gpu", "utils.log", "utils.text"),
-        *(f"pipeline.{name}" for name in ("fingerprint", "plan", "plan_results", "record", "runs", "slurm")),
+        *(f"pipeline.{name}" for name in ("fingerprint", "job", "plan", "record", "runs", "slurm")),
         *("pipeline.snakemake", "pipeline.validity"),
     )
 )

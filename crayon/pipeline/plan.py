@@ -4,7 +4,7 @@
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
     render   -> results/
 
-The jobs of the steps are here, those that render in `crayon.pipeline.plan_results`. The Snakemake rules execute them,
+The jobs of the steps are here, those that make results in `crayon.report.registry`. The Snakemake rules execute them,
 and a record beside the outputs of each says what they came from.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crayon.config.sections import Network, changed, dump
+from crayon.config.studies import CRAYON
 from crayon.config.suite import Benchmark, Params
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
@@ -86,6 +87,19 @@ class Plan:
         read = ((self.producers.get(path), path) for path in job.inputs.values())
         return {made.name: path for made, path in read if made is not None and made.record == path}
 
+    def data(self, name: str) -> dict[str, str]:
+        """`benchmark/manifest`, `benchmark/images`, `benchmark/masks` -> path, of a benchmark's data set."""
+        return {f"{name}/{key}": path for key, path in self.find("download", benchmark=name).outputs.items()}
+
+    def summaries(self, benchmarks: Iterable[str]) -> dict[str, str]:
+        """`benchmark/kind` -> the summary of its answers, of those of these benchmarks that are annotated."""
+        return {
+            f"{name}/{kind}": self.find("ingest", benchmark=name, kind=kind).outputs["summary"]
+            for name in self.annotated
+            if name in benchmarks
+            for kind in KINDS
+        }
+
     def results(self) -> list[str]:
         """The outputs that people read: all of results/ but what other results are made of."""
         read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
@@ -121,6 +135,8 @@ class Plan:
                 for seed in run.seeds if name in run.benchmarks else ():
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run.name, seed)
+        for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
+            yield self._measure(name, suite.benchmarks[name])
 
     # One function a step.
 
@@ -451,6 +467,28 @@ class Plan:
             steering=self.network_params(benchmark, self.transferred(run))
             | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.pipeline.steps.evaluate",),
+        )
+
+    def _measure(self, name: str, benchmark: Benchmark) -> Job:
+        """Seconds of the Crayon variants on a benchmark, for several sizes of its training set."""
+        suite = self.params.active
+        needed = {need: path for method in CRAYON for need, path in self.needed(name, method).items()}
+        folder = f"evaluations/{self.suite}/{name}"
+        return Job(
+            rule="measure",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | {"model": self._model(name)} | needed,
+            outputs={"seconds": f"{folder}/runtime.csv"},
+            record=f"{folder}/runtime.record.json",
+            steering=self.training_params(benchmark)
+            | {
+                "runtime": dump(suite.studies.runtime),
+                "methods": {
+                    method: [dump(section) for section in self.runs[method].settings(benchmark)] for method in CRAYON
+                },
+                "threads": suite.compute.threads,
+            },
+            code=("crayon.pipeline.steps.timing", *(METHODS[method][0] for method in CRAYON)),
         )
 
     def evaluations(

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from crayon.models.inference import features_in_batches
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.pipeline.steps.context import Workplace
 from crayon.report import style
 from crayon.report.tables import naming
@@ -18,7 +19,6 @@ from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.overlays import highlight_overlaid, readable
 from crayon.utils.files import write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
@@ -44,10 +44,8 @@ class Change:
     broken: np.ndarray
 
 
-def run(plan: Plan) -> None:
-    """Write results/before_after.csv, each image that was mended or broken, and the picture."""
-    job = plan.find("before_after")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes before_after.csv, a row for each image that was mended or broken, and the picture."""
     rows, lines = [], []
     for name, benchmark in plan.params.active.benchmarks.items():
         if f"{name}/refined" not in job.inputs:
@@ -62,11 +60,9 @@ def run(plan: Plan) -> None:
             lines.append(Row(f"{benchmark.title}\n{kind}: {count}", tiles, f"No image was {kind}."))
     method = naming(job.steering["method"])[0]
     title = f"Test images: the image, where the Original looks, where {method} looks (and what they say)"
-    recording.publish(
-        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(draw(lines, title, style.origin(plan)))
+    return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
+        draw(lines, title, style.origin(plan))
     )
-    report(f"before_after  {len(rows)} images changed -> {job.outputs['png']}")
 
 
 def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:

@@ -32,11 +32,11 @@ from crayon.annotations.io.pseudonyms import without_names
 from crayon.annotations.io.spreadsheet import harmless, restored
 from crayon.annotations.io.timestamps import moment, stamp
 from crayon.annotations.lockfile import taken
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.steps.agreement import run as statistics
 from crayon.pipeline.steps.import_answers import import_labelstudio, import_mturk
 from crayon.pipeline.steps.ingest import run as ingest
+from crayon.report.build import load_plan
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import read_json
 

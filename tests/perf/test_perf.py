@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crayon.pipeline.build import load_plan
+from crayon.report.build import load_plan
 
 from .. import tiny
 
