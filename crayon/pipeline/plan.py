@@ -22,7 +22,7 @@ from crayon.config.suite import Benchmark, Params
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Method
-from crayon.pipeline.job import KINDS, MADE, Job, below, name_of
+from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
 from crayon.utils.text import unknown
@@ -138,6 +138,36 @@ class Plan:
         for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
             yield self._measure(name, suite.benchmarks[name])
 
+    def _params(self, benchmark: Benchmark | None = None, transfer: bool = False, **own: Any) -> StepParams:
+        """What a step works with: of the suite, of a benchmark, and of the job's own."""
+        return StepParams(
+            suite_name=self.suite,
+            suite=self.params.active,
+            network=self.network(transfer),
+            benchmark=benchmark,
+            **own,
+        )
+
+    def select(self, rule: str, benchmark: str, runs: Iterable[str], seeds: Iterable[int] | None = None) -> list[Job]:
+        """The jobs of runs and seeds.
+
+        Args:
+            rule: `refine` or `evaluate`.
+            benchmark: the benchmark's name.
+            runs: names of runs; for `evaluate` also `original`, and that of the transferred Originals.
+            seeds: all of a run's if left out.
+
+        Raises:
+            ParamsError, RecordError: a benchmark, run or seed is unknown.
+        """
+        chosen = []
+        for run in runs:
+            _, of_run = self._where(run)
+            for seed in of_run if seeds is None or None in of_run else seeds:
+                wildcards = {"benchmark": benchmark, "run": run} | ({} if seed is None else {"seed": seed})
+                chosen.append(self.find(rule, **wildcards))
+        return chosen
+
     # One function a step.
 
     def _pretrain(self, transfer: bool = False) -> Job:
@@ -153,6 +183,7 @@ class Plan:
             record=f"{folder}/pretrained.record.json",
             steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.pipeline.steps.pretrain",),
+            params=self._params(transfer=transfer),
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
@@ -176,6 +207,7 @@ class Plan:
             record=f"{folder}/record.json",
             steering={"compose": benchmark.source["compose"]},
             code=("crayon.pipeline.steps.compose", f"crayon.data.synthetic.{benchmark.source['compose']['kind']}"),
+            params=self._params(benchmark),
         )
 
     def _data(self, name: str) -> dict[str, str]:
@@ -197,6 +229,7 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.download", registry.module_of(source)),
+            params=self._params(benchmark),
         )
 
     def _model(self, name: str) -> str:
@@ -219,6 +252,7 @@ class Plan:
             | {"training": dump(training), "selection": dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
+            params=self._params(benchmark, transfer, training=training, seed=number or 0),
         )
 
     def _imported(self, name: str, benchmark: Benchmark) -> Job:
@@ -233,6 +267,7 @@ class Plan:
             steering=self.network_params(benchmark)
             | {"imported": benchmark.imported.original.steering, "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.published",),
+            params=self._params(benchmark),
         )
 
     def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
@@ -283,6 +318,7 @@ class Plan:
             | {"interpret": dump(benchmark.interpret)}
             | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.pipeline.steps.interpret",),
+            params=self._params(benchmark),
         )
 
     def answers_file(self, name: str, kind: str) -> str:
@@ -322,6 +358,7 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.simulate",),
+            params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -339,6 +376,7 @@ class Plan:
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={"published": {key: archive.steering for key, archive in archives.items()}},
             code=("crayon.pipeline.steps.published",),
+            params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -367,6 +405,7 @@ class Plan:
             steering={"consensus": dump(benchmark.consensus)}
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.pipeline.steps.ingest",),
+            params=self._params(benchmark),
         )
 
     def _auxiliary(self, name: str) -> Job:
@@ -390,6 +429,7 @@ class Plan:
                 "selection": dump(benchmark.selection),
             },
             code=("crayon.pipeline.steps.auxiliary", "crayon.methods.erm"),
+            params=self._params(benchmark, training=suite.auxiliary.training),
         )
 
     def _stage_one(self, name: str) -> Job:
@@ -404,6 +444,7 @@ class Plan:
             steering=self.training_params(benchmark)
             | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.stage_one", "crayon.methods.erm"),
+            params=self._params(benchmark, training=benchmark.stage_one),
         )
 
     def needed(self, name: str, method: str) -> dict[str, str]:
@@ -436,6 +477,9 @@ class Plan:
             }
             | {key: value for key, value in varied.items() if value is not None},
             code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
+            params=self._params(
+                benchmark, self.transferred(run.name), training=training, method=settings, seed=seed, run=run
+            ),
         )
 
     def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
@@ -467,6 +511,7 @@ class Plan:
             steering=self.network_params(benchmark, self.transferred(run))
             | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.pipeline.steps.evaluate",),
+            params=self._params(benchmark, self.transferred(run)),
         )
 
     def _measure(self, name: str, benchmark: Benchmark) -> Job:
@@ -489,6 +534,7 @@ class Plan:
                 "threads": suite.compute.threads,
             },
             code=("crayon.pipeline.steps.timing", *(METHODS[method][0] for method in CRAYON)),
+            params=self._params(benchmark),
         )
 
     def evaluations(

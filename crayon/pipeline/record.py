@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crayon import __version__
 from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.utils.errors import EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
+from crayon.utils.version import __version__
 
 FORMAT = 2
 

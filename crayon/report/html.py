@@ -12,7 +12,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crayon import __version__
 from crayon.annotations.labels import LABELS
 from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
@@ -25,6 +24,7 @@ from crayon.report.registry import RESULTS, provenance_of
 from crayon.report.tables import marks_of, naming, published, why_missing
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
+from crayon.utils.version import __version__
 
 SHORT = 12
 """How many digits of a digest are shown."""
