@@ -35,7 +35,7 @@ def project(tmp_path):
 
 
 def test_version_and_help_need_no_project(tmp_path):
-    assert crayon("--version", cwd=tmp_path).stdout == "crayon 0.1.0\n"
+    assert crayon("--version", cwd=tmp_path).stdout == "crayon 0.2.0\n"
     verbs = crayon("--help", cwd=tmp_path).stdout
     for verb in (
         "download",
