@@ -19,7 +19,7 @@ from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.validity import Ledger
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import CrayonError, RecordError
-from crayon.utils.files import read_csv
+from crayon.utils.tables import read_csv
 from crayon.utils.text import unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")

@@ -22,8 +22,9 @@ from crayon.pipeline.steps.timing import COLUMNS as MEASURED
 from crayon.report import curves, style
 from crayon.report.tables import markdown, naming, published_rows
 from crayon.utils.errors import RecordError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
 from crayon.utils.log import report
+from crayon.utils.tables import read_csv
 
 COLUMNS = (
     "suite",
