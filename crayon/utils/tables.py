@@ -30,6 +30,8 @@ _MARKS = {
 class Row(dict[str, str]):
     """One row: column -> value without blanks around it. `line` is the line of the file on which the row begins."""
 
+    __slots__ = ("line",)
+
     def __init__(self, values: Iterable[tuple[str, str]], line: int) -> None:
         super().__init__(values)
         self.line = line
@@ -197,12 +199,12 @@ def _rows(
         raise error(f"{path}: is JSON, not CSV; `crayon labelstudio import` reads a JSON export of Label Studio.")
     # Line by line: decoded as one text, a large file may take four bytes a character.
     reader = csv.reader(map(bytes.decode, io.BytesIO(content)), strict=True)
-    line, empty, width = 1, 0, 0
+    line, empty = 1, 0
     try:
+        columns = _heading(path, next(reader), expected, error)
+        yield line, columns
+        width, line = len(columns), reader.line_num + 1
         for values in reader:
-            if line == 1:
-                values = _heading(path, values, expected, error)
-                width = len(values)
             if not values:
                 empty = empty or line  # an error only if a row follows
             elif empty:

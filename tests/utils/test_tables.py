@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crayon.utils.errors import DataError
@@ -80,6 +80,7 @@ def test_empty_lines_at_the_end_are_no_rows(tmp_path):
     assert read_csv(tmp_path / "a.csv", ("one",), DataError) == [{"one": "1"}]
 
 
+@settings(deadline=None)  # the first call imports pandas
 @given(st.data())
 def test_each_reader_gives_values_and_lines(data):
     width = data.draw(st.integers(2, 4))
@@ -108,6 +109,7 @@ def test_each_reader_gives_values_and_lines(data):
 PIECES = ["a", "b", ",", '"', '""', "\n", "\r\n", "\r\r\n", "\r", " ", "\u2028", "é", "\n1,2\n", '"q"', "#", "\\"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.sampled_from(["\n", "\r\n", "\n\n", "\r"]))
 @example("1,2\r\r\n3,4", "\r\r\n")  # pandas' own line ends would make four rows of it
 @example('1,"a\rb"', "\n")
