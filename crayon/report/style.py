@@ -11,6 +11,7 @@ import matplotlib
 import seaborn
 from matplotlib.figure import Figure
 
+from crayon.methods import METHODS
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.tables import naming
@@ -65,19 +66,27 @@ def theme() -> AbstractContextManager:
 
 def colour(method: str) -> str:
     """A method's colour."""
-    return LOOKS[method][0]
+    return _look(method)[0]
 
 
 def marker(method: str) -> str:
     """A method's marker."""
-    return LOOKS[method][1]
+    return _look(method)[1]
+
+
+def _look(method: str) -> tuple[str, str]:
+    """Colour and marker; a method that has none in `LOOKS` gets a hexagon, and a colour by its place among all."""
+    if method in LOOKS:
+        return LOOKS[method]
+    colours = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY)
+    return colours[[*METHODS, method].index(method) % len(colours)], "h"
 
 
 def label(method: str) -> str:
-    """A method's name, or that of an order; any other text is its own name."""
-    if method in ORDERS or method not in LOOKS:
-        return ORDERS.get(method, method)
-    return naming(method)[0]
+    """A method's name in tables, or that of an order of asking; any other text is its own name."""
+    if method in ORDERS:
+        return ORDERS[method]
+    return naming(method)[0] if method == "original" or method in METHODS else method
 
 
 def origin(plan: Plan) -> str:
