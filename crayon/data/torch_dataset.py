@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -30,12 +31,20 @@ class Images(Protocol):
         """Return image and class, the same at each call: answers belong to the maps of unchanged images."""
 
 
+@dataclass
+class _Ahead:
+    """What workers read ahead: the positions of the batches to come, and these batches once the workers have begun."""
+
+    positions: deque[torch.Tensor]
+    batches: Iterator[Any] | None = None
+
+
 class DatasetImages:
     """Positions in a data set -> batches of images on the device.
 
     Args:
-        source: a map-style data set, or a data loader. Of a loader, the data set, `collate_fn`, `pin_memory` and all
-            options of its workers are used; its batch size and its shuffling are not.
+        source: a map-style data set, or a data loader. Of a loader, the data set, `collate_fn`, `pin_memory` and the
+            options of its workers are used, which end after each pass; its batch size and its shuffling are not.
         name: what error messages call it.
         device: where the images go.
 
@@ -65,8 +74,7 @@ class DatasetImages:
             shown = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
             raise DataError(f"{name}: its images are {shown}, not float tensors (3, H, W); add a transform.")
         self.size = (image.shape[0], image.shape[1], image.shape[2])
-        self.asked: deque[torch.Tensor] = deque()
-        self.batches: Iterator[Any] | None = None
+        self.ahead: _Ahead | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -116,35 +124,36 @@ class DatasetImages:
         Within it, the loader's workers read ahead in this order, from the first time that these images are asked for.
         """
         steps = [list(step) for step in steps]
-        if self.loader is None or self.loader.num_workers == 0 or self.asked:
+        if self.loader is None or self.loader.num_workers == 0:
             yield from steps
             return
-        self.asked.extend(index for step in steps for index in step)
+        ahead = self.ahead = _Ahead(deque(index for step in steps for index in step))
         try:
             yield from steps
         finally:
-            self.asked.clear()
-            self.batches = None  # ends the workers
+            if self.ahead is ahead:  # not of a later pass, if this one was interrupted
+                self.ahead = None
 
     def _batch(self, index: torch.Tensor) -> Any:
         """Images and classes at the positions `index`: from the workers if these come next, else read here."""
-        if not self.asked or self.asked[0] is not index:
+        ahead = self.ahead
+        if ahead is None or not ahead.positions or ahead.positions[0] is not index:
             return self._read(index.tolist())
-        if self.batches is None:
-            self.batches = self._read_ahead()
-        self.asked.popleft()
-        return next(self.batches)
+        if ahead.batches is None:
+            ahead.batches = self._workers(list(ahead.positions))
+        ahead.positions.popleft()
+        return next(ahead.batches)
 
     def _read(self, positions: list[int]) -> Any:
         return self.collate([self.dataset[position] for position in positions])
 
-    def _read_ahead(self) -> Iterator[Any]:
+    def _workers(self, positions: list[torch.Tensor]) -> Iterator[Any]:
         assert self.loader is not None
         given = self.loader
         return iter(
             DataLoader(
                 self.dataset,
-                batch_sampler=[index.tolist() for index in self.asked],
+                batch_sampler=[index.tolist() for index in positions],
                 collate_fn=given.collate_fn,
                 num_workers=given.num_workers,
                 pin_memory=given.pin_memory and self.device.type == "cuda",

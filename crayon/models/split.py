@@ -93,9 +93,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     try:
         graph = tracer.trace(network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise ParamsError(
-            f"network.name: {name} cannot be split: its control flow depends on values ({error})."
-        ) from error
+        raise ParamsError(f"{name} cannot be split: its control flow depends on values ({error}).") from error
     recorder = _Recorder(fx.GraphModule(tracer.root, graph))
     with torch.no_grad():
         recorder.run(torch.rand(1, *size, generator=torch.Generator().manual_seed(0)))
@@ -111,7 +109,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     linear = None if head is None else modules[str(head.target)]
     if not poolings or head is None or not isinstance(linear, nn.Linear):
         raise ParamsError(
-            f"network.name: {name} has no map that is averaged over its cells before a linear last layer, which "
+            f"{name} has no map that is averaged over its cells before a linear last layer, which "
             "Grad-CAM and pruning need here; choose one that has, such as resnet50, efficientnet_b0, densenet121, "
             "convnext_tiny or swin_t."
         )

@@ -40,7 +40,7 @@ from crayon.utils.log import report
 __all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Refined", "Training"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Refined:
     """A refined model, and how it compares to the model before.
 
@@ -94,6 +94,7 @@ class Guide:
         device: where to compute.
 
     Attributes:
+        images: reader of the training images.
         original: the model as backbone, pooling and head, with the same logits.
         labels: (N,) int64, the classes of the training images.
 
@@ -112,8 +113,8 @@ class Guide:
     ) -> None:
         self.device = torch.device(device)
         self.images = DatasetImages(dataset, "dataset", self.device)
-        self.model = copy.deepcopy(model).cpu()
-        whole = copy.deepcopy(self.model).requires_grad_()
+        self._model = copy.deepcopy(model).cpu()
+        whole = copy.deepcopy(self._model).requires_grad_()
         parts = split_network(whole, type(model).__name__, self.images.size)
         linear = whole.get_submodule(parts.head)
         assert isinstance(linear, nn.Linear)  # split_network found it
@@ -123,10 +124,10 @@ class Guide:
         self.original.head.load_state_dict({name: getattr(linear, name) for name in self.original.head.state_dict()})
         self.original.to(self.device).eval()
         self.labels = self.images.labels(linear.out_features)
-        self.validation: tuple[DatasetImages, torch.Tensor] | None = None
+        self._validation: tuple[DatasetImages, torch.Tensor] | None = None
         if validation is not None:
             images = DatasetImages(validation, "validation", self.device)
-            self.validation = images, images.labels(linear.out_features)
+            self._validation = images, images.labels(linear.out_features)
         self._maps: dict[str, torch.Tensor] = {}
         self._logits: torch.Tensor | None = None
 
@@ -192,35 +193,15 @@ class Guide:
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
-        network = copy.deepcopy(self.original).eval()
-        problem = Problem(network=network, images=self.images.reader, labels=self.labels)
-        if attention is not None:
-            problem.attention = self._answers(attention, "attention", len(self.images), "images", (-1, 0, 1))
-        if neurons is not None:
-            if "neurons" not in method.needs:
-                raise MethodError(f"{method.label} does not use neurons=; leave it out, or choose a method that does.")
-            problem.neurons = self._answers(neurons, "neurons", network.channels, "neurons", (0, 1))
-        if masks is not None:
-            if len(masks) != len(self.images):
-                raise DataError(f"masks: there are {len(masks)}, and {len(self.images)} images.")
-            problem.masks = Masks(np.asarray(masks, bool), self.device)
-        if {"maps", "logits"} & set(method.needs):
-            target: Literal["label", "prediction"] = (
-                "label" if getattr(method, "target", "label") == "label" else "prediction"
-            )
-            problem.maps, problem.logits = self.maps(target).to(self.device), self._logits
-        for need in method.needs:
-            if getattr(problem, need) is None:
-                remedy = f"pass {need}=" if need in ("attention", "neurons", "masks") else "Guide cannot compute these"
-                raise MethodError(f"{method.label} needs {NEEDS[need]}: {remedy}.")
+        problem = self._problem(method, attention, neurons, masks)
+        network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
         if problem.neurons is not None:
             trial.prune(problem.neurons == 0)
         self._load_back(trial)
-
         images: Literal["validation images", "training images"]
-        images = "training images" if self.validation is None else "validation images"
-        reader, labels = self.validation or (self.images, self.labels)
+        images = "training images" if self._validation is None else "validation images"
+        reader, labels = self._validation or (self.images, self.labels)
         monitor = Monitor(
             images=reader.reader,
             labels=labels.cpu().numpy(),
@@ -250,6 +231,37 @@ class Guide:
             shares=_shares(maps_before, maps_after, problem.attention, problem.masks),
         )
 
+    def _problem(
+        self,
+        method: Method,
+        attention: Sequence[int] | torch.Tensor | None,
+        neurons: Sequence[int] | torch.Tensor | None,
+        masks: torch.Tensor | None,
+    ) -> Problem:
+        """Check what `refine` was given, and add what the method needs of the model; the network is a copy."""
+        network = copy.deepcopy(self.original).eval()
+        problem = Problem(network=network, images=self.images.reader, labels=self.labels)
+        if attention is not None:
+            problem.attention = self._answers(attention, "attention", len(self.images), "images", (-1, 0, 1))
+        if neurons is not None:
+            if "neurons" not in method.needs:
+                raise MethodError(f"{method.label} does not use neurons=; leave it out, or choose a method that does.")
+            problem.neurons = self._answers(neurons, "neurons", network.channels, "neurons", (0, 1))
+        if masks is not None:
+            if len(masks) != len(self.images):
+                raise DataError(f"masks: there are {len(masks)}, and {len(self.images)} images.")
+            problem.masks = Masks(np.asarray(masks, bool), self.device)
+        if {"maps", "logits"} & set(method.needs):
+            target: Literal["label", "prediction"] = (
+                "label" if getattr(method, "target", "label") == "label" else "prediction"
+            )
+            problem.maps, problem.logits = self.maps(target).to(self.device), self._logits
+        for need in method.needs:
+            if getattr(problem, need) is None:
+                remedy = f"pass {need}=" if need in ("attention", "neurons", "masks") else "Guide cannot compute these"
+                raise MethodError(f"{method.label} needs {NEEDS[need]}: {remedy}.")
+        return problem
+
     @torch.no_grad()
     def _maps_and_logits(
         self, network: Classifier, target: Literal["label", "prediction"]
@@ -277,13 +289,13 @@ class Guide:
             name = network.names["head"] if isinstance(network.norm, nn.Identity) else name
             if not name:
                 raise MethodError(
-                    f"{type(self.model).__name__} cannot be pruned here: switched-off channels are folded into the "
+                    f"{type(self._model).__name__} cannot be pruned here: switched-off channels are folded into the "
                     "linear layer that reads the pooled features, and in this model another kind of layer reads them "
                     f"({type(network.norm).__name__}). Refine it with Crayon-Attention."
                 )
             weight = weights[f"{name}.weight"]
             weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
-        model = copy.deepcopy(self.model).eval()
+        model = copy.deepcopy(self._model).eval()
         if unknown := model.load_state_dict(weights, strict=False).unexpected_keys:
             raise MethodError(f"{type(model).__name__} has no weight {unknown[0]}, which is to be loaded back into it.")
         images = self.images(torch.arange(min(8, len(self.images)))).cpu()
