@@ -1,9 +1,11 @@
-"""Crayon: guide the attention of an image classifier with simple yes-no answers."""
+"""Guide the attention of an image classifier with yes-no answers."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from crayon.utils.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from crayon.training.guide import (
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
         Training,
     )
 
-__version__ = "0.1.0"
 __all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Refined", "Training"]
 
 

@@ -158,7 +158,8 @@ class Pools:
     of another class serve, or else all of another class.
 
     Args:
-        predicted, labels: (N,) int64, the first stage's predictions and the classes.
+        predicted: (N,) int64, the classes that the first stage predicts.
+        labels: (N,) int64, the true classes.
         method: how many to draw.
 
     Attributes:

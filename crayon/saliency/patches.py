@@ -73,7 +73,8 @@ class TopPatches:
 
         Args:
             image_ids: of the images in the order given to `update`.
-            image_size, map_size: (height, width) in pixels, in cells.
+            image_size: (height, width) in pixels.
+            map_size: (height, width) in cells.
             cells: how many cells a patch is wide and high, around its own.
         """
         found = []
