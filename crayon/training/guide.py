@@ -172,7 +172,9 @@ class Guide:
         masks: torch.Tensor | None = None,
         seed: int = 0,
     ) -> Refined:
-        """Refine a copy of the model. All its weights are trained that the method trains, frozen ones too.
+        """Refine a copy of the model.
+
+        Weights with `requires_grad=False` are trained too; the returned module has the same flags as the model.
 
         Args:
             method: a variant of Crayon, or one of `crayon.methods` that needs no more than what is given here.
