@@ -20,7 +20,7 @@ from crayon.pipeline.validity import Ledger
 from crayon.report.registry import RESULTS
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import CrayonError, RecordError
-from crayon.utils.files import read_csv
+from crayon.utils.tables import read_csv
 from crayon.utils.text import unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")

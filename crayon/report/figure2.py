@@ -15,7 +15,8 @@ from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.overlays import patch_view, readable
 from crayon.saliency.patches import Patch, read_patches
 from crayon.utils.errors import AnnotationError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "neuron", "label", "rank", "image", "left", "top", "right", "bottom", "activation")
 NEURONS = 3

@@ -20,7 +20,8 @@ from crayon.pipeline.steps.timing import COLUMNS as MEASURED
 from crayon.report import curves, style
 from crayon.report.tables import markdown, naming, present_inputs, published_rows
 from crayon.utils.errors import RecordError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 COLUMNS = (
     "suite",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 if TYPE_CHECKING:
     import torch
@@ -118,11 +119,11 @@ def write_patches(path: str | Path, rows: Sequence[Patch]) -> None:
 def read_patches(path: str | Path) -> list[Patch]:
     """Read patches.csv; DataError with the line if a value is not of its kind."""
     found = []
-    for line, row in enumerate(read_csv(path, COLUMNS, DataError, optional=()), start=2):
+    for row in read_csv(path, COLUMNS, DataError, optional=()):
         try:
             found.append(Patch(**{field.name: _KINDS[field.type](row[field.name]) for field in fields(Patch)}))
         except ValueError as error:
-            raise DataError(f"{path}, line {line}: {error}; delete the file, so that it is made anew.") from error
+            raise DataError(f"{path}, line {row.line}: {error}; delete the file, so that it is made anew.") from error
     return found
 
 

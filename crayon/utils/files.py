@@ -120,53 +120,6 @@ def read_npy(path: str | os.PathLike, error: type[CrayonError]):
     return array
 
 
-def read_csv(
-    path: str | os.PathLike, required: Sequence[str], error: type[CrayonError], optional: Sequence[str] | None = None
-) -> list[dict[str, str]]:
-    """Read a CSV with a header into one dict a row, each with all of its columns as stripped text.
-
-    Args:
-        required: columns that must be there.
-        optional: further columns that may be there; None allows any.
-
-    Raises:
-        error: no such file, not UTF-8, empty, a missing, unknown or repeated column, a row of the wrong length.
-    """
-    path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise error(f"{path}: there is no such file.") from None
-    except (UnicodeDecodeError, OSError) as cause:
-        raise error(f"{path}: cannot be read as UTF-8 text ({cause}); save it as CSV in UTF-8.") from cause
-    reader = csv.reader(io.StringIO(text), strict=True)
-    rows, empty = [], 0
-    try:
-        columns = [name.strip() for name in next(reader, [])]
-        if not columns:
-            raise error(f"{path}: is empty; its first line must name the columns {', '.join(required)}.")
-        if missing := [name for name in required if name not in columns]:
-            raise error(f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(columns)}.")
-        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-            raise error(f"{path}: names the column {', '.join(repeated)} twice.")
-        if optional is not None and (unknown := [n for n in columns if n not in (*required, *optional)]):
-            raise error(
-                f"{path}: has the unknown column {', '.join(unknown)}; known: {', '.join((*required, *optional))}."
-            )
-        for values in reader:
-            if not values:
-                empty = empty or reader.line_num
-                continue
-            if empty:  # or every line number in a later sentence would be wrong
-                raise error(f"{path}, line {empty}: is empty; remove it.")
-            if len(values) != len(columns):
-                raise error(f"{path}, line {reader.line_num}: has {len(values)} values, not {len(columns)}.")
-            rows.append(dict(zip(columns, (value.strip() for value in values), strict=True)))
-    except csv.Error as cause:
-        raise error(f"{path}, line {reader.line_num}: is not CSV ({cause}).") from cause
-    return rows
-
-
 def sha256(path: str | os.PathLike) -> str:
     """Digest of a file's bytes, or of a folder's relative names and contents (hidden and temporary files left out)."""
     path = Path(path)

@@ -50,7 +50,6 @@ from .test_mturk import rejected, result, write
 ITEMS, DIGEST, OTHER = ("a", "b"), "d" * 64, "e" * 64
 
 
-@st.composite
 def ingest(plan):
     """As `crayon ingest waterbirds attention` does it."""
     job = plan.find("ingest", benchmark="waterbirds", kind="attention")
@@ -58,6 +57,7 @@ def ingest(plan):
     run_ingest(job)
 
 
+@st.composite
 def rows(draw, valid=False):
     """Rows of overlapping exports: few items, annotators and assignments, so that they meet."""
     word, item = ["yes", "No", "", "unsure"], list(ITEMS)

@@ -19,6 +19,7 @@ from crayon.pipeline.record import Recording
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
+from crayon.utils.tables import Row
 from crayon.utils.text import unknown
 
 
@@ -122,7 +123,8 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
 
 def _publish_drawn(recording: Recording, drawn: Drawn, benchmark: Benchmark) -> None:
     manifest = recording.job.outputs["manifest"]
-    rows = [dict(zip(("label", "group"), pair, strict=True)) for pair in zip(drawn.labels, drawn.groups, strict=True)]
+    pairs = zip(drawn.labels, drawn.groups, strict=True)
+    rows = [Row(zip(("label", "group"), pair, strict=True), line) for line, pair in enumerate(pairs, start=2)]
     for column, names in (("label", benchmark.classes), ("group", benchmark.groups)):
         codes(manifest, rows, column, names)
     check_splits(drawn.splits, benchmark, recording.job.wildcards["benchmark"])

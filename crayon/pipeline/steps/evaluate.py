@@ -17,8 +17,9 @@ from crayon.saliency.scores import energy_inside, points_inside
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.chunks import parts
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv, write_json
+from crayon.utils.files import write_json
 from crayon.utils.log import report
+from crayon.utils.tables import read_csv
 
 
 def run(jobs: Sequence[Job]) -> None:

@@ -20,8 +20,9 @@ from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import train
 from crayon.utils.errors import DataError, DivergedError, ParamsError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
 from crayon.utils.log import report
+from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "method", "trial", "settings", "metric", "validation", "seeds", "chosen")
 
