@@ -75,6 +75,6 @@ def build_classifier(network: Network, classes: int) -> Classifier:
     """
     if network.name in BUILT:
         return Classifier(BUILT[network.name](network), classes)
-    from crayon.models.split import dissect  # imports torchvision (1 s), which our own networks do not need
+    from crayon.models.split import split_network  # imports torchvision (1 s), which our own networks do not need
 
-    return Classifier(dissect(torchvisions(network), network.name), classes)
+    return Classifier(split_network(torchvisions(network), f"network.name: {network.name}"), classes)

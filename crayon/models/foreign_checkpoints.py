@@ -135,7 +135,7 @@ def classifier_state(weights: Mapping[str, torch.Tensor], network: Any, of: str)
         CheckpointError: it is of another network, or of another number of classes.
     """
     wanted = network.state_dict()
-    theirs = {_theirs(key, network.names): key for key in wanted if key != "keep"}
+    theirs = {name_in_whole(key, network.names): key for key in wanted if key != "keep"}
     first = next(iter(theirs))
     found = sorted((key for key in weights if key == first or key.endswith(f".{first}")), key=len)
     if not found:
@@ -154,7 +154,12 @@ def classifier_state(weights: Mapping[str, torch.Tensor], network: Any, of: str)
     return {key: state[key].to(tensor.dtype) for key, tensor in wanted.items()}
 
 
-def _theirs(key: str, names: Mapping[str, str]) -> str:
-    """What a weight of ours is called in the network that was taken apart."""
+def name_in_whole(key: str, names: Mapping[str, str]) -> str:
+    """Return the name that a classifier's weight has in the network that was split.
+
+    Args:
+        key: its name in the classifier's state dict, such as `backbone.body.conv1.weight`.
+        names: `Classifier.names`.
+    """
     part, _, rest = key.partition(".")
     return f"{names[part]}.{rest}" if names.get(part) else rest.removeprefix("body.")

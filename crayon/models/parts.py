@@ -10,13 +10,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Parts:
-    """A network taken apart.
+    """A network split into backbone, neck and head.
 
     Attributes:
         backbone: (B, 3, H, W) -> (B, channels, h, w).
         neck: (B, channels) -> (B, width); Identity or LayerNorm where that is all it does.
-        channels, width: as above.
-        head: the name of the last layer in the network; `norm` that of the LayerNorm, if the neck is one.
+        channels, width: C of the map, and the width of what the head reads.
+        head: the name of the last layer in the network that was split.
+        norm: the name of the LayerNorm in that network, if the neck is one; else empty.
     """
 
     backbone: nn.Module

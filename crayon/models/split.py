@@ -1,14 +1,16 @@
-"""Any convolutional classifier as backbone, average pooling, neck and linear head, found in its computation.
+"""Split any convolutional classifier into backbone, average pooling, neck and linear head.
 
-The last place where a map (B, C, h, w) is averaged over its cells parts backbone and head, whatever the modules are
-called. torchvision's classifiers all fit but for those without such a place: VGG and AlexNet flatten the map,
-SqueezeNet averages logits, vision transformers read out a token.
+The network's graph is traced, and split where a map (B, C, h, w) is averaged over its cells for the last time, whatever
+the modules are called. This works for torchvision's classifiers except those without such a place: VGG and AlexNet
+flatten the map, SqueezeNet averages logits, vision transformers read out a class token.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from inspect import isclass
+from typing import Any
 
 import torch
 import torchvision.ops
@@ -20,17 +22,20 @@ from crayon.models.parts import Parts
 from crayon.utils.errors import ParamsError
 
 SIZE = (3, 224, 224)
-"""The image that the computation is watched with; some transformers take no other."""
+"""(channels, height, width) of the image that the network is traced with; some transformers take no other size."""
 
-
-WHOLE = {
+LEAVES: dict[str, Any] = {
     "autowrap_modules": (math, torchvision.ops),
     "leaf_modules": [
         LayerNorm2d,
         *(kind for kind in vars(torchvision.ops).values() if isclass(kind) and issubclass(kind, nn.Module)),
     ],
 }
-"""What is not looked into: torchvision's building blocks, some of which cannot be."""
+"""Modules that are not traced into: torchvision's building blocks, some of which cannot be traced."""
+
+
+RESHAPING = (torch.flatten, "flatten", "squeeze", "view", "reshape")
+"""Functions and methods that change a tensor's shape only."""
 
 
 class Backbone(nn.Module):
@@ -42,86 +47,105 @@ class Backbone(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> (B, C, h, w)."""
-        return self.body(images)["map"]
+        out: torch.Tensor = self.body(images)["map"]
+        return out
 
 
 class Neck(nn.Module):
-    """What lies between pooled features and the last layer of a head with more layers; dropout is left out."""
+    """The layers between pooled features and the last layer, without dropout.
 
-    def __init__(self, body: nn.Module, spatial: bool) -> None:
+    Args:
+        body: these layers.
+        spatial: whether they take (B, C, 1, 1) instead of (B, C).
+        reader: the name, in the network that was split, of the linear or convolutional layer that reads the pooled
+            features; empty if another kind of layer does.
+    """
+
+    def __init__(self, body: nn.Module, spatial: bool, reader: str = "") -> None:
         super().__init__()
-        self.body, self.spatial = body, spatial
+        self.body, self.spatial, self.reader = body, spatial, reader
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """(B, C) -> (B, D)."""
-        return self.body(pooled[:, :, None, None] if self.spatial else pooled)
+        out: torch.Tensor = self.body(pooled[:, :, None, None] if self.spatial else pooled)
+        return out
 
 
-def dissect(whole: nn.Module, of: str, size: tuple[int, int, int] = SIZE) -> Parts:
-    """Take a network apart.
+def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SIZE) -> Parts:
+    """Split a network into backbone, neck and head.
+
+    The parts share their modules with `network`, which is put into evaluation mode; a neck that is a single LayerNorm
+    is a copy.
 
     Args:
-        of: its name, for errors.
+        network: (B, 3, H, W) -> (B, K) logits.
+        name: what error messages call the network.
         size: (channels, height, width) of its images.
 
+    Returns:
+        The parts, with the names that head and LayerNorm have in `network`.
+
     Raises:
-        ParamsError: it depends on values, or has no map that is averaged before a linear last layer.
+        ParamsError: its control flow depends on values, or it has no map that is averaged before a linear last layer.
     """
-    whole.eval()
-    tracer = NodePathTracer(**WHOLE)
+    network.eval()
+    tracer = NodePathTracer(**LEAVES)
     try:
-        graph = tracer.trace(whole)
+        graph = tracer.trace(network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise ParamsError(f"network.name: {of} cannot be taken apart: it depends on values ({error}).") from error
-    watched = _Watch(fx.GraphModule(tracer.root, graph))
+        raise ParamsError(f"{name} cannot be split: its control flow depends on values ({error}).") from error
+    recorder = _Recorder(fx.GraphModule(tracer.root, graph))
     with torch.no_grad():
-        watched.run(torch.rand(1, *size, generator=torch.Generator().manual_seed(0)))
-    nodes, modules = list(graph.nodes), dict(whole.named_modules())
-    found = [
-        (node, source) for node in nodes for source in node.all_input_nodes if _averages(watched.values, source, node)
+        recorder.run(torch.rand(1, *size, generator=torch.Generator().manual_seed(0)))
+    nodes, modules = list(graph.nodes), dict(network.named_modules())
+    poolings = [
+        (node, source)
+        for node in nodes
+        for source in node.all_input_nodes
+        if _averages(recorder.values.get(source), recorder.values.get(node))
     ]
     last = next(node for node in nodes if node.op == "output").all_input_nodes
-    linear = last[0] if len(last) == 1 and last[0].op == "call_module" else None
-    if not found or linear is None or not isinstance(modules[linear.target], nn.Linear):
+    head = last[0] if len(last) == 1 and last[0].op == "call_module" else None
+    linear = None if head is None else modules[str(head.target)]
+    if not poolings or head is None or not isinstance(linear, nn.Linear):
         raise ParamsError(
-            f"network.name: {of} has no map that is averaged over its cells before a linear last layer, which Grad-CAM "
-            "and pruning need here; choose a network that has, such as resnet50, efficientnet_b0, densenet121, "
+            f"{name} has no map that is averaged over its cells before a linear last layer, which "
+            "Grad-CAM and pruning need here; choose one that has, such as resnet50, efficientnet_b0, densenet121, "
             "convnext_tiny or swin_t."
         )
-    pool, source = found[-1]
-    pooled = watched.values[pool]
-    between = nodes[nodes.index(pool) + 1 : nodes.index(linear)]
-    neck, norm = _neck(whole, modules, pool, linear, between, pooled.dim() == 4)
+    pool, source = poolings[-1]
+    pooled = recorder.values[pool]
+    between = nodes[nodes.index(pool) + 1 : nodes.index(head)]
+    neck, norm = _neck(network, modules, pool, head, between, pooled.dim() == 4)
     body = create_feature_extractor(
-        whole, {tracer.node_to_qualname[source]: "map"}, tracer_kwargs=WHOLE, suppress_diff_warning=True
+        network, {tracer.node_to_qualname[source]: "map"}, tracer_kwargs=LEAVES, suppress_diff_warning=True
     )
     return Parts(
         backbone=Backbone(body),
         neck=neck,
         channels=pooled.shape[1],
-        width=modules[linear.target].in_features,
-        head=linear.target,
+        width=linear.in_features,
+        head=str(head.target),
         norm=norm,
     )
 
 
-class _Watch(fx.Interpreter):
+class _Recorder(fx.Interpreter):
     """Runs a graph and keeps every value."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module, garbage_collect_values=False)
         self.values: dict[fx.Node, torch.Tensor] = {}
 
-    def run_node(self, node: fx.Node):
-        """Run one node; a copy, since some work in place."""
-        value = super().run_node(node)
-        self.values[node] = value.clone() if isinstance(value, torch.Tensor) else value
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node and keep a copy of its value, since some layers work in place."""
+        value = super().run_node(n)
+        self.values[n] = value.clone() if isinstance(value, torch.Tensor) else value
         return value
 
 
-def _averages(values: dict, source: fx.Node, node: fx.Node) -> bool:
-    """Whether `node` is the mean of `source` (1, C, h, w) over its cells."""
-    map_, pooled = values.get(source), values.get(node)
+def _averages(map_: Any, pooled: Any) -> bool:
+    """Whether `pooled` is the mean of a map (1, C, h, w) over its cells."""
     if not isinstance(map_, torch.Tensor) or not isinstance(pooled, torch.Tensor) or map_.dim() != 4:
         return False
     if map_.shape[2] * map_.shape[3] == 1 or pooled.numel() != map_.shape[1] or pooled.dim() not in (2, 4):
@@ -129,34 +153,46 @@ def _averages(values: dict, source: fx.Node, node: fx.Node) -> bool:
     return torch.allclose(map_.mean((2, 3)).flatten(), pooled.flatten(), rtol=1e-3, atol=1e-5)
 
 
-def _neck(whole, modules, pool, linear, between, spatial: bool) -> tuple[nn.Module, str]:
-    """The nodes between pooling and the last layer as a module, and the name of the LayerNorm if it is one."""
-    graph, copies, kept = fx.Graph(), {}, []
+def _neck(
+    network: nn.Module,
+    modules: Mapping[str, nn.Module],
+    pool: fx.Node,
+    head: fx.Node,
+    between: Sequence[fx.Node],
+    spatial: bool,
+) -> tuple[nn.Module, str]:
+    """Make a module of the nodes between pooling and head.
+
+    Args:
+        network: the whole network; `modules` has its modules by name.
+        pool, head: the nodes of pooling and of the last layer; `between` has the nodes between them.
+        spatial: whether the pooled features are (B, C, 1, 1).
+
+    Returns:
+        The module, and the name of the LayerNorm in `network` if it is one, else an empty name.
+    """
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    layers: list[tuple[fx.Node, nn.Module | None]] = []
     copies[pool] = graph.placeholder("pooled")
     for node in between:
-        module = modules.get(node.target) if node.op == "call_module" else None
-        dropped = isinstance(module, nn.Dropout) or node.target is nn.functional.dropout
-        if dropped:
-            copies[node] = copies[node.args[0]]
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.Dropout) or node.target is nn.functional.dropout:
+            copies[node] = copies[node.all_input_nodes[0]]
             continue
         if all(source in copies for source in node.all_input_nodes):
             copies[node] = graph.node_copy(node, copies.__getitem__)
-            shapes = isinstance(module, nn.Flatten) or node.target in (
-                torch.flatten,
-                "flatten",
-                "squeeze",
-                "view",
-                "reshape",
-            )
-            kept += [] if shapes else [(node, module)]
-    if not kept:
+            if not isinstance(module, nn.Flatten) and node.target not in RESHAPING:
+                layers.append((node, module))
+    if not layers:
         return nn.Identity(), ""
-    if len(kept) == 1 and isinstance(kept[0][1], nn.LayerNorm):
-        norm = nn.LayerNorm(kept[0][1].normalized_shape, eps=kept[0][1].eps)
-        norm.load_state_dict(kept[0][1].state_dict())
-        return norm, kept[0][0].target
-    graph.output(copies[linear.args[0]])
-    body = fx.GraphModule(whole, graph)
+    first, module = layers[0]
+    if len(layers) == 1 and isinstance(module, nn.LayerNorm):
+        norm = nn.LayerNorm(list(module.normalized_shape), eps=module.eps)
+        norm.load_state_dict(module.state_dict())
+        return norm, str(first.target)
+    graph.output(copies[head.all_input_nodes[0]])
+    body = fx.GraphModule(network, graph)
     body.graph.eliminate_dead_code()
     body.recompile()
-    return Neck(body, spatial), ""
+    reads = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    return Neck(body, spatial, str(first.target) if reads else ""), ""

@@ -1,121 +1,166 @@
-"""Crayon without the pipeline: refine a classifier of one's own, with one's own data set, by yes and no.
+"""Use Crayon as a library: refine a classifier of your own, on your own images, by yes-no answers.
 
 guide = Guide(model, dataset)
-maps = guide.maps()                     # what the model looks at; show them, ask whether it is relevant
+maps = guide.maps()                     # what the model attends to; show them, and ask whether it is relevant
 refined = guide.refine(CrayonAttention(...), Training(...), attention=answers)
+print(refined)                          # accuracy and maps before and after
+torch.save(refined.model.state_dict(), "refined.pt")
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from crayon.config.sections import Metric, Training
 from crayon.data.masks import Masks
+from crayon.data.torch_dataset import DatasetImages, Images
 from crayon.methods.base import Method
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.crayon_pruning import CrayonPruning
 from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
-from crayon.methods.problem import Problem
+from crayon.methods.problem import NEEDS, Problem
 from crayon.models.classifier import Classifier
+from crayon.models.foreign_checkpoints import name_in_whole
 from crayon.models.inference import features_in_batches
-from crayon.models.split import dissect
-from crayon.saliency.gradcam import class_activation, normalise_stored
+from crayon.models.split import Neck, split_network
+from crayon.saliency.gradcam import cell_shares, class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.training.fit import Monitor, train
 from crayon.utils.errors import DataError, MethodError
 from crayon.utils.log import report
 
-__all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Training"]
+__all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Refined", "Training"]
 
 
-class Images(Protocol):
-    """A map-style data set: `dataset[i]` gives an image (3, H, W) float, as the model takes it, and its class."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refined:
+    """A refined model, and how it compares to the model before.
 
-    def __len__(self) -> int:
-        """How many images."""
+    Attributes:
+        model: a module of the class and with the state-dict keys of the model given to `Guide`, in evaluation mode.
+        method: the label of the method.
+        images: what the accuracies are measured on: `validation images`, or `training images` if no others were given.
+        accuracy_before, accuracy_after: in percent.
+        history: one row for each epoch: `epoch`, `learning_rate`, `loss`, each term of the loss (means over the steps),
+            `train_accuracy` (over the steps of the epoch) and `accuracy` (after it, on `images`).
+        maps_before, maps_after: (N, h, w) float32 in [0, 1] on the CPU, the Grad-CAM maps of the training images for
+            their labels, each divided by its maximum.
+        region: what `shares` are measured in: the masks if `refine` got some, else the cells where the map before was
+            at least half its maximum.
+        shares: the mean share of a map's sum that lies in the region, before and after, for the training images whose
+            maps were answered `relevant` and `irrelevant`, or for `all` if none was. In [0, 1]; NaN if all these maps
+            are zero.
+    """
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
-        """Image and class; the same at each call, since answers belong to maps of unchanged images."""
+    model: nn.Module
+    method: str
+    images: Literal["validation images", "training images"]
+    accuracy_before: float
+    accuracy_after: float
+    history: list[dict[str, float]]
+    maps_before: torch.Tensor
+    maps_after: torch.Tensor
+    region: str
+    shares: dict[str, tuple[float, float]]
+
+    def __str__(self) -> str:
+        """Three lines: what was done, accuracies, and maps."""
+        shares = ", ".join(f"{name} {before:.0%} -> {after:.0%}" for name, (before, after) in self.shares.items())
+        return (
+            f"{type(self.model).__name__} refined by {self.method}, {len(self.history)} epochs\n"
+            f"accuracy on {self.images}: {self.accuracy_before:.1f}% -> {self.accuracy_after:.1f}%\n"
+            f"share of the maps {self.region}: {shares}"
+        )
 
 
 class Guide:
-    """A trained classifier, the images that it was trained on, and what it looks at in them.
+    """A trained classifier, its training images, and the maps that show what it attends to.
 
     Args:
-        model: (B, 3, H, W) -> (B, K) logits, with a map that is averaged before a linear last layer (torchvision's
-            ResNets, EfficientNets, ConvNeXts, ...). It stays as it is.
-        dataset: the training images, without random augmentation.
-        validation: images that progress is measured on; those of `dataset` if left out.
+        model: (B, 3, H, W) float -> (B, K) logits, with a map that is averaged before a linear last layer, as in
+            torchvision's ResNets, EfficientNets, ConvNeXts and others. It is copied and does not change.
+        dataset: the training images without random augmentation, as a map-style data set whose items begin with an
+            image (3, H, W) float and its class, or as a data loader whose batches begin with images and classes. A
+            loader's workers read images in parallel; its batch size and shuffling are not used.
+        validation: images on which accuracy is measured; those of `dataset` if left out.
         device: where to compute.
 
     Attributes:
-        original: the model as backbone, pooling and head; says the same as `model`.
-        labels: (N,) int64.
+        images: reader of the training images.
+        original: the model as backbone, pooling and head, with the same logits.
+        labels: (N,) int64, the classes of the training images.
 
     Raises:
         ParamsError: the model has no such map.
-        DataError: the data set is empty, or its images are no tensors (3, H, W).
+        DataError: a data set is empty, not map-style, or has other images or classes than these; or a loader's sampler
+            leaves images out or repeats some.
     """
 
     def __init__(
-        self, model: nn.Module, dataset: Images, validation: Images | None = None, device: str | torch.device = "cpu"
+        self,
+        model: nn.Module,
+        dataset: Images | DataLoader[Any],
+        validation: Images | DataLoader[Any] | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        self.images, self.labels = _opened(dataset, "dataset", self.device)
-        self.validation = (
-            (self.images, self.labels) if validation is None else _opened(validation, "validation", self.device)
-        )
-        whole = copy.deepcopy(model).cpu()
-        parts = dissect(whole, type(model).__name__, tuple(dataset[0][0].shape))
+        self.images = DatasetImages(dataset, "dataset", self.device)
+        self._model = copy.deepcopy(model).cpu()
+        whole = copy.deepcopy(self._model).requires_grad_()
+        parts = split_network(whole, type(model).__name__, self.images.size)
         linear = whole.get_submodule(parts.head)
+        assert isinstance(linear, nn.Linear)  # split_network found it
         self.original = Classifier(parts, linear.out_features)
-        self.original.head.load_state_dict(linear.state_dict(), strict=False)
         if linear.bias is None:
-            nn.init.zeros_(self.original.head.bias)
+            self.original.head.register_parameter("bias", None)
+        self.original.head.load_state_dict({name: getattr(linear, name) for name in self.original.head.state_dict()})
         self.original.to(self.device).eval()
+        self.labels = self.images.labels(linear.out_features)
+        self._validation: tuple[DatasetImages, torch.Tensor] | None = None
+        if validation is not None:
+            images = DatasetImages(validation, "validation", self.device)
+            self._validation = images, images.labels(linear.out_features)
         self._maps: dict[str, torch.Tensor] = {}
         self._logits: torch.Tensor | None = None
 
-    @torch.no_grad()
     def maps(self, target: Literal["label", "prediction"] = "label") -> torch.Tensor:
-        """The model's Grad-CAM maps of all images, each divided by its maximum.
+        """Compute the model's Grad-CAM maps of all training images, each divided by its maximum.
 
         Args:
-            target: the class whose map it is.
+            target: the class of each map: the image's label, or the class that the model predicts.
 
         Returns:
             (N, h, w) float32 in [0, 1], on the CPU.
         """
         if target not in self._maps:
-            maps, logits = [], []
-            for here, features in features_in_batches(self.original, self.images, len(self.images)):
-                logits.append(self.original.classify(features).float())
-                chosen = self.labels[here] if target == "label" else logits[-1].argmax(1)
-                weights = self.original.map_weights(features, chosen)
-                maps.append(normalise_stored(class_activation(features, weights)).float().cpu())
-            self._maps[target], self._logits = torch.cat(maps), torch.cat(logits)
+            self._maps[target], self._logits = self._maps_and_logits(self.original, target)
         return self._maps[target]
 
     @torch.no_grad()
     def patches(self, count: int = 3, cells: float = 1) -> list[Patch]:
-        """The patches of the images that excite each neuron most; a patch's image is its position in the data set.
+        """Find the patches of the training images that excite each neuron most.
 
         Args:
-            count: patches a neuron.
-            cells: how many cells of the map a patch is wide and high.
+            count: the number of patches for each neuron.
+            cells: the width and height of a patch, in cells of the map.
+
+        Returns:
+            The patches by neuron and rank; `image` is the position in the data set, as text. A neuron that no image
+            excites has none.
         """
         top, size = TopPatches(self.original.channels, count), (1, 1)
-        for here, features in features_in_batches(self.original, self.images, len(self.images)):
+        for here, features in features_in_batches(self.original, self.images.reader, len(self.images)):
             top.update(features, here.start)
-            size = tuple(features.shape[2:])
-        height, width = self.images.dataset[0][0].shape[1:]
-        return top.rows([str(position) for position in range(len(self.images))], (height, width), size, cells)
+            size = (features.shape[2], features.shape[3])
+        return top.rows([str(position) for position in range(len(self.images))], self.images.size[1:], size, cells)
 
     def refine(
         self,
@@ -126,46 +171,151 @@ class Guide:
         neurons: Sequence[int] | torch.Tensor | None = None,
         masks: torch.Tensor | None = None,
         seed: int = 0,
-    ) -> Classifier:
+    ) -> Refined:
         """Refine a copy of the model.
+
+        Weights with `requires_grad=False` are trained too; the returned module has the same flags as the model.
 
         Args:
             method: a variant of Crayon, or one of `crayon.methods` that needs no more than what is given here.
-            attention: for each image 1 (its map is relevant), 0 (irrelevant) or -1 (unsure, or not asked).
-            neurons: for each neuron 1 (keep) or 0 (switch off).
-            masks: (N, H, W) bool, True on what is relevant.
-            seed: of the order of the images.
+            training: optimiser, learning rate, batch size and epochs.
+            attention: (N,) integers, for each training image 1 (its map is relevant), 0 (irrelevant) or -1 (unsure, or
+                not asked). The report compares maps by these answers, whether or not the method uses them.
+            neurons: (C,) integers, for each channel of the last map 1 (keep) or 0 (switch off).
+            masks: (N, H, W) bool, True on the relevant pixels of each training image; also used in the report.
+            seed: seed of the order of the images.
 
         Returns:
-            The refined classifier in evaluation mode: (B, 3, H, W) -> (B, K) logits.
+            The refined model and a comparison to the model before. The channels that pruning switches off are folded
+            into the layer that reads them, as zero weights; the model's logits are verified on a batch.
 
         Raises:
-            MethodError: the method needs something that is not given.
-            DataError: answers of another number, or other than these.
+            MethodError: the method needs something that is not given, or does not use `neurons`; or the weights cannot
+                be loaded back into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt).
+            DataError: answers or masks of another number, or other answers than these.
+            DivergedError: the loss becomes NaN or infinite.
         """
-        problem = Problem(network=copy.deepcopy(self.original), images=self.images, labels=self.labels)
-        if attention is not None:
-            problem.attention = self._answers(attention, "attention", len(self.images), "images", (-1, 0, 1))
-        if neurons is not None:
-            problem.neurons = self._answers(neurons, "neurons", self.original.channels, "neurons", (0, 1))
-        if masks is not None:
-            problem.masks = Masks(np.asarray(masks, bool), self.device)
-        if {"maps", "logits"} & set(method.needs):
-            target = "label" if getattr(method, "target", "label") == "label" else "prediction"
-            problem.maps, problem.logits = self.maps(target).to(self.device), self._logits
-        images, labels = self.validation
+        problem = self._problem(method, attention, neurons, masks)
+        network = problem.network
+        trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
+        if problem.neurons is not None:
+            trial.prune(problem.neurons == 0)
+        self._load_back(trial)
+        images: Literal["validation images", "training images"]
+        images = "training images" if self._validation is None else "validation images"
+        reader, labels = self._validation or (self.images, self.labels)
         monitor = Monitor(
-            images=images,
+            images=reader.reader,
             labels=labels.cpu().numpy(),
             groups=np.zeros(len(labels), np.int64),
             metric=Metric(accuracy="validation"),
-            report=report,
+            report=lambda line: report(line.replace("validation accuracy", f"accuracy on {images}")),
         )
+        before = monitor.measure(network)
         outcome = train(problem, method, training, seed, monitor, method.label)
-        problem.network.load_state_dict(outcome.last)
-        return problem.network.eval()
+        network.load_state_dict(outcome.last)
+        network.eval()
+        history = [
+            {"accuracy" if name == "validation" else name: value for name, value in row.items()}
+            for row in outcome.history
+        ]
+        maps_before, (maps_after, _) = self.maps(), self._maps_and_logits(network, "label")
+        return Refined(
+            model=self._load_back(network).to(self.device),
+            method=method.label,
+            images=images,
+            accuracy_before=before,
+            accuracy_after=history[-1]["accuracy"],
+            history=history,
+            maps_before=maps_before,
+            maps_after=maps_after,
+            region="where they were at least half their maximum before" if masks is None else "inside the masks",
+            shares=_shares(maps_before, maps_after, problem.attention, problem.masks),
+        )
 
-    def _answers(self, given: Any, name: str, count: int, of: str, known: tuple[int, ...]) -> torch.Tensor:
+    def _problem(
+        self,
+        method: Method,
+        attention: Sequence[int] | torch.Tensor | None,
+        neurons: Sequence[int] | torch.Tensor | None,
+        masks: torch.Tensor | None,
+    ) -> Problem:
+        """Check what `refine` was given, and add what the method needs of the model; the network is a copy."""
+        network = copy.deepcopy(self.original).eval()
+        problem = Problem(network=network, images=self.images.reader, labels=self.labels)
+        if attention is not None:
+            problem.attention = self._answers(attention, "attention", len(self.images), "images", (-1, 0, 1))
+        if neurons is not None:
+            if "neurons" not in method.needs:
+                raise MethodError(f"{method.label} does not use neurons=; leave it out, or choose a method that does.")
+            problem.neurons = self._answers(neurons, "neurons", network.channels, "neurons", (0, 1))
+        if masks is not None:
+            if len(masks) != len(self.images):
+                raise DataError(f"masks: there are {len(masks)}, and {len(self.images)} images.")
+            problem.masks = Masks(np.asarray(masks, bool), self.device)
+        if {"maps", "logits"} & set(method.needs):
+            target: Literal["label", "prediction"] = (
+                "label" if getattr(method, "target", "label") == "label" else "prediction"
+            )
+            problem.maps, problem.logits = self.maps(target).to(self.device), self._logits
+        for need in method.needs:
+            if getattr(problem, need) is None:
+                remedy = f"pass {need}=" if need in ("attention", "neurons", "masks") else "Guide cannot compute these"
+                raise MethodError(f"{method.label} needs {NEEDS[need]}: {remedy}.")
+        return problem
+
+    @torch.no_grad()
+    def _maps_and_logits(
+        self, network: Classifier, target: Literal["label", "prediction"]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps (N, h, w) float32 on the CPU and logits (N, K) float32 of the training images."""
+        maps, logits = [], []
+        for here, features in features_in_batches(network, self.images.reader, len(self.images)):
+            logits.append(network.classify(features).float())
+            chosen = self.labels[here] if target == "label" else logits[-1].argmax(1)
+            weights = network.map_weights(features, chosen)
+            maps.append(normalise_stored(class_activation(features, weights)).float().cpu())
+        return torch.cat(maps), torch.cat(logits)
+
+    @torch.no_grad()
+    def _load_back(self, network: Classifier) -> nn.Module:
+        """Load the weights of `network` into a copy of the model given to `Guide`, and verify its logits.
+
+        Both compute on the CPU, where rounding does not depend on TensorFloat-32.
+        """
+        state = network.state_dict()
+        keep = state.pop("keep")
+        weights = {name_in_whole(key, network.names): value for key, value in state.items()}
+        if not keep.all():
+            name = network.norm.reader if isinstance(network.norm, Neck) else ""
+            name = network.names["head"] if isinstance(network.norm, nn.Identity) else name
+            if not name:
+                raise MethodError(
+                    f"{type(self._model).__name__} cannot be pruned here: switched-off channels are folded into the "
+                    "linear layer that reads the pooled features, and in this model another kind of layer reads them "
+                    f"({type(network.norm).__name__}). Refine it with Crayon-Attention."
+                )
+            weight = weights[f"{name}.weight"]
+            weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
+        model = copy.deepcopy(self._model).eval()
+        if unknown := model.load_state_dict(weights, strict=False).unexpected_keys:
+            raise MethodError(f"{type(model).__name__} has no weight {unknown[0]}, which is to be loaded back into it.")
+        images = self.images(torch.arange(min(8, len(self.images)))).cpu()
+        # eval() follows the copy, since copies of a traced module are in training mode.
+        expected, logits = copy.deepcopy(network).cpu().eval()(images), model(images)
+        difference = float((logits - expected).abs().max())
+        if not difference <= 1e-4 * max(1.0, float(expected.abs().max())):
+            raise MethodError(
+                f"{type(model).__name__}, with the weights loaded back into it, has logits that differ by "
+                f"{difference:.2g} from those of the network that is trained; its forward must depend on nothing but "
+                "weights and input."
+            )
+        return model
+
+    def _answers(
+        self, given: Sequence[int] | torch.Tensor, name: str, count: int, of: str, known: tuple[int, ...]
+    ) -> torch.Tensor:
+        """Check answers; (count,) int8 on the device."""
         answers = torch.as_tensor(given)
         if answers.shape != (count,):
             raise DataError(f"{name}: has the shape {tuple(answers.shape)}, and there are {count} {of}.")
@@ -174,38 +324,26 @@ class Guide:
         return answers.to(self.device, torch.int8)
 
 
-class DatasetImages:
-    """Positions -> images of a data set, stacked on the device; what methods read in place of packed images."""
+def _shares(
+    before: torch.Tensor, after: torch.Tensor, attention: torch.Tensor | None, masks: Masks | None
+) -> dict[str, tuple[float, float]]:
+    """See `Refined.shares`.
 
-    def __init__(self, dataset: Images, device: torch.device) -> None:
-        self.dataset, self.device = dataset, device
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __call__(self, index: torch.Tensor) -> torch.Tensor:
-        """(B,) int64 -> (B, 3, H, W), channels last."""
-        images = torch.stack([self.dataset[position][0] for position in index.tolist()])
-        return images.to(self.device, memory_format=torch.channels_last)
-
-    def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterator[list[torch.Tensor]]:
-        """An epoch's steps as they are; nothing is read ahead, since a data set may not bear to be read by a thread."""
-        yield from steps
-
-    @property
-    def black(self) -> torch.Tensor:
-        """Not known: what black becomes is the data set's transform."""
-        raise MethodError("the method blacks pixels out, and a data set of tensors does not say what black is.")
-
-
-def _opened(dataset: Images, name: str, device: torch.device) -> tuple[DatasetImages, torch.Tensor]:
-    """The images of a data set, and its labels (`dataset.targets` where it has them)."""
-    if len(dataset) == 0:
-        raise DataError(f"{name}: is empty.")
-    image = dataset[0][0]
-    if not isinstance(image, torch.Tensor) or image.dim() != 3 or not image.is_floating_point():
-        shown = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
-        raise DataError(f"{name}: its images are {shown}, not float tensors (3, H, W); add a transform.")
-    targets = getattr(dataset, "targets", None)
-    labels = targets if targets is not None else [dataset[position][1] for position in range(len(dataset))]
-    return DatasetImages(dataset, device), torch.as_tensor(labels).long().to(device)
+    Args:
+        before, after: (N, h, w) float32 maps.
+        attention: (N,) int8 answers, or None.
+        masks: masks of the N images, or None.
+    """
+    region = (before >= 0.5).float()
+    if masks is not None:
+        size = (before.shape[1], before.shape[2])
+        region = torch.cat([cell_shares(part, size).cpu() for part in masks.parts()])
+    groups = {"all": torch.ones(len(before), dtype=torch.bool)}
+    if attention is not None and bool((attention >= 0).any()):
+        groups = {"relevant": attention.cpu() == 1, "irrelevant": attention.cpu() == 0}
+    shares = [(maps * region).sum((1, 2)) / maps.sum((1, 2)) for maps in (before, after)]
+    return {
+        name: (float(shares[0][chosen].nanmean()), float(shares[1][chosen].nanmean()))
+        for name, chosen in groups.items()
+        if chosen.any()
+    }

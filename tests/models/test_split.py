@@ -1,4 +1,4 @@
-"""torchvision's classifiers taken apart: what is put together again says what the whole said."""
+"""torchvision's classifiers, split: the parts together have the logits of the whole network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchvision import models
 
 from crayon.config.sections import Network
 from crayon.models.build import build_classifier
-from crayon.models.split import dissect
+from crayon.models.split import split_network
 from crayon.saliency.gradcam import class_activation
 from crayon.utils.errors import CheckpointError, ParamsError
 
@@ -43,7 +43,7 @@ def test_backbone_pooling_neck_and_head_are_the_network(name):
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = network(images)
-        parts = dissect(network, name)
+        parts = split_network(network, name)
         features = parts.backbone.eval()(images)
         assert features.shape[:2] == (2, FIT[name][0])
         pooled = parts.neck.eval()(features.mean((2, 3)))
@@ -56,9 +56,9 @@ def test_backbone_pooling_neck_and_head_are_the_network(name):
 @pytest.mark.parametrize("name", ["vgg11", "alexnet", "squeezenet1_1", "vit_b_16"])
 def test_a_network_without_an_averaged_map_is_refused_by_name(name):
     with pytest.raises(
-        ParamsError, match=f"network.name: {name} has no map that is averaged.*such as resnet50"
+        ParamsError, match=f"^network.name: {name} has no map that is averaged.*such as resnet50"
     ) as caught:
-        dissect(models.get_model(name, weights=None), name)
+        build_classifier(Network(name=name), 2)
     assert "\n" not in str(caught.value)
 
 
