@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FOLDER = Path("build/perf")
 """Where CSV files go unless --csv says otherwise; git ignores it."""
 
-PACKAGES = ("crayon", "torch", "torchvision", "numpy", "pillow", "snakemake", "dvc")
+PACKAGES = ("crayon-attention", "torch", "torchvision", "numpy", "pillow", "snakemake", "dvc")
 
 
 def parser(doc: str, repeats: str | None = None) -> argparse.ArgumentParser:
