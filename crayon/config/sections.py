@@ -12,7 +12,6 @@ from crayon.config.types import Colour, Count, Name, NonNegative, Positive, Shar
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
-
 T = TypeVar("T")
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
