@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crayon.config.sections import Training
 from crayon.config.types import Positive, Share
 from crayon.methods.base import Batch, Method
-from crayon.methods.biased_model import Start, generalised_cross_entropy
+from crayon.methods.biased_model import Start, biased_model, generalised_cross_entropy
 from crayon.methods.losses import cross_entropies
 
 if TYPE_CHECKING:
