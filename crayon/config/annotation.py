@@ -102,8 +102,8 @@ class Questions(Section):
 class Consensus(Section):
     """How answers become labels (paper, Sec. IV-B).
 
-    An image gets a label if it has at least `minimum_answers` answers and the share `agreement` of them is the same. A
-    neuron gets the label of most of its patches, or `tie` if there is no majority.
+    An image is labelled relevant (or irrelevant) if it has at least `minimum_answers` answers, and at least the share
+    `agreement` of them is yes (or no). A neuron gets the label of most of its patches, or `tie` without a majority.
     """
 
     minimum_answers: Count

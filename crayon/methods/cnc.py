@@ -78,13 +78,19 @@ class CnC(Method):
         return pools
 
     def start_epoch(self, problem: Problem, state: Pools | None, epoch: int, training: Training) -> None:
-        """Set the network to evaluation mode, because batch normalisation uses its running statistics."""
+        """Set the network to evaluation mode, because batch normalisation uses its running statistics.
+
+        Arguments: see `Method.start_epoch`.
+        """
         problem.network.eval()
 
     def steps(
         self, problem: Problem, state: Pools | None, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Draw the epoch's samples; yield `samples` of them per step, in micro-batches of equally many samples."""
+        """Draw the epoch's samples; yield `samples` of them per step, in micro-batches of equally many samples.
+
+        Arguments: see `Method.steps`.
+        """
         import torch
 
         if state is None:

@@ -43,7 +43,7 @@ class CrayonPruning(Method):
         problem.network.prune(required(problem.neurons, "neurons") == 0)
 
     def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
-        """Train the parameters of the last layer only."""
+        """Train the parameters of the last layer only. Arguments: see `Method.parameters`."""
         return [{"params": list(problem.network.head.parameters())}]
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:

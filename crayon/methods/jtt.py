@@ -48,7 +48,10 @@ class JtT(Method):
     def steps(
         self, problem: Problem, state: Any, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Yield the steps of an epoch in random order; with `resample`, they include the copies."""
+        """Yield the steps of an epoch in random order; with `resample`, they include the copies.
+
+        Arguments: see `Method.steps`.
+        """
         import torch
 
         if self.mode == "loss_weight":

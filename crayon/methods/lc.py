@@ -67,7 +67,10 @@ class LC(Method):
         return {"twin": biased_model(problem, self.twin_start), "table": None, "share": 0.0}
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:
-        """Train network and biased model; the latter has its own learning rate and weight decay."""
+        """Train network and biased model; the latter has its own learning rate and weight decay.
+
+        Arguments: see `Method.parameters`.
+        """
         own = {"lr": training.learning_rate * self.twin_rate, "weight_decay": self.twin_weight_decay}
         return [
             *super().parameters(problem, state, training),
@@ -75,7 +78,7 @@ class LC(Method):
         ]
 
     def start_epoch(self, problem: Problem, state: dict[str, Any], epoch: int, training: Training) -> None:
-        """Set the share r of the mix-up for this epoch."""
+        """Set the share r of the mix-up for this epoch. Arguments: see `Method.start_epoch`."""
         super().start_epoch(problem, state, epoch, training)
         state["share"] = mixup_share((epoch - 1) / training.epochs)
 

@@ -52,7 +52,7 @@ class LfF(Method):
         }
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:
-        """Train the parameters of both networks with the same optimiser settings."""
+        """Train both networks with the same optimiser settings. Arguments: see `Method.parameters`."""
         return [*super().parameters(problem, state, training), {"params": list(state["twin"].parameters())}]
 
     def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
