@@ -1,3 +1,3 @@
-"""Crayon: guide the attention of an image classifier with simple yes-no answers."""
+"""Guide the attention of an image classifier with yes-no answers."""
 
-__version__ = "0.1.0"
+from crayon.utils.version import __version__ as __version__

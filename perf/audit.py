@@ -30,11 +30,11 @@ import yaml
 from harness import Table, device_name, in_turn, parser, positive, stop
 
 from crayon.pipeline import fingerprint
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
 from crayon.report import answers, provenance, table1
+from crayon.report.build import load_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = "results/table1.csv"

@@ -18,11 +18,11 @@ from pathlib import Path
 import harness
 
 from crayon.config.load import load
-from crayon.pipeline.build import build_plan
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, batches
+from crayon.report.build import build_plan
 from crayon.utils.errors import CrayonError
 
 START_UP = "start-up of processes"

@@ -29,13 +29,13 @@ from harness import Table, add_compute, device_name, parser, positive, stop
 
 from crayon.config.load import load
 from crayon.config.studies import CRAYON
-from crayon.pipeline.build import build_plan
 from crayon.pipeline.plan import Plan
+from crayon.report.build import build_plan
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import report
 
 if TYPE_CHECKING:
-    from crayon.pipeline.steps.context import Workplace
+    from crayon.pipeline.steps.context import Context
     from crayon.pipeline.steps.refine import Reader
 
 PRECISIONS = ("float32", "bfloat16")
@@ -90,7 +90,7 @@ def resolution(rows: Mapping[str, Sequence[Mapping[str, Any]]], kind: str) -> fl
     return 100 / min(sum(row["count"] for row in split) for split in rows.values())
 
 
-def measured(place: Workplace, plan: Plan, reader: Reader, method: str, seed: int, folder: Path) -> dict[str, Any]:
+def measured(context: Context, plan: Plan, reader: Reader, method: str, seed: int, folder: Path) -> dict[str, Any]:
     """What `crayon evaluate` says of a refinement's last epoch, trained in the precision of `place`; and its losses."""
     from dataclasses import replace
 
@@ -99,17 +99,17 @@ def measured(place: Workplace, plan: Plan, reader: Reader, method: str, seed: in
     from crayon.pipeline.steps.original import write_history
     from crayon.training.fit import train
 
-    refine = plan.find("refine", benchmark=place.name, run=method, seed=seed)
-    training, settings = plan.run(method).settings(place.benchmark)
+    refine = plan.find("refine", benchmark=context.name, run=method, seed=seed)
+    training, settings = plan.run(method).settings(context.benchmark)
     problem = reader.problem(refine.inputs["model"])
-    outcome = train(problem, settings, training, seed, place.monitor(lambda line: None), refine.name)
+    outcome = train(problem, settings, training, seed, context.monitor(lambda line: None), refine.name)
     made = {"last": str(folder / "last.safetensors"), "history": str(folder / "history.csv")}
     save_checkpoint(made["last"], state=outcome.last)
     write_history(made["history"], history=outcome.history)
-    job = plan.find("evaluate", benchmark=place.name, run=method, seed=seed)
-    splits = sorted({split for metric in place.benchmark.metrics.values() for split in metric.splits})
-    images = {split: place.images(split) for split in splits}
-    found = evaluate(place, replace(job, inputs=made), images)["last"]
+    job = plan.find("evaluate", benchmark=context.name, run=method, seed=seed)
+    splits = sorted({split for metric in context.benchmark.metrics.values() for split in metric.splits})
+    images = {split: context.images(split) for split in splits}
+    found = evaluate(context, replace(job, inputs=made), images)["last"]
     return found | {"losses": [row["loss"] for row in outcome.history]}
 
 
@@ -118,25 +118,26 @@ def compare(plan: Plan, name: str, methods: Sequence[str], seeds: Sequence[int],
     import torch
 
     from crayon.methods import method_class
-    from crayon.pipeline.steps.context import Workplace
+    from crayon.pipeline.steps.context import Context
     from crayon.pipeline.steps.refine import Reader
 
-    place, faults = Workplace(plan, name), []
+    jobs = {method: plan.find("refine", benchmark=name, run=method, seed=seeds[0]) for method in methods}
+    context, faults = Context(jobs[methods[0]]), []
     for method in methods:
-        reader = Reader(place, plan.needed(name, method), plan.run(method).needs)
+        reader = Reader(context, jobs[method].inputs, plan.run(method).needs)
         found: dict[str, list[dict[str, Any]]] = {precision: [] for precision in PRECISIONS}
         with tempfile.TemporaryDirectory(prefix="crayon-precision-") as folder:
             for seed in seeds:
                 for precision in PRECISIONS:
-                    place.dtype = getattr(torch, precision)  # what compute.precision sets
-                    found[precision].append(measured(place, plan, reader, method, seed, Path(folder)))
+                    context.dtype = getattr(torch, precision)  # what compute.precision sets
+                    found[precision].append(measured(context, plan, reader, method, seed, Path(folder)))
                 wide, narrow = (found[precision][-1] for precision in PRECISIONS)
                 if wide["losses"] == narrow["losses"]:
                     stop(f"{name}/{method}/{seed}: the losses are the same in both; bfloat16 was not used.")
                 values = zip(wide["metrics"].items(), narrow["metrics"].values(), strict=True)
                 said = "  ".join(f"{key} {one:.1f} and {other:.1f}%" for (key, one), other in values)
                 report(f"{name}/{method}/{seed}  {said}")
-        for key, metric in place.benchmark.metrics.items():
+        for key, metric in context.benchmark.metrics.items():
             wide, narrow = ([run["metrics"][key] for run in found[precision]] for precision in PRECISIONS)
             splits = {split: found["float32"][0]["splits"][split] for split in metric.splits}
             compared = Comparison(narrow, wide, resolution(splits, metric.kind))

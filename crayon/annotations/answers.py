@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from crayon.annotations.io.csv_table import Table, collector_off, read_table
 from crayon.annotations.vocabulary import ANSWERS, meaning
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import write_csv
+from crayon.utils.tables import Table, check_columns, read_table
 
 
 class Answer(NamedTuple):  # of all that can be written so, the one of which a million are made in a moment
@@ -63,10 +63,9 @@ def read_raw(path: str | Path) -> list[dict[str, str]]:
     Raises:
         AnnotationError: it is no such CSV.
     """
-    with collector_off():
-        columns = _columns(_table(path))
-        columns["answer"] = [meaning(word) or word for word in columns["answer"]]
-        return [dict(zip(COLUMNS, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    columns = _columns(_table(path))
+    columns["answer"] = [meaning(word) or word for word in columns["answer"]]
+    return [dict(zip(COLUMNS, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def read_answers(
@@ -82,57 +81,50 @@ def read_answers(
     Raises:
         AnnotationError: one sentence with the file, the line and the mend.
     """
-    with collector_off():
-        table = _table(path)
-        if not len(table):
-            raise AnnotationError(f"{path}: holds no answer; annotate first, or use a method that needs no annotation.")
-        columns = _columns(table)
-        said = {word: meaning(word) for word in set(columns["answer"])}
-        known = set(items)
+    table = _table(path)
+    if not len(table):
+        raise AnnotationError(f"{path}: holds no answer; annotate first, or use a method that needs no annotation.")
+    columns = _columns(table)
+    said = {word: meaning(word) for word in set(columns["answer"])}
+    known = set(items)
 
-        def refuse(column: str, wrong: Collection[str], sentence: Callable[[str], str]) -> None:
-            """Name the first row of which the value of `column` is among `wrong`."""
-            if wrong:
-                row = next(row for row, value in enumerate(columns[column]) if value in wrong)
-                raise AnnotationError(f"{table.where(row)}: {sentence(columns[column][row])}")
+    def refuse(column: str, wrong: Collection[str], sentence: Callable[[str], str]) -> None:
+        """Name the first row of which the value of `column` is among `wrong`."""
+        if wrong:
+            row = next(row for row, value in enumerate(columns[column]) if value in wrong)
+            raise AnnotationError(f"{table.where(row)}: {sentence(columns[column][row])}")
 
-        refuse("item", set(columns["item"]) - known, lambda item: unknown_item(item, known))
-        refuse("answer", {word for word, answer in said.items() if answer is None}, unknown_word)
-        refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
-        wrong = {name for name in set(columns["annotator"]) if not name.isprintable()}
-        refuse("annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename them.")
-        wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
-        refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
-        wrong = {text for text in set(columns["digest"]) if not is_digest(text)}
-        refuse("digest", wrong, lambda text: f"the digest {short(text)} is no sha256; mend it, or leave it empty.")
-        wrong = {text for text in set(columns["timestamp"]) if not is_moment(text)}
-        refuse(
-            "timestamp",
-            wrong,
-            lambda text: f"the timestamp {short(text)} is not in ISO 8601; mend it, or leave it empty.",
-        )
-        wrong = {text for text in set(columns["given"]) if not is_object(text)}
-        refuse("given", wrong, lambda text: f"given is {short(text)}, no JSON object; mend it, or leave it empty.")
-        if digest and not allow_stale:
-            refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
-        _refuse_repeated(table, columns)
-        columns["answer"] = [said[word] for word in columns["answer"]]
-        return list(map(Answer._make, zip(*columns.values(), strict=True)))
+    refuse("item", set(columns["item"]) - known, lambda item: unknown_item(item, known))
+    refuse("answer", {word for word, answer in said.items() if answer is None}, unknown_word)
+    refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
+    wrong = {name for name in set(columns["annotator"]) if not name.isprintable()}
+    refuse("annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename them.")
+    wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
+    refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
+    wrong = {text for text in set(columns["digest"]) if not is_digest(text)}
+    refuse("digest", wrong, lambda text: f"the digest {short(text)} is no sha256; mend it, or leave it empty.")
+    wrong = {text for text in set(columns["timestamp"]) if not is_moment(text)}
+    refuse(
+        "timestamp",
+        wrong,
+        lambda text: f"the timestamp {short(text)} is not in ISO 8601; mend it, or leave it empty.",
+    )
+    wrong = {text for text in set(columns["given"]) if not is_object(text)}
+    refuse("given", wrong, lambda text: f"given is {short(text)}, no JSON object; mend it, or leave it empty.")
+    if digest and not allow_stale:
+        refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
+    _refuse_repeated(table, columns)
+    columns["answer"] = [said[word] for word in columns["answer"]]
+    return list(map(Answer._make, zip(*columns.values(), strict=True)))
 
 
 def _table(path: str | Path) -> Table:
-    table = read_table(path, REQUIRED)
-    unknown = [name for name in table.columns if name not in COLUMNS]
-    if {"HITId", "AssignmentId"} & set(unknown):
+    table = read_table(path, REQUIRED, AnnotationError)
+    if {"HITId", "AssignmentId"} & set(table.columns):
         raise AnnotationError(
             f"{path}: is a results file of Mechanical Turk; `crayon mturk import` makes answers of it."
         )
-    if missing := [name for name in REQUIRED if name not in table.columns]:
-        raise AnnotationError(
-            f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(table.columns)}."
-        )
-    if unknown:
-        raise AnnotationError(f"{path}: has the unknown column {', '.join(unknown)}; known: {', '.join(COLUMNS)}.")
+    check_columns(table.path, table.columns, REQUIRED, AnnotationError, optional=COLUMNS[3:])
     return table
 
 
@@ -150,7 +142,7 @@ def _refuse_repeated(table: Table, columns: dict[str, list[str]]) -> None:
         if key in first:
             item, annotator = key
             raise AnnotationError(
-                f"{table.where(row)}: {annotator!r} answered {item!r} on line {table.line(first[key])} already; "
+                f"{table.where(row)}: {annotator!r} answered {item!r} on line {table.lines[first[key]]} already; "
                 "keep one."
             )
         first[key] = row

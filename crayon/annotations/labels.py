@@ -10,7 +10,8 @@ from typing import Any
 from crayon.annotations.agreement import agreement
 from crayon.annotations.answers import Answer
 from crayon.utils.errors import AnnotationError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 LABELS = ("relevant", "irrelevant", "unused", "unasked")
 """Unasked: an image that nobody answered; unused: one whose answers do not decide; neurons are one of the first two."""
@@ -111,8 +112,8 @@ def read_labels(path: str | Path, items: Sequence[str]) -> list[str]:
     column = next((name for name in (rows[0] if rows else {}) if name != "label"), "item")
     labels: dict[str, str] = {}
     known = set(items)
-    for line, row in enumerate(rows, start=2):
-        item, label = row.get(column, ""), row["label"]
+    for row in rows:
+        item, label, line = row.get(column, ""), row["label"], row.line
         if item not in known or item in labels:
             kind = "twice" if item in labels else "but it is none of this benchmark's"
             raise AnnotationError(f"{path}, line {line}: names the {column} {item!r} {kind}; ingest the answers again.")

@@ -17,16 +17,14 @@ from crayon.pipeline.job import Job, below
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.validity import Ledger
+from crayon.report.registry import RESULTS
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import CrayonError, RecordError
-from crayon.utils.files import read_csv
+from crayon.utils.tables import read_csv
 from crayon.utils.text import unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
 """Columns that name a number, in this order; the others of a table are values. A table may have KEYS of its own."""
-
-TABLES = ("table1", "table2", "table3", "controls", "figure4", "figure_order", "figure5", "attention", "runtime")
-"""What is made of evaluations, or of records, and can be recomputed by the `tables` of the module of this name."""
 
 LISTED = 12
 """How many breaks of a kind are listed in words."""
@@ -113,7 +111,7 @@ def check(
     for job in jobs.values():
         reasons = [reason.split(": ", 1) for reason in ledger.breaks(job)]
         own = [(kind, what) for kind, what in reasons if kind != "follows"]
-        if cell is not None and not own and job.rule in TABLES:
+        if cell is not None and not own and job.rule in RESULTS and RESULTS[job.rule].recomputed:
             continue  # follows from other numbers
         verdict.follow += bool(reasons) and not own
         verdict.breaks += [(kind, job.name, what) for kind, what in own]
@@ -196,11 +194,11 @@ def _look_at_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) ->
 
 def recomputed(plan: Plan, target: str) -> Iterator[str]:
     """The numbers of a table that are not what its runs give, and runs' metrics that are not what their counts give."""
-    for rule in TABLES:
-        job = plan.jobs.get(rule)
+    for rule, result in RESULTS.items():
+        job = plan.jobs.get(rule) if result.recomputed else None
         if job is None or target not in job.outputs.values():
             continue
-        module = import_module(f"crayon.report.{rule}")
+        module = import_module(result.source)
         inputs = _counted(job)
         if not all(Path(path).exists() for path in (target, *inputs.values())):
             return  # named as missing already
@@ -280,7 +278,7 @@ def number_of(row: dict[str, str]) -> str:
 
 def named(path: str) -> bool:
     """Whether the numbers of a CSV are those of a run and a metric, and have their names."""
-    return Path(path).name in ("table1.csv", "runs.csv", "table2.csv", "controls.csv")
+    return any(Path(path).name in result.cells for result in RESULTS.values())
 
 
 def known(path: str, cell: str) -> dict[str, str]:

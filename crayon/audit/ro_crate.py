@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crayon import __version__
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import OutputError
+from crayon.utils.version import __version__
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate

@@ -14,7 +14,7 @@ from crayon.audit.check import cells, evaluations_of, named, number_of
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import AnnotationError, RecordError
-from crayon.utils.files import read_csv
+from crayon.utils.tables import read_csv
 from crayon.utils.text import unknown
 
 

@@ -14,11 +14,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from crayon import __version__
 from crayon.cli.common import BenchmarkName, plan_of, show
 from crayon.cli.platforms import labelstudio, mturk
-from crayon.utils.errors import CrayonError, ParamsError
+from crayon.utils.errors import CrayonError
 from crayon.utils.log import log_to, report, show_progress
+from crayon.utils.version import __version__
 
 app = typer.Typer(
     help="Guide the attention of an image classifier with yes-no answers.",
@@ -66,7 +66,7 @@ def check(
     if benchmark is not None:
         from crayon.pipeline.steps.download import check as check_images
 
-        print(check_images(plan, benchmark))
+        print(check_images(plan.find("download", benchmark=benchmark)))
         return
     suite = plan.params.active
     print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
@@ -111,7 +111,7 @@ def pretrain(
     plan = plan_of(context)
     from crayon.pipeline.steps.pretrain import run
 
-    run(plan, transfer)
+    run(plan.find("pretrain", **({"network": "transfer"} if transfer else {})))
 
 
 @app.command()
@@ -120,7 +120,7 @@ def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
     plan = plan_of(context)
     from crayon.pipeline.steps.compose import run
 
-    run(plan, benchmark)
+    run(plan.find("compose", benchmark=benchmark))
 
 
 @app.command()
@@ -135,7 +135,7 @@ def download(
     plan = plan_of(context)
     from crayon.pipeline.steps.download import run
 
-    run(plan, benchmark, local)
+    run(plan.find("download", benchmark=benchmark), local)
 
 
 @app.command()
@@ -151,11 +151,14 @@ def original(
     if plan.params.active.benchmark(benchmark).imported is not None and not transfer:
         from crayon.pipeline.steps.published import run_original
 
-        run_original(plan, benchmark)
+        run_original(plan.find("original", benchmark=benchmark))
         return
     from crayon.pipeline.steps.original import run
 
-    run(plan, benchmark, transfer or (None,))
+    if transfer:
+        run([plan.find("original", benchmark=benchmark, original=number) for number in transfer])
+    else:
+        run([plan.find("original", benchmark=benchmark)])
 
 
 @app.command()
@@ -178,7 +181,7 @@ def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
     plan = plan_of(context)
     from crayon.pipeline.steps.interpret import run
 
-    run(plan, benchmark)
+    run(plan.find("interpret", benchmark=benchmark))
 
 
 @app.command()
@@ -212,11 +215,11 @@ def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
     if plan.params.active.benchmark(benchmark).annotation.source == "published":
         from crayon.pipeline.steps.published import run_answers
 
-        run_answers(plan, benchmark, kind)
+        run_answers(plan.find("annotate", benchmark=benchmark, kind=kind))
         return
     from crayon.pipeline.steps.simulate import run
 
-    run(plan, benchmark, kind)
+    run(plan.find("annotate", benchmark=benchmark, kind=kind))
 
 
 @app.command()
@@ -225,7 +228,9 @@ def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
     plan = plan_of(context)
     from crayon.pipeline.steps.ingest import run
 
-    run(plan, benchmark, kind)
+    job = plan.find("ingest", benchmark=benchmark, kind=kind)
+    plan.answers(benchmark, kind)  # raises an error if people have to answer first
+    run(job)
 
 
 @annotations.command()
@@ -247,7 +252,7 @@ def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
     plan = plan_of(context)
     from crayon.pipeline.steps.auxiliary import run
 
-    run(plan, benchmark)
+    run(plan.find("auxiliary", benchmark=benchmark))
 
 
 @app.command()
@@ -256,7 +261,7 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
     plan = plan_of(context)
     from crayon.pipeline.steps.stage_one import run
 
-    run(plan, benchmark)
+    run(plan.find("stage_one", benchmark=benchmark))
 
 
 @app.command()
@@ -265,7 +270,7 @@ def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed
     plan = plan_of(context)
     from crayon.pipeline.steps.refine import run as refine_run
 
-    refine_run(plan, benchmark, run, seed)
+    refine_run(plan.select("refine", benchmark, run, seed))
 
 
 @app.command()
@@ -274,7 +279,7 @@ def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, se
     plan = plan_of(context)
     from crayon.pipeline.steps.evaluate import run as evaluate_run
 
-    evaluate_run(plan, benchmark, run, seed)
+    evaluate_run(plan.select("evaluate", benchmark, run, seed))
 
 
 @app.command()
@@ -283,7 +288,7 @@ def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
     plan = plan_of(context)
     from crayon.pipeline.steps.timing import run
 
-    run(plan, benchmark)
+    run(plan.find("measure", benchmark=benchmark))
 
 
 @app.command()
@@ -313,57 +318,26 @@ def provenance(
     run(plan, result)
 
 
-RENDERERS = (
-    "answers",
-    "table1",
-    "table2",
-    "table3",
-    "controls",
-    "figure2",
-    "figure3",
-    "figure4",
-    "figure_order",
-    "figure5",
-    "runtime",
-    "attention",
-    "before_after",
-    "page",
-)
-PARTLY = ("table1", "runtime", "page")
-SHOWN = ("table1", "table2", "table3", "controls", "runtime", "attention")
-
-
 @app.command()
 def render(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="RESULT", help=", ".join(RENDERERS))],
+    what: Annotated[
+        str, typer.Argument(metavar="RESULT", help="table1, figure4, ..., page; an unknown name lists all")
+    ],
     show: Annotated[bool, typer.Option(help="print the table, too")] = False,
     partly: Annotated[
-        bool, typer.Option("--partly", help="table1, runtime, page: show what is there, missing runs as empty cells")
+        bool, typer.Option("--partly", help="table1, runtime, page: use what is there, missing runs as empty cells")
     ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
     plan = plan_of(context)
-    from importlib import import_module
+    from crayon.report import render as results
 
-    from crayon.pipeline.plan_results import MODULES
-    from crayon.utils.text import unknown
-
-    if what not in RENDERERS:
-        raise ParamsError(unknown("result", what, RENDERERS))
-    if partly and what not in PARTLY:
-        raise ParamsError(f"--partly is for {', '.join(PARTLY)}; {what} needs all that it is made of.")
-    if show and what not in SHOWN:
-        raise ParamsError(f"--show is for {', '.join(SHOWN)}; {what} is no table to print.")
-    module = import_module(f"crayon.report.{MODULES.get(what, what)}")
-    if partly:
-        module.run(plan, partly=True)
-    else:
-        module.run(plan)
+    if show and not results.result_of(what).printed:
+        results.text(plan, what)  # raises before anything is made
+    results.render(plan, what, partly)
     if show:
-        from crayon.report.tables import text
-
-        print(module.text(plan) if what == "runtime" else text(plan, what))
+        print(results.text(plan, what))
 
 
 @app.command()

@@ -16,7 +16,7 @@ BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a bench
 def plan_of(context: typer.Context, suite: str | None = None) -> Plan:
     """The plan of the params file that the command line names; of another suite than the active one if asked."""
 
-    from crayon.pipeline.build import load_plan  # pydantic and the plan take 0.2 s, which `--help` need not wait for
+    from crayon.report.build import load_plan  # pydantic and the plan take 0.2 s, which `--help` need not wait for
 
     return load_plan(context.obj, suite)
 

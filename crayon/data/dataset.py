@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv, read_npy, write_csv
+from crayon.utils.files import read_npy, write_csv
+from crayon.utils.tables import Row, read_csv
 from crayon.utils.text import unknown
 
 COLUMNS = ("image", "split", "label", "group")
@@ -73,7 +74,7 @@ class Dataset:
         return rows
 
 
-def read_manifest(path: str | Path) -> list[dict[str, str]]:
+def read_manifest(path: str | Path) -> list[Row]:
     """The rows of a manifest, with unique image ids.
 
     Raises:
@@ -83,13 +84,14 @@ def read_manifest(path: str | Path) -> list[dict[str, str]]:
     if not rows:
         raise DataError(f"{path}: names no image.")
     first: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
+    for row in rows:
         for column in COLUMNS:
             if not row[column]:
-                raise DataError(f"{path}, line {line}: {column} is empty.")
+                raise DataError(f"{path}, line {row.line}: {column} is empty.")
         if row["image"] in first:
-            raise DataError(f"{path}, line {line}: {row['image']!r} stands on line {first[row['image']]} already.")
-        first[row["image"]] = line
+            line = first[row["image"]]
+            raise DataError(f"{path}, line {row.line}: {row['image']!r} stands on line {line} already.")
+        first[row["image"]] = row.line
     return rows
 
 
@@ -98,13 +100,13 @@ def training_images(path: str | Path) -> list[str]:
     return [row["image"] for row in read_manifest(path) if row["split"] == "train"]
 
 
-def codes(path: str | Path, rows: Sequence[dict[str, str]], column: str, names: Sequence[str]) -> np.ndarray:
+def codes(path: str | Path, rows: Sequence[Row], column: str, names: Sequence[str]) -> np.ndarray:
     """The position in `names` of each row's value, (N,) int64; DataError with the line if it is none of them."""
     position = {name: code for code, name in enumerate(names)}
     found = np.empty(len(rows), np.int64)
     for number, row in enumerate(rows):
         if row[column] not in position:
-            raise DataError(f"{path}, line {number + 2}: {unknown(column, row[column], names)}")
+            raise DataError(f"{path}, line {row.line}: {unknown(column, row[column], names)}")
         found[number] = position[row[column]]
     return found
 

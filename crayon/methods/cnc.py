@@ -174,8 +174,8 @@ class Pools:
     predicted images of other classes, or else all images of other classes.
 
     Args:
-        predicted: (N,) int64, predictions of the first stage.
-        labels: (N,) int64.
+        predicted: (N,) int64, classes that the first stage predicts.
+        labels: (N,) int64, true classes.
         method: the numbers of images to draw.
 
     Attributes:

@@ -20,9 +20,10 @@ PACKAGE = Path(__file__).parents[1]
 NEUTRAL = frozenset(
     f"crayon.{name}"
     for name in (
-        *("__init__", "cli.app", "config.suite", "utils.errors", "utils.gpu", "utils.log", "utils.text"),
-        *(f"pipeline.{name}" for name in ("fingerprint", "plan", "plan_results", "record", "runs", "slurm")),
-        *("pipeline.snakemake", "pipeline.validity"),
+        *("__init__", "cli.app", "config.suite", "report.build", "report.registry", "report.render"),
+        *(f"utils.{name}" for name in ("errors", "gpu", "locks", "log", "text", "version")),
+        *(f"pipeline.{name}" for name in ("fingerprint", "job", "plan", "record", "runs", "slurm", "snakemake")),
+        *("pipeline.validate", "pipeline.validity"),
     )
 )
 """Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from crayon.config.sections import Network, Training
+from crayon.config.suite import Benchmark, Suite
+from crayon.methods.base import Method
+from crayon.pipeline.runs import Run
 
 MADE = ("simulated", "published")
 """Sources of answers that the chain writes; people's are theirs."""
@@ -20,6 +25,28 @@ WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original"
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepParams:
+    """What a step reads of params.yaml, after all defaults.
+
+    Attributes:
+        suite_name, suite: the active suite.
+        network: the network that the job builds: the suite's, or that of the transfer study.
+        benchmark: the job's benchmark, if it has one.
+        training, method, seed: how the job trains, if it does.
+        run: what a refinement varies.
+    """
+
+    suite_name: str
+    suite: Suite
+    network: Network
+    benchmark: Benchmark | None = None
+    training: Training | None = None
+    method: Method | None = None
+    seed: int = 0
+    run: Run | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One job.
 
@@ -28,7 +55,8 @@ class Job:
         wildcards: what tells it from the other jobs of the rule; of WILDCARDS.
         inputs, outputs: name -> path, relative to the project's root; folders are allowed.
         record: path of its record.
-        steering: the params that decide its outputs, and nothing else.
+        steering: the subset of the params that determines its outputs, as JSON; a change makes the job stale.
+        params: the params that its step works with, as objects.
         code: the modules it starts from.
         keeps_edits: a person may edit its outputs, and it never overwrites an edit (annotation files).
     """
@@ -41,6 +69,7 @@ class Job:
     steering: dict[str, Any]
     code: tuple[str, ...]
     keeps_edits: bool = False
+    params: StepParams | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def name(self) -> str:

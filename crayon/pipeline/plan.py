@@ -4,7 +4,7 @@
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
     render   -> results/
 
-The jobs of the steps are here, those that render in `crayon.pipeline.plan_results`. The Snakemake rules execute them,
+The jobs of the steps are here, those that make results in `crayon.report.registry`. The Snakemake rules execute them,
 and a record beside the outputs of each says what they came from.
 """
 
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from crayon.config.sections import Network, changed, dump
+from crayon.config.studies import CRAYON
 from crayon.config.suite import Benchmark, Params
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Method
-from crayon.pipeline.job import KINDS, MADE, Job, below, name_of
+from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
 from crayon.utils.text import unknown
@@ -86,6 +87,19 @@ class Plan:
         read = ((self.producers.get(path), path) for path in job.inputs.values())
         return {made.name: path for made, path in read if made is not None and made.record == path}
 
+    def data(self, name: str) -> dict[str, str]:
+        """`benchmark/manifest`, `benchmark/images`, `benchmark/masks` -> path, of a benchmark's data set."""
+        return {f"{name}/{key}": path for key, path in self.find("download", benchmark=name).outputs.items()}
+
+    def summaries(self, benchmarks: Iterable[str]) -> dict[str, str]:
+        """`benchmark/kind` -> the summary of its answers, of those of these benchmarks that are annotated."""
+        return {
+            f"{name}/{kind}": self.find("ingest", benchmark=name, kind=kind).outputs["summary"]
+            for name in self.annotated
+            if name in benchmarks
+            for kind in KINDS
+        }
+
     def results(self) -> list[str]:
         """The outputs that people read: all of results/ but what other results are made of."""
         read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
@@ -121,6 +135,38 @@ class Plan:
                 for seed in run.seeds if name in run.benchmarks else ():
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run.name, seed)
+        for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
+            yield self._measure(name, suite.benchmarks[name])
+
+    def _params(self, benchmark: Benchmark | None = None, transfer: bool = False, **own: Any) -> StepParams:
+        """What a step works with: of the suite, of a benchmark, and of the job's own."""
+        return StepParams(
+            suite_name=self.suite,
+            suite=self.params.active,
+            network=self.network(transfer),
+            benchmark=benchmark,
+            **own,
+        )
+
+    def select(self, rule: str, benchmark: str, runs: Iterable[str], seeds: Iterable[int] | None = None) -> list[Job]:
+        """The jobs of runs and seeds.
+
+        Args:
+            rule: `refine` or `evaluate`.
+            benchmark: the benchmark's name.
+            runs: names of runs; for `evaluate` also `original`, and that of the transferred Originals.
+            seeds: all of a run's if left out.
+
+        Raises:
+            ParamsError, RecordError: a benchmark, run or seed is unknown.
+        """
+        chosen = []
+        for run in runs:
+            _, of_run = self._where(run)
+            for seed in of_run if seeds is None or None in of_run else seeds:
+                wildcards = {"benchmark": benchmark, "run": run} | ({} if seed is None else {"seed": seed})
+                chosen.append(self.find(rule, **wildcards))
+        return chosen
 
     # One function a step.
 
@@ -137,6 +183,7 @@ class Plan:
             record=f"{folder}/pretrained.record.json",
             steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.pipeline.steps.pretrain",),
+            params=self._params(transfer=transfer),
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
@@ -160,6 +207,7 @@ class Plan:
             record=f"{folder}/record.json",
             steering={"compose": benchmark.source["compose"]},
             code=("crayon.pipeline.steps.compose", f"crayon.data.synthetic.{benchmark.source['compose']['kind']}"),
+            params=self._params(benchmark),
         )
 
     def _data(self, name: str) -> dict[str, str]:
@@ -181,6 +229,7 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.download", registry.module_of(source)),
+            params=self._params(benchmark),
         )
 
     def _model(self, name: str) -> str:
@@ -203,6 +252,7 @@ class Plan:
             | {"training": dump(training), "selection": dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
+            params=self._params(benchmark, transfer, training=training, seed=number or 0),
         )
 
     def _imported(self, name: str, benchmark: Benchmark) -> Job:
@@ -217,6 +267,7 @@ class Plan:
             steering=self.network_params(benchmark)
             | {"imported": benchmark.imported.original.steering, "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.published",),
+            params=self._params(benchmark),
         )
 
     def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
@@ -267,6 +318,7 @@ class Plan:
             | {"interpret": dump(benchmark.interpret)}
             | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.pipeline.steps.interpret",),
+            params=self._params(benchmark),
         )
 
     def answers_file(self, name: str, kind: str) -> str:
@@ -306,6 +358,7 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.simulate",),
+            params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -323,6 +376,7 @@ class Plan:
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={"published": {key: archive.steering for key, archive in archives.items()}},
             code=("crayon.pipeline.steps.published",),
+            params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -351,6 +405,7 @@ class Plan:
             steering={"consensus": dump(benchmark.consensus)}
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.pipeline.steps.ingest",),
+            params=self._params(benchmark),
         )
 
     def _auxiliary(self, name: str) -> Job:
@@ -374,6 +429,7 @@ class Plan:
                 "selection": dump(benchmark.selection),
             },
             code=("crayon.pipeline.steps.auxiliary", "crayon.methods.erm"),
+            params=self._params(benchmark, training=suite.auxiliary.training),
         )
 
     def _stage_one(self, name: str) -> Job:
@@ -388,6 +444,7 @@ class Plan:
             steering=self.training_params(benchmark)
             | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.stage_one", "crayon.methods.erm"),
+            params=self._params(benchmark, training=benchmark.stage_one),
         )
 
     def needed(self, name: str, method: str) -> dict[str, str]:
@@ -420,6 +477,9 @@ class Plan:
             }
             | {key: value for key, value in varied.items() if value is not None},
             code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
+            params=self._params(
+                benchmark, self.transferred(run.name), training=training, method=settings, seed=seed, run=run
+            ),
         )
 
     def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
@@ -451,6 +511,30 @@ class Plan:
             steering=self.network_params(benchmark, self.transferred(run))
             | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.pipeline.steps.evaluate",),
+            params=self._params(benchmark, self.transferred(run)),
+        )
+
+    def _measure(self, name: str, benchmark: Benchmark) -> Job:
+        """Seconds of the Crayon variants on a benchmark, for several sizes of its training set."""
+        suite = self.params.active
+        needed = {need: path for method in CRAYON for need, path in self.needed(name, method).items()}
+        folder = f"evaluations/{self.suite}/{name}"
+        return Job(
+            rule="measure",
+            wildcards={"benchmark": name},
+            inputs=self._data(name) | {"model": self._model(name)} | needed,
+            outputs={"seconds": f"{folder}/runtime.csv"},
+            record=f"{folder}/runtime.record.json",
+            steering=self.training_params(benchmark)
+            | {
+                "runtime": dump(suite.studies.runtime),
+                "methods": {
+                    method: [dump(section) for section in self.runs[method].settings(benchmark)] for method in CRAYON
+                },
+                "threads": suite.compute.threads,
+            },
+            code=("crayon.pipeline.steps.timing", *(METHODS[method][0] for method in CRAYON)),
+            params=self._params(benchmark),
         )
 
     def evaluations(

@@ -21,13 +21,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crayon import __version__
 from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.utils.errors import EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
+from crayon.utils.version import __version__
 
 FORMAT = 2
+
+Writer = Callable[[str], Any]
+"""Writes one output to the path it is given."""
 
 
 class Digests:
@@ -160,7 +163,7 @@ class Recording:
             found[path] = self.digests.of(path)
         return found
 
-    def publish(self, writers: Mapping[str, Callable[[str], Any]], **told: Any) -> None:
+    def publish(self, writers: Mapping[str, Writer], **told: Any) -> None:
         """Write each output with its writer (name of the output -> function of its path), then the record.
 
         If a writer fails, none of the outputs stays: gone rather than mixed.
@@ -189,7 +192,7 @@ class Recording:
                     Path(path).unlink()
             raise
 
-    def _publish_behind_record(self, writers: Mapping[str, Callable[[str], Any]], told: Mapping[str, Any]) -> None:
+    def _publish_behind_record(self, writers: Mapping[str, Writer], told: Mapping[str, Any]) -> None:
         staged = {}
         try:
             for name, write in writers.items():

@@ -15,8 +15,8 @@ from filelock import FileLock
 from crayon.config.suite import Suite
 from crayon.methods import METHODS
 from crayon.pipeline import slurm
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.job import MADE, WILDCARDS, Job, below, name_of
+from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
@@ -63,16 +63,16 @@ class Workflow:
     """The plan of the active suite, as the rules see it.
 
     Args:
+        plan: of the active suite.
         enforce: bring tokens up to date with the ledger; only the process that the user started may do so, since a
             job's own process on a cluster would see files that other jobs are writing.
 
     Raises:
-        ParamsError: params.yaml is malformed.
         RecordError: another workflow is running here, or a person's answers would be overwritten.
     """
 
-    def __init__(self, params: str | Path = "params.yaml", enforce: bool = True) -> None:
-        self.plan = load_plan(params)
+    def __init__(self, plan: Plan, enforce: bool = True) -> None:
+        self.plan = plan
         self._turn = take_turn() if enforce else None
         self.ledger = Ledger(self.plan)
         self.name = self.plan.suite
@@ -163,17 +163,27 @@ class Workflow:
         """The function that gives the names of a batch's runs, for its command."""
         return lambda wildcards: named(batch, wildcards)
 
-    def originals(self, batch: Batch) -> InputFunction:
-        """The input function of all that a batch of the transfer study's Originals reads."""
-        return lambda wildcards: list(
-            self.plan.find("original", benchmark=wildcards.benchmark, original=batch.seeds[0]).inputs.values()
-        )
+    def inputs(self, rule: str, **fixed: str) -> InputFunction:
+        """The input function of all that a job reads.
 
-    def measured(self, wildcards: Any) -> list[str]:
-        """What `measure` reads."""
-        return list(self.plan.find("measure", benchmark=wildcards.benchmark).inputs.values())
+        Args:
+            rule: the job's rule.
+            fixed: wildcards whose values the rule fixes.
+        """
 
-    def read(self, rule: str, batch: Batch) -> InputFunction:
+        def paths(wildcards: Any) -> list[str]:
+            values = dict(wildcards.items()) | fixed
+            job = self.plan.find(rule, **{key: values[key] for key in WILDCARDS if key in values})
+            inputs = dict(job.inputs)
+            if rule == "ingest":  # raises an error if people have to answer first
+                inputs["answers"] = self.plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
+            if "folder" in inputs and Path(inputs["folder"], "manifest.csv").exists():
+                inputs["folder"] = str(Path(inputs["folder"], "manifest.csv"))  # a folder's own time says nothing
+            return list(inputs.values())
+
+        return paths
+
+    def batch_inputs(self, rule: str, batch: Batch) -> InputFunction:
         """The input function of all that the jobs of a batch read."""
 
         def paths(wildcards: Any) -> list[str]:
@@ -185,42 +195,6 @@ class Workflow:
             return list(dict.fromkeys(path for job in jobs for path in job.inputs.values()))
 
         return paths
-
-    def source(self, wildcards: Any) -> list[str]:
-        """What `download` reads: nothing for drawn benchmarks; of a folder with a manifest, that alone."""
-        inputs = self.plan.find("download", benchmark=wildcards.benchmark).inputs
-        listed = Path(inputs.get("folder", ""), "manifest.csv")
-        return [str(listed) if name == "folder" and listed.exists() else path for name, path in inputs.items()]
-
-    def pretrained(self, wildcards: Any) -> list[str]:
-        """The pretrained backbone, if the suite has one."""
-        job = self.plan.find("original", benchmark=wildcards.benchmark)
-        return [job.inputs["pretrained"]] if "pretrained" in job.inputs else []
-
-    def looked_at(self, wildcards: Any) -> list[str]:
-        """What `annotate` reads."""
-        return list(self.plan.find("annotate", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs.values())
-
-    def shown(self, wildcards: Any) -> str:
-        """What annotators of this kind look at."""
-        return self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs["shown"]
-
-    def answers(self, wildcards: Any) -> str:
-        """The answers that `ingest` reads; AnnotationError if they are people's, and nobody has answered."""
-        return self.plan.answers(wildcards.benchmark, wildcards.kind)
-
-    def asked(self, wildcards: Any) -> list[str]:
-        """What tells `ingest` which items there are: the manifest, or the Original."""
-        inputs = self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs
-        return [path for name, path in inputs.items() if name in ("manifest", "model")]
-
-    def records(self, wildcards: Any) -> list[str]:
-        """The records of all jobs below a table."""
-        return list(self.plan.find("provenance", result=wildcards.result).inputs.values())
-
-    def inputs(self, rule: str) -> list[str]:
-        """All that a table or figure reads."""
-        return list(self.plan.find(rule).inputs.values()) if rule in self.plan.jobs else []
 
     def outputs(self, *rules: str) -> list[str]:
         """All that the jobs of some rules write for Table 1 (controls and studies have tables of their own)."""

@@ -7,21 +7,17 @@ from functools import partial
 from urllib.parse import quote
 
 from crayon.annotations.answers import read_raw
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.utils.files import write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "kind", "item", "answers")
 
 
-def run(plan: Plan) -> None:
-    """Write results/answers.csv: an item a row, its answers as `annotator=answer`, separated by blanks."""
-    job = plan.find("answers")
-    recording = Recording(job)
-    rows = list(_rows(plan.suite, job.inputs))
-    recording.publish({"answers": partial(write_csv, columns=COLUMNS, rows=rows)})
-    report(f"answers  {len(rows)} items -> {job.outputs['answers']}")
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes answers.csv: an item a row, its answers as `annotator=answer`, separated by blanks."""
+    return {"answers": partial(write_csv, columns=COLUMNS, rows=list(_rows(plan.suite, job.inputs)))}
 
 
 def _rows(suite: str, inputs: dict[str, str]) -> Iterator[tuple[str, ...]]:

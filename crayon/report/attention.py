@@ -10,36 +10,27 @@ from pandas import DataFrame
 
 from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import Cell, evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.report import curves, style
 from crayon.report.tables import markdown, naming
 from crayon.utils.files import write_csv, write_text
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "method", "split", "label", "group", "score", "mean", "std", "seeds", "images")
 KEYS = ("benchmark", "method", "split", "label", "group", "score")
 SCORES = {"energy": "energy inside the mask", "pointing": "maximum inside the mask"}
 
 
-def run(plan: Plan) -> None:
-    """Write results/attention.csv, attention.md and the figure that is drawn from the CSV."""
-    from pandas import DataFrame
-
-    job = plan.find("attention")
-    recording = Recording(job)
-    found = evaluations(job.inputs)
-    columns, rows = tables(plan, found)[job.outputs["table"]]
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes attention.csv, attention.md and the figure drawn from the CSV."""
+    columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     table = DataFrame(rows, columns=COLUMNS)
     figure = curves.dots(_panels(plan, table), style.origin(plan))
-    recording.publish(
-        {
-            "table": partial(write_csv, columns=columns, rows=rows),
-            "markdown": partial(write_text, text=_markdown(plan, table)),
-        }
-        | style.writers(figure)
-    )
-    report(f"attention  {len(rows)} numbers -> {job.outputs['table']}")
+    return {
+        "table": partial(write_csv, columns=columns, rows=rows),
+        "markdown": partial(write_text, text=_markdown(plan, table)),
+    } | style.writers(figure)
 
 
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

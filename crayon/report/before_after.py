@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from crayon.models.inference import features_in_batches
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.record import Writer
+from crayon.pipeline.steps.context import Context
 from crayon.report import style
 from crayon.report.tables import naming
 from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.overlays import highlight_overlaid, readable
 from crayon.utils.files import write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
@@ -35,7 +35,7 @@ class Change:
         mended, broken: positions of the images that are right only afterwards, only before.
     """
 
-    place: Workplace
+    context: Context
     split: str
     before: np.ndarray
     after: np.ndarray
@@ -44,10 +44,8 @@ class Change:
     broken: np.ndarray
 
 
-def run(plan: Plan) -> None:
-    """Write results/before_after.csv, each image that was mended or broken, and the picture."""
-    job = plan.find("before_after")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes before_after.csv, a row for each image that was mended or broken, and the picture."""
     rows, lines = [], []
     for name, benchmark in plan.params.active.benchmarks.items():
         if f"{name}/refined" not in job.inputs:
@@ -62,27 +60,25 @@ def run(plan: Plan) -> None:
             lines.append(Row(f"{benchmark.title}\n{kind}: {count}", tiles, f"No image was {kind}."))
     method = naming(job.steering["method"])[0]
     title = f"Test images: the image, where the Original looks, where {method} looks (and what they say)"
-    recording.publish(
-        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(draw(lines, title, style.origin(plan)))
+    return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
+        draw(lines, title, style.origin(plan))
     )
-    report(f"before_after  {len(rows)} images changed -> {job.outputs['png']}")
 
 
 def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
-    place = Workplace(plan, name)
-    split = next(iter(place.benchmark.metrics.values())).splits[0]
-    labels = place.labels(split)
-    (before, first), (after, second) = (_look(place, path, split, labels) for path in (original, refined))
+    context = Context(plan.find("original", benchmark=name))
+    split = next(iter(context.benchmark.metrics.values())).splits[0]
+    labels = context.labels(split)
+    (before, first), (after, second) = (_look(context, path, split, labels) for path in (original, refined))
     right = labels.cpu().numpy()
     mended, broken = (before != right) & (after == right), (before == right) & (after != right)
     found = (np.flatnonzero(mended), np.flatnonzero(broken))
-    return Change(place, split, before, after, (first, second), *found)
+    return Change(context, split, before, after, (first, second), *found)
 
 
-def _look(place: Workplace, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Predictions (n,) and maps (n, h, w) in [0, 1] for the images' labels."""
-    network, images = place.trained(checkpoint), place.images(split)
+    network, images = context.trained(checkpoint), context.images(split)
     predictions, maps = [], []
     for here, features in features_in_batches(network, images, len(images)):
         weights = network.map_weights(features, labels[here]).detach()
@@ -93,7 +89,7 @@ def _look(place: Workplace, checkpoint: str, split: str, labels: torch.Tensor) -
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
     """The first `EXAMPLES` of the positions, taking turns among labels and groups."""
-    data, rows = change.place.data, change.place.data.rows(change.split)
+    data, rows = change.context.data, change.context.data.rows(change.split)
     queues: dict[tuple[int, int], list[int]] = {}
     for position in positions.tolist():
         row = rows[position]
@@ -104,7 +100,7 @@ def choose(change: Change, positions: np.ndarray) -> list[int]:
 
 
 def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown: bool) -> list:
-    data, benchmark = change.place.data, change.place.benchmark
+    data, benchmark = change.context.data, change.context.benchmark
     row = data.rows(change.split)[position]
     said = (benchmark.classes[values[position]] for values in (change.before, change.after))
     names = (data.image_ids[row], benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
@@ -112,10 +108,10 @@ def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown:
 
 
 def _tiles(change: Change, position: int) -> list:
-    place = change.place
-    row = place.data.rows(change.split)[position]
-    image, classes = readable(place.data.images[row])[0], place.benchmark.classes
+    context = change.context
+    row = context.data.rows(change.split)[position]
+    image, classes = readable(context.data.images[row])[0], context.benchmark.classes
     said = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
     looks = [highlight_overlaid(image, maps[position]) for maps in change.maps]
-    words = (classes[place.data.labels[row]], *said)
+    words = (classes[context.data.labels[row]], *said)
     return [Tile(picture, word) for picture, word in zip((image, *looks), words, strict=True)]

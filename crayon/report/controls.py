@@ -6,29 +6,23 @@ from functools import partial
 from typing import Any
 
 from crayon.pipeline.evaluations import cell, evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.report.tables import markdown, naming
 from crayon.utils.files import write_csv, write_text
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
 
 
-def run(plan: Plan) -> None:
-    """Write results/controls.csv and controls.md."""
-    job = plan.find("controls")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes controls.csv and controls.md."""
     found = evaluations(job.inputs)
     columns, rows = tables(plan, found)[job.outputs["table"]]
-    recording.publish(
-        {
-            "table": partial(write_csv, columns=columns, rows=rows),
-            "markdown": partial(write_text, text=_markdown(plan, found)),
-        }
-    )
-    runs = {run for _, run in found}
-    report(f"controls  {len(runs)} runs on {len(plan.params.active.benchmarks)} benchmarks -> {job.outputs['table']}")
+    return {
+        "table": partial(write_csv, columns=columns, rows=rows),
+        "markdown": partial(write_text, text=_markdown(plan, found)),
+    }
 
 
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

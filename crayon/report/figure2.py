@@ -7,25 +7,24 @@ from typing import Any
 
 from crayon.annotations.labels import read_labels
 from crayon.data.dataset import load_dataset
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.report import style
 from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.overlays import patch_view, readable
 from crayon.saliency.patches import Patch, read_patches
 from crayon.utils.errors import AnnotationError
-from crayon.utils.files import read_csv, write_csv
-from crayon.utils.log import report
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "neuron", "label", "rank", "image", "left", "top", "right", "bottom", "activation")
 NEURONS = 3
 """How many neurons of each label are shown of a benchmark: those whose strongest patch excites them most."""
 
 
-def run(plan: Plan) -> None:
-    """Write results/figure2.csv, a patch a row, and the figure: a neuron's patches side by side, each in red."""
-    job = plan.find("figure2")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes figure2.csv, a row for each patch, and the figure: a neuron's patches side by side, each in red."""
     rows, lines = [], []
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
@@ -43,11 +42,9 @@ def run(plan: Plan) -> None:
             heading = f"{benchmark.title}\n{label}"
             lines.append(Row(heading, tiles, f"No neuron was judged {label}."))
     title = f"Neuron concept patches: {NEURONS} neurons a row, three patches each"
-    recording.publish(
-        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(draw(lines, title, style.origin(plan)))
+    return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
+        draw(lines, title, style.origin(plan))
     )
-    report(f"figure2  {len(rows)} patches -> {job.outputs['svg']}")
 
 
 def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch]]]:

@@ -8,24 +8,22 @@ import numpy as np
 
 from crayon.annotations.labels import read_labels
 from crayon.data.dataset import load_dataset
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.report import style
 from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.overlays import VIEWS, readable
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy, write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
 TILES = 9
 """How many pictures of each label are shown of a benchmark: the first of the training set, a class at a time."""
 
 
-def run(plan: Plan) -> None:
-    """Write results/figure3.csv, an image a row, and the figure: each image as annotators see it."""
-    job = plan.find("figure3")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes figure3.csv, a row for each image, and the figure: each image as annotators see it."""
     rows, lines = [], []
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
@@ -45,11 +43,9 @@ def run(plan: Plan) -> None:
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
             lines.append(Row(f"{benchmark.title}\n{label}", tiles, f"No map was judged {label}."))
     title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
-    recording.publish(
-        {"table": partial(write_csv, columns=COLUMNS, rows=rows)}
-        | style.writers(draw(lines, title, style.origin(plan)))
+    return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
+        draw(lines, title, style.origin(plan))
     )
-    report(f"figure3  {len(rows)} images -> {job.outputs['svg']}")
 
 
 def choose(labels: list[str], classes: np.ndarray, label: str, count: int) -> list[int]:

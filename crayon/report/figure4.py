@@ -9,27 +9,24 @@ from typing import Any
 from crayon.annotations.labels import answered
 from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
 from crayon.report.tables import shown
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "method", "kind", "annotations", "metric", "seed", "value")
 KEYS = ("benchmark", "method", "annotations", "metric", "seed")
 
 
-def run(plan: Plan) -> None:
-    """Write results/figure4.csv, one run's number a row, and the figure that is drawn from it."""
-    job = plan.find("figure4")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes figure4.csv, a row for each number of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
-    recording.publish({"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure))
-    report(f"figure4  {len(rows)} numbers -> {job.outputs['svg']}")
+    return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

@@ -7,26 +7,23 @@ from functools import partial
 from typing import Any
 
 from crayon.pipeline.evaluations import evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.report import curves, style
 from crayon.report.tables import shown
 from crayon.utils.files import write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
 KEYS = ("benchmark", "method", "weight", "factor", "metric", "seed")
 METHODS = ("crayon_attention", "crayon_pruning_attention")
 
 
-def run(plan: Plan) -> None:
-    """Write results/figure5.csv, one run's number a row, and the figure that is drawn from it."""
-    job = plan.find("figure5")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes figure5.csv, a row for each number of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan), log=True)
-    recording.publish({"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure))
-    report(f"figure5  {len(rows)} numbers -> {job.outputs['svg']}")
+    return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

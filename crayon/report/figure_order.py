@@ -9,14 +9,14 @@ from typing import Any
 
 from crayon.annotations.labels import answered
 from crayon.pipeline.evaluations import evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
 from crayon.report.tables import shown
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
-from crayon.utils.log import report
 
 COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "value")
 KEYS = ("benchmark", "order", "annotations", "metric", "seed")
@@ -25,14 +25,11 @@ ANY = "any"
 """The order of none and of all answers, where it does not matter."""
 
 
-def run(plan: Plan) -> None:
-    """Write results/figure_order.csv, one run's number a row, and the figure that is drawn from it."""
-    job = plan.find("figure_order")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes figure_order.csv, a row for each number of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
-    recording.publish({"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure))
-    report(f"figure_order  {len(rows)} numbers -> {job.outputs['svg']}")
+    return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

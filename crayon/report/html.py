@@ -7,24 +7,24 @@ import csv
 import json
 import statistics
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from crayon import __version__
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from crayon.annotations.labels import LABELS
 from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.plan_results import provenance_of
 from crayon.pipeline.provenance import Provenance
-from crayon.pipeline.record import Recording, read_record
+from crayon.pipeline.record import Writer, read_record
 from crayon.report.cost import Spent
-from crayon.report.tables import marks_of, naming, only_there, published, why_missing
+from crayon.report.registry import RESULTS, provenance_of
+from crayon.report.tables import marks_of, naming, published, why_missing
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
-from crayon.utils.log import report
+from crayon.utils.version import __version__
 
 SHORT = 12
 """How many digits of a digest are shown."""
@@ -33,38 +33,16 @@ LISTED = 60
 """How many rows of a table are shown."""
 
 
-SECTIONS = {
-    "before_after": "Before and after",
-    "attention": "Where the models look",
-    "figure3": "What annotators see",
-    "figure2": "Neurons and their patches",
-    "table2": "The two map losses",
-    "table3": "Transfer to another network",
-    "figure4": "How many answers are needed",
-    "figure_order": "What to ask first",
-    "figure5": "How much the weights matter",
-    "runtime": "What it takes",
-    "controls": "Do the answers do the work?",
-}
-"""Rule that makes a result beyond Table 1 -> its title here; its caption is `captions/<rule>.rst`."""
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes report.html; `partly` or not, it states of what is missing why it is.
 
-
-def run(plan: Plan, partly: bool = False) -> None:
-    """Write results/report.html.
-
-    Args:
-        partly: show what is there, and say of the rest why it is missing.
+    An input that is missing is an error of its record unless `partly`.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    job = plan.find("page")
-    recording = Recording(only_there(job) if partly else job)
     environment = Environment(
         loader=PackageLoader("crayon.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     text = environment.get_template("report.html.j2").render(content(plan, job))
-    recording.publish({"page": partial(write_text, text=text)})
-    report(f"page  {len(text) / 1e6:.1f} MB -> {job.outputs['page']}")
+    return {"page": partial(write_text, text=text)}
 
 
 def content(plan: Plan, job: Job) -> dict[str, Any]:
@@ -84,7 +62,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "story": _story(plan, found),
         "benchmarks": [_table(plan, name, found) for name in suite.benchmarks],
         "answers": answers,
-        "sections": [_section(plan, rule) for rule in SECTIONS if rule in plan.jobs],
+        "sections": [_section(plan, rule) for rule, result in RESULTS.items() if result.title and rule in plan.jobs],
         "spent": _spent(plan, job),
         "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
         "evidence": [
@@ -192,7 +170,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
 
 def _section(plan: Plan, rule: str) -> dict[str, Any]:
     outputs = plan.find(rule).outputs
-    told = {"name": rule, "title": SECTIONS[rule], "caption": _caption(rule), "missing": "", "image": ""}
+    told = {"name": rule, "title": RESULTS[rule].title, "caption": RESULTS[rule].caption, "missing": "", "image": ""}
     told |= {"source": outputs["table"], "columns": [], "rows": [], "count": 0}
     absent = [path for path in outputs.values() if not Path(path).exists()]
     if absent:
@@ -261,7 +239,3 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
         "runs": runs,
         "facts": facts,
     }
-
-
-def _caption(rule: str) -> str:
-    return " ".join(files(__package__).joinpath(f"captions/{rule}.rst").read_text(encoding="utf-8").split())

@@ -6,9 +6,7 @@ with validation after each epoch, where `measured` is the refinement alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,13 @@ from pandas import DataFrame
 from crayon.config.studies import CRAYON
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording, read_record
+from crayon.pipeline.record import Writer, read_record
 from crayon.pipeline.steps.timing import COLUMNS as MEASURED
 from crayon.report import curves, style
-from crayon.report.tables import markdown, naming, published_rows
+from crayon.report.tables import markdown, naming, present_inputs, published_rows
 from crayon.utils.errors import RecordError
-from crayon.utils.files import read_csv, write_csv
-from crayon.utils.log import report
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 COLUMNS = (
     "suite",
@@ -48,25 +46,23 @@ KEYS = ("source", "benchmark", "method", "images", "repeat", "seed")
 """What names a row."""
 
 
-def run(plan: Plan, partly: bool = False) -> None:
-    """Write results/runtime.csv, one time a row, and the figure that is drawn from what was measured.
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes runtime.csv, a row for each time, and the figure drawn from what was measured.
 
     Args:
-        partly: leave out the refinements that are not there; without it they are an error.
+        plan: the plan of the suite.
+        job: the job of the result.
+        partly: leave out the refinements that are missing; without it they are an error.
     """
-    job = plan.find("runtime")
     if partly:
-        there = {key: path for key, path in job.inputs.items() if Path(path).exists() or not path.startswith("runs/")}
-        job = replace(job, inputs=there)
-    recording = Recording(job)
+        job = present_inputs(job, "runs/")
     rows = _rows(plan, job)
     measured = [row for row in rows if row["source"] == "measured"]
     grid = _grid(plan, measured)
     figure = curves.draw(grid, style.origin(plan))
     for (panel,), field in zip(grid, figure.axes, strict=True):
         _lines(panel, field, measured)
-    recording.publish({"table": partial(write_csv, columns=COLUMNS, rows=_listed(rows))} | style.writers(figure))
-    report(f"runtime  {len(rows)} times -> {job.outputs['table']}")
+    return {"table": partial(write_csv, columns=COLUMNS, rows=_listed(rows))} | style.writers(figure)
 
 
 def tables(plan: Plan, _: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

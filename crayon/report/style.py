@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from textwrap import fill
@@ -13,6 +12,7 @@ import seaborn
 from matplotlib.figure import Figure
 
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Writer
 from crayon.report.tables import naming
 from crayon.utils.files import write_bytes
 
@@ -96,7 +96,7 @@ def foot(figure: Figure, text: str) -> None:
     figure.supxlabel(lines, fontsize="small", color="#555555", x=0.01, ha="left")
 
 
-def writers(figure: Figure) -> dict[str, Callable[[str], None]]:
+def writers(figure: Figure) -> dict[str, Writer]:
     """What publishes a figure as `svg` and as `png`."""
     return {suffix: partial(_write, figure=figure, suffix=suffix) for suffix in ("svg", "png")}
 

@@ -9,11 +9,10 @@ from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
-from crayon.report.tables import markdown, marks_of, naming, only_there, published
+from crayon.pipeline.record import Writer
+from crayon.report.tables import markdown, marks_of, naming, published
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv, write_json, write_text
-from crayon.utils.log import report
 
 COLUMNS = (
     "suite",
@@ -31,30 +30,25 @@ COLUMNS = (
 RUN_COLUMNS = ("suite", "method", "benchmark", "seed", "metric", "last", "selected", "last_epoch", "selected_epoch")
 
 
-def run(plan: Plan, partly: bool = False) -> None:
-    """Write results/table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
 
     Args:
+        plan: the plan of the suite.
+        job: the job of Table 1.
         partly: leave the cells of missing runs empty, with 0 seeds; without it they are an error.
     """
-    job = plan.find("table1")
-    recording = Recording(only_there(job) if partly else job)
     found = evaluations(job.inputs, partly)
     made = tables(plan, found)
-    writers = {
+    return {
         key: partial(write_csv, columns=made[path][0], rows=made[path][1])
         for key, path in job.outputs.items()
         if path in made
+    } | {
+        "markdown": partial(write_text, text=_markdown(plan, job, found)),
+        "latex": partial(write_text, text=_latex(plan, found)),
+        "metrics": partial(write_json, value=_metrics(plan, found)),
     }
-    recording.publish(
-        writers
-        | {
-            "markdown": partial(write_text, text=_markdown(plan, job, found)),
-            "latex": partial(write_text, text=_latex(plan, found)),
-            "metrics": partial(write_json, value=_metrics(plan, found)),
-        }
-    )
-    report(f"table1  {len(found)} methods and benchmarks -> {job.outputs['table']}")
 
 
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from crayon.pipeline.evaluations import Cell, cell, evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.report.tables import markdown, published
 from crayon.utils.files import write_csv, write_text
-from crayon.utils.log import report
 
 COLUMNS = (
     "suite",
@@ -33,19 +33,14 @@ ROWS = {
 """(relevant, irrelevant): whether the loss of these maps is there -> run."""
 
 
-def run(plan: Plan) -> None:
-    """Write results/table2.csv and table2.md."""
-    job = plan.find("table2")
-    recording = Recording(job)
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes table2.csv and table2.md."""
     found = evaluations(job.inputs)
     columns, rows = tables(plan, found)[job.outputs["table"]]
-    recording.publish(
-        {
-            "table": partial(write_csv, columns=columns, rows=rows),
-            "markdown": partial(write_text, text=_markdown(plan, found)),
-        }
-    )
-    report(f"table2  {len(rows)} numbers -> {job.outputs['table']}")
+    return {
+        "table": partial(write_csv, columns=columns, rows=rows),
+        "markdown": partial(write_text, text=_markdown(plan, found)),
+    }
 
 
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

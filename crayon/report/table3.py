@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from crayon.pipeline.evaluations import Cell, evaluations, number
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import Recording
+from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import TRANSFERRED
 from crayon.report.tables import markdown, published
 from crayon.utils.files import write_csv, write_text
-from crayon.utils.log import report
 
 COLUMNS = (
     "suite",
@@ -28,19 +28,13 @@ COLUMNS = (
 KEYS = ("benchmark", "model", "metric")
 
 
-def run(plan: Plan) -> None:
-    """Write results/table3.csv and table3.md."""
-    job = plan.find("table3")
-    recording = Recording(job)
-    found = evaluations(job.inputs)
-    columns, rows = tables(plan, found)[job.outputs["table"]]
-    recording.publish(
-        {
-            "table": partial(write_csv, columns=columns, rows=rows),
-            "markdown": partial(write_text, text=_markdown(plan, rows)),
-        }
-    )
-    report(f"table3  {len(rows)} numbers -> {job.outputs['table']}")
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """What writes table3.csv and table3.md."""
+    columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
+    return {
+        "table": partial(write_csv, columns=columns, rows=rows),
+        "markdown": partial(write_text, text=_markdown(plan, rows)),
+    }
 
 
 def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

@@ -26,9 +26,13 @@ def naming(run: str) -> tuple[str, str]:
     return cls.label, cls.annotation
 
 
-def only_there(job: Job) -> Job:
-    """The job without the inputs that are not there. Its record differs from the plan's, so that it is made anew."""
-    return replace(job, inputs={name: path for name, path in job.inputs.items() if Path(path).exists()})
+def present_inputs(job: Job, prefix: str = "") -> Job:
+    """The job without those inputs that are missing and whose paths begin with `prefix`.
+
+    Its record differs from the plan's, so that it is made again when they are there.
+    """
+    present = {n: path for n, path in job.inputs.items() if Path(path).exists() or not path.startswith(prefix)}
+    return replace(job, inputs=present)
 
 
 def published(
@@ -95,8 +99,3 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in lines]
     return "\n".join([padded[0], "|" + "|".join(f" {dash} " for dash in rule) + "|", *padded[1:]]) + "\n"
-
-
-def text(plan: Plan, rule: str) -> str:
-    """A table's Markdown as it was written, for the screen."""
-    return Path(plan.find(rule).outputs["markdown"]).read_text(encoding="utf-8")

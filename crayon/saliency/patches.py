@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
+from crayon.utils.tables import read_csv
 
 if TYPE_CHECKING:
     import torch
@@ -135,11 +136,11 @@ def read_patches(path: str | Path) -> list[Patch]:
         DataError: the file is missing or malformed, or a value has the wrong type; the message names the line.
     """
     patches = []
-    for line, row in enumerate(read_csv(path, COLUMNS, DataError, optional=()), start=2):
+    for row in read_csv(path, COLUMNS, DataError, optional=()):
         try:
             patches.append(Patch(**{field.name: _TYPES[str(field.type)](row[field.name]) for field in fields(Patch)}))
         except ValueError as error:
-            raise DataError(f"{path}, line {line}: {error}; delete the file, so that it is regenerated.") from error
+            raise DataError(f"{path}, line {row.line}: {error}; delete the file, so that it is regenerated.") from error
     return patches
 
 

@@ -141,63 +141,6 @@ def read_npy(path: str | os.PathLike[str], error: type[CrayonError]) -> np.ndarr
     return array
 
 
-def read_csv(
-    path: str | os.PathLike[str],
-    required: Sequence[str],
-    error: type[CrayonError],
-    optional: Sequence[str] | None = None,
-) -> list[dict[str, str]]:
-    """Read a CSV file with a header into a list of dicts, one per row.
-
-    Args:
-        path: the file, in UTF-8.
-        required: columns that the file must have.
-        error: class of the error to raise.
-        optional: further columns that the file may have; None allows any.
-
-    Returns:
-        Column -> value, stripped of surrounding white space, for each row.
-
-    Raises:
-        error: the file is missing, empty or not UTF-8; a column is missing, unknown or repeated; a row is empty or has
-            the wrong number of values.
-    """
-    path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise error(f"{path}: there is no such file.") from None
-    except (UnicodeDecodeError, OSError) as cause:
-        raise error(f"{path}: cannot be read as UTF-8 text ({cause}); save it as CSV in UTF-8.") from cause
-    reader = csv.reader(io.StringIO(text), strict=True)
-    rows: list[dict[str, str]] = []
-    empty = 0
-    try:
-        columns = [name.strip() for name in next(reader, [])]
-        if not columns:
-            raise error(f"{path}: is empty; its first line must name the columns {', '.join(required)}.")
-        if missing := [name for name in required if name not in columns]:
-            raise error(f"{path}: lacks the column {', '.join(missing)}; its first line is {','.join(columns)}.")
-        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-            raise error(f"{path}: names the column {', '.join(repeated)} twice.")
-        if optional is not None and (unknown := [n for n in columns if n not in (*required, *optional)]):
-            raise error(
-                f"{path}: has the unknown column {', '.join(unknown)}; known: {', '.join((*required, *optional))}."
-            )
-        for values in reader:
-            if not values:
-                empty = empty or reader.line_num
-                continue
-            if empty:  # refused, because later messages derive a row's line number from its position
-                raise error(f"{path}, line {empty}: is empty; remove it.")
-            if len(values) != len(columns):
-                raise error(f"{path}, line {reader.line_num}: has {len(values)} values, not {len(columns)}.")
-            rows.append(dict(zip(columns, (value.strip() for value in values), strict=True)))
-    except csv.Error as cause:
-        raise error(f"{path}, line {reader.line_num}: is not CSV ({cause}).") from cause
-    return rows
-
-
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, or of the relative names and contents of a folder's files, as 64 hex digits.
 

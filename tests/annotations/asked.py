@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from crayon.data.dataset import write_manifest
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.plan import Plan
+from crayon.report.build import load_plan
 from crayon.saliency.patches import Patch, write_patches
 from crayon.utils.files import sha256, write_npy
 

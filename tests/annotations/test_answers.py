@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import tempfile
 import time
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +13,6 @@ from hypothesis import strategies as st
 
 from crayon.annotations.answers import Answer, read_answers, read_raw, write_answers
 from crayon.annotations.controls import control
-from crayon.annotations.io.csv_table import read_table
 from crayon.annotations.labels import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
 from crayon.annotations.vocabulary import WORDS, meaning
@@ -187,28 +182,6 @@ def test_answers_to_other_maps_are_taken_only_where_params_say_so(tmp_path):
     assert [one.digest for one in read_answers(tmp_path / "a.csv", ITEMS, new, allow_stale=True)] == [old, ""]
 
 
-@given(st.data())
-def test_a_table_comes_back_value_by_value_with_the_line_of_each_row(data):
-    width = data.draw(st.integers(2, 4))
-    cell = st.text(st.sampled_from('a,"\n \u2028é=;'), max_size=4)
-    rows = data.draw(st.lists(st.lists(cell, min_size=width, max_size=width).filter(lambda r: any(map(str.strip, r)))))
-    columns = [f"c{number}" for number in range(width)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    begins = []
-    for row in [columns, *rows]:
-        begins.append(text.getvalue().count("\n") + 1)
-        writer.writerow(row)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "t.csv")
-        path.write_bytes(text.getvalue().encode())
-        table = read_table(path, columns)
-    assert list(table.columns) == columns
-    assert len(table) == len(rows)
-    assert [list(map(str.strip, row)) for row in rows] == list(map(list, zip(*table.columns.values(), strict=True)))
-    assert [table.line(row) for row in range(len(rows))] == begins[1:]
-
-
 def test_a_large_file_is_read_in_a_time_that_its_rows_explain(tmp_path):
     items = [f"i{number}" for number in range(100_000)]
     (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(f"{item},ann,yes\n" for item in items))
@@ -217,9 +190,7 @@ def test_a_large_file_is_read_in_a_time_that_its_rows_explain(tmp_path):
     assert time.process_time() - started < 5  # it takes 0.3
 
 
-def test_rows_beyond_the_first_chunk_are_checked_too_and_their_lines_right(tmp_path, monkeypatch):
-    monkeypatch.setattr("crayon.annotations.io.csv_table.CHUNK", 3)
-    monkeypatch.setattr("crayon.annotations.io.csv_table.POOL", 2)
+def test_lines_are_right_after_a_quoted_line_break(tmp_path):
     rows = [f'i{number},"a{chr(10) * (number == 1)}",yes\n' for number in range(8)]
     items = [f"i{number}" for number in range(8)]
     (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(rows))

@@ -32,11 +32,11 @@ from crayon.annotations.io.pseudonyms import without_names
 from crayon.annotations.io.spreadsheet import harmless, restored
 from crayon.annotations.io.timestamps import moment, stamp
 from crayon.annotations.lockfile import taken
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.steps.agreement import run as statistics
 from crayon.pipeline.steps.import_answers import import_labelstudio, import_mturk
-from crayon.pipeline.steps.ingest import run as ingest
+from crayon.pipeline.steps.ingest import run as run_ingest
+from crayon.report.build import load_plan
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import read_json
 
@@ -48,6 +48,13 @@ from .test_mturk import rejected, result, write
 # Settling --------------------------------------------------------------------------------------------------------
 
 ITEMS, DIGEST, OTHER = ("a", "b"), "d" * 64, "e" * 64
+
+
+def ingest(plan):
+    """As `crayon ingest waterbirds attention` does it."""
+    job = plan.find("ingest", benchmark="waterbirds", kind="attention")
+    plan.answers("waterbirds", "attention")
+    run_ingest(job)
 
 
 @st.composite
@@ -270,7 +277,7 @@ def test_imported_answers_become_labels(plan, tmp_path):
     said = {"train-0": ("Yes", "Yes"), "train-1": ("No", "No"), "train-2": ("Yes", "No")}
     rows = [result(f"{i}{n}", i, word, f"w{n}") for i, words in said.items() for n, word in enumerate(words)]
     import_mturk(plan, "waterbirds", "attention", [write(tmp_path / "r.csv", *rows)])
-    ingest(plan, "waterbirds", "attention")
+    ingest(plan)
     with Path("labels/mini/waterbirds/attention.csv").open(encoding="utf-8", newline="") as file:
         labels = {row["image"]: row["label"] for row in csv.DictReader(file)}
     assert [labels[item] for item in asked.ITEMS[:4]] == ["relevant", "irrelevant", "unused", "unasked"]
@@ -287,12 +294,12 @@ def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
     ]
     write_answers(asked.ANSWERS, given_to)
     with pytest.raises(AnnotationError, match=r"attention\.csv, line 2: was given to other maps.* `allow_stale: true`"):
-        ingest(plan, "waterbirds", "attention")
+        ingest(plan)
     assert not Path("labels").exists()
     asked.write(tmp_path, allow_stale=True)
     allowing = load_plan()
     capsys.readouterr()
-    ingest(allowing, "waterbirds", "attention")
+    ingest(allowing)
     assert "6 answers were given to other maps or patches (allow_stale)" in capsys.readouterr().err
     record = read_record("labels/mini/waterbirds/attention.record.json")
     assert record["told"]["stale"] == 6
@@ -303,7 +310,7 @@ def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
 def test_answers_that_decide_nothing_are_refused_with_the_reason(plan):
     write_answers(asked.ANSWERS, [Answer(item=item, annotator="ann", answer="yes") for item in asked.ITEMS[:3]])
     with pytest.raises(AnnotationError, match=r"minimum_answers is 2, and none has more than 1; let another person"):
-        ingest(plan, "waterbirds", "attention")
+        ingest(plan)
     answers = [
         Answer(item=item, annotator=who, answer=word)
         for who, word in (("ann", "yes"), ("ben", "no"))
@@ -311,13 +318,13 @@ def test_answers_that_decide_nothing_are_refused_with_the_reason(plan):
     ]
     write_answers(asked.ANSWERS, answers)
     with pytest.raises(AnnotationError, match="none has enough answers that agree"):
-        ingest(plan, "waterbirds", "attention")
+        ingest(plan)
     assert not Path("labels").exists()
 
 
 def test_where_nobody_has_answered_the_sentence_says_how(plan):
     with pytest.raises(AnnotationError, match="nobody has answered yet; `crayon annotate waterbirds --kind attention`"):
-        ingest(plan, "waterbirds", "attention")
+        ingest(plan)
     with pytest.raises(AnnotationError, match="nobody has answered yet"):
         statistics(plan, "waterbirds")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from crayon.annotations.sampling import DEFAULTS, ORDERS, Pool, at_random, diverse, in_proportion, uncertain
 from crayon.config.studies import OrderName
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.steps.annotation_order import order_items
+from crayon.report.build import load_plan
 from crayon.saliency.patches import Patch, write_patches
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_csv, write_npy

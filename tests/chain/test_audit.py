@@ -15,7 +15,7 @@ import yaml
 
 from crayon.audit.check import check
 from crayon.pipeline import fingerprint
-from crayon.pipeline.build import load_plan
+from crayon.report.build import load_plan
 
 from .conftest import TABLE, Project
 from .test_chain import ANSWERS, change_alpha, flip_one

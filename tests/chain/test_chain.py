@@ -173,14 +173,14 @@ def test_the_rules_and_the_plan_mean_the_same_jobs(project):
     header = rows[0]
     outputs = {row[header.index("output_file")] for row in rows[1:]}
     script = (
-        "from crayon.pipeline.build import load_plan; plan = load_plan();"
+        "from crayon.report.build import load_plan; plan = load_plan();"
         f"[print(p) for job in plan.below('{TABLE}') for p in (*job.outputs.values(), job.record)]"
     )
     planned = set(project.run("python", "-c", script).split())
     assert planned <= outputs
     inputs = {row[header.index("output_file")]: set(row[header.index("input-file(s)")].split(",")) for row in rows[1:]}
     script = (
-        "from crayon.pipeline.build import load_plan; plan = load_plan();"
+        "from crayon.report.build import load_plan; plan = load_plan();"
         f"[print(o, *j.inputs.values()) for j in plan.below('{TABLE}') for o in j.outputs.values()]"
     )
     for line in project.run("python", "-c", script).splitlines():

@@ -35,7 +35,7 @@ def project(tmp_path):
 
 
 def test_version_and_help_need_no_project(tmp_path):
-    assert crayon("--version", cwd=tmp_path).stdout == "crayon 0.1.0\n"
+    assert crayon("--version", cwd=tmp_path).stdout == "crayon 0.2.0\n"
     verbs = crayon("--help", cwd=tmp_path).stdout
     for verb in (
         "download",
@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_nothing_half_written(project):
 def test_no_verb_loads_what_it_does_not_need(project):
     """Start-up: validating params loads neither torch nor pandas; a training loads no pandas, matplotlib or skimage."""
     script = (
-        "import sys; from crayon.pipeline.build import load_plan; load_plan();"
+        "import sys; from crayon.report.build import load_plan; load_plan();"
         "light = {'torch', 'pandas', 'matplotlib', 'skimage', 'sklearn', 'snakemake'} & set(sys.modules);"
         "import crayon.pipeline.steps.refine, crayon.pipeline.steps.evaluate, crayon.pipeline.steps.original;"
         "heavy = {'pandas', 'matplotlib', 'skimage', 'sklearn', 'snakemake', 'seaborn'} & set(sys.modules);"

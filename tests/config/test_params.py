@@ -7,7 +7,7 @@ from crayon.config.load import load
 from crayon.config.suite import Params
 from crayon.methods import METHODS
 from crayon.methods.settings import reason_left_out, settings_of
-from crayon.pipeline.build import load_plan
+from crayon.report.build import load_plan
 from crayon.utils.errors import ParamsError
 
 from .. import tiny

@@ -184,6 +184,10 @@ def put(own, old, new):
         (lambda p: put(p, "image,", "picture,"), "lacks the column image"),
         (lambda p: put(p, ",mask", ",masks"), "lacks the column mask"),
         (lambda p: put(p, "images/i1.png", "images/i0.png"), "line 3: 'images/i0.png' is the id of line 2"),
+        (  # a quoted line break
+            lambda p: [put(p, "masks/i0.png", '"masks/i0.png\n"'), put(p, "images/i1.png", "none.png")],
+            r"line 4: none\.png is not in the folder",
+        ),
     ],
 )
 def test_a_wrong_manifest_is_named_with_the_line(own, spoil, words):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crayon.pipeline.build import load_plan
+from crayon.report.build import load_plan
 
 from .. import tiny
 
@@ -247,10 +247,11 @@ def refinable(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(folder)
     plan = load_plan()
     for step in (download, original, interpret):
-        step.run(plan, "waterbirds")
+        job = plan.find(step.__name__.rpartition(".")[2], benchmark="waterbirds")
+        step.run([job] if step is original else job)
     for kind in KINDS:
-        simulate.run(plan, "waterbirds", kind)
-        ingest.run(plan, "waterbirds", kind)
+        simulate.run(plan.find("annotate", benchmark="waterbirds", kind=kind))
+        ingest.run(plan.find("ingest", benchmark="waterbirds", kind=kind))
     return folder
 
 

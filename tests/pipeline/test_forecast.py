@@ -18,8 +18,8 @@ from crayon.cli.app import app
 from crayon.config.load import load
 from crayon.config.source import expected
 from crayon.data.dataset import write_manifest
-from crayon.pipeline.build import build_plan, load_plan
 from crayon.pipeline.steps import forecast
+from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import ParamsError
 from crayon.utils.files import write_npy
 

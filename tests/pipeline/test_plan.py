@@ -7,7 +7,7 @@ import pytest
 from crayon.config.load import load
 from crayon.config.sections import Augmentation
 from crayon.methods import METHODS
-from crayon.pipeline.build import build_plan
+from crayon.report.build import build_plan
 from crayon.utils.errors import ParamsError, RecordError
 
 from .. import tiny

@@ -14,10 +14,10 @@ from crayon.config.load import load
 from crayon.config.suite import Params
 from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
-from crayon.pipeline.build import build_plan, load_plan
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Run, batches, studies
 from crayon.pipeline.steps.refine import resized, vary
+from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import MethodError, ParamsError
 
 from .. import problems, tiny

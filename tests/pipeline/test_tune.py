@@ -9,8 +9,8 @@ import pytest
 from crayon.config.load import load
 from crayon.config.studies import Space
 from crayon.config.suite import Params
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.steps.tune import draw
+from crayon.report.build import load_plan
 from crayon.utils.errors import ParamsError
 
 from .. import tiny

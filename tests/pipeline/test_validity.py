@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from crayon.pipeline import fingerprint
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.record import Digests, Recording, read_record
 from crayon.pipeline.snakemake import Workflow
 from crayon.pipeline.validity import OLD_NS, Ledger
+from crayon.report.build import load_plan
 from crayon.utils.errors import OutputError, RecordError
 from crayon.utils.files import write_bytes, write_text
 
@@ -193,7 +193,7 @@ def test_an_edited_annotation_is_never_overwritten(project):
     change_params(lambda s: s["benchmarks"]["waterbirds"]["original"].update(epochs=9))
     assert "original waterbirds" in broken()  # the audit goes on
     with pytest.raises(RecordError, match=f"{path}: was edited after it was simulated.*Delete the file"):
-        Workflow()
+        Workflow(load_plan())
 
 
 def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
@@ -214,15 +214,15 @@ def test_a_jobs_own_process_on_a_cluster_leaves_tokens_and_times_alone_and_needs
         folders = (Path(".crayon/tokens"), Path("models"), Path("results"))
         return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
 
-    workflow = Workflow()  # the process that the user started, still at work
+    workflow = Workflow(load_plan())  # the process that the user started, still at work
     before = times()
     edit("models/mini/waterbirds/original.safetensors")  # another job is writing
     edited = times()
-    assert Workflow(enforce=False).token("table1")({}) == workflow.token("table1")({})
+    assert Workflow(load_plan(), enforce=False).token("table1")({}) == workflow.token("table1")({})
     assert times() == edited
     assert edited.keys() == before.keys()
     with pytest.raises(RecordError, match="runs the workflow in this folder"):
-        Workflow()
+        Workflow(load_plan())
 
 
 def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_left(project):
@@ -233,7 +233,7 @@ def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_l
     files = [path for job in plan.jobs.values() for path in job.outputs.values()]
     for number, path in enumerate(reversed(files)):  # results oldest of all
         os.utime(path, ns=(OLD_NS + number * 10**9,) * 2)
-    workflow = Workflow()
+    workflow = Workflow(load_plan())
     for jobs in workflow._groups().values():  # what one Snakemake job runs: each output above each input of all
         newest = max((Path(path).stat().st_mtime_ns for job in jobs for path in job.inputs.values()), default=0)
         assert all(Path(path).stat().st_mtime_ns >= newest for job in jobs for path in job.outputs.values())

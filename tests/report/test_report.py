@@ -15,12 +15,13 @@ import pytest
 from crayon.audit.check import recomputed
 from crayon.config.studies import CRAYON
 from crayon.methods import METHODS, method_class
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.evaluations import Cell
 from crayon.pipeline.record import FORMAT, read_record, sealed
-from crayon.report import attention, controls, figure4, figure5, figure_order, html, runtime, table1, table2, table3
+from crayon.report import figure_order, html, runtime
+from crayon.report.build import load_plan
 from crayon.report.cost import Spent
-from crayon.report.tables import ORIGINAL, markdown, marks, published, text
+from crayon.report.render import render, text
+from crayon.report.tables import ORIGINAL, markdown, marks, published
 from crayon.utils.errors import RecordError
 
 from .. import tiny
@@ -72,7 +73,7 @@ def read(path):
 
 
 def test_table1_has_a_value_a_row_and_the_papers_beside_it(project):
-    table1.run(project)
+    render(project, "table1")
     rows = read("results/table1.csv")
     columns = "suite,method,label,annotation,benchmark,metric,mean,std,seeds,paper_mean,paper_std"
     assert list(rows[0]) == columns.split(",")
@@ -98,7 +99,7 @@ def test_table1_has_a_value_a_row_and_the_papers_beside_it(project):
 
 
 def test_table1_markdown_names_the_suite_the_simulation_and_both_epochs(project):
-    table1.run(project)
+    render(project, "table1")
     text = Path("results/table1.md").read_text()
     assert "suite `mini`" in text
     assert "9 simulated answers -> 4 relevant, 1 unused" in text
@@ -108,7 +109,7 @@ def test_table1_markdown_names_the_suite_the_simulation_and_both_epochs(project)
 
 
 def test_runs_and_metrics_hold_what_the_table_is_made_of(project):
-    table1.run(project)
+    render(project, "table1")
     rows = read("results/runs.csv")
     (row,) = [r for r in rows if (r["method"], r["benchmark"], r["metric"], r["seed"]) == ("erm", "digits", "WGA", "1")]
     assert (row["last"], row["selected"]) == ("30.0000", "31.0000")
@@ -116,7 +117,7 @@ def test_runs_and_metrics_hold_what_the_table_is_made_of(project):
 
 
 def test_controls_say_how_much_they_gain(project):
-    controls.run(project)
+    render(project, "controls")
     rows = {(row["run"], row["benchmark"], row["metric"]): row for row in read("results/controls.csv")}
     shuffled = rows["shuffled_answers", "waterbirds", "WGA"]
     assert (shuffled["method"], shuffled["labels"]) == ("crayon_attention", "shuffle")
@@ -125,7 +126,7 @@ def test_controls_say_how_much_they_gain(project):
 
 
 def test_a_tables_record_makes_it_hold(project):
-    table1.run(project)
+    render(project, "table1")
     record = json.loads(Path("results/table1.record.json").read_text())
     names = ("table1.csv", "table1.md", "table1.tex", "runs.csv", "metrics.json")
     assert set(record["outputs"]) == {f"results/{name}" for name in names}
@@ -166,7 +167,7 @@ def test_best_and_second_are_marked_by_what_is_printed_and_by_the_metrics_direct
 
 
 def test_table1_marks_best_and_second_best_in_markdown_and_latex(project):
-    table1.run(project)
+    render(project, "table1")
     text = Path("results/table1.md").read_text()
     assert "**72.00 ± 2.83**" in text
     assert "*60.00 ± 0.00*" in text
@@ -188,14 +189,14 @@ def test_a_missing_seed_is_counted_and_a_missing_run_is_an_empty_cell(project):
     runs = {seed: project.find("evaluate", benchmark="digits", run="erm", seed=seed) for seed in (0, 1)}
     Path(runs[1].outputs["metrics"]).unlink()
     with pytest.raises(RecordError, match="erm/1"):
-        table1.run(project)
-    table1.run(project, partly=True)
+        render(project, "table1")
+    render(project, "table1", partly=True)
     (row,) = [
         r for r in read("results/table1.csv") if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
     ]
     assert (row["mean"], row["std"], row["seeds"]) == ("20.0000", "", "1")
     Path(runs[0].outputs["metrics"]).unlink()
-    table1.run(project, partly=True)
+    render(project, "table1", partly=True)
     (row,) = [
         r for r in read("results/table1.csv") if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
     ]
@@ -205,7 +206,7 @@ def test_a_missing_seed_is_counted_and_a_missing_run_is_an_empty_cell(project):
 
 
 def test_table2_has_the_four_combinations_and_the_papers(project):
-    table2.run(project)
+    render(project, "table2")
     rows = {(r["loss_relevant"], r["loss_irrelevant"], r["metric"]): r for r in read("results/table2.csv")}
     assert len(rows) == 4 * 2
     assert rows["true", "true", "WGA"]["mean"] == "72.0000"
@@ -217,7 +218,7 @@ def test_table2_has_the_four_combinations_and_the_papers(project):
 
 
 def test_table3_is_over_originals_and_seeds_together(project):
-    table3.run(project)
+    render(project, "table3")
     rows = {(r["model"], r["metric"]): r for r in read("results/table3.csv")}
     refined = rows["refined", "WGA"]
     assert (refined["mean"], refined["originals"], refined["seeds"]) == ("45.0000", "2", "2")
@@ -227,7 +228,7 @@ def test_table3_is_over_originals_and_seeds_together(project):
 
 
 def test_figure4_goes_from_the_original_to_all_answers(project):
-    figure4.run(project)
+    render(project, "figure4")
     rows = [r for r in read("results/figure4.csv") if (r["method"], r["metric"]) == ("crayon_attention", "WGA")]
     assert [(r["annotations"], r["seed"], r["value"]) for r in rows] == [
         ("0", "-", "10.0000"),
@@ -241,7 +242,7 @@ def test_figure4_goes_from_the_original_to_all_answers(project):
 
 
 def test_figure_order_has_each_order_between_the_original_and_all_answers(project):
-    figure_order.run(project)
+    render(project, "figure_order")
     rows = [row for row in read("results/figure_order.csv") if row["metric"] == "WGA"]
     assert [(r["order"], r["annotations"], r["seed"], r["value"]) for r in rows] == [
         ("any", "0", "-", "10.0000"),
@@ -264,7 +265,7 @@ def test_figure_order_has_each_order_between_the_original_and_all_answers(projec
 
 
 def test_figure5_has_each_factor_and_what_came_of_it(project):
-    figure5.run(project)
+    render(project, "figure5")
     rows = [
         r
         for r in read("results/figure5.csv")
@@ -279,16 +280,16 @@ def test_figure5_has_each_factor_and_what_came_of_it(project):
 
 
 def test_figures_are_the_same_bytes_again(project):
-    figure5.run(project)
+    render(project, "figure5")
     files = ["results/figure5.svg", "results/figure5.png", "results/figure5.csv"]
     before = [Path(name).read_bytes() for name in files]
-    figure5.run(project)
+    render(project, "figure5")
     assert [Path(name).read_bytes() for name in files] == before
     assert b"<dc:date>" not in before[0]
 
 
 def test_attention_is_over_seeds_and_keeps_each_label_and_group(project):
-    attention.run(project)
+    render(project, "attention")
     rows = {(r["benchmark"], r["method"], r["score"]): r for r in read("results/attention.csv")}
     row = rows["waterbirds", "crayon_attention", "energy"]
     assert (row["label"], row["group"], row["mean"], row["std"], row["seeds"], row["images"]) == (
@@ -340,7 +341,7 @@ def test_a_line_is_fitted_by_hand():
 def test_runtime_has_what_was_measured_the_papers_and_each_run_of_table1(timed):
     steered = timed.find("measure", benchmark="waterbirds").steering["methods"]
     assert all(steered[method][0]["epochs"] == 1 for method in CRAYON)
-    runtime.run(timed)
+    render(timed, "runtime")
     rows = read("results/runtime.csv")
     assert list(dict.fromkeys(row["source"] for row in rows)) == ["measured", "paper", "run"]
     measured = [row for row in rows if row["source"] == "measured"]
@@ -380,7 +381,7 @@ def test_the_cost_of_an_image_is_a_part_of_several_epochs(timed):
     job = timed.find("refine", benchmark="digits", run="erm", seed=0)
     training = job.steering["training"] | {"epochs": 5}
     record(replace(job, steering=job.steering | {"training": training}), 12.0)
-    runtime.run(timed)
+    render(timed, "runtime")
     found = {
         (row["source"], row["epochs"], row["seconds_per_image_epoch"])
         for row in read("results/runtime.csv")
@@ -393,8 +394,8 @@ def test_a_missing_run_is_an_error_and_is_left_out_if_asked(timed):
     path = Path(timed.find("refine", benchmark="digits", run="erm", seed=1).record)
     path.unlink()
     with pytest.raises(RecordError, match=r"digits/erm/1/record\.json: there is no such file, and `runtime` reads it"):
-        runtime.run(timed)
-    runtime.run(timed, partly=True)
+        render(timed, "runtime")
+    render(timed, "runtime", partly=True)
     runs = [row for row in read("results/runtime.csv") if row["source"] == "run"]
     assert len(runs) == len(timed.params.active.methods) * 2 * 2 - 1
     assert ("digits", "erm", "1") not in {(row["benchmark"], row["method"], row["seed"]) for row in runs}
@@ -406,11 +407,11 @@ def test_what_was_not_measured_is_an_error_in_any_case(timed):
     Path(path).unlink()
     for partly in (False, True):
         with pytest.raises(RecordError, match=rf"^{re.escape(path)}: there is no such file, and `runtime` reads it"):
-            runtime.run(timed, partly=partly)
+            render(timed, "runtime", partly=partly)
 
 
 def test_an_edited_time_is_named_with_what_its_record_tells(timed):
-    runtime.run(timed)
+    render(timed, "runtime")
     assert list(recomputed(timed, "results/runtime.csv")) == []
     path = Path("results/runtime.csv")
     path.write_text(
@@ -470,11 +471,11 @@ def shown(project):
     folder = Path("logs/mini/refine/digits/erm")
     folder.mkdir(parents=True)
     (folder / "0.log").write_text("digits/erm/0  epoch 1/1\ncrayon: digits/erm/0: ERM's loss is not finite.\n")
-    controls.run(project)
+    render(project, "controls")
     Path("results/table1.provenance.json").unlink()  # stood in for, above
     for seed in (0, 1):
         Path(project.find("evaluate", benchmark="digits", run="erm", seed=seed).outputs["metrics"]).unlink()
-    html.run(project, partly=True)
+    render(project, "page", partly=True)
     text = Path("results/report.html").read_text()
     parser = Balanced()
     parser.feed(text)
@@ -512,7 +513,7 @@ def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
 
 def test_the_page_says_what_the_suite_took_and_how_to_forecast_the_papers(timed):
     Path("results/table1.provenance.json").unlink()  # stood in for, above
-    html.run(timed, partly=True)
+    render(timed, "page", partly=True)
     text = " ".join(Path("results/report.html").read_text().split())
     refined = [job for job in timed.jobs.values() if job.rule == "refine"]
     left = len(timed.jobs) - 1 - len(refined) - 2  # the page itself; what was measured
@@ -532,4 +533,4 @@ def test_a_page_without_times_reads_no_records_and_says_nothing_of_them(tmp_path
 
 def test_the_page_needs_all_of_it_unless_asked(project):
     with pytest.raises(RecordError, match="there is no such file"):
-        html.run(project)
+        render(project, "page")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from crayon.utils import files
 from crayon.utils.errors import DataError, OutputError
@@ -129,52 +125,6 @@ def test_a_missing_json_names_the_command_that_makes_it(tmp_path):
         DataError, match=r"a\.json: there is no such file; make it with `snakemake --cores 2 .*a\.json`"
     ):
         files.read_json(tmp_path / "a.json", DataError)
-
-
-# What survives: any text but for spaces at its ends and a lone carriage return, which is refused on reading.
-cell = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8).map(str.strip)
-
-
-@given(st.lists(st.tuples(cell, cell), max_size=5))
-def test_tables_come_back(rows):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.csv"
-        files.write_csv(path, ("one", "two"), rows)
-        assert [tuple(row.values()) for row in files.read_csv(path, ("one", "two"), DataError)] == rows
-
-
-def test_spreadsheets_marks_spaces_and_line_ends_are_understood(tmp_path):
-    (tmp_path / "a.csv").write_bytes('\ufeffone, two\r\n 1 ,"a, b"\r\n'.encode())
-    assert files.read_csv(tmp_path / "a.csv", ("two",), DataError) == [{"one": "1", "two": "a, b"}]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", r"is empty; its first line must name the columns one, two\."),
-        ("one\n1\n", r"lacks the column two; its first line is one\."),
-        ("a,b\n1,2\n", r"lacks the column one, two; its first line is a,b\."),
-        ("one,two,two\n1,2,3\n", "names the column two twice"),
-        ("one,two,four\n1,2,3\n", r"has the unknown column four; known: one, two, three\."),
-        ("one,two\n1,2\n1\n", "line 3: has 1 values, not 2"),
-        ("one,two\n1,2\n1,2,3\n", "line 3: has 3 values, not 2"),
-        ("one,two\n\n1,2\n", "line 2: is empty; remove it"),
-        ('one,two\n1,"2\n', "line 2: is not CSV"),
-        ('one,two\n1,2\n1,"2"3\n', "line 3: is not CSV"),
-        ("one,two\r1,2\r", "line 1: is not CSV"),
-    ],
-)
-def test_a_wrong_table_is_named_with_the_line(tmp_path, text, words):
-    (tmp_path / "a.csv").write_bytes(text.encode())
-    with pytest.raises(DataError, match=words) as caught:
-        files.read_csv(tmp_path / "a.csv", ("one", "two"), DataError, optional=("three",))
-    assert str(caught.value).startswith(str(tmp_path / "a.csv"))
-    assert "\n" not in str(caught.value)
-
-
-def test_empty_lines_at_the_end_are_no_rows(tmp_path):
-    (tmp_path / "a.csv").write_text("one\n1\n\n\n")
-    assert files.read_csv(tmp_path / "a.csv", ("one",), DataError) == [{"one": "1"}]
 
 
 def test_a_files_digest_is_its_sha256(tmp_path):

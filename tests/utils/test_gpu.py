@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from crayon.pipeline.snakemake import Workflow
+from crayon.report.build import load_plan
 from crayon.utils import gpu
 from crayon.utils.device import start_torch
 from crayon.utils.errors import MachineError
@@ -147,5 +148,5 @@ def test_snakemake_starts_as_many_gpu_jobs_as_there_are_places(device, jobs, tmp
     content["suites"]["mini"]["compute"] |= {"device": device, "jobs_per_gpu": 2}
     tiny.write(tmp_path, content)
     monkeypatch.setattr(gpu, "here", lambda: 3)
-    workflow = Workflow(tmp_path / "params.yaml", enforce=False)
+    workflow = Workflow(load_plan(tmp_path / "params.yaml"), enforce=False)
     assert workflow.gpu_jobs == jobs

@@ -3,7 +3,7 @@
 
 rule annotate:
     input:
-        PLAN.looked_at,
+        PLAN.inputs("annotate"),
         token=PLAN.token("annotate"),
     output:
         answers="annotations/{suite}/{benchmark}/{kind}.csv",
@@ -28,10 +28,8 @@ rule annotate:
 
 rule ingest:
     input:
-        PLAN.asked,
+        PLAN.inputs("ingest"),
         token=PLAN.token("ingest"),
-        answers=PLAN.answers,
-        shown=PLAN.shown,
     output:
         labels="labels/{suite}/{benchmark}/{kind}.csv",
         summary="labels/{suite}/{benchmark}/{kind}.summary.json",

@@ -4,10 +4,8 @@
 
 rule auxiliary:
     input:
+        PLAN.inputs("auxiliary"),
         token=PLAN.token("auxiliary"),
-        manifest="data/{suite}/{benchmark}/manifest.csv",
-        images="data/{suite}/{benchmark}/images.npy",
-        masks="data/{suite}/{benchmark}/masks.npy",
     output:
         model="auxiliary/{suite}/{benchmark}/bagnet/model.safetensors",
         history="auxiliary/{suite}/{benchmark}/bagnet/history.csv",
@@ -31,11 +29,8 @@ rule auxiliary:
 
 rule stage_one:
     input:
-        PLAN.pretrained,
+        PLAN.inputs("stage_one"),
         token=PLAN.token("stage_one"),
-        manifest="data/{suite}/{benchmark}/manifest.csv",
-        images="data/{suite}/{benchmark}/images.npy",
-        masks="data/{suite}/{benchmark}/masks.npy",
     output:
         stage_one="auxiliary/{suite}/{benchmark}/stage_one/logits.npy",
         history="auxiliary/{suite}/{benchmark}/stage_one/history.csv",

@@ -2,17 +2,22 @@
 import atexit
 import os
 import sys
+from pathlib import Path
 
+from crayon.report.build import load_plan
+from crayon.report.registry import RESULTS
 from crayon.utils.errors import CrayonError
+from crayon.utils.files import write_text
 from crayon.utils.log import show_progress
 from crayon.pipeline.snakemake import Workflow
 
 show_progress()
 try:
-    PLAN = Workflow(enforce=workflow.is_main_process)
+    PLAN = Workflow(load_plan(), enforce=workflow.is_main_process)
 except CrayonError as error:
     sys.exit(f"crayon: {error}")
 SUITE = PLAN.suite
+RENDERED = [result for result in RESULTS.values() if result.name in PLAN.plan.jobs]
 atexit.register(PLAN.remember)  # a dry run computes digests, too
 if workflow.nodes is None:  # more trainings at once than there are processors would only be in each other's way
     workflow.register_resource("_cores", min(workflow.cores, os.cpu_count()))
@@ -45,3 +50,19 @@ def more(amount):
 def paths(batch, pattern):
     """A file of each run and seed of a batch."""
     return expand(pattern, run=batch.runs, seed=batch.seeds)
+
+
+def caption(result):
+    """A file with a result's caption, as Snakemake's report wants it."""
+    file = Path(".crayon/captions").absolute() / f"{result.name}.rst"
+    if not file.exists() or file.read_text(encoding="utf-8") != result.caption:
+        write_text(file, result.caption)
+    return str(file)
+
+
+def rendered(result):
+    """The outputs of a result, the one that Snakemake's report shows with its caption."""
+    outputs = {name: f"results/{file}" for name, file in result.files.items()}
+    if result.shown is not None:
+        outputs[result.shown] = report(outputs[result.shown], caption=caption(result), category=result.category)
+    return outputs

@@ -30,7 +30,7 @@ for name, source in PLAN.composed.items():
 
 rule download:
     input:
-        PLAN.source,
+        PLAN.inputs("download"),
         token=PLAN.token("download"),
     output:
         manifest="data/{suite}/{benchmark}/manifest.csv",

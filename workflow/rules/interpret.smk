@@ -3,11 +3,8 @@
 
 rule interpret:
     input:
+        PLAN.inputs("interpret"),
         token=PLAN.token("interpret"),
-        manifest="data/{suite}/{benchmark}/manifest.csv",
-        images="data/{suite}/{benchmark}/images.npy",
-        masks="data/{suite}/{benchmark}/masks.npy",
-        model="models/{suite}/{benchmark}/original.safetensors",
     output:
         maps="interpretations/{suite}/{benchmark}/maps.npy",
         logits="interpretations/{suite}/{benchmark}/logits.npy",

@@ -25,11 +25,8 @@ rule pretrain:
 
 rule original:
     input:
-        PLAN.pretrained,
+        PLAN.inputs("original"),
         token=PLAN.token("original"),
-        manifest="data/{suite}/{benchmark}/manifest.csv",
-        images="data/{suite}/{benchmark}/images.npy",
-        masks="data/{suite}/{benchmark}/masks.npy",
     output:
         model="models/{suite}/{benchmark}/original.safetensors",
         history="models/{suite}/{benchmark}/history.csv",

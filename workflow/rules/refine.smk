@@ -10,7 +10,7 @@ for number, batch in enumerate(PLAN.batches):
             name:
                 f"refine_{number}"
             input:
-                PLAN.read("refine", batch),
+                PLAN.batch_inputs("refine", batch),
                 token=PLAN.batch_token("refine", batch),
             output:
                 last=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/last.safetensors"),
@@ -42,7 +42,7 @@ for number, batch in enumerate(PLAN.batches):
         name:
             f"evaluate_{number}"
         input:
-            PLAN.read("evaluate", batch),
+            PLAN.batch_inputs("evaluate", batch),
             token=PLAN.batch_token("evaluate", batch),
         output:
             metrics=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/metrics.json"),
@@ -71,12 +71,8 @@ for number, batch in enumerate(PLAN.batches):
 
 rule evaluate_original:
     input:
+        PLAN.inputs("evaluate", run="original"),
         token=PLAN.token("evaluate", run="original"),
-        manifest="data/{suite}/{benchmark}/manifest.csv",
-        images="data/{suite}/{benchmark}/images.npy",
-        masks="data/{suite}/{benchmark}/masks.npy",
-        model="models/{suite}/{benchmark}/original.safetensors",
-        history="models/{suite}/{benchmark}/history.csv",
     output:
         metrics="evaluations/{suite}/{benchmark}/original/metrics.json",
         record="evaluations/{suite}/{benchmark}/original/record.json",
@@ -97,7 +93,7 @@ rule evaluate_original:
 
 rule measure:
     input:
-        PLAN.measured,
+        PLAN.inputs("measure"),
         token=PLAN.token("measure"),
     output:
         seconds="evaluations/{suite}/{benchmark}/runtime.csv",

@@ -29,7 +29,7 @@ for number, batch in enumerate(PLAN.batches):
             name:
                 f"original_transfer_{number}"
             input:
-                PLAN.originals(batch),
+                PLAN.inputs("original", original=str(batch.seeds[0])),
                 token=PLAN.token("original", original=str(batch.seeds[0])),
             output:
                 model=expand(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from crayon.annotations.io.csv_table import read_text
 from crayon.annotations.io.merge import EMPTY, Row
 from crayon.annotations.io.pseudonyms import without_names
 from crayon.utils.errors import AnnotationError, first_line
+from crayon.utils.tables import read_utf8
 
 SOURCE, INTERFACE = "labelstudio", "labelstudio 1"
 CONTROL = "answer"
@@ -90,7 +90,7 @@ def _choices(result: Mapping[str, Any]) -> list[str]:
 
 def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each task with the line that it begins on."""
-    text = read_text(path)
+    text = read_utf8(path, AnnotationError).decode()
     decoder = json.JSONDecoder(parse_constant=str)  # NaN is no JSON, and none may come of it
     at = _skip(text, 0)
     if at == len(text):

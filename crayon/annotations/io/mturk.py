@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crayon.annotations.io.csv_table import Table, read_table
 from crayon.annotations.io.merge import Row
 from crayon.annotations.io.pseudonyms import without_names
 from crayon.annotations.io.spreadsheet import harmless, restored
 from crayon.annotations.vocabulary import meaning
 from crayon.utils.errors import AnnotationError
+from crayon.utils.tables import Table, read_table
 
 SOURCE, INTERFACE = "mturk", "mturk 1"
 ANSWER = "category.label"
@@ -45,7 +45,7 @@ def read_results(
     Raises:
         AnnotationError: it is no such file; a status is unknown; which column holds the answer cannot be told.
     """
-    table = read_table(path, (*REQUIRED, "Input.item", f"Answer.{ANSWER}"))
+    table = read_table(path, (*REQUIRED, "Input.item", f"Answer.{ANSWER}"), AnnotationError)
     _check(table, items)
     rows = [dict(zip(table.columns, values, strict=True)) for values in zip(*table.columns.values(), strict=True)]
     answers = [_answers(row, table.where(number)) for number, row in enumerate(rows)]
@@ -66,7 +66,7 @@ def read_results(
         found.append(
             Row(
                 file=str(path),
-                line=table.line(number),
+                line=table.lines[number],
                 record=f"assignment {row['AssignmentId']}",
                 key=row["AssignmentId"],
                 item=shown["item"],
@@ -167,7 +167,7 @@ def read_items(path: str | Path) -> dict[str, dict[str, str]]:
     Raises:
         AnnotationError: it is no such file, or names an image twice.
     """
-    table = read_table(path, ("image_url", "item"))
+    table = read_table(path, ("image_url", "item"), AnnotationError)
     if missing := [name for name in ("image_url", "item") if name not in table.columns]:
         raise AnnotationError(f"{path}: lacks the column {', '.join(missing)}; it should say which image shows which.")
     found: dict[str, dict[str, str]] = {}

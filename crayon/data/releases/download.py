@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import platform
 import shutil
-import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
 
 from crayon.config.types import Archive
 from crayon.utils.errors import DataError, OutputError, first_line
@@ -211,52 +210,59 @@ def _check(path: Path, archive: Archive, mend: str) -> None:
         raise DataError(f"{path.name} has the sha256 {digest}, not {archive.sha256}; {mend}")
 
 
-def unpacked(path: Path, folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Path:
-    """Unpack a .tar, .tar.gz, .tgz or .zip into `folder`; any other file is given as it is.
+def unpacked(path: Path, folder: Path) -> Path:
+    """Unpack a .tar, .tar.gz, .tgz or .zip file; no member is written outside of the folder.
 
     Args:
-        wanted: whether a member is, by its path in the archive.
+        path: the file. One that is not an archive is left as it is.
+        folder: where to unpack it; made if it is missing.
 
     Returns:
-        The folder, or the file itself.
+        The folder, or `path` if it is not an archive.
 
     Raises:
-        DataError: the archive is cut off or corrupt, or a member has an absolute path, leaves the folder, or is a link
-            or a device. Nothing is unpacked from such a member on.
+        DataError: the archive is cut off or corrupt; a member of a tar archive leads out of the folder, or is a link or
+            a device. What was unpacked before that member stays.
+        OutputError: the folder cannot be written to.
     """
     if not path.name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
         return path
-    folder.mkdir(parents=True, exist_ok=True)
+    if path.suffix != ".zip" and not hasattr(tarfile, "data_filter"):  # Python 3.11.0 to 3.11.3
+        raise DataError(
+            f"{path}: Python {platform.python_version()} cannot unpack it safely, since its tarfile has no filter "
+            "`data`; use Python 3.11.4 or later."
+        )
     try:
-        for name, file in _zip_members(path) if path.suffix == ".zip" else _tar_members(path):
-            if file is not None and wanted(name):
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as out:
-                    shutil.copyfileobj(file, out, CHUNK)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError) as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)  # drops `..` and a leading `/` from names, writes links as text files
+        else:
+            _untar(path, folder)
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
         raise DataError(
             f"{path}: is cut off or corrupt ({str(error).strip() or type(error).__name__}); delete it, so that it is "
-            "downloaded anew."
+            "downloaded again."
         ) from error
     except OSError as error:
-        if isinstance(error, tarfile.TarError) or "gzip" in str(error).lower() or "CRC" in str(error):
-            raise DataError(f"{path}: is corrupt ({error}); delete it, so that it is downloaded anew.") from error
         raise OutputError(f"{folder}: cannot be unpacked to ({error.strerror or error}).") from error
     return folder
 
 
-def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _untar(path: Path, folder: Path) -> None:
+    def no_links(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+        """tarfile's filter `data`, and no links: no release has any, and the filter has been fooled through them."""
+        if not (member.isreg() or member.isdir()):
+            raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
+        try:
+            return tarfile.data_filter(member, folder)
+        except tarfile.FilterError as error:
+            raise DataError(f"{path}: {error}; the archive is not to be trusted.") from error
+
     zipped = path.suffix != ".tar"
     with gzip.open(path) if zipped else path.open("rb") as stream:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                name = _safe(path, member.name)
-                if member.isdir():
-                    continue
-                if not member.isreg():
-                    raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
-                yield name, archive.extractfile(member)
+            archive.extractall(folder, filter=no_links)
         while stream.read(CHUNK):  # tarfile takes an end between two members for the end: gzip knows better
             pass
         if not zipped and not _ends_with_zeros(path):
@@ -268,24 +274,3 @@ def _ends_with_zeros(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - 1024, 0))
         return file.read() == bytes(1024)
-
-
-def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            name = _safe(path, member.filename)
-            if member.is_dir():
-                continue
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG):
-                raise DataError(f"{path}: {member.filename!r} is a link or a device; it is not unpacked.")
-            with archive.open(member) as file:
-                yield name, file
-
-
-def _safe(path: Path, name: str) -> str:
-    """The member's path within the folder; DataError if it would leave it."""
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or ":" in (parts.parts[0] if parts.parts else ""):
-        raise DataError(f"{path}: {name!r} would be unpacked outside of its folder; the archive is not to be trusted.")
-    return parts.as_posix()

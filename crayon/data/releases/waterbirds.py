@@ -13,7 +13,7 @@ from pathlib import Path
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv
+from crayon.utils.tables import read_csv
 
 SPLITS = ("train", "validation", "test")
 
@@ -45,12 +45,12 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     rows = read_csv(metadata, ("img_filename", "y", "split", "place"), DataError)
     masks = inside(files["segmentations"], "segmentations") if "segmentations" in files else None
     entries, faults = [], Faults(str(metadata))
-    for line, row in enumerate(rows, start=2):
+    for row in rows:
         codes = {}
         for column, names in (("y", classes), ("place", groups), ("split", SPLITS)):
             value = row[column]
             if not value.isdecimal() or int(value) >= len(names):
-                faults.add(f"line {line}: {column} is {value!r}, not 0 to {len(names) - 1}")
+                faults.add(f"line {row.line}: {column} is {value!r}, not 0 to {len(names) - 1}")
             else:
                 codes[column] = names[int(value)]
         if len(codes) == 3:
@@ -64,7 +64,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                     group=codes["place"],
                     path=metadata.parent / name,
                     mask=mask,
-                    where=f"line {line}",
+                    where=f"line {row.line}",
                 )
             )
     faults.stop()

@@ -14,8 +14,9 @@ from pathlib import Path
 from crayon.data.dataset import COLUMNS, Drawn
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
 from crayon.utils.log import report
+from crayon.utils.tables import read_csv
 
 FILE = "manifest.csv"
 
@@ -59,9 +60,9 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     if not options.masks:
         _tell_of_masks(manifest, rows[0])
     entries, faults = [], Faults(str(manifest))
-    for line, row in enumerate(rows, start=2):
+    for row in rows:
         if empty := [column for column in ("image", "split", "label", *optional) if not row[column]]:
-            faults.add(f"line {line}: {empty[0]} is empty")
+            faults.add(f"line {row.line}: {empty[0]} is empty")
             continue
         wrong = [
             why
@@ -70,7 +71,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             if (why := misplaced(folder, row[column]))
         ]
         if wrong:
-            faults.add(f"line {line}: {wrong[0]}")
+            faults.add(f"line {row.line}: {wrong[0]}")
             continue
         entries.append(
             Entry(
@@ -80,7 +81,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 group=row["group"] if len(groups) > 1 else groups[0],
                 path=folder / row["image"],
                 mask=folder / row["mask"] if options.masks else None,
-                where=f"line {line}",
+                where=f"line {row.line}",
             )
         )
     faults.stop()

@@ -6,16 +6,15 @@ import shutil
 from pathlib import Path
 
 from crayon.data import registry
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.utils.log import report
 
 
-def run(plan: Plan, name: str) -> None:
+def run(job: Job) -> None:
     """Write the folder that the benchmark's source names."""
-    job = plan.find("compose", benchmark=name)
     recording = Recording(job)
-    module, options = registry.compose(job.steering["compose"])
+    module, options = registry.compose(job.params.benchmark.source["compose"])
     drawn = module.compose(options)
 
     def images(path: str) -> None:
@@ -24,4 +23,6 @@ def run(plan: Plan, name: str) -> None:
         module.write(Path(path).parent, drawn)
 
     recording.publish({"images": images, "masks": lambda path: None, "manifest.csv": lambda path: None})
-    report(f"{name}/compose  {len(drawn.image_ids)} images in {Path(job.outputs['images']).parent}")
+    report(
+        f"{job.wildcards['benchmark']}/compose  {len(drawn.image_ids)} images in {Path(job.outputs['images']).parent}"
+    )

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
-from crayon.config.suite import Benchmark
 from crayon.data.dataset import Dataset, load_dataset
 from crayon.data.loader import ImageReader
 from crayon.methods.problem import Problem
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import load_checkpoint
 from crayon.models.classifier import Classifier
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
@@ -27,29 +26,30 @@ RESUME = Path(".crayon/resume")
 """Where the state of trainings lies that were interrupted."""
 
 
-class Workplace:
+class Context:
     """A benchmark opened for computing: params, data set, device.
 
     Args:
-        transfer: whether networks are those of the transfer study.
+        job: a job that reads the benchmark's data set.
 
     Attributes:
         dtype: of the forward pass.
         options: the network's params.
     """
 
-    def __init__(self, plan: Plan, name: str, transfer: bool = False) -> None:
-        self.plan, self.name, self.suite = plan, name, plan.params.active
-        self.benchmark: Benchmark = self.suite.benchmark(name)
-        self.transfer, self.options = transfer, plan.network(transfer)
+    def __init__(self, job: Job) -> None:
+        params = job.params
+        self.name, self.suite, self.benchmark = job.wildcards["benchmark"], params.suite, params.benchmark
+        self.options = params.network
         self.device = start_torch(**self.suite.compute.where)
         self.dtype = getattr(torch, self.suite.compute.precision)
-        self.data: Dataset = load_dataset(f"data/{plan.suite}/{name}", self.benchmark.classes, self.benchmark.groups)
+        folder = Path(job.inputs["manifest"]).parent
+        self.data: Dataset = load_dataset(folder, self.benchmark.classes, self.benchmark.groups)
         self._images: dict[str, ImageReader] = {}
 
     @property
-    def told(self) -> dict:
-        """What a record tells of the machine."""
+    def environment(self) -> dict:
+        """The device and the threads, for records."""
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
         return {"device": name, "threads": torch.get_num_threads()}
 

@@ -8,20 +8,22 @@ from functools import partial
 from pathlib import Path
 
 from crayon.config.suite import Benchmark
+from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
 from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
+from crayon.utils.tables import Row
 from crayon.utils.text import unknown
 
 
-def run(plan: Plan, name: str, local: Path | None = None) -> None:
+def run(job: Job, local: Path | None = None) -> None:
     """Write data/<suite>/<benchmark>/; without masks, masks.npy holds none, (0, H, W).
 
     The files of a release are downloaded to raw/<suite>/<benchmark>/ unless they lie there, and stay there.
@@ -29,11 +31,10 @@ def run(plan: Plan, name: str, local: Path | None = None) -> None:
     Args:
         local: a folder, or a file, that is taken instead of downloading.
     """
-    job = plan.find("download", benchmark=name)
     recording = Recording(job)
-    benchmark = plan.params.active.benchmark(name)
+    name, benchmark = job.wildcards["benchmark"], job.params.benchmark
     work = Path(job.outputs["manifest"]).with_name(".packing")
-    archives = fetched(plan, name, local)
+    archives = fetched(job, local)
     found = listed(benchmark, archives, work / "files")
     if isinstance(found, Drawn):
         _publish_drawn(recording, found, benchmark)
@@ -54,7 +55,7 @@ def run(plan: Plan, name: str, local: Path | None = None) -> None:
     report(f"{name}/download  packed in {Path(job.outputs['images']).parent}")
 
 
-def check(plan: Plan, name: str) -> str:
+def check(job: Job) -> str:
     """Look through a benchmark's source as `run` does, decode every image, publish nothing; what is there, in words.
 
     Nothing is downloaded; what is unpacked stays until `run` has packed it.
@@ -62,9 +63,8 @@ def check(plan: Plan, name: str) -> str:
     Raises:
         DataError: what is wrong, the first few faults and how many there are.
     """
-    job = plan.find("download", benchmark=name)
-    benchmark = plan.params.active.benchmark(name)
-    archives = paths_of(plan, name)
+    name, benchmark = job.wildcards["benchmark"], job.params.benchmark
+    archives = paths_of(job)
     if missing := [path for path in archives.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
     found = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
@@ -76,20 +76,27 @@ def check(plan: Plan, name: str) -> str:
     return f"{name}: {len(splits)} images ({counts})" + (f", {len(faults)} cannot be used" if faults else "") + "."
 
 
-def fetched(plan: Plan, name: str, local: Path | None = None) -> dict[str, Path]:
+def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
     """Name -> file of each archive of a benchmark's source, downloaded unless it is there."""
-    archives = registry.archives(plan.params.active.benchmark(name).source)
+    archives = registry.archives(job.params.benchmark.source)
     if local is not None and not archives:
-        raise ParamsError(f"benchmarks.{name}: has no archives that --from could replace; leave it out.")
-    paths = paths_of(plan, name)
+        raise ParamsError(
+            f"benchmarks.{job.wildcards['benchmark']}: has no archives that --from could replace; leave it out."
+        )
+    paths = paths_of(job)
     fetch_all({paths[key]: archive for key, archive in archives.items()}, local)
     return paths
 
 
-def paths_of(plan: Plan, name: str) -> dict[str, Path]:
+def paths_of(job: Job) -> dict[str, Path]:
     """Name -> where a release's file lies, or is to lie."""
-    archives = registry.archives(plan.params.active.benchmark(name).source)
-    return {key: Path("raw", plan.suite, name, archive.name) for key, archive in archives.items()}
+    archives = registry.archives(job.params.benchmark.source)
+    return {key: raw_path(job, archive) for key, archive in archives.items()}
+
+
+def raw_path(job: Job, archive: Archive) -> Path:
+    """Where a downloaded file of a job's benchmark lies: raw/<suite>/<benchmark>/."""
+    return Path("raw", job.params.suite_name, job.wildcards["benchmark"], archive.name)
 
 
 def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> Drawn | Listing:
@@ -116,7 +123,8 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
 
 def _publish_drawn(recording: Recording, drawn: Drawn, benchmark: Benchmark) -> None:
     manifest = recording.job.outputs["manifest"]
-    rows = [dict(zip(("label", "group"), pair, strict=True)) for pair in zip(drawn.labels, drawn.groups, strict=True)]
+    pairs = zip(drawn.labels, drawn.groups, strict=True)
+    rows = [Row(zip(("label", "group"), pair, strict=True), line) for line, pair in enumerate(pairs, start=2)]
     for column, names in (("label", benchmark.classes), ("group", benchmark.groups)):
         codes(manifest, rows, column, names)
     check_splits(drawn.splits, benchmark, recording.job.wildcards["benchmark"])

@@ -10,35 +10,34 @@ import torch
 from crayon.data.loader import ImageReader
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
-from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.saliency.gradcam import class_activation
 from crayon.saliency.scores import energy_inside, points_inside
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.chunks import parts
 from crayon.utils.errors import DataError
-from crayon.utils.files import read_csv, write_json
+from crayon.utils.files import write_json
 from crayon.utils.log import report
+from crayon.utils.tables import read_csv
 
 
-def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
-    """Write metrics.json of runs and seeds, all of a run's if left out (of the Original: no seed)."""
-    jobs = [plan.producers[path] for run in runs for path in plan.evaluations([run], [name], seeds).values()]
+def run(jobs: Sequence[Job]) -> None:
+    """Write metrics.json for each of the jobs, which are of one benchmark and one network."""
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    place = Workplace(plan, name, plan.transferred(runs[0]))
-    splits = sorted({split for metric in place.benchmark.metrics.values() for split in metric.splits})
-    images = {split: place.images(split) for split in splits}
+    context = Context(jobs[0])
+    splits = sorted({split for metric in context.benchmark.metrics.values() for split in metric.splits})
+    images = {split: context.images(split) for split in splits}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
-        found = evaluate(place, job, images)
-        recording.publish({"metrics": lambda path, found=found: write_json(path, found)}, **place.told)
+        found = evaluate(context, job, images)
+        recording.publish({"metrics": lambda path, found=found: write_json(path, found)}, **context.environment)
         values = "  ".join(f"{key} {value:.1f}%" for key, value in found["last"]["metrics"].items())
         report(f"{job.name}  {values}")
 
 
-def evaluate(place: Workplace, job: Job, images: dict[str, ImageReader]) -> dict[str, Any]:
+def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict[str, Any]:
     """The metrics of a run's last epoch and, where a selected one was kept, of that.
 
     Returns:
@@ -47,30 +46,30 @@ def evaluate(place: Workplace, job: Job, images: dict[str, ImageReader]) -> dict
     """
     history = read_csv(job.inputs["history"], ("epoch", "validation"), DataError)
     best = max(history, key=lambda row: float(row["validation"]))
-    found: dict[str, Any] = {"last": _measure(place, job.inputs["last"], images) | {"epoch": len(history)}}
+    found: dict[str, Any] = {"last": _measure(context, job.inputs["last"], images) | {"epoch": len(history)}}
     if "selected" in job.inputs:
         same = int(best["epoch"]) == len(history)  # the selected epoch is the last one, and so is its network
-        selected = found["last"] if same else _measure(place, job.inputs["selected"], images)
+        selected = found["last"] if same else _measure(context, job.inputs["selected"], images)
         found["selected"] = selected | {"epoch": int(best["epoch"])}
     return found
 
 
 @torch.no_grad()
-def _measure(place: Workplace, checkpoint: str, images: dict[str, ImageReader]) -> dict[str, Any]:
-    network = place.trained(checkpoint)
+def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) -> dict[str, Any]:
+    network = context.trained(checkpoint)
     accuracies: dict[str, Accuracies] = {}
     attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
-        labels, maps = place.labels(split), None
+        labels, maps = context.labels(split), None
         said = torch.empty_like(labels)
         for here, features in features_in_batches(network, reader, len(reader)):
             if maps is None:
                 maps = features.new_empty((len(labels), *features.shape[2:]))
             said[here] = network.classify(features).argmax(1)
             maps[here] = class_activation(features, network.map_weights(features, labels[here]))
-        accuracies[split] = place.accuracies(said.cpu().numpy(), split)
-        attention[split] = where_it_looks(place, split, maps.cpu())
-    benchmark = place.benchmark
+        accuracies[split] = context.accuracies(said.cpu().numpy(), split)
+        attention[split] = where_it_looks(context, split, maps.cpu())
+    benchmark = context.benchmark
     return {
         "metrics": {key: measure(metric, accuracies) for key, metric in benchmark.metrics.items()},
         "splits": {
@@ -89,27 +88,27 @@ def _measure(place: Workplace, checkpoint: str, images: dict[str, ImageReader]) 
     }
 
 
-def where_it_looks(place: Workplace, split: str, maps: torch.Tensor) -> list[dict[str, Any]]:
+def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dict[str, Any]]:
     """The attention scores of a split's maps (N, h, w), each of its image's label.
 
     Returns:
         For each label and group {label, group, energy, pointing (mean percent over the maps that look anywhere), count
         (how many these are), blank (how many look nowhere)}. Images without a mask are left out; empty without any.
     """
-    if place.data.masks is None:
+    if context.data.masks is None:
         return []
-    rows = place.data.rows(split)
+    rows = context.data.rows(split)
     masked, energy, pointing = (
         torch.empty(len(rows), dtype=kind) for kind in (torch.bool, torch.float32, torch.float32)
     )
     for part in parts(len(rows)):
-        masks = torch.from_numpy(place.data.masks[rows[part]])
+        masks = torch.from_numpy(context.data.masks[rows[part]])
         masked[part] = masks.flatten(1).any(1)
         energy[part], pointing[part] = energy_inside(maps[part], masks), points_inside(maps[part], masks)
-    labels, groups = (torch.from_numpy(values[rows]) for values in (place.data.labels, place.data.group_ids))
+    labels, groups = (torch.from_numpy(values[rows]) for values in (context.data.labels, context.data.group_ids))
     found = []
-    for label, name in enumerate(place.benchmark.classes):
-        for group, of_group in enumerate(place.benchmark.groups):
+    for label, name in enumerate(context.benchmark.classes):
+        for group, of_group in enumerate(context.benchmark.groups):
             here = masked & (labels == label) & (groups == group)
             looks = here & ~energy.isnan()
             if looks.any():

@@ -14,7 +14,6 @@ from crayon.config.annotation import Consensus
 from crayon.data.dataset import training_images
 from crayon.models.checkpoints import channels_of
 from crayon.pipeline.job import Job
-from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
 from crayon.utils.errors import AnnotationError
@@ -64,12 +63,11 @@ def read(job: Job, digest: str, allow_stale: bool = False) -> Answered:
     return Answered(answers, patches=dict(of_neuron), neurons=channels)
 
 
-def run(plan: Plan, name: str, kind: str) -> None:
+def run(job: Job) -> None:
     """Write labels/<suite>/<benchmark>/<kind>.csv and its summary."""
-    job = plan.find("ingest", benchmark=name, kind=kind)
-    plan.answers(name, kind)
+    name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
     recording = Recording(job)
-    benchmark = plan.params.active.benchmark(name)
+    benchmark = job.params.benchmark
     consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
     digest = recording.read[job.inputs["shown"]]
     given = read(job, digest, allow_stale)

@@ -7,9 +7,9 @@ from functools import partial
 import torch
 
 from crayon.models.inference import features_in_batches
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.published import imported_maps
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.patches import TopPatches, write_patches
@@ -17,13 +17,12 @@ from crayon.utils.files import write_npy
 from crayon.utils.log import report
 
 
-def run(plan: Plan, name: str) -> None:
+def run(job: Job) -> None:
     """One pass of the Original over the training images, in evaluation mode."""
-    job = plan.find("interpret", benchmark=name)
     recording = Recording(job)
-    place = Workplace(plan, name)
-    options = place.benchmark.interpret
-    network, images, labels = place.trained(job.inputs["model"]), place.images("train"), place.labels("train")
+    context = Context(job)
+    options = context.benchmark.interpret
+    network, images, labels = context.trained(job.inputs["model"]), context.images("train"), context.labels("train")
     patches = TopPatches(network.channels, options.patches)
     maps = logits = None
     for here, features in features_in_batches(network, images, len(labels)):
@@ -35,12 +34,12 @@ def run(plan: Plan, name: str) -> None:
         maps[here] = normalise_stored(class_activation(features, weights))
         logits[here] = scores
         patches.update(features, here.start)
-    if place.benchmark.imported is not None and place.benchmark.imported.maps is not None:
-        maps = normalise_stored(imported_maps(plan, name, maps))
-    rows = place.data.rows("train")
-    height, width = place.data.images.shape[1:3]
+    if context.benchmark.imported is not None and context.benchmark.imported.maps is not None:
+        maps = normalise_stored(imported_maps(job, maps))
+    rows = context.data.rows("train")
+    height, width = context.data.images.shape[1:3]
     shown = patches.rows(
-        [place.data.image_ids[row] for row in rows], (height, width), tuple(maps.shape[1:]), options.cells
+        [context.data.image_ids[row] for row in rows], (height, width), tuple(maps.shape[1:]), options.cells
     )
     recording.publish(
         {
@@ -48,6 +47,6 @@ def run(plan: Plan, name: str) -> None:
             "logits": lambda path: write_npy(path, logits.float().numpy()),
             "patches": partial(write_patches, rows=shown),
         },
-        **place.told,
+        **context.environment,
     )
-    report(f"{name}/interpret  {len(maps)} maps, {len({row.patch for row in shown})} patches of {len(shown)}")
+    report(f"{context.name}/interpret  {len(maps)} maps, {len({row.patch for row in shown})} patches of {len(shown)}")

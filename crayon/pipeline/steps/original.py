@@ -7,42 +7,36 @@ from functools import partial
 
 import torch
 
-from crayon.config.sections import changed
 from crayon.methods.erm import ERM
 from crayon.models.checkpoints import save_checkpoint
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.training.fit import train
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 
 
-def run(plan: Plan, name: str, numbers: Sequence[int | None] = (None,)) -> None:
+def run(jobs: Sequence[Job]) -> None:
     """Train from the pretrained backbone with a fresh head, or from `network.weights` without pretraining.
 
     Args:
-        numbers: which of the transfer study's Originals, each with the seed of its number; None is the benchmark's.
+        jobs: that of the benchmark's Original, or those of the transfer study's.
     """
-    for number in numbers:
-        transfer = number is not None
-        job = plan.find("original", benchmark=name, **({"original": number} if transfer else {}))
+    for job in jobs:
         recording = Recording(job)
-        place = Workplace(plan, name, transfer)
-        training = place.benchmark.original
-        if transfer:
-            training = changed(training, place.suite.studies.transfer.original)
-        torch.manual_seed(number or 0)
-        network = place.pretrained(job.inputs.get("pretrained"))
-        problem = place.problem(network)
-        saved = place.saved(recording)
-        outcome = train(problem, ERM(), training, number or 0, place.monitor(report), job.name, saved)
+        context, params = Context(job), job.params
+        torch.manual_seed(params.seed)
+        network = context.pretrained(job.inputs.get("pretrained"))
+        problem = context.problem(network)
+        saved = context.saved(recording)
+        outcome = train(problem, ERM(), params.training, params.seed, context.monitor(report), job.name, saved)
         recording.publish(
             {
                 "model": partial(save_checkpoint, state=outcome.last),
                 "history": partial(write_history, history=outcome.history),
             },
-            **place.told,
+            **context.environment,
         )
         saved.remove()
 

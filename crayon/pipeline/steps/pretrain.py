@@ -15,7 +15,7 @@ from crayon.models.build import build_classifier
 from crayon.models.checkpoints import save_checkpoint
 from crayon.models.classifier import Classifier
 from crayon.models.inference import forward_in_batches
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.training.optim import make_optimiser
 from crayon.utils.device import start_torch, to_device
@@ -23,18 +23,17 @@ from crayon.utils.errors import MethodError
 from crayon.utils.log import report
 
 
-def run(plan: Plan, transfer: bool = False) -> None:
+def run(job: Job) -> None:
     """Two heads on the pooled features: figure and texture, the texture's loss weighted.
 
     Args:
-        transfer: train the transfer study's network instead of the suite's.
+        job: that of the suite's network, or of the transfer study's.
 
     Raises:
         MethodError: too few held-out figures are named rightly for the features to be of use.
     """
-    job = plan.find("pretrain", **({"network": "transfer"} if transfer else {}))
     recording = Recording(job)
-    suite = plan.params.active
+    suite, transfer = job.params.suite, "network" in job.wildcards
     options = (suite.studies.transfer.pretraining if transfer else None) or suite.pretraining
     training = options.training
     device = start_torch(**suite.compute.where)
@@ -42,7 +41,7 @@ def run(plan: Plan, transfer: bool = False) -> None:
     reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
     figures, textures = torch.from_numpy(figures).to(device), torch.from_numpy(textures).to(device)
     torch.manual_seed(options.seed)
-    network = build_classifier(plan.network(transfer), FIGURES + len(TEXTURES)).to(device)
+    network = build_classifier(job.params.network, FIGURES + len(TEXTURES)).to(device)
     optimiser = make_optimiser(list(network.parameters()), training)
     steps = training.epochs * -(-options.images // training.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=steps)

@@ -17,9 +17,11 @@ from crayon.data.releases.download import fetch_all, take
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import channels_of, save_checkpoint
 from crayon.models.foreign_checkpoints import classifier_state, read_weights
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
+from crayon.pipeline.steps.download import raw_path
 from crayon.pipeline.steps.original import write_history
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
@@ -33,58 +35,54 @@ def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None =
         CheckpointError: the checkpoint is of another network.
         DataError: the maps cannot be those of these training images.
     """
-    benchmark = plan.params.active.benchmark(name)
+    job = plan.find("original", benchmark=name)
+    benchmark = job.params.benchmark
     if benchmark.imported is None or (maps is not None and benchmark.imported.maps is None):
         key = "imported.maps" if benchmark.imported else "imported.original"
         raise ParamsError(
             f"benchmarks.{name}.{key}: is missing; add it with a file name ({{ file: {(maps or checkpoint).name} }})."
         )
-    _state(plan, name, checkpoint)
-    take(checkpoint, _path(plan, name, benchmark.imported.original))
+    _state(job, checkpoint)
+    take(checkpoint, raw_path(job, benchmark.imported.original))
     if maps is not None:
-        manifest = Path(plan.find("download", benchmark=name).outputs["manifest"])
+        manifest = Path(job.inputs["manifest"])
         if manifest.exists():
             read_maps(maps, len(training_images(manifest)))
-        take(maps, _path(plan, name, benchmark.imported.maps))
+        take(maps, raw_path(job, benchmark.imported.maps))
 
 
-def _path(plan: Plan, name: str, archive: Archive) -> Path:
-    return Path("raw", plan.suite, name, archive.name)
-
-
-def _fetched(plan: Plan, name: str, archive: Archive) -> Path:
+def _fetched(job: Job, archive: Archive) -> Path:
     """The file of an archive in raw/, downloaded unless it is there."""
-    path = _path(plan, name, archive)
+    path = raw_path(job, archive)
     fetch_all({path: archive})
     return path
 
 
-def _state(plan: Plan, name: str, checkpoint: Path) -> dict[str, torch.Tensor]:
+def _state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
     """Our state dict of a published checkpoint."""
-    options = plan.network().model_copy(update={"weights": None})
-    network = build_classifier(options, len(plan.params.active.benchmark(name).classes))
+    options = job.params.network.model_copy(update={"weights": None})
+    network = build_classifier(options, len(job.params.benchmark.classes))
     return classifier_state(read_weights(checkpoint), network, str(checkpoint))
 
 
-def run_original(plan: Plan, name: str) -> None:
+def run_original(job: Job) -> None:
     """Write the imported Original as a checkpoint of ours; one row of history, epoch 0, has its validation metric."""
-    job = plan.find("original", benchmark=name)
     recording = Recording(job)
-    place = Workplace(plan, name)
-    checkpoint = _fetched(plan, name, place.benchmark.imported.original)
-    state = _state(plan, name, checkpoint)
-    network = place.network()
+    context = Context(job)
+    checkpoint = _fetched(job, context.benchmark.imported.original)
+    state = _state(job, checkpoint)
+    network = context.network()
     network.load_state_dict(state)
-    measured = place.monitor(report).measure(network)
+    measured = context.monitor(report).measure(network)
     recording.publish(
         {
             "model": partial(save_checkpoint, state=state),
             "history": partial(write_history, history=[{"epoch": 0, "validation": measured}]),
         },
         imported={checkpoint.name: recording.digests.of(checkpoint)},
-        **place.told,
+        **context.environment,
     )
-    report(f"{name}/original  imported from {checkpoint}, validation {measured:.1f}%")
+    report(f"{context.name}/original  imported from {checkpoint}, validation {measured:.1f}%")
 
 
 def read_maps(path: str | Path, count: int) -> np.ndarray:
@@ -108,14 +106,14 @@ def read_maps(path: str | Path, count: int) -> np.ndarray:
     return maps
 
 
-def imported_maps(plan: Plan, name: str, computed: torch.Tensor) -> torch.Tensor:
-    """The published maps in place of `computed` (N, h, w) ones, if they can be the same network's on the same images.
+def imported_maps(job: Job, computed: torch.Tensor) -> torch.Tensor:
+    """The published maps in context of `computed` (N, h, w) ones, if they can be the same network's on the same images.
 
     Raises:
         DataError: another number or size, or they have nothing in common with the Original's own maps, so that the
             order must be another.
     """
-    path = _fetched(plan, name, plan.params.active.benchmark(name).imported.maps)
+    path = _fetched(job, job.params.benchmark.imported.maps)
     maps = torch.from_numpy(read_maps(path, len(computed)))
     if maps.shape != computed.shape:
         raise DataError(
@@ -142,16 +140,16 @@ def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(((one * other).sum(1)[kept] / length[kept]).mean()) if kept.any() else 0.0
 
 
-def run_answers(plan: Plan, name: str, kind: str) -> None:
+def run_answers(job: Job) -> None:
     """Write annotations/<suite>/<benchmark>/<kind>.csv of the published answers."""
-    job = plan.find("annotate", benchmark=name, kind=kind)
     recording = Recording(job)
-    files = plan.params.active.benchmark(name).annotation.published
+    name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
+    files = job.params.benchmark.annotation.published
     if kind == "attention":
         images = training_images(job.inputs["manifest"])
-        asked = _fetched(plan, name, files.asked) if files.asked is not None else None
-        answers = published_maps(_fetched(plan, name, files.attention), images, asked)
+        asked = _fetched(job, files.asked) if files.asked is not None else None
+        answers = published_maps(_fetched(job, files.attention), images, asked)
     else:
-        answers = published_neurons(_fetched(plan, name, files.neurons), channels_of(job.inputs["model"]))
+        answers = published_neurons(_fetched(job, files.neurons), channels_of(job.inputs["model"]))
     recording.publish({"answers": partial(write_answers, answers=answers)}, source="published")
     report(f"{name}/annotate {kind}  {len(answers)} published answers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,11 +16,10 @@ from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
 from crayon.methods.problem import Problem
 from crayon.models.checkpoints import save_checkpoint
-from crayon.pipeline.job import KINDS
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.record import Digests, Recording
 from crayon.pipeline.runs import Run
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
 from crayon.utils.errors import DataError, MethodError
@@ -30,35 +29,30 @@ from crayon.utils.log import report
 CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
 
 
-def run(plan: Plan, name: str, runs: Sequence[str], seeds: Sequence[int] | None = None) -> None:
-    """Train methods, controls or variations with each of the seeds, all of a run's if left out.
-
-    Each is published as it ends.
-    """
-    wanted = [(plan.run(run), seed) for run in runs for seed in (plan.run(run).seeds if seeds is None else seeds)]
-    jobs = [plan.find("refine", benchmark=name, run=run.name, seed=seed) for run, seed in wanted]
+def run(jobs: Sequence[Job]) -> None:
+    """Train methods, controls or variations on one benchmark; each is published as it ends."""
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    place, read = None, {}
-    for job, recording, (run, seed) in zip(jobs, recordings, wanted, strict=True):
+    context, read = None, {}
+    for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
-        transfer = plan.transferred(run.name)
-        if place is None or place.transfer != transfer:
-            place, read = Workplace(plan, name, transfer), {}
-        training, method = run.settings(place.benchmark)
+        params, run = job.params, job.params.run
+        if context is None or context.options != params.network:
+            context, read = Context(job), {}
         if run.method not in read:
-            read[run.method] = Reader(place, plan.needed(name, run.method), run.needs)
+            read[run.method] = Reader(context, job.inputs, run.needs)
         problem = read[run.method].problem(job.inputs["model"])
-        vary(problem, run, seed)
-        saved = place.saved(recording)
-        outcome = train(problem, method, training, seed, place.monitor(report), f"{name}/{run.name}/{seed}", saved)
+        vary(problem, run, params.seed)
+        saved = context.saved(recording)
+        name = f"{context.name}/{run.name}/{params.seed}"
+        outcome = train(problem, params.method, params.training, params.seed, context.monitor(report), name, saved)
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
                 "selected": partial(save_checkpoint, state=outcome.selected),
                 "history": partial(write_history, history=outcome.history),
             },
-            **place.told,
+            **context.environment,
         )
         saved.remove()
 
@@ -101,42 +95,43 @@ class Reader:
     """Reads once what a method needs, and makes fresh problems of it.
 
     Args:
-        place: the benchmark.
-        paths: what the method needs -> file, as `Plan.needed` gives it.
+        context: the benchmark.
+        inputs: of a job that trains with the method; the file of each need is named after it.
         needs: of the method; masks are the data set's.
     """
 
-    def __init__(self, place: Workplace, paths: dict[str, str], needs: Sequence[str]) -> None:
-        self.place, self.paths = place, paths
-        count, device = len(place.data.rows("train")), place.device
+    def __init__(self, context: Context, inputs: Mapping[str, str], needs: Sequence[str]) -> None:
+        self.context = context
+        self.paths = {need: inputs[need] for need in needs if need in inputs and need != "masks"}
+        count, device = len(context.data.rows("train")), context.device
         self.read = {
-            need: torch.from_numpy(array(paths[need], count)).to(device)
+            need: torch.from_numpy(array(self.paths[need], count)).to(device)
             for need in ("maps", "logits", "stage_one", "bias_features")
-            if need in paths
+            if need in self.paths
         }
-        if "masks" in needs and place.data.masks is not None:
-            self.read["masks"] = Masks(place.data.masks, device, place.data.rows("train"))
+        if "masks" in needs and context.data.masks is not None:
+            self.read["masks"] = Masks(context.data.masks, device, context.data.rows("train"))
 
     def problem(self, model: str, images: ImageReader | None = None) -> Problem:
-        """The Original of the checkpoint `model`, and all that was read; `images` in place of the training images."""
-        made = self.place.problem(
-            self.place.trained(model),
+        """The Original of the checkpoint `model`, and all that was read; `images` in context of the training images."""
+        made = self.context.problem(
+            self.context.trained(model),
             images,
-            pretrained=lambda: self.place.pretrained(self.paths.get("pretrained")),
+            pretrained=lambda: self.context.pretrained(self.paths.get("pretrained")),
             **self.read,
         )
         for kind in KINDS:
             if kind in self.paths:
-                answered = read_labels(self.paths[kind], items(kind, self.place, made.network.channels))
+                answered = read_labels(self.paths[kind], items(kind, self.context, made.network.channels))
                 codes = np.array([CODES[label] for label in answered], np.int8)
-                setattr(made, kind, torch.from_numpy(codes).to(self.place.device))
+                setattr(made, kind, torch.from_numpy(codes).to(self.context.device))
         return made
 
 
-def items(kind: str, place: Workplace, channels: int) -> list[str]:
+def items(kind: str, context: Context, channels: int) -> list[str]:
     """The items that a labels file must name, in order: training images, or neurons."""
     if kind == "attention":
-        return [place.data.image_ids[row] for row in place.data.rows("train")]
+        return [context.data.image_ids[row] for row in context.data.rows("train")]
     return [str(channel) for channel in range(channels)]
 
 

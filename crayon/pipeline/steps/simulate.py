@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from crayon.annotations.answers import write_answers
 from crayon.annotations.simulate import answer_attention, answer_neurons
 from crayon.data.dataset import load_dataset
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
 from crayon.utils.errors import DataError
@@ -15,16 +16,15 @@ from crayon.utils.files import read_npy
 from crayon.utils.log import report
 
 
-def run(plan: Plan, name: str, kind: str) -> None:
+def run(job: Job) -> None:
     """Write annotations/<suite>/<benchmark>/<kind>.csv.
 
     Raises:
         DataError: the benchmark has no masks, which simulated annotators look at.
     """
-    job = plan.find("annotate", benchmark=name, kind=kind)
     recording = Recording(job)
-    benchmark = plan.params.active.benchmark(name)
-    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+    name, kind, benchmark = job.wildcards["benchmark"], job.wildcards["kind"], job.params.benchmark
+    data = load_dataset(Path(job.inputs["manifest"]).parent, benchmark.classes, benchmark.groups)
     if data.masks is None:
         raise DataError(
             f"{job.inputs['masks']}: {name} has no masks, which simulated annotators need; set its annotation to "

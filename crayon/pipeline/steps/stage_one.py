@@ -12,33 +12,32 @@ import torch
 
 from crayon.methods.erm import ERM
 from crayon.models.inference import forward_in_batches, gathered
-from crayon.pipeline.plan import Plan
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
 
 
-def run(plan: Plan, name: str) -> None:
+def run(job: Job) -> None:
     """As the Original, with the training of `stage_one`; the logits are those of evaluation mode."""
-    job = plan.find("stage_one", benchmark=name)
     recording = Recording(job)
-    place = Workplace(plan, name)
+    context = Context(job)
     torch.manual_seed(0)
-    network = place.pretrained(job.inputs.get("pretrained"))
-    images, labels = place.images("train"), place.labels("train")
-    problem = place.problem(network, images)
-    training, saved = place.benchmark.stage_one, place.saved(recording)
-    outcome = train(problem, ERM(), training, 0, place.monitor(report), f"{name}/stage_one", saved)
+    network = context.pretrained(job.inputs.get("pretrained"))
+    images, labels = context.images("train"), context.labels("train")
+    problem = context.problem(network, images)
+    name, saved = f"{context.name}/stage_one", context.saved(recording)
+    outcome = train(problem, ERM(), job.params.training, 0, context.monitor(report), name, saved)
     logits = gathered(forward_in_batches(network, images, len(labels), network.classify), len(labels)).float().cpu()
-    report(f"{name}/stage_one  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
+    report(f"{name}  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
     recording.publish(
         {
             "stage_one": partial(write_npy, array=logits.numpy()),
             "history": partial(write_history, history=outcome.history),
         },
-        **place.told,
+        **context.environment,
     )
     saved.remove()

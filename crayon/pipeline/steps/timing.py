@@ -10,10 +10,12 @@ import torch
 
 from crayon.config.studies import CRAYON
 from crayon.data.loader import ImageReader
+from crayon.methods import method_class
 from crayon.methods.problem import Problem
-from crayon.pipeline.plan import Plan
+from crayon.methods.settings import settings_of
+from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import Unwatched, train
 from crayon.utils.files import write_csv
@@ -22,39 +24,47 @@ from crayon.utils.log import report
 COLUMNS = ("method", "images", "repeat", "seconds", "device", "threads")
 
 
-def run(plan: Plan, name: str) -> None:
+def run(job: Job) -> None:
     """Write the seconds of each variant, size and repeat; sizes and variants take turns, after one unmeasured round.
 
     Measured is the refinement alone, from the Original in memory to the refined network: no start-up of the process, no
     reading of files, no validation. Subsets of the training images are drawn with the repeat as seed.
     """
-    job = plan.find("measure", benchmark=name)
     recording = Recording(job)
-    place, study = Workplace(plan, name), plan.params.active.studies.runtime
-    readers = {method: Reader(place, plan.needed(name, method), plan.run(method).needs) for method in CRAYON}
-    count = len(place.labels("train"))
+    context, study = Context(job), job.params.suite.studies.runtime
+    readers = {method: Reader(context, job.inputs, method_class(method).needs) for method in CRAYON}
+    count = len(context.labels("train"))
     sizes = [max(1, round(share * count)) for share in study.sizes]
-    rows, unwatched = [], Unwatched(place.benchmark.selection)
+    rows, unwatched = [], Unwatched(context.benchmark.selection)
     for repeat in range(study.repeats + 1):
         order = np.random.default_rng([repeat, 4]).permutation(count)
         for size in sizes if repeat else sizes[:1]:
             for method, read in readers.items():
-                training, settings = plan.run(method).settings(place.benchmark)
-                problem = part(read, place, job.inputs["model"], order[:size])
-                start = _now(place.device)
-                train(problem, settings, training, repeat, unwatched, f"{name}/{method}/{size} images")
-                seconds = _now(place.device) - start
+                training, settings = settings_of(method, context.benchmark)
+                problem = part(read, context, job.inputs["model"], order[:size])
+                start = _now(context.device)
+                train(problem, settings, training, repeat, unwatched, f"{context.name}/{method}/{size} images")
+                seconds = _now(context.device) - start
                 if repeat:
-                    rows.append((method, size, repeat, f"{seconds:.4f}", place.told["device"], place.told["threads"]))
-                    report(f"{name}/{method}  {size} images  {seconds:.2f} s")
-    recording.publish({"seconds": partial(write_csv, columns=COLUMNS, rows=rows)}, **place.told)
+                    rows.append(
+                        (
+                            method,
+                            size,
+                            repeat,
+                            f"{seconds:.4f}",
+                            context.environment["device"],
+                            context.environment["threads"],
+                        )
+                    )
+                    report(f"{context.name}/{method}  {size} images  {seconds:.2f} s")
+    recording.publish({"seconds": partial(write_csv, columns=COLUMNS, rows=rows)}, **context.environment)
 
 
-def part(read: Reader, place: Workplace, model: str, chosen: np.ndarray) -> Problem:
+def part(read: Reader, context: Context, model: str, chosen: np.ndarray) -> Problem:
     """The refinement of a checkpoint on the training images at the positions `chosen` (n,) alone."""
-    index = torch.from_numpy(np.sort(chosen)).to(place.device)
-    rows = place.data.rows("train")[np.sort(chosen)]
-    images = ImageReader(place.data.images, rows, place.benchmark.normalisation, place.device)
+    index = torch.from_numpy(np.sort(chosen)).to(context.device)
+    rows = context.data.rows("train")[np.sort(chosen)]
+    images = ImageReader(context.data.images, rows, context.benchmark.normalisation, context.device)
     problem = read.problem(model, images)
     for name in ("labels", "maps", "attention", "logits"):
         if getattr(problem, name) is not None:

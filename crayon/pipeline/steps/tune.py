@@ -16,12 +16,13 @@ from typing import Any
 from crayon.config.studies import Space
 from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.steps.context import Workplace
+from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import train
 from crayon.utils.errors import DataError, DivergedError, ParamsError
-from crayon.utils.files import read_csv, write_csv
+from crayon.utils.files import write_csv
 from crayon.utils.log import report
+from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "method", "trial", "settings", "metric", "validation", "seeds", "chosen")
 
@@ -45,11 +46,11 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     for method in methods:
         if method not in suite.tuning.spaces:
             raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {method!r}; add it.")
-    place = Workplace(plan, name)
+    context = Context(plan.find("original", benchmark=name))
     path = Path(f"results/tuning/{plan.suite}/{name}.csv")
     rows = read_csv(path, COLUMNS, DataError) if path.exists() else []
     for method in methods or suite.tuning.spaces:
-        rows = [row for row in rows if row["method"] != method] + _search(plan, place, method)
+        rows = [row for row in rows if row["method"] != method] + _search(plan, context, method)
         order = list(suite.tuning.spaces)
         rows.sort(key=lambda row: order.index(row["method"]) if row["method"] in order else len(order))
         write_csv(path, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
@@ -70,16 +71,16 @@ def _value(space: Space, dice: random.Random) -> Any:
     return float(f"{exp(dice.uniform(log(low), log(high))):.1e}")
 
 
-def _search(plan: Plan, place: Workplace, name: str) -> list[dict[str, str]]:
-    tuning, benchmark = plan.params.active.tuning, place.benchmark
-    job = plan.find("original", benchmark=place.name)
+def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
+    tuning, benchmark = plan.params.active.tuning, context.benchmark
+    job = plan.find("original", benchmark=context.name)
     own = benchmark.methods[name]
     read = None
     trials = []
     for number, settings in enumerate(draw(tuning.spaces[name], tuning.trials, tuning.seed, name), start=1):
         changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: own | settings}})
         training, method = settings_of(name, changed)
-        read = read or Reader(place, plan.needed(place.name, name), method.needs)
+        read = read or Reader(context, plan.needed(context.name, name), method.needs)
         told = " ".join(f"{key}={value}" for key, value in settings.items())
         try:
             values = [
@@ -88,8 +89,8 @@ def _search(plan: Plan, place: Workplace, name: str) -> list[dict[str, str]]:
                     method,
                     training,
                     seed,
-                    place.monitor(lambda line: None),
-                    f"{place.name}/{name}/trial {number}",
+                    context.monitor(lambda line: None),
+                    f"{context.name}/{name}/trial {number}",
                 ).history[-1]["validation"]
                 for seed in tuning.seeds
             ]
@@ -99,13 +100,13 @@ def _search(plan: Plan, place: Workplace, name: str) -> list[dict[str, str]]:
         found = fmean(values) if values else None
         trials.append((found, told))
         outcome = "diverged" if found is None else f"validation {found:.1f}%"
-        report(f"{place.name}/{name}  trial {number}/{tuning.trials}  {told}  {outcome}")
+        report(f"{context.name}/{name}  trial {number}/{tuning.trials}  {told}  {outcome}")
     best = max((found for found, _ in trials if found is not None), default=None)
     first = next((number for number, (found, _) in enumerate(trials) if found is not None and found == best), None)
     return [
         {
             "suite": plan.suite,
-            "benchmark": place.name,
+            "benchmark": context.name,
             "method": name,
             "trial": str(number + 1),
             "settings": told,

@@ -18,9 +18,9 @@ from crayon.annotations.ui.app import SHOWN_HEADER, build
 from crayon.annotations.ui.security import Guard, names_of, tokens_for
 from crayon.annotations.ui.session import Page
 from crayon.annotations.ui.store import Store
-from crayon.pipeline.build import load_plan
 from crayon.pipeline.steps.annotation_order import BLOCK, order_items, order_of
 from crayon.pipeline.steps.load_items import load_asked
+from crayon.report.build import load_plan
 from crayon.saliency.overlays import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.utils.files import write_npy
 

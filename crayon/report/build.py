@@ -1,4 +1,4 @@
-"""From params.yaml to the plan of all jobs."""
+"""From params.yaml to the plan of all jobs: those of the steps, and those of the results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from crayon.config.load import load
 from crayon.config.suite import Params
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.plan_results import RESULTS
 from crayon.pipeline.validate import validate
+from crayon.report.registry import RESULTS
 from crayon.utils.errors import ParamsError
 
 
@@ -30,13 +30,13 @@ def load_plan(path: str | Path = "params.yaml", suite: str | None = None) -> Pla
 
 
 def build_plan(params: Params) -> Plan:
-    """Check params, and plan the jobs of the active suite: the steps, then the results.
+    """Check params, and plan the jobs of the active suite.
 
     Raises:
         ParamsError: one sentence that begins with the key.
     """
     validate(params)
     plan = Plan(params)
-    for jobs_of in RESULTS:
-        plan.add(jobs_of(plan))
+    for result in RESULTS.values():
+        plan.add(result.jobs(plan))
     return plan

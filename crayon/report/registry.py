@@ -1,0 +1,404 @@
+"""Every table and figure of results/: what it reads, what it writes, its title and its caption.
+
+One entry here and one module of `crayon.report` make a result. The Snakemake rules (workflow/rules/render.smk), the
+command `crayon render`, the audit and the page of all results come out of these entries. The module defines
+
+    render(plan, job, partly) -> {output: function that writes it to a path}
+    tables(plan, evaluations) -> {path: (columns, rows)}     if `recomputed`: the audit compares them with the files
+    KEYS: the columns that name a row                        if they are not those of `crayon.audit.check.KEYS`
+    text(plan) -> str                                        if `printed` and it has no output `markdown`
+
+This module imports none of them: the plan is made without loading matplotlib or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from crayon.config.sections import dump
+from crayon.config.source import has_masks
+from crayon.config.studies import STUDIED
+from crayon.pipeline import runs
+from crayon.pipeline.job import KINDS, Job, below
+from crayon.pipeline.plan import Plan
+
+Reads = Callable[[Plan], tuple[dict[str, str], dict[str, Any]] | None]
+"""From a plan with the jobs of all steps and earlier results to the inputs (name -> path) of a result and the params
+that determine it; None if the suite does not make the result."""
+
+TABLE = {"table": "csv", "markdown": "md"}
+FIGURE = {"table": "csv", "svg": "svg", "png": "png"}
+"""Output -> suffix, of a result whose files are named after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A table, a figure, or the page of all results.
+
+    Attributes:
+        name: of the rule, of the record, and of `crayon render NAME`.
+        files: output -> file name in results/.
+        reads: what it is made of.
+        caption: what it shows, for the page and for Snakemake's report.
+        shown: the output that Snakemake's report shows.
+        title: its heading on the page; empty: it is not a section of the page.
+        module: the module of `crayon.report` that makes it, if it is not named after the result.
+        printed: `crayon render NAME --show` prints it.
+        may_lack: it can be made while inputs are missing whose paths begin with this; None: it needs all of them.
+        traced: all answers, and the provenance of its jobs, are kept in git beside it.
+        recomputed: the audit recomputes its numbers.
+        cells: its CSV files whose numbers are named by run and metric.
+        computes: it runs networks, so that on a cluster it is a job of its own.
+    """
+
+    name: str
+    files: Mapping[str, str]
+    reads: Reads
+    caption: str = ""
+    shown: str | None = None
+    title: str = ""
+    module: str = ""
+    printed: bool = False
+    may_lack: str | None = None
+    traced: bool = False
+    recomputed: bool = False
+    cells: tuple[str, ...] = ()
+    computes: bool = False
+
+    @property
+    def source(self) -> str:
+        """The full name of its module."""
+        return f"crayon.report.{self.module or self.name}"
+
+    @property
+    def category(self) -> str:
+        """Its heading in Snakemake's report."""
+        return {"table": "Tables", "png": "Figures"}.get(self.shown or "", "All on one page")
+
+    def jobs(self, plan: Plan) -> Iterator[Job]:
+        """Its job, after that of its provenance if it is traced; none if the suite does not make it."""
+        if (found := self.reads(plan)) is None:
+            return
+        inputs, params = found
+        if self.traced:
+            inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(self.name)}
+        job = Job(
+            rule=self.name,
+            wildcards={},
+            inputs=inputs,
+            outputs={key: f"results/{file}" for key, file in self.files.items()},
+            record=f"results/{self.name}.record.json",
+            steering=params,
+            code=(self.source,),
+        )
+        if self.traced:
+            yield _provenance(plan, job)
+        yield job
+
+
+def provenance_of(name: str) -> str:
+    """Where the provenance of a result lies."""
+    return f"results/{name}.provenance.json"
+
+
+def _named(name: str, suffixes: Mapping[str, str]) -> dict[str, str]:
+    return {key: f"{name}.{suffix}" for key, suffix in suffixes.items()}
+
+
+def _provenance(plan: Plan, result: Job) -> Job:
+    """The records of all jobs below a result, in one file small enough for git."""
+    made = {path: job for job in plan.jobs.values() for path in job.outputs.values()}
+    jobs = below([made[path] for path in result.inputs.values() if path in made], made)
+    return Job(
+        rule="provenance",
+        wildcards={"result": result.rule},
+        inputs={job.name: job.record for job in jobs if job.rule != "answers"},
+        outputs={"provenance": provenance_of(result.rule)},
+        record=f"results/{result.rule}.provenance.record.json",
+        steering={"suite": plan.suite},
+        code=("crayon.report.provenance",),
+    )
+
+
+def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
+    """What determines a result that shows the suite's titles, metrics and seeds: these, and params of its own."""
+    suite = plan.params.active
+    benchmarks = {
+        name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
+        for name, benchmark in suite.benchmarks.items()
+    }
+    return {"suite": plan.suite, "title": suite.title, "seeds": list(suite.seeds), "benchmarks": benchmarks} | own
+
+
+def _answers(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
+    return {f"{name}/{kind}": plan.answers_file(name, kind) for name in plan.annotated for kind in KINDS}, {
+        "suite": plan.suite
+    }
+
+
+def _table1(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
+    methods = plan.params.active.methods
+    inputs = plan.evaluations(["original", *methods]) | plan.summaries(plan.annotated)
+    return inputs, _shown(plan, methods=list(methods))
+
+
+def _controls(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The controls, and the methods whose answers they replace."""
+    known = plan.params.active.controls
+    if not known:
+        return None
+    compared = ["original", "erm", *dict.fromkeys(control.method for control in known.values())]
+    return plan.evaluations([*compared, *known]), _shown(
+        plan, controls={name: dump(control) for name, control in known.items()}
+    )
+
+
+def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> tuple[dict, dict] | None:
+    """The evaluations of a study's runs, and of the runs it is compared with.
+
+    Args:
+        name: the study, a key of `studies` in params.yaml.
+        compared: the names of the runs it is compared with.
+        counted: also how many answers there are.
+        plan: the plan.
+    """
+    section = getattr(plan.params.active.studies, name)
+    if section is None:
+        return None
+    varied = (run.name for run in runs.studies(plan.params.active)[name])
+    inputs = plan.evaluations([*compared, *varied], section.benchmarks)
+    if counted:
+        inputs |= plan.summaries(section.benchmarks)
+    return inputs, _shown(plan, study=dump(section))
+
+
+def _attention(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The evaluations of all methods, if any benchmark has masks."""
+    suite = plan.params.active
+    if not any(has_masks(benchmark.source) for benchmark in suite.benchmarks.values()):
+        return None
+    return plan.evaluations(["original", *suite.methods]), _shown(plan)
+
+
+def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The images, what annotators are shown of them, and the labels made of their answers.
+
+    Args:
+        kind: `attention` or `neurons`.
+        shown: what annotators are shown, `maps` or `patches`.
+        plan: the plan.
+    """
+    inputs: dict[str, str] = {}
+    for name in plan.annotated:
+        ingest = plan.find("ingest", benchmark=name, kind=kind)
+        inputs |= plan.data(name) | {
+            f"{name}/{shown}": ingest.inputs["shown"],
+            f"{name}/labels": ingest.outputs["labels"],
+        }
+    views = {name: list(benchmark.views) for name, benchmark in plan.params.active.benchmarks.items()}
+    return (inputs, _shown(plan, views=views)) if inputs else None
+
+
+def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
+    """The Originals, and their refinements by the first method that runs anywhere, with the first seed."""
+    suite = plan.params.active
+    run = next(plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks)
+    inputs: dict[str, str] = {}
+    for name in run.benchmarks:
+        refine = plan.find("refine", benchmark=name, run=run.name, seed=suite.seeds[0])
+        inputs |= plan.data(name) | {
+            f"{name}/original": refine.inputs["model"],
+            f"{name}/refined": refine.outputs["last"],
+        }
+    networks = {name: plan.network_params(benchmark) for name, benchmark in suite.benchmarks.items()}
+    return inputs, _shown(plan, method=run.name, networks=networks)
+
+
+def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The measured seconds, and the records of Table 1's refinements, which state theirs."""
+    suite = plan.params.active
+    if (study := suite.studies.runtime) is None:
+        return None
+    measured = {name: plan.find("measure", benchmark=name) for name in study.benchmarks}
+    refined = []
+    for key in plan.evaluations(suite.methods):
+        name, run, seed = key.split("/")
+        refined.append(plan.find("refine", benchmark=name, run=run, seed=seed))
+    manifests = {name: plan.find("download", benchmark=name).outputs["manifest"] for name in suite.benchmarks}
+    inputs = (
+        {name: job.outputs["seconds"] for name, job in measured.items()}
+        | {f"{name}/manifest": path for name, path in manifests.items()}
+        | {job.name: job.record for job in (*measured.values(), *refined)}
+    )
+    return inputs, _shown(plan, study=dump(study))
+
+
+def _page(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
+    """All other results, which have to be made before it, and all records if the suite measures time."""
+    suite = plan.params.active
+    shown = {path for job in plan.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
+    records = {} if suite.studies.runtime is None else {job.name: job.record for job in plan.jobs.values()}
+    inputs = (
+        plan.evaluations(["original", *suite.methods])
+        | plan.summaries(plan.annotated)
+        | {path: path for path in sorted(shown)}
+        | records
+    )
+    return inputs, _shown(plan, methods=list(suite.methods))
+
+
+_ALL = (
+    Result(name="answers", files={"answers": "answers.csv"}, reads=_answers),
+    Result(
+        name="table1",
+        files={
+            "table": "table1.csv",
+            "markdown": "table1.md",
+            "latex": "table1.tex",
+            "runs": "runs.csv",
+            "metrics": "metrics.json",
+        },
+        reads=_table1,
+        caption="Table 1 of the paper: all methods on all benchmarks, mean and sample standard deviation over seeds, "
+        "the paper's numbers beside them.",
+        shown="table",
+        printed=True,
+        may_lack="",
+        traced=True,
+        recomputed=True,
+        cells=("table1.csv", "runs.csv"),
+    ),
+    Result(
+        name="before_after",
+        files=_named("before_after", FIGURE),
+        reads=_before_after,
+        title="Before and after",
+        caption="Test images that the Original got wrong and the refined model gets right (mended), and the reverse "
+        "(broken): the image, where the Original looks, where the refined model looks, what each says. The first of "
+        "each group.",
+        shown="png",
+        computes=True,
+    ),
+    Result(
+        name="attention",
+        files=_named("attention", TABLE | FIGURE),
+        reads=_attention,
+        title="Where the models look",
+        caption="Share of the map's energy that lies on the object. Each small point is a label and group, the large "
+        "one their mean; further right is better.",
+        shown="png",
+        printed=True,
+        recomputed=True,
+    ),
+    Result(
+        name="figure3",
+        files=_named("figure3", FIGURE),
+        reads=partial(_annotated, "attention", "maps"),
+        title="What annotators see",
+        caption="The Original's attention as annotators see it, and how it was judged.",
+        shown="png",
+    ),
+    Result(
+        name="figure2",
+        files=_named("figure2", FIGURE),
+        reads=partial(_annotated, "neurons", "patches"),
+        title="Neurons and their patches",
+        caption="For a neuron of the last convolutional layer, the three places that excite it most (red). Neurons "
+        "whose patches show what is irrelevant are switched off by Crayon-Pruning.",
+        shown="png",
+    ),
+    Result(
+        name="table2",
+        files=_named("table2", TABLE),
+        reads=partial(_study, "ablation", STUDIED["ablation"], False),
+        title="The two map losses",
+        caption="Table 2 of the paper: Crayon-Attention with both losses of its maps, with one of them, and with "
+        "neither.",
+        shown="table",
+        printed=True,
+        recomputed=True,
+        cells=("table2.csv",),
+    ),
+    Result(
+        name="table3",
+        files=_named("table3", TABLE),
+        reads=partial(_study, "transfer", (runs.TRANSFERRED,), False),
+        title="Transfer to another network",
+        caption="Table 3 of the paper: Originals of another network, refined with the maps and the answers of this "
+        "one's.",
+        shown="table",
+        printed=True,
+        recomputed=True,
+    ),
+    Result(
+        name="figure4",
+        files=_named("figure4", FIGURE),
+        reads=partial(_study, "annotations", ("original", *STUDIED["annotations"]), True),
+        title="How many answers are needed",
+        caption="Figure 4 of the paper: the metrics against the number of answers; the band is one sample standard "
+        "deviation.",
+        shown="png",
+        recomputed=True,
+    ),
+    Result(
+        name="figure_order",
+        files=_named("figure_order", FIGURE),
+        reads=partial(_study, "order", ("original", *STUDIED["order"]), True),
+        title="What to ask first",
+        caption="The metrics against the number of maps answered, for several orders of asking; the dotted line is "
+        "the method with all of them answered, and the band is one sample standard deviation. Seeds vary the "
+        "training, and the orders as far as chance is in them.",
+        shown="png",
+        recomputed=True,
+    ),
+    Result(
+        name="figure5",
+        files=_named("figure5", FIGURE),
+        reads=partial(_study, "sensitivity", ("original", *STUDIED["sensitivity"]), False),
+        title="How much the weights matter",
+        caption="Figure 5 of the paper: the metrics against the weights of the two map losses, in multiples of those "
+        "chosen.",
+        shown="png",
+        recomputed=True,
+    ),
+    Result(
+        name="runtime",
+        files={"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
+        reads=_runtime,
+        title="What it takes",
+        caption="Seconds of a refinement against the number of training images, with the fitted lines: the paper's "
+        "Sec. III-D finds them linear.",
+        shown="png",
+        printed=True,
+        may_lack="runs/",
+        recomputed=True,
+    ),
+    Result(
+        name="controls",
+        files=_named("controls", TABLE),
+        reads=_controls,
+        title="Do the answers do the work?",
+        caption="The same trainings with answers shuffled or replaced, and with other neurons pruned. What does as "
+        "well as the real answers does not need them.",
+        shown="table",
+        printed=True,
+        traced=True,
+        recomputed=True,
+        cells=("controls.csv",),
+    ),
+    Result(
+        name="page",
+        files={"page": "report.html"},
+        reads=_page,
+        caption="All results on one page, each number of Table 1 with its evidence.",
+        shown="page",
+        module="html",
+        may_lack="",
+    ),
+)
+
+RESULTS = {result.name: result for result in _ALL}
+"""Name -> result. A traced table reads the answers, and the page reads all others: it is the last."""
