@@ -1,1 +1,1 @@
-"""params.yaml: the types of its values, its sections, and how it is read and checked."""
+"""The configuration, params.yaml: types of its values, its sections, and the code that reads and checks it."""

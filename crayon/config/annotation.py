@@ -1,4 +1,4 @@
-"""Sections of params.yaml about answers: who gives them, what is asked, how they become labels."""
+"""Sections of params.yaml about annotation: the source of the answers, the questions, and how answers become labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crayon.utils.text import unknown
 
 
 class AttentionAnswers(Section):
-    """Simulated answers to maps: yes if more than `threshold` of the highlight lies in the dilated mask."""
+    """Simulated answers to maps: yes if the share of the highlight inside the dilated mask exceeds `threshold`."""
 
     measure: Literal["highlight", "coverage"]
     threshold: Share
@@ -24,7 +24,7 @@ class AttentionAnswers(Section):
 
 
 class NeuronAnswers(Section):
-    """Simulated answers to patches: yes if the mask covers more than `coverage` of the rectangle."""
+    """Simulated answers to patches: yes if the mask covers more than the share `coverage` of the rectangle."""
 
     coverage: Share
     flip: Share
@@ -32,7 +32,10 @@ class NeuronAnswers(Section):
 
 
 class Published(Section):
-    """Files of the authors' answers to the published Original's maps and neurons; `asked`: which maps were asked."""
+    """Files with the authors' answers to the maps and neurons of the published Original.
+
+    `asked`: a file that lists the maps that were annotated.
+    """
 
     attention: Archive
     neurons: Archive
@@ -40,18 +43,19 @@ class Published(Section):
 
 
 class Imported(Section):
-    """A benchmark's Original, and the maps that annotators saw, from files of others instead of a training of ours."""
+    """Files that replace the training of the Original: a checkpoint of others, and the maps that annotators saw."""
 
     original: Archive
     maps: Archive | None = None
 
 
 class Annotation(Section):
-    """Who answers.
+    """Where the answers come from.
 
-    `people`: the CSV files are theirs. `simulated`: written by the chain, and named so. `published`: the authors'
-    answers, which belong to the published Original. `none`: nobody; methods that need answers are left out.
-    `allow_stale`: take answers that were given to other maps or patches than the present ones; the records say so.
+    `source`: `people` reads CSV files that people filled in; `simulated` computes answers from masks; `published` reads
+    the authors' answers to the published Original; with `none` there are no answers, and methods that need them are
+    left out. `allow_stale`: accept answers to maps or patches that have changed since; the records state this.
+    `seed`, `attention`, `neurons`: settings of the simulation.
     """
 
     source: Literal["simulated", "people", "published", "none"]
@@ -74,7 +78,7 @@ class Annotation(Section):
 
 
 class Questions(Section):
-    """What annotators are asked of a map and of a neuron's patch; `{class}` stands for the image's class."""
+    """The questions about a map and about a neuron's patch; `{class}` stands for the image's class."""
 
     attention: str = "Is the strong highlight mainly on the {class}?"
     neurons: str = "Is the red rectangle mainly on the {class}?"
@@ -90,13 +94,16 @@ class Questions(Section):
         return text
 
     def ask(self, kind: str, label: str) -> str:
-        """The question of a kind about an image of the class `label`."""
-        return getattr(self, kind).replace("{class}", label.replace("_", " "))
+        """Return the question of a kind, `attention` or `neurons`, about an image of the class `label`."""
+        question: str = getattr(self, kind)
+        return question.replace("{class}", label.replace("_", " "))
 
 
 class Consensus(Section):
-    """How answers become labels (paper, Sec. IV-B): an image with `minimum_answers` of which the share `agreement` says
-    yes, or no; a neuron by the majority of its patches, `tie` where there is none.
+    """How answers become labels (paper, Sec. IV-B).
+
+    An image is labelled relevant (or irrelevant) if it has at least `minimum_answers` answers, and at least the share
+    `agreement` of them is yes (or no). A neuron gets the label of most of its patches, or `tie` without a majority.
     """
 
     minimum_answers: Count

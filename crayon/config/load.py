@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -11,11 +13,16 @@ from crayon.config.sections import first_problem
 from crayon.config.suite import Params
 from crayon.utils.errors import ParamsError
 
+if TYPE_CHECKING:
+    SafeLoader = yaml.SafeLoader
+else:  # the loader written in C is faster, but PyYAML may be built without it
+    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML that refuses a key given twice, where YAML itself would silently keep the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+class _Loader(SafeLoader):
+    """Safe YAML loader that refuses a repeated key; YAML itself would silently keep the last value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         own = [k.value for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge" and isinstance(k, yaml.ScalarNode)]
         if repeated := {key for key in own if own.count(key) > 1}:
             raise yaml.constructor.ConstructorError(
@@ -28,10 +35,11 @@ def load(path: str | Path = "params.yaml", suite: str | None = None) -> Params:
     """Read and validate params.yaml.
 
     Args:
-        suite: take this suite, whichever the file says.
+        path: the file.
+        suite: name of the active suite; None takes the one that the file names.
 
     Raises:
-        ParamsError: one sentence with the file, the key and the mend.
+        ParamsError: the file is missing or invalid; the message names the file, the key and the fix.
     """
     path = Path(path)
     try:

@@ -1,11 +1,10 @@
-"""Sections of params.yaml that describe networks, trainings, metrics and where numbers are computed."""
+"""Sections of params.yaml about networks, trainings, metrics and the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -13,17 +12,24 @@ from crayon.config.types import Colour, Count, Name, NonNegative, Positive, Shar
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
-adapter = cache(TypeAdapter)
-"""The validator of a type; building one takes longer than using it."""
+T = TypeVar("T")
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
-def dump(section: Any) -> Any:
-    """The values of a section (pydantic model or dataclass) as JSON-able data, without what is unset."""
+def adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Return pydantic's validator of a type, cached because building one takes longer than using it."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def dump(section: object) -> Any:
+    """Convert a section (pydantic model or dataclass) to data that JSON can hold; values that are None are left out."""
     return adapter(type(section)).dump_python(section, mode="json", exclude_none=True)
 
 
 class Section(BaseModel):
-    """A mapping of params.yaml with known keys only; an unknown one is refused with the nearest known."""
+    """Base of all sections: refuses an unknown key with a message that names the most similar known one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,17 +44,17 @@ class Section(BaseModel):
 
 
 class Normalisation(Section):
-    """Mean and standard deviation per colour that images in [0, 1] are normalised with."""
+    """Mean and standard deviation of each colour channel, by which images in [0, 1] are normalised."""
 
     mean: Colour
     std: Colour
 
 
 class Augmentation(Section):
-    """Random changes of colour, anew each time that a training reads an image; nothing else sees them.
+    """Random changes of colour, drawn each time that a training reads an image; maps and evaluation do not use them.
 
-    `jitter`: brightness, contrast and saturation times a factor within 1 +- this, each. `lighting`: standard deviation
-    of noise along the principal components of ImageNet's colours.
+    `jitter`: brightness, contrast and saturation are each multiplied by a factor in [1 - jitter, 1 + jitter].
+    `lighting`: standard deviation of noise along the principal components of ImageNet's colours.
     """
 
     jitter: Share = 0.0
@@ -56,14 +62,18 @@ class Augmentation(Section):
 
 
 class Compute(Section):
-    """Where and how numbers are computed; `precision`, `compile` and `micro_batch` alone can make a result stale.
+    """The machine: where and how numbers are computed.
 
-    `compile`: whether trainings run through torch.compile. That adds up in another order, as another card does, and
-    cannot repeat the bits of a finished result: where it is on, it steers.
-    `save_seconds`: a training that lasts longer is saved after an epoch as often, and goes on there if it is killed.
-    `jobs_per_gpu`: how many processes of this folder may share a GPU.
-    `micro_batch`: how many images of a batch pass through the network at once, their gradients added up; null: all;
-    auto: all, and half as many whenever the GPU has no room for them.
+    Of these keys only `precision`, `compile` and `micro_batch` are part of a job's params, so that a change of them
+    makes its result stale.
+
+    `device`: `auto` takes a GPU if there is one. `threads`: number of PyTorch's threads on the CPU.
+    `precision`: dtype of the forward pass.
+    `compile`: whether trainings use torch.compile, which sums in another order and so changes the last bits.
+    `save_seconds`: minimum time between two saved states of a training, which is resumed from there if it is killed.
+    `jobs_per_gpu`: how many processes started in this folder may share a GPU.
+    `micro_batch`: how many images of a batch pass through the network at once; their gradients are accumulated. null
+    passes all at once; `auto` also does, and halves the number whenever the GPU runs out of memory.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -76,7 +86,7 @@ class Compute(Section):
 
     @property
     def where(self) -> dict[str, Any]:
-        """The arguments of `crayon.utils.device.start_torch`."""
+        """Keyword arguments of `crayon.utils.device.start_torch`."""
         return {"threads": self.threads, "device": self.device, "jobs_per_gpu": self.jobs_per_gpu}
 
     @model_validator(mode="before")
@@ -91,13 +101,16 @@ class Compute(Section):
 
 
 class Network(Section):
-    """The classifier: a miniature, `mini_resnet` or `mini_convnext` (sizes below), `bagnet18`, the auxiliary network,
-    or any of torchvision's that averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
+    """The architecture of a classifier, and its initial weights.
 
-    `weights` of torchvision's: the name of torchvision weights, or the path of a state dict; null starts from scratch.
-    `stem` is the number of channels that the miniatures and bagnet18 begin with; `channels`, `strides` and `kernels`
-    are those of the miniatures' blocks. `patch`: how many pixels mini_convnext's patches are wide and high.
-    `norm_momentum`: how much of a batch's statistics the running ones of bagnet18 take.
+    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`, or any network of torchvision that
+    averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
+    `weights` (torchvision's networks only): the name of torchvision's weights, or the path of a state dict; null starts
+    from random weights.
+    `stem` (our networks): number of channels of the first layer.
+    `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
+    `patch` (mini_convnext): width and height of the patches in pixels.
+    `norm_momentum` (bagnet18): momentum of batch normalisation's running statistics.
     """
 
     name: Name
@@ -107,7 +120,6 @@ class Network(Section):
     channels: tuple[Count, ...] | None = None
     strides: tuple[Count, ...] | None = None
     kernels: tuple[Count, ...] | None = None
-
     norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
@@ -124,20 +136,25 @@ class Network(Section):
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
-        if own >= blocks and len({len(self.channels), len(self.strides), len(self.kernels)}) != 1:
+        if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
         return self
 
 
 class Auxiliary(Section):
-    """The biased network that SoftCon and FLAC take features from, trained on the same images and labels."""
+    """The biased auxiliary network, whose features SoftCon and FLAC use; trained on the same images and labels."""
 
     network: Network
     training: Training
 
 
 class Pretraining(Section):
-    """The task of figures and textures that stands in for ImageNet."""
+    """Pretraining on drawn images of figures with textures, which replaces ImageNet for the small networks.
+
+    `images`, `held_out`: number of training and of held-out images. `size`: their width and height in pixels.
+    `texture_weight`: weight of the loss of the texture labels beside that of the figures.
+    `minimum_accuracy`: held-out accuracy below which the pretraining counts as failed.
+    """
 
     images: Count
     held_out: Count
@@ -151,9 +168,10 @@ class Pretraining(Section):
 
 
 class Interpret(Section):
-    """Maps and patches of the Original.
+    """The maps and patches that are computed from the Original.
 
-    `target`: the class whose map is computed; `patches` a neuron; `cells` a patch is wide and high.
+    `target`: the class whose map is computed. `patches`: number of patches per neuron. `cells`: width and height of a
+    patch in cells of the map.
     """
 
     target: Literal["label", "prediction"]
@@ -162,9 +180,10 @@ class Interpret(Section):
 
 
 class Metric(Section):
-    """One number of a table, by the splits it is measured on: exactly one key.
+    """A metric and the split that it is measured on, as exactly one `key: split`.
 
-    `difference: [a, b]` is the accuracy on a minus that on b.
+    `worst_group`, `mean_group`: the lowest and the mean accuracy of the groups. `accuracy`: of all images of the split.
+    `difference: [a, b]`: the accuracy on the split a minus the accuracy on the split b.
     """
 
     worst_group: Name | None = None
@@ -180,26 +199,26 @@ class Metric(Section):
 
     @property
     def kind(self) -> str:
-        """Which of the four it is."""
+        """The name of the metric, its only key."""
         return next(iter(self.model_fields_set))
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits it reads."""
+        """The splits that the metric is measured on."""
         value = getattr(self, self.kind)
         return (value,) if isinstance(value, str) else tuple(value)
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less of it is better: of a gap, where all others are accuracies."""
+        """Whether a lower value is better, which is true of a difference and false of accuracies."""
         return self.kind == "difference"
 
 
 def changed(training: Training, by: Mapping[str, Any]) -> Training:
-    """The training with some of its keys changed.
+    """Return a copy of a training with the keys of `by` changed.
 
     Raises:
-        ParamsError: an unknown key, or a value that is not allowed.
+        ParamsError: a key is unknown, or its value is not allowed.
     """
     known = [f.name for f in fields(Training)]
     for key in by:
@@ -212,7 +231,7 @@ def changed(training: Training, by: Mapping[str, Any]) -> Training:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first error of a validation as one sentence, with its key and the value that was got."""
+    """Describe the first error of a failed validation in one sentence, with the key and the invalid value."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"])
@@ -227,13 +246,18 @@ def first_problem(error: ValidationError) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a network, or its head, is trained.
+    """Optimiser and schedule of a training of a network, or of its head alone.
 
     Attributes:
-        optimiser: Adam has coupled L2 weight decay; SGD has `momentum`; AdamW decouples the decay.
-        learning_rate: constant, or multiplied by `milestone_factor` after each epoch listed in `milestones`.
-        batch_size: images a step; the last, smaller batch of an epoch is used too.
-        schedule: `steps` follows the milestones; `cosine` anneals to zero over the epochs.
+        optimiser: `adam` (with coupled L2 weight decay), `adamw` (with decoupled weight decay) or `sgd`.
+        learning_rate: initial learning rate.
+        weight_decay: coefficient of the weight decay.
+        batch_size: number of images per step; the last, smaller batch of an epoch is used, too.
+        epochs: number of epochs.
+        momentum: of SGD.
+        milestones: epochs after which the learning rate is multiplied by `milestone_factor`.
+        milestone_factor: see `milestones`.
+        schedule: `steps` follows the milestones; `cosine` anneals the learning rate to zero over the epochs.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""The kinds of data sources, and what their params state before any image is read."""
+"""The kinds of data sources, and the facts that their params state before any image is read."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ READ = {"folder": "user.folder", "csv": "user.table"}
 RELEASED = {f"{name}_release": f"releases.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
 COMPOSED = {"digits": "synthetic.digits"}
 KINDS = DRAWN | READ | RELEASED
-"""Kind -> module: drawn by us, read from a person's folder, released by others; and composed into a folder."""
+"""Kind -> module in `crayon.data`, of the sources of a benchmark.
+
+DRAWN are drawn by this package, READ come from a user's folder or table, RELEASED are published data sets. COMPOSED are
+drawn into a folder that a source of the kind `folder` then reads.
+"""
 
 
 def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:
-    """What a source's params say of its size before it is there: images a split, and about how large they are.
+    """Estimate the size of a data set from its params, before it exists.
 
     Returns:
-        split -> images (empty if params do not say), and (height, width) or None.
+        The number of images of each split (empty if the params do not state it), and the (height, width) of an image in
+        pixels, or None.
     """
-    told = source.get("compose", source)
+    params = source.get("compose", source)
     counts = {
         split: of_split if isinstance(of_split, int) else sum(of_split.values())
-        for split, of_split in told.get("counts", {}).items()
+        for split, of_split in params.get("counts", {}).items()
     }
-    size = next((told[key] for key in ("crop", "size", "resize") if told.get(key)), source.get("size"))
+    size = next((params[key] for key in ("crop", "size", "resize") if params.get(key)), source.get("size"))
     return counts, (size, size) if isinstance(size, int) else tuple(size) if size else None
 
 
 def has_masks(source: Mapping[str, Any]) -> bool:
-    """Whether a source gives masks, as far as its params say."""
+    """Whether a source has masks of the relevant pixels, according to its params."""
     if source["kind"] in DRAWN:
         return True
     if source["kind"] in READ:

@@ -1,4 +1,4 @@
-"""Sections of params.yaml about controls, tuning, and the studies beyond Table 1."""
+"""Sections of params.yaml about controls, tuning, and the studies other than Table 1."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from crayon.config.types import Count, Name, Positive, Seeds
 
 
 class Control(Section):
-    """A sanity run: `method` with its labels replaced, to see whether the answers do the work."""
+    """A control experiment: `method` trained with replaced labels, to test whether the answers cause its effect.
+
+    `labels`: `shuffle` permutes them, `invert` swaps relevant and irrelevant, the others make them all the same.
+    """
 
     method: Literal["crayon_attention", "crayon_pruning"]
     labels: Literal["shuffle", "all_relevant", "all_irrelevant", "invert"]
 
 
 class Space(Section):
-    """Where a hyper-parameter is drawn from: one of `choice`, or log-uniformly between the two ends of `log`."""
+    """Distribution of a hyper-parameter: uniform over the values `choice`, or log-uniform between the ends of `log`."""
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     log: tuple[Positive, Positive] | None = None
@@ -33,7 +36,7 @@ class Space(Section):
 
 
 class Tuning(Section):
-    """The search of `crayon tune`: `trials` draws from a method's space, each measured as the mean over `seeds`."""
+    """The random search of `crayon tune`: `trials` draws from a method's space, each evaluated as mean over `seeds`."""
 
     trials: Count
     seed: int
@@ -42,21 +45,21 @@ class Tuning(Section):
 
 
 class Study(Section):
-    """Where a table or figure beyond Table 1 varies the methods, and with which seeds."""
+    """Base of the studies: the benchmarks and seeds of a table or figure other than Table 1."""
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Seeds
 
 
 class Ablation(Study):
-    """Table 2: Crayon-Attention without one of its two map losses; with neither it is ERM."""
+    """Table 2: Crayon-Attention without one or both of its map losses; without both it is ERM."""
 
 
 class Transfer(Study):
-    """Table 3: Originals of another network, refined with the maps and answers of the suite's own.
+    """Table 3: Originals of another architecture, refined with the maps and answers of the suite's own network.
 
-    `pretraining`: how that network is pretrained, null as the suite pretrains its own. `original`, `refinement`: what
-    differs in the training of these Originals, and in that of their refinements. `originals`: their seeds.
+    `network`: the other architecture. `pretraining`: its pretraining; null uses the suite's. `original`, `refinement`:
+    keys that differ in the training of these Originals and in their refinement. `originals`: seeds of the Originals.
     """
 
     network: Network
@@ -67,13 +70,16 @@ class Transfer(Study):
 
 
 class Annotations(Study):
-    """Figure 4: `maps` and `neurons` are how many of each count as answered; all of them is the method itself."""
+    """Figure 4: the methods with a part of the answers.
+
+    `maps`, `neurons`: numbers of annotated maps and neurons to compare; all of them gives the unchanged method.
+    """
 
     maps: Annotated[tuple[Count, ...], Field(min_length=1)]
     neurons: Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
-def _once(values: tuple) -> tuple:
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"names {value} twice")
@@ -81,25 +87,34 @@ def _once(values: tuple) -> tuple:
 
 
 OrderName = Literal["random", "uncertain", "diverse"]
-"""What to ask first; `annotations.order.ORDERS` has each."""
+"""Acquisition: in which order items are annotated."""
 
 
 class Order(Study):
-    """What to ask first: `maps` are how many count as answered, the first ones of each of `orders`."""
+    """Crayon-Attention with the first few answers of several orders of annotation.
+
+    `maps`: numbers of annotated maps to compare. `orders`: the orders in which they are taken.
+    """
 
     maps: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_once)]
     orders: Annotated[tuple[OrderName, ...], Field(min_length=1), AfterValidator(_once)]
 
 
 class Sensitivity(Study):
-    """Figure 5: what a benchmark's own alpha, and its own beta, are multiplied by; 1 is the method itself."""
+    """Figure 5: sensitivity to the weights of the map losses.
+
+    `alphas`, `betas`: factors that multiply a benchmark's alpha or beta; 1 gives the unchanged method.
+    """
 
     alphas: Annotated[tuple[Positive, ...], Field(min_length=1)]
     betas: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Runtime(Section):
-    """Sec. III-D: seconds of the Crayon variants against the size of the training set, in shares of the whole."""
+    """Sec. III-D: training time of the Crayon variants by the size of the training set.
+
+    `sizes`: shares of the training set, in (0, 1]. `repeats`: how often each is timed.
+    """
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
     sizes: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2)]
@@ -107,7 +122,7 @@ class Runtime(Section):
 
 
 class Studies(Section):
-    """What a suite shows beyond Table 1 and the controls; what is left out is not made."""
+    """The studies of a suite, in addition to Table 1 and the controls; those that are None are not run."""
 
     ablation: Ablation | None = None
     transfer: Transfer | None = None
@@ -129,4 +144,4 @@ STUDIED = {
     "sensitivity": ("crayon_attention", "crayon_pruning_attention"),
     "runtime": CRAYON,
 }
-"""Study -> the methods that it varies, or compares with."""
+"""Study -> the methods that it runs."""

@@ -1,6 +1,7 @@
-"""The whole of params.yaml: its suites, and their benchmarks.
+"""The root of params.yaml, its suites and their benchmarks.
 
-`Params` is frozen, and its structure is checked here; `crayon.pipeline.validate` checks what needs methods and sources.
+`Params` is immutable and checked for its structure here; `crayon.pipeline.validate` checks it against the methods and
+data sources.
 """
 
 from __future__ import annotations
@@ -33,14 +34,20 @@ from crayon.utils.text import unknown
 
 
 class Benchmark(Section):
-    """A benchmark is data and params.
+    """A benchmark: a data set, and how networks are trained, annotated and evaluated on it.
 
-    `augmentation`: of all trainings on its images; left out, none.
-    `imported`: the Original is not trained but taken from a file; `original` then is of the transfer study's alone.
-    `stage_one`: how the network is trained whose mistakes JtT and CnC start from; without it, they are the Original's.
-    `metrics`, `selection`: what is measured, and the selected epoch chosen by; left out, they follow from the groups.
-    `views`: what annotators see of a map, in this order: the image, the attention as opacity, the attention in red.
-    `questions`: what they are asked; no number depends on the words.
+    `classes`, `groups`: their names. `source`: the data source, see `crayon.config.source`.
+    `augmentation`: of the training images of every training; none by default.
+    `original`: training of the Original; with `imported`, only the transfer study uses it.
+    `imported`: files of an Original that is not trained here.
+    `stage_one`: training of the network that provides the mistakes for JtT and CnC; the Original does by default.
+    `interpret`: maps and patches of the Original.
+    `views`: the pictures that annotators see of a map, in order: the image, the map as opacity, the map in red.
+    `questions`: the questions to annotators; no result depends on their wording.
+    `annotation`, `consensus`: the source of the answers, and how they become labels.
+    `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. Their defaults
+    depend on whether there are groups.
+    `refinement`: training of the methods. `methods`: method -> its hyper-parameters and changes of `refinement`.
     """
 
     title: str
@@ -69,7 +76,7 @@ class Benchmark(Section):
     @model_validator(mode="before")
     @classmethod
     def _measured(cls, value: Any) -> Any:
-        """Without metrics: worst and mean group where there are groups, else accuracy."""
+        """Fill in default metrics: worst-group and mean-group accuracy if there are groups, else accuracy."""
         if not isinstance(value, Mapping):
             return value
         if isinstance(value.get("groups"), list | tuple) and len(value["groups"]) > 1:
@@ -81,9 +88,13 @@ class Benchmark(Section):
 
 
 class Suite(Section):
-    """All that one suite runs.
+    """A suite: benchmarks and methods that are run together and give the tables and figures.
 
-    `defaults`: what its benchmarks have in common; a benchmark's own keys go before, `methods` one by one.
+    `seeds`: of the refinements. `seeds_per_job`: how many of them one job trains.
+    `methods`: the rows of Table 1. `controls`: name -> control experiment.
+    `network`, `pretraining`: the classifier, and its pretraining; null takes the network's initial weights.
+    `auxiliary`: the biased network for SoftCon and FLAC.
+    `defaults`: keys that all benchmarks share. A benchmark's own key takes precedence, in `methods` per method.
     """
 
     title: str
@@ -103,7 +114,7 @@ class Suite(Section):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, value: Any) -> Any:
-        """Give each benchmark the suite's defaults where it says nothing itself, method by method."""
+        """Fill in the suite's defaults for the keys, and the methods, that a benchmark does not set."""
         if not isinstance(value, Mapping):
             return value
         defaults = value.get("defaults") or {}
@@ -124,27 +135,31 @@ class Suite(Section):
         for name, benchmark in self.benchmarks.items():
             if benchmark.annotation.source == "published" and benchmark.consensus.minimum_answers > 1:
                 raise ValueError(
-                    f"benchmarks.{name}.consensus.minimum_answers: is {benchmark.consensus.minimum_answers}; of the "
-                    "published answers there is one an image, made of two annotators'. Set it to 1."
+                    f"benchmarks.{name}.consensus.minimum_answers: is {benchmark.consensus.minimum_answers}, but the "
+                    "published answers have one answer per image, merged from two annotators. Set it to 1."
                 )
         return self
 
     def benchmark(self, name: str) -> Benchmark:
-        """The benchmark `name`; ParamsError if the suite has none."""
+        """Return the benchmark `name`.
+
+        Raises:
+            ParamsError: the suite has no benchmark of that name.
+        """
         if name not in self.benchmarks:
             raise ParamsError(unknown("benchmark", name, self.benchmarks))
         return self.benchmarks[name]
 
 
 class Params(Section):
-    """The whole file."""
+    """The root of params.yaml: all suites, and the name of the active one."""
 
     suite: str
     suites: dict[Name, Suite]
 
     @property
     def active(self) -> Suite:
-        """The suite in use."""
+        """The active suite."""
         return self.suites[self.suite]
 
     @model_validator(mode="after")

@@ -12,38 +12,33 @@ from pydantic import ConfigDict, Field
 from crayon.utils.errors import ParamsError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-
+"""Name of a suite, a benchmark, a network or a split."""
 
 Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$")]
-"""A class or a group, which may be a folder's name."""
-
+"""Name of a class or a group; it may be the name of a folder."""
 
 Colour = tuple[float, float, float]
-
+"""Red, green and blue."""
 
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
-
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
 Count = Annotated[int, Field(ge=1)]
-
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A file of a release.
+    """A published file to download, often an archive.
 
     Attributes:
-        urls: where it lies, mirrors in the order in which they are tried.
-        sha256: of its bytes; None if none is published (then the record says what was got).
-        file: its name here; the last part of the first URL if left out.
+        urls: its addresses, mirrors of each other, in the order in which they are tried.
+        sha256: its digest, 64 hex digits; None if none is published (then the record states the one of the download).
+        file: its local name; by default the last part of the first address.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -60,10 +55,10 @@ class Archive:
 
     @property
     def steering(self) -> dict[str, Any]:
-        """What of it decides a result: its digest, or where it lies if there is none."""
+        """The params that decide a result: the name, and the digest or, without one, the addresses."""
         return {"file": self.name} | ({"sha256": self.sha256} if self.sha256 else {"urls": list(self.urls)})
 
     @property
     def name(self) -> str:
-        """Its name on disk; empty if neither a name nor an address is given."""
+        """The file's local name; empty if neither `file` nor `urls` is given."""
         return self.file or (unquote(PurePosixPath(urlsplit(self.urls[0]).path).name) if self.urls else "")

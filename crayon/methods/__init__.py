@@ -1,4 +1,4 @@
-"""The methods, by the name that params.yaml and the tables use."""
+"""The methods: Crayon's three variants and the baselines, by the names in params.yaml."""
 
 from importlib import import_module
 
@@ -24,12 +24,17 @@ METHODS = {
     "crayon_pruning": ("crayon.methods.crayon_pruning", "CrayonPruning"),
     "crayon_pruning_attention": ("crayon.methods.crayon_pruning_attention", "CrayonPruningAttention"),
 }
-"""Name -> (module, class); imported when asked for, so that a run depends on its own method's code alone."""
+"""Name -> (module, class). A module is imported on demand, so that a run depends on the code of its own method only."""
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of the method `name`; MethodError if there is none."""
+    """Return the class of the method `name`.
+
+    Raises:
+        MethodError: there is no method of that name.
+    """
     if name not in METHODS:
         raise MethodError(unknown("method", name, METHODS))
     module, attribute = METHODS[name]
-    return getattr(import_module(module), attribute)
+    method: type[Method] = getattr(import_module(module), attribute)
+    return method

@@ -2,8 +2,8 @@
 
     L = mean_i CE(z(x_i)) + weight * mean_i |f(x'_i) - f(x_i) + 1e-6|_2
 
-f: pooled features. x': the image with its irrelevant pixels destroyed (none, without a mask). Neither branch is
-detached; the norm is not squared.
+f: pooled features. x': the image with its irrelevant pixels destroyed; an image without a mask has none. The gradient
+flows through both branches; the norm is not squared.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from crayon.config.types import NonNegative
-from crayon.methods.base import Batch, Combined, Method
+from crayon.methods.base import Batch, Method, Reduction
 from crayon.methods.losses import irrelevant_pixels, wide
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +30,8 @@ class ActDiff(Method):
 
     Attributes:
         weight: of the second term.
-        destroy: shuffle permutes the irrelevant pixels of each image anew at each step (reference); zero blackens them
-            (the words of Crayon's paper).
+        destroy: `shuffle` permutes the irrelevant pixels of an image, differently in each step (reference code); `zero`
+            makes them black (as Crayon's paper describes it).
     """
 
     label = "ActDiff"
@@ -41,11 +42,11 @@ class ActDiff(Method):
     destroy: Literal["shuffle", "zero"] = "shuffle"
 
     def prepare(self, problem: Problem) -> Masks:
-        """The masks."""
-        return problem.masks
+        """Return the masks of the relevant pixels."""
+        return required(problem.masks, "masks")
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
-        """A pass of the destroyed images, then one of the images."""
+        """Return a function that passes the destroyed images through the network, then the unchanged ones."""
         import torch
 
         network = problem.network
@@ -61,13 +62,14 @@ class ActDiff(Method):
 
         return run
 
-    def combined(self) -> dict[str, Combined]:
-        """Two means."""
+    def term_reductions(self) -> dict[str, Reduction]:
+        """Both terms are means over the images."""
         return {"classification": "mean", "activation": "mean"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """The two terms."""
-        difference = wide(batch.extra["masked"]) - wide(batch.network.pool(batch.features)) + 1e-6
+        """Compute the two terms."""
+        features = required(batch.features, "features")
+        difference = wide(batch.extra["masked"]) - wide(batch.network.pool(features)) + 1e-6
         return {
             "classification": batch.cross_entropy().mean(),
             "activation": self.weight * difference.norm(dim=1).mean(),
@@ -75,14 +77,22 @@ class ActDiff(Method):
 
 
 def shuffle_pixels(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Permute the chosen pixels (B, H, W) bool of each image (B, 3, H, W) among themselves, colours kept together."""
+    """Permute the chosen pixels of each image at random; the three colours of a pixel stay together.
+
+    Args:
+        images: (B, 3, H, W) float.
+        chosen: (B, H, W) bool, True for the pixels to permute.
+
+    Returns:
+        (B, 3, H, W), new images.
+    """
     import torch
 
     chosen = chosen.flatten(1)
-    place = torch.arange(chosen.shape[1], device=images.device).expand_as(chosen)
-    # The chosen pixels first, at random; the n-th of those in order takes the n-th of these.
-    source = torch.where(chosen, torch.rand(chosen.shape, device=images.device) - 1, place).argsort(1)
-    source = torch.where(chosen, source.gather(1, (chosen.cumsum(1) - 1).clamp_min_(0)), place)
+    position = torch.arange(chosen.shape[1], device=images.device).expand_as(chosen)
+    # Sorting puts the chosen positions first, in random order; the n-th chosen pixel takes the n-th of them.
+    source = torch.where(chosen, torch.rand(chosen.shape, device=images.device) - 1, position).argsort(1)
+    source = torch.where(chosen, source.gather(1, (chosen.cumsum(1) - 1).clamp_min_(0)), position)
     source += chosen.shape[1] * torch.arange(len(images), device=images.device)[:, None]
     pixels = images.permute(0, 2, 3, 1)
     return pixels.flatten(0, 2).index_select(0, source.flatten()).view_as(pixels).permute(0, 3, 1, 2)

@@ -1,6 +1,7 @@
-"""What a method is: a frozen dataclass of its hyper-parameters that says what it needs, prepares, and gives its loss.
+"""The interface of a method: a frozen dataclass of its hyper-parameters, with hooks that the training loop calls.
 
-A method's file imports torch inside its functions only, so that params.yaml is validated without loading torch.
+The modules of methods import torch inside functions only, so that params.yaml is validated without loading torch, which
+takes over a second.
 """
 
 from __future__ import annotations
@@ -21,26 +22,30 @@ if TYPE_CHECKING:
     from crayon.models.classifier import Classifier
 
 
-Combined = Literal["sum", "mean"]
-"""How a term of a batch is made of those of its parts: their sum, or their mean weighted by their images."""
+Reduction = Literal["sum", "mean"]
+"""How a term reduces its values over the images of a batch.
+
+It tells how to compute a batch's term from its micro-batches: as their sum, or as their mean weighted by the number of
+images.
+"""
 
 
 Need = Literal["maps", "logits", "stage_one", "attention", "neurons", "masks", "bias_features", "pretrained"]
-"""What a method may need beside images and labels; the attributes of `training.Problem` of these names."""
+"""An input that a method may need beside images and labels; an attribute of `Problem` has the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One step's images and what the shared forward gave for them.
+    """The images of one micro-batch, and the outputs of the forward pass for them.
 
     Attributes:
-        index: (B,) int64, positions in the training set, by which per-image states are looked up.
-        images: (B, 3, H, W) float, normalised; None where the method trains on cached features.
+        index: (B,) int64, positions in the training set, which select the images' rows in a method's state.
+        images: (B, 3, H, W) float, normalised; None if the method trains on cached features.
         labels: (B,) int64.
-        features: (B, C, h, w) float, the last convolutional map, before `network.keep`; None as above.
+        features: (B, C, h, w) float, the last convolutional map, before `network.keep`; None if they are cached.
         logits: (B, K) float.
         network: the classifier in training.
-        extra: what else a method's `forward` hands to its `loss`, by name.
+        extra: further tensors that a method's `forward` passes to its `loss`, by name.
     """
 
     index: torch.Tensor
@@ -52,21 +57,22 @@ class Batch:
     extra: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def cross_entropy(self) -> torch.Tensor:
-        """-log softmax(logits)[label] of each image, (B,)."""
+        """Compute -log softmax(logits)[label] of each image, (B,)."""
         return cross_entropies(self.logits, self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Base of all methods; the defaults are those of ERM.
+    """Base of all methods; by default its hooks do what ERM needs.
 
     Class attributes:
-        label: its name in tables.
-        annotation: the kind of annotation it uses, as in Table 1 of the paper.
-        needs: what the benchmark must offer beside images and labels.
-        changing: the entries of the state, networks or tensors, that steps change; a training that is resumed gets
-            them back, the others come out of `prepare` again.
-        differentiates_twice: whether its loss has a gradient of the backbone in it, so that a step needs that of it.
+        label: name in the tables.
+        annotation: kind of annotation that the method uses, as in Table 1 of the paper.
+        needs: inputs beside images and labels.
+        changing: keys of the state whose values (networks or tensors) change during training. A training's checkpoint
+            includes them; when it is resumed, `prepare` computes the other values again.
+        differentiates_twice: whether the loss contains a gradient through the backbone, so that a step computes second
+            derivatives.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -78,22 +84,52 @@ class Method:
     differentiates_twice: ClassVar[bool] = False
 
     def prepare(self, problem: Problem) -> Any:
-        """Compute once, from Original and annotations, what `loss` looks up by image; may set the network up."""
+        """Compute the method's state before training, from the Original and the annotations.
+
+        This hook may also change the network, such as prune it.
+
+        Returns:
+            The state, which all other hooks receive.
+        """
 
     def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
-        """The optimiser's parameter groups, each with `params` and what it trains otherwise: the whole network's."""
+        """Return the optimiser's parameter groups; by default one group with all parameters of the network.
+
+        Args:
+            problem: the network and its training data.
+            state: the result of `prepare`.
+            training: optimiser and schedule.
+
+        Returns:
+            Groups as `torch.optim` takes them: `params`, and options that differ from `training`, such as `lr`.
+        """
         return [{"params": list(problem.network.parameters())}]
 
     def start_epoch(self, problem: Problem, state: Any, epoch: int, training: Training) -> None:
-        """Called before each epoch, counted from 1; sets the network's mode, that of training."""
+        """Prepare an epoch; by default set the network to training mode.
+
+        Args:
+            problem: the network and its training data.
+            state: the result of `prepare`.
+            epoch: number of the epoch, from 1.
+            training: optimiser and schedule.
+        """
         problem.network.train()
 
     def steps(
         self, problem: Problem, state: Any, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """The steps of an epoch, each a list of micro-batches of positions; the mean of their losses is one step's.
+        """Yield the steps of an epoch; by default all images in random order, one micro-batch per step.
 
-        All images in random order, one micro-batch a step.
+        Args:
+            problem: the network and its training data.
+            state: the result of `prepare`.
+            training: optimiser and schedule.
+            generator: random number generator of the order.
+
+        Yields:
+            A step as a list of micro-batches, each the positions (B,) int64 of its images. The loss of the step is the
+            mean of the micro-batches' losses.
         """
         import torch
 
@@ -101,7 +137,7 @@ class Method:
             yield [index]
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
-        """The function from positions (B,) to the batch that `loss` reads: one pass of the network."""
+        """Return the function that computes a batch from its positions (B,) int64; by default one forward pass."""
 
         def run(index: torch.Tensor) -> Batch:
             return self.one_pass(problem, index, problem.images(index))
@@ -110,7 +146,14 @@ class Method:
 
     @staticmethod
     def one_pass(problem: Problem, index: torch.Tensor, images: torch.Tensor, **extra: torch.Tensor) -> Batch:
-        """The batch of `images` (B, 3, H, W), which may have been changed, at the positions `index`."""
+        """Pass images through the network and return the batch.
+
+        Args:
+            problem: the network and its training data.
+            index: (B,) int64, positions of the images.
+            images: (B, 3, H, W) float, the images, normalised and possibly changed by the method.
+            extra: further tensors for `loss`.
+        """
         features = problem.network.features(images)
         return Batch(
             index=index,
@@ -122,12 +165,13 @@ class Method:
             extra=extra,
         )
 
-    def combined(self) -> dict[str, Combined] | None:
-        """How each term of a batch's loss is made of those of its parts, by name; None if it is not.
+    def term_reductions(self) -> dict[str, Reduction] | None:
+        """Return the reduction of each term of the loss, by name.
 
-        A batch of such a loss may be passed through the network part by part.
+        None, the default, states that the loss of a batch cannot be computed from its micro-batches, for instance
+        because it compares images with each other.
         """
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """The terms of the loss by name, scalars that are summed."""
+        """Compute the terms of the loss, scalars by name; their sum is minimised."""
         raise TypeError(f"{type(self).__name__} defines no loss")

@@ -1,4 +1,4 @@
-"""What the methods with a biased twin network share (LfF, LC)."""
+"""Functions for the methods that train a biased model beside the network (LfF, LC); their parameters call it `twin`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Literal
 
 from crayon.methods.losses import cross_entropies
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -14,20 +15,28 @@ if TYPE_CHECKING:
     from crayon.models.classifier import Classifier
 
 Start = Literal["pretrained", "original"]
-"""What the twin's weights start from: the pretrained backbone with a fresh head, or the Original."""
+"""Initial weights of the biased model: the pretrained backbone with a new head, or the Original."""
 
 
 def generalised_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, q: float) -> torch.Tensor:
-    """q * sg(p[y])^q * CE of each image, (B,); its gradient is q p[y]^q (p - onehot(y)).
+    """Compute the generalised cross-entropy q * stop_gradient(p[y])^q * CE of each image.
 
-    That is q times the gradient of (1 - p[y]^q) / q (Zhang and Sabuncu 2018), as the reference codes of LfF and LC have
-    it; the value is not that of the textbook.
+    Its gradient q p[y]^q (p - onehot(y)) is q times the gradient of the loss (1 - p[y]^q) / q of Zhang and Sabuncu
+    (2018), as in the reference code of LfF and LC; its value differs from theirs.
+
+    Args:
+        logits: (B, K) float.
+        labels: (B,) int64.
+        q: exponent, > 0; larger values weight images with a high p[y] more.
+
+    Returns:
+        (B,) float.
     """
     loss = cross_entropies(logits, labels)
     return q * (-q * loss.detach()).exp() * loss  # p[y] = exp(-CE)
 
 
-def twin(problem: Problem, start: Start) -> Classifier:
-    """A second network, in training mode for good."""
-    network = problem.pretrained() if start == "pretrained" else copy.deepcopy(problem.network)
+def biased_model(problem: Problem, start: Start) -> Classifier:
+    """Create the biased model, a second network in training mode, on the device of the labels."""
+    network = required(problem.pretrained, "pretrained")() if start == "pretrained" else copy.deepcopy(problem.network)
     return network.to(problem.labels.device).train()

@@ -2,8 +2,8 @@
 
     L = mean_i CE_i + weight * sum_i e_i,   e_i = 1 - sum(q_i M_i) / sum(M_i)
 
-M: Grad-CAM of the label, differentiable in features and head. q in [0, 1]: how much of each cell the box covers. Where
-sum(M) < 1e-7, e = 1 - sum(q M).
+M: Grad-CAM of the label, differentiable in features and head. q in [0, 1]: the share of each cell that the box covers.
+If sum(M) < 1e-7, e = 1 - sum(q M).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from crayon.config.types import NonNegative
-from crayon.methods.base import Batch, Combined, Method
+from crayon.methods.base import Batch, Method, Reduction
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,7 @@ class BoundingBox(Method):
 
     Attributes:
         weight: lambda.
-        reduction: of e over the images of a batch: sum (reference) or mean.
+        reduction: of e over the images of a batch: sum (reference code) or mean.
     """
 
     label = "Bounding Box"
@@ -37,25 +38,30 @@ class BoundingBox(Method):
     reduction: Literal["sum", "mean"] = "sum"
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
-        """The boxes' coverage of cells, (N, h, w) float32, and which images have one, (N,) bool."""
+        """Compute the boxes from the masks.
+
+        Returns:
+            `covered`: (N, h, w) float32, the share of each cell that the image's box covers.
+            `boxed`: (N,) bool, whether the image has a box.
+        """
         from crayon.models.inference import gathered
 
-        size = problem.map_size()
-        covered = gathered((box_coverage(part, size) for part in problem.masks.parts()), len(problem.masks))
+        size, masks = problem.map_size(), required(problem.masks, "masks")
+        covered = gathered((box_coverage(part, size) for part in masks.parts()), len(masks))
         return {"covered": covered, "boxed": covered.flatten(1).any(1)}
 
-    def combined(self) -> dict[str, Combined] | None:
-        """A mean and a sum; a mean over the boxed images of the batch is not made of its parts."""
+    def term_reductions(self) -> dict[str, Reduction] | None:
+        """Mean and sum; a mean over the images with a box cannot be computed from micro-batches."""
         return {"classification": "mean", "energy": "sum"} if self.reduction == "sum" else None
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The two terms; an image without a box takes no part in the second."""
+        """Compute the two terms; the second leaves out images without a box."""
         import torch
 
         from crayon.saliency.gradcam import class_activation
 
-        weights = batch.network.map_weights(batch.features, batch.labels)
-        maps = class_activation(batch.features, weights)
+        features = required(batch.features, "features")
+        maps = class_activation(features, batch.network.map_weights(features, batch.labels))
         covered, boxed = (state[name][batch.index] for name in ("covered", "boxed"))
         inside, total = (covered * maps).sum((1, 2)), maps.sum((1, 2))
         energy = (1 - inside / torch.where(total < 1e-7, 1.0, total)) * boxed
@@ -64,20 +70,35 @@ class BoundingBox(Method):
 
 
 def box_coverage(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The share of each of h x w cells that the tight box of a mask covers, (N, h, w) float32, from (N, H, W) bool.
+    """Compute the share of each cell that the bounding box of a mask covers.
 
-    Exact where cells do not fall on whole pixels, too; zero for an empty mask.
+    The shares are exact even if a cell is not a whole number of pixels; they are zero for an empty mask.
+
+    Args:
+        masks: (N, H, W) bool.
+        size: (h, w), number of cells per column and row.
+
+    Returns:
+        (N, h, w) float32 in [0, 1].
     """
-    return along(masks.any(2), size[0])[:, :, None] * along(masks.any(1), size[1])[:, None, :]
+    return axis_coverage(masks.any(2), size[0])[:, :, None] * axis_coverage(masks.any(1), size[1])[:, None, :]
 
 
-def along(filled: torch.Tensor, cells: int) -> torch.Tensor:
-    """The share of each cell of an axis between the first and the last True, (N, cells), from (N, pixels) bool."""
+def axis_coverage(filled: torch.Tensor, cells: int) -> torch.Tensor:
+    """Compute the share of each cell of an axis that the interval from the first to the last True covers.
+
+    Args:
+        filled: (N, pixels) bool.
+        cells: number of cells of equal size along the axis.
+
+    Returns:
+        (N, cells) float32 in [0, 1].
+    """
     import torch
 
     pixels = filled.shape[1]
-    place = torch.arange(pixels, device=filled.device)
-    first = torch.where(filled, place, pixels).amin(1, keepdim=True)
-    end = torch.where(filled, place + 1, 0).amax(1, keepdim=True)
+    position = torch.arange(pixels, device=filled.device)
+    first = torch.where(filled, position, pixels).amin(1, keepdim=True)
+    end = torch.where(filled, position + 1, 0).amax(1, keepdim=True)
     edges = torch.linspace(0, pixels, cells + 1, device=filled.device)
     return (torch.minimum(edges[1:], end) - torch.maximum(edges[:-1], first)).clamp_min(0) * (cells / pixels)

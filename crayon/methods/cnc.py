@@ -1,21 +1,23 @@
 """CnC, Correct-n-Contrast (Zhang et al., ICML 2022; reference code: HazyResearch/correct-n-contrast).
 
-Images of one class that the first stage predicts differently attract each other; images that it predicts alike
-although their classes differ repel each other. The first stage is the Original, or an ERM stopped earlier (`stage_one`
-in params.yaml). With slices S_c = {i: the first stage predicts c}:
+The loss attracts images of one class for which the first stage predicts different classes, and repels images of
+different classes for which it predicts the same class. The first stage is the Original, or an ERM with fewer epochs
+(`stage_one` in params.yaml). The slice S_c has the images for which the first stage predicts c:
 
     anchors of slice c     predicted c, of class c            negatives of slice c   predicted c, of another class
     positives of class y   of class y, predicted otherwise
 
-A contrastive sample is [anchors of one slice | positives of their class | negatives of their slice | easy negatives:
-anchors of the slice of the first positive]. With v the first of one part, unit pooled features and s_j = <u_v, u_j>:
+A contrastive sample has four parts: [anchors of one slice | positives of their class | negatives of their slice | easy
+negatives: anchors of the slice of the first positive]. With v the first image of a part, u the pooled features of unit
+length, and s_j = <u_v, u_j>:
 
     l(v; P, Q) = -mean_{j in P} [ s_j / T - log(sum_{k in P} e^(s_k/T) + sum_{k in Q} e^(s_k/T)) ]
     L = lambda [l(first anchor; positives, negatives) + l(first positive; anchors, easy negatives)]
-        + (1 - lambda) mean CE over equally many of each part,        averaged over the samples of a step
+        + (1 - lambda) mean CE over equally many images of each part,        averaged over the samples of a step
 
-Batch normalisation stays in evaluation mode, as in the reference: an image's features do not depend on the others of
-its batch, so that the samples of a step go through the network together, and an image that several hold goes once.
+Batch normalisation stays in evaluation mode, as in the reference code, so that an image's features do not depend on the
+other images of its batch. Therefore the samples of a step pass through the network together, and an image that is in
+several samples passes once.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from crayon.config.sections import Training
 from crayon.config.types import Count, Positive, Share
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import wide
+from crayon.utils.checks import required
 from crayon.utils.log import report
 
 if TYPE_CHECKING:
@@ -37,19 +40,21 @@ if TYPE_CHECKING:
 
 
 PIXELS = 2**22
-"""How many pixels go through the network together at most, but for one sample: 83 images of 224 x 224."""
+"""Maximum number of pixels in a forward pass, 83 images of 224 x 224; a single sample may have more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CnC(Method):
-    """Contrast by what the first stage gets right and wrong.
+    """Contrast images that the first stage classifies rightly and wrongly.
 
     Attributes:
-        contrast: lambda, the share of the contrastive terms.
+        contrast: lambda, the weight of the contrastive terms.
         temperature: T.
-        anchors, positives, negatives, easy_negatives: how many a sample takes of each, reduced to the smallest pool.
-        samples: contrastive samples a step, whose gradients are averaged (the batch_size of the training is not used).
-        share: of the anchors that start a sample in an epoch.
+        anchors, positives, negatives, easy_negatives: number of images of each part of a sample, reduced to the size of
+            the smallest pool.
+        samples: number of contrastive samples per step, whose gradients are averaged (the training's batch_size is not
+            used).
+        share: share of the anchors that start a sample in an epoch.
     """
 
     label = "CnC"
@@ -65,23 +70,27 @@ class CnC(Method):
     share: Positive = 1.0
 
     def prepare(self, problem: Problem) -> Pools | None:
-        """The pools; None, and a line that says so, where the first stage misclassifies nothing: then it is ERM."""
-        pools = Pools(problem.stage_one.argmax(1).cpu(), problem.labels.cpu(), self)
+        """Build the pools of images; None if the first stage misclassifies no image, in which case CnC is ERM."""
+        pools = Pools(required(problem.stage_one, "stage_one").argmax(1).cpu(), problem.labels.cpu(), self)
         if pools.wrong == 0:
-            report(
-                "CnC: the first stage misclassifies no training image, so that it trains as ERM: nothing to contrast."
-            )
+            report("CnC: the first stage misclassifies no training image, so there is nothing to contrast; it is ERM.")
             return None
         return pools
 
     def start_epoch(self, problem: Problem, state: Pools | None, epoch: int, training: Training) -> None:
-        """Batch normalisation stays in evaluation mode."""
+        """Set the network to evaluation mode, because batch normalisation uses its running statistics.
+
+        Arguments: see `Method.start_epoch`.
+        """
         problem.network.eval()
 
     def steps(
         self, problem: Problem, state: Pools | None, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Samples drawn anew for the epoch, `samples` a step, in micro-batches of equally many samples."""
+        """Draw the epoch's samples; yield `samples` of them per step, in micro-batches of equally many samples.
+
+        Arguments: see `Method.steps`.
+        """
         import torch
 
         if state is None:
@@ -96,13 +105,13 @@ class CnC(Method):
             yield [torch.cat(samples[i : i + each]) for i in range(0, len(samples), each)]
 
     def forward(self, problem: Problem, state: Pools | None) -> Callable[[torch.Tensor], Batch]:
-        """One pass of the images that a batch holds, each once; `extra` has `pooled`, their features (B, C)."""
+        """Return a function that passes each distinct image once; `extra` has the pooled features, `pooled` (B, C)."""
         if state is None:
             return super().forward(problem, state)
 
         def run(index: torch.Tensor) -> Batch:
-            held, where = index.unique(return_inverse=True)
-            passed = self.one_pass(problem, held, problem.images(held))
+            distinct, where = index.unique(return_inverse=True)
+            passed = self.one_pass(problem, distinct, problem.images(distinct))
             return Batch(
                 index=index,
                 images=None,
@@ -110,13 +119,13 @@ class CnC(Method):
                 features=None,
                 logits=passed.logits[where],
                 network=problem.network,
-                extra={"pooled": problem.network.pool(passed.features)[where]},
+                extra={"pooled": problem.network.pool(required(passed.features, "features"))[where]},
             )
 
         return run
 
     def loss(self, batch: Batch, state: Pools | None) -> dict[str, torch.Tensor]:
-        """The terms, means over the samples of the batch."""
+        """Compute the terms, means over the samples of the batch."""
         import torch
         from torch.nn.functional import normalize
 
@@ -142,7 +151,14 @@ class CnC(Method):
 def contrast(
     anchor: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """L(v; P, Q) of unit features (C,), (P, C), (Q, C), a scalar."""
+    """Compute l(v; P, Q), a scalar.
+
+    Args:
+        anchor: (C,) float, unit features of v.
+        positives: (P, C) float, unit features.
+        negatives: (Q, C) float, unit features.
+        temperature: T.
+    """
     import torch
 
     attract, repel = positives @ anchor / temperature, negatives @ anchor / temperature
@@ -150,39 +166,42 @@ def contrast(
 
 
 class Pools:
-    """From which the parts of a contrastive sample are drawn.
+    """The pools of images from which the parts of a contrastive sample are drawn.
 
-    A slice without mistakes takes as negatives all images whose class is not its most frequent one. A class that is
-    never mispredicted takes as positives all of its images in the first slice that holds one. Easy negatives are never
-    of the anchor's own class: where the first positive's slice has no others, all images that are predicted rightly and
-    of another class serve, or else all of another class.
+    Where the definitions above give no image, there are fallbacks. Negatives of a slice without mistakes: all images
+    whose class is not the slice's most frequent one. Positives of a class without mistakes: all of its images in its
+    slice. Easy negatives, if the slice of the first positive is the anchor's own class or has no anchors: the rightly
+    predicted images of other classes, or else all images of other classes.
 
     Args:
-        predicted: (N,) int64, the classes that the first stage predicts.
-        labels: (N,) int64, the true classes.
-        method: how many to draw.
+        predicted: (N,) int64, classes that the first stage predicts.
+        labels: (N,) int64, true classes.
+        method: the numbers of images to draw.
 
     Attributes:
-        wrong: how many images are misclassified.
-        sizes: of the four parts of a sample.
+        wrong: number of misclassified images.
+        sizes: number of images of the four parts of a sample.
     """
 
     def __init__(self, predicted: torch.Tensor, labels: torch.Tensor, method: CnC) -> None:
         self.predicted, self.labels = predicted, labels
         right = predicted == labels
         self.wrong = int((~right).sum())
-        self.anchors, self.negatives, self.positives, self.others = {}, {}, {}, {}
+        self.anchors: dict[int, torch.Tensor] = {}
+        self.negatives: dict[int, torch.Tensor] = {}
+        self.positives: dict[int, torch.Tensor] = {}
+        self.others: dict[int, torch.Tensor] = {}
         for name in predicted.unique().tolist():
             members = predicted == name
-            self.anchors[name] = _places(members & right)
+            self.anchors[name] = _positions(members & right)
             mistakes = members & ~right
-            self.negatives[name] = _places(mistakes if mistakes.any() else labels != labels[members].mode().values)
+            self.negatives[name] = _positions(mistakes if mistakes.any() else labels != labels[members].mode().values)
         for name in labels.unique().tolist():
             missed = (labels == name) & ~right
-            self.positives[name] = _places(missed if missed.any() else (labels == name) & (predicted == name))
+            self.positives[name] = _positions(missed if missed.any() else (labels == name) & (predicted == name))
             others = right & (labels != name)
-            self.others[name] = _places(others if others.any() else labels != name)
-        # Only what can start a sample counts for the sizes.
+            self.others[name] = _positions(others if others.any() else labels != name)
+        # Only slices that can start a sample determine the sizes.
         self.starting = [name for name, pool in self.anchors.items() if len(pool) and len(self.negatives[name])]
         positives = min([method.positives, *(len(self.positives[name]) for name in self.starting)])
         negatives = min([method.negatives, *(len(self.negatives[name]) for name in self.starting)])
@@ -191,16 +210,27 @@ class Pools:
         self.sizes = [anchors, positives, negatives, easy]
 
     def starts(self, share: float, generator: torch.Generator) -> list[int]:
-        """The first anchors of an epoch's samples: slices in turn, each shuffled, as many as the shortest has."""
+        """Draw the first anchors of an epoch's samples, taking the slices in turn.
+
+        Every slice contributes equally many: the size of the smallest slice times `share`.
+
+        Args:
+            share: see `CnC`.
+            generator: random number generator.
+
+        Returns:
+            Positions in the training set.
+        """
         import torch
 
         pools = [self.anchors[name] for name in self.starting]
         shortest = max(1, round(share * min(len(pool) for pool in pools)))
         orders = [pool[torch.randperm(len(pool), generator=generator)[:shortest]] for pool in pools]
-        return torch.stack(orders, 1).flatten().tolist()
+        starts: list[int] = torch.stack(orders, 1).flatten().tolist()
+        return starts
 
     def sample(self, anchor: int, generator: torch.Generator) -> torch.Tensor:
-        """The positions of one sample, its four parts in a row."""
+        """Draw a sample that starts with `anchor`; return its positions, (sum of `sizes`,) int64, part after part."""
         import torch
 
         name = int(self.labels[anchor])
@@ -219,17 +249,18 @@ class Pools:
         )
 
     def _easy(self, name: int, slice_of_positive: int) -> torch.Tensor:
-        """Easy negatives of anchors of the class `name`."""
+        """Pool of easy negatives for anchors of the class `name`."""
         pool = self.anchors.get(slice_of_positive)
         return self.others[name] if slice_of_positive == name or pool is None or not len(pool) else pool
 
 
-def _places(chosen: torch.Tensor) -> torch.Tensor:
+def _positions(chosen: torch.Tensor) -> torch.Tensor:
+    """Positions where `chosen`, (N,) bool, is True."""
     return chosen.nonzero().flatten()
 
 
 def _draw(pool: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """`count` of the pool, without replacement where it is large enough."""
+    """Draw `count` elements of the pool, without replacement if it is large enough."""
     import torch
 
     if count <= len(pool):

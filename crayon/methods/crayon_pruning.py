@@ -2,7 +2,7 @@
 
     z = W (c * pool(A)) + b,   L = sum_i CE_i,   only W and b are trained
 
-c in {0, 1}^C switches off the channels (neurons) of the last convolutional map A that people judged irrelevant.
+c in {0, 1}^C switches off the channels (neurons) of the last convolutional map A that annotators judged irrelevant.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from crayon.config.sections import Training
-from crayon.methods.base import Batch, Combined, Method
+from crayon.methods.base import Batch, Method, Reduction
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +26,10 @@ class CrayonPruning(Method):
     """Switch irrelevant neurons off and retrain the last layer.
 
     Attributes:
-        batch_norm: frozen keeps the Original's features, which are then computed once, of images as they are, without
-            augmentation; drifting is what the authors' published code does: the network stays in training mode, so that
-            each step's features are normalised by the batch, and the running statistics that evaluation uses move,
-            though no weight before the last layer does.
+        batch_norm: `frozen` keeps the Original's features, which are computed once, from images without augmentation.
+            `drifting` does what the authors' published code does: the network stays in training mode, so that the
+            features of a step are normalised by the batch, and the running statistics that evaluation uses change,
+            although no weight before the last layer does.
     """
 
     label = "Crayon-Pruning"
@@ -38,15 +39,15 @@ class CrayonPruning(Method):
     batch_norm: Literal["frozen", "drifting"]
 
     def prepare(self, problem: Problem) -> None:
-        """Switch the irrelevant neurons off."""
-        problem.network.prune(problem.neurons == 0)
+        """Switch the irrelevant neurons off; there is no state."""
+        problem.network.prune(required(problem.neurons, "neurons") == 0)
 
     def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
-        """The last layer's."""
+        """Train the parameters of the last layer only. Arguments: see `Method.parameters`."""
         return [{"params": list(problem.network.head.parameters())}]
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
-        """Pooled features of the batch, cached over all epochs if frozen, and the last layer on them."""
+        """Return a function that applies the last layer to pooled features, which are cached if they are frozen."""
         import torch
 
         network = problem.network
@@ -69,10 +70,10 @@ class CrayonPruning(Method):
 
         return run
 
-    def combined(self) -> dict[str, Combined]:
-        """A sum."""
+    def term_reductions(self) -> dict[str, Reduction]:
+        """The term is a sum over the images."""
         return {"classification": "sum"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """Summed cross-entropy of the batch."""
+        """Compute the summed cross-entropy of the batch."""
         return {"classification": batch.cross_entropy().sum()}

@@ -1,6 +1,6 @@
-"""Crayon-Pruning+Attention (paper, Sec. III-D): Crayon-Attention's loss on the network that Crayon-Pruning prunes.
+"""Crayon-Pruning+Attention (paper, Sec. III-D): Crayon-Attention's loss on the pruned network of Crayon-Pruning.
 
-All parameters are trained. The guided map is that of the pruned network, with a linear head
+All parameters are trained. The guided map is the pruned network's; with a linear head it is
 ReLU(sum_k c_k W[y, k] A_k) / (h w).
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from crayon.methods.base import Batch
 from crayon.methods.crayon_attention import CrayonAttention
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -20,32 +21,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CrayonPruningAttention(CrayonAttention):
-    """Switch irrelevant neurons off, then guide the maps of what is left.
+    """Switch irrelevant neurons off, then guide the maps of the pruned network.
 
     Attributes:
-        pruned_maps: whether switched-off neurons are left out of the guided map (published code: yes for Waterbirds and
+        target: see Crayon-Attention; `unpruned_prediction` is the class that the head predicts with all neurons
+            switched on (published code for Backgrounds).
+        pruned_maps: whether the guided map leaves out the switched-off neurons (published code: yes for Waterbirds and
             Backgrounds, no for Biased CelebA).
-        target: see Crayon-Attention; `unpruned_prediction` takes the class that the head predicts with all neurons on
-            (published code for Backgrounds).
     """
 
     label = "Crayon-Pruning+Attention"
     needs = ("maps", "attention", "neurons")
 
-    target: Literal["label", "prediction", "unpruned_prediction"]
+    target: Literal["label", "prediction", "unpruned_prediction"]  # type: ignore[assignment]  # more values than the base
     pruned_maps: bool
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
-        """Switch the irrelevant neurons off, then as Crayon-Attention."""
-        problem.network.prune(problem.neurons == 0)
+        """Switch the irrelevant neurons off, then compute the state of Crayon-Attention."""
+        problem.network.prune(required(problem.neurons, "neurons") == 0)
         return super().prepare(problem)
 
     def map_weights(self, batch: Batch) -> torch.Tensor:
-        """The weights (B, C) of the map, those of switched-off neurons zero unless `pruned_maps` is off."""
-        return batch.network.map_weights(batch.features, self.guided_class(batch), pruned=self.pruned_maps)
+        """Compute the channel weights (B, C) of the guided maps; zero for pruned neurons if `pruned_maps` is set."""
+        features = required(batch.features, "features")
+        return batch.network.map_weights(features, self.guided_class(batch), pruned=self.pruned_maps)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
-        """The class (B,) whose map is guided."""
+        """Return the classes (B,) int64 whose maps are guided."""
         if self.target == "unpruned_prediction":
-            return batch.network.logits(batch.network.pool(batch.features), pruned=False).argmax(1)
+            pooled = batch.network.pool(required(batch.features, "features"))
+            return batch.network.logits(pooled, pruned=False).argmax(1)
         return super().guided_class(batch)

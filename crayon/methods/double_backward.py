@@ -1,18 +1,18 @@
-"""Batch normalisation and convolution whose second derivatives are cheap, for losses of gradients (RRR, GradMask).
+"""Fast second derivatives of batch normalisation and convolution, for losses that contain gradients (RRR, GradMask).
 
-PyTorch composes that of batch normalisation of some forty passes over the activations, which on a CPU take longer than
-all convolutions of the step. With x^ the normalised input, s = 1 / sqrt(var + eps), means over the M values of a
-channel, and J(g) = s (g - mean(g) - x^ mean(g x^)), a gradient g of the output gives weight J(g) of the input. J is
-symmetric, so that F = sum(v weight J(g)) has the gradients
+PyTorch computes the second derivative of batch normalisation with about forty passes over the activations, which on a
+CPU take longer than all convolutions of a step. With x^ the normalised input, s = 1 / sqrt(var + eps), means over the M
+values of a channel, and J(g) = s (g - mean(g) - x^ mean(g x^)), a gradient g of the output gives the gradient
+weight J(g) of the input. J is symmetric, so that F = sum(v weight J(g)) has the gradients
 
     dF/dg = weight J(v),   dF/dweight = sum(g J(v)),
     dF/dx = -s [x^ weight sum(g J(v)) / M + mean(v x^) weight J(g) + mean(g x^) weight J(v)]
 
-and PyTorch's own kernel gives J(v) and sum(v x^) in one call.
+and PyTorch's kernel for the first derivative computes J(v) and sum(v x^) in one call.
 
-With w * x a convolution and w^T g the gradient of its input, F = sum(v w^T g) is sum((w * v) g): its gradient in w is
-that of an ordinary convolution of v. PyTorch instead takes images for channels and channels for images, a convolution
-with a kernel as large as the map, which on a CPU takes several times as long.
+With w * x a convolution and w^T g the gradient of its input, F = sum(v w^T g) equals sum((w * v) g), so that the
+gradient of F in w is the weight gradient of an ordinary convolution of v. PyTorch instead exchanges images and channels
+and computes a convolution with a kernel as large as the map, which on a CPU takes several times as long.
 """
 
 from __future__ import annotations
@@ -21,19 +21,28 @@ from inspect import signature
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+Sizes = int | tuple[int, int]
+"""One number for both axes of an image, or one for each."""
+
+Gradients = tuple[Tensor | None, ...]
+"""The gradients in the arguments of a function's `forward`."""
+
 
 class CheapSecondOrder(TorchFunctionMode):
-    """Within it, batch normalisation in training mode is `BatchNorm` below, and convolution `convolution`.
+    """Context in which batch normalisation in training mode uses `BatchNorm` below, and conv2d uses `convolution`.
 
-    All else is PyTorch's, both in mixed precision, and batch normalisation without weights, too. Gradients of weights
-    cannot be differentiated again.
+    PyTorch's own functions are used in mixed precision, and for batch normalisation without weights. The gradients of
+    weights cannot be differentiated again.
     """
 
-    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Stand in for `torch.nn.functional.batch_norm` and `conv2d`."""
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Replace calls of `torch.nn.functional.batch_norm` and `torch.conv2d`; pass on all others."""
         kwargs = kwargs or {}
         if function is torch.conv2d and not kwargs and len(args) == 7 and _plain(*args):
             return convolution(*args)
@@ -47,10 +56,24 @@ class CheapSecondOrder(TorchFunctionMode):
 
 
 class BatchNorm(torch.autograd.Function):
-    """Batch normalisation by the statistics of the batch (B, C, h, w), float32 or float64."""
+    """Batch normalisation by the statistics of the batch.
+
+    `apply` takes the inputs (B, C, h, w) float32 or float64, running mean and variance (C,) or None, which it updates,
+    weight and bias (C,), the momentum of the running statistics, and epsilon.
+    """
 
     @staticmethod
-    def forward(ctx, inputs, running_mean, running_variance, weight, bias, momentum, epsilon):  # noqa: D102
+    def forward(  # noqa: D102
+        ctx: Any,
+        inputs: Tensor,
+        running_mean: Tensor | None,
+        running_variance: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        momentum: float,
+        epsilon: float,
+    ) -> Tensor:
+        outputs: Tensor
         outputs, mean, scale = torch.native_batch_norm(
             inputs, weight, bias, running_mean, running_variance, True, momentum, epsilon
         )
@@ -59,16 +82,18 @@ class BatchNorm(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx, gradient):  # noqa: D102
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:  # noqa: D102
         inputs, weight, bias = _Gradient.apply(gradient, *ctx.saved_tensors, ctx.epsilon)
         return inputs, None, None, weight, bias, None, None
 
 
 class _Gradient(torch.autograd.Function):
-    """The gradients of input, weight and bias, of which the first may be differentiated once more."""
+    """The gradients of input, weight and bias; the gradient of the input may be differentiated once more."""
 
     @staticmethod
-    def forward(ctx, gradient, inputs, weight, mean, scale, epsilon):
+    def forward(
+        ctx: Any, gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.epsilon = epsilon
         of_inputs, of_weight, of_bias = _native(gradient, inputs, weight, mean, scale, epsilon)
@@ -77,42 +102,68 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, v, of_weight_v, of_bias_v):
-        # No loss here differentiates the gradient of weight or bias again; one that did must not get a wrong number.
+    def backward(ctx: Any, v: Tensor, of_weight_v: Tensor | None, of_bias_v: Tensor | None) -> Gradients:
+        # No loss here differentiates the gradient of weight or bias; one that does must not get a wrong result.
         if of_weight_v is not None or of_bias_v is not None:
             _refuse()
         gradient, inputs, weight, mean, scale, of_inputs, of_weight = ctx.saved_tensors
         count = inputs.numel() // len(weight)
         turned, along, _ = _native(v, inputs, torch.ones_like(weight), mean, scale, ctx.epsilon)  # J(v), sum(v x^)
-        again_weight = (gradient * turned).sum((0, 2, 3))
+        second_weight = (gradient * turned).sum((0, 2, 3))
         turned = turned.mul_(_channels(weight))
-        slope = -scale.square() * weight * again_weight / count
-        again_inputs = (inputs - _channels(mean)).mul_(_channels(slope))
-        again_inputs.addcmul_(of_inputs, _channels(-scale * along / count))
-        again_inputs.addcmul_(turned, _channels(-scale * of_weight / count))
-        return turned, again_inputs, again_weight, None, None, None
+        slope = -scale.square() * weight * second_weight / count
+        second_inputs = (inputs - _channels(mean)).mul_(_channels(slope))
+        second_inputs.addcmul_(of_inputs, _channels(-scale * along / count))
+        second_inputs.addcmul_(turned, _channels(-scale * of_weight / count))
+        return turned, second_inputs, second_weight, None, None, None
 
 
 def _refuse() -> NoReturn:
-    """Raise what PyTorch's `once_differentiable` raises, where only some gradients may be differentiated again."""
+    """Raise the error of PyTorch's `once_differentiable`, for the gradients of weight and bias only."""
     raise RuntimeError("only the input's gradient can be differentiated again")
 
 
-def convolution(inputs, weight, bias, stride, padding, dilation, groups):
-    """`torch.conv2d` of images (B, C, H, W), whose gradient by the images may be differentiated once more.
+def convolution(
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> Tensor:
+    """Compute `torch.conv2d`, so that its gradient in the images may be differentiated once more.
+
+    Args:
+        inputs: (B, C, H, W) images that require a gradient, float32 or float64.
+        weight: (K, C / groups, height, width), of the same dtype.
+        bias: (K,) or None.
+        stride, padding, dilation, groups: as in `torch.conv2d`; the padding as numbers.
+
+    Returns:
+        (B, K, h, w).
 
     Raises:
-        RuntimeError: in the backward pass, where that by weight or bias is to be.
+        RuntimeError: in the backward pass, if the gradient in weight or bias is to be differentiated.
     """
-    # PyTorch's own gives the gradients by weight and bias, where they are asked for; `_ByInputs` that by the images.
+    # PyTorch's own convolution provides the gradients in weight and bias, `_ByInputs` the gradient in the images.
     outputs = torch.conv2d(inputs.detach(), weight, bias, stride, padding, dilation, groups)
     if outputs.grad_fn is not None:
         outputs.grad_fn.register_prehook(_once)
-    return _ByInputs.apply(outputs, inputs, weight, (stride, padding, dilation, False, (0, 0), groups))
+    result: Tensor = _ByInputs.apply(outputs, inputs, weight, (stride, padding, dilation, False, (0, 0), groups))
+    return result
 
 
-def _plain(inputs, weight, bias, stride, padding, dilation, groups) -> bool:
-    """Whether it is a convolution of one dtype, outside of autocast, with its padding in numbers."""
+def _plain(
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> bool:
+    """Whether the convolution has a single dtype, is outside of autocast, and has its padding given as numbers."""
     kind = inputs.device.type
     narrowed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return not narrowed and inputs.requires_grad and inputs.dtype == weight.dtype and not isinstance(padding, str)
@@ -124,53 +175,56 @@ def _once(gradients: Any) -> None:
 
 
 class _ByInputs(torch.autograd.Function):
-    """The outputs (B, K, h, w) of a convolution as they are, with their gradient by its inputs (B, C, H, W) as well."""
+    """Returns the outputs (B, K, h, w) of a convolution, and adds their gradient in its inputs (B, C, H, W)."""
 
     @staticmethod
-    def forward(ctx, outputs, inputs, weight, options):
+    def forward(ctx: Any, outputs: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         ctx.options = options
-        return outputs.detach()  # not a view, which an activation in place could not change
+        return outputs.detach()  # not a view, because an in-place activation cannot change a view
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
         inputs, weight = ctx.saved_tensors
         return gradient, _InputGradient.apply(gradient, inputs.detach(), weight, ctx.options), None, None
 
 
 class _InputGradient(torch.autograd.Function):
-    """w^T g of gradients g (B, K, h, w), of the shape of the inputs."""
+    """Computes w^T g, of the shape of the inputs, from gradients g (B, K, h, w)."""
 
     @staticmethod
-    def forward(ctx, gradient, inputs, weight, options):
+    def forward(ctx: Any, gradient: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.options = options
         return _backward(gradient, inputs, weight, options, by_inputs=True)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, v):
+    def backward(ctx: Any, v: Tensor) -> Gradients:
         gradient, weight = ctx.saved_tensors
         stride, padding, dilation, _, _, groups = ctx.options
         by_gradient = torch.conv2d(v, weight, None, stride, padding, dilation, groups)
         return by_gradient, None, _backward(gradient, v, weight, ctx.options, by_inputs=False), None
 
 
-def _backward(gradient, inputs, weight, options, by_inputs: bool):
-    """PyTorch's gradient of a convolution by its inputs, or by its weight."""
-    found = torch.ops.aten.convolution_backward(
+def _backward(gradient: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...], by_inputs: bool) -> Tensor:
+    """Compute the gradient of a convolution in its inputs or in its weight with PyTorch's kernel."""
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, inputs, weight, None, *options, [by_inputs, not by_inputs, False]
     )
-    return found[0 if by_inputs else 1]
+    return gradients[0 if by_inputs else 1]
 
 
-def _native(gradient, inputs, weight, mean, scale, epsilon):
-    """PyTorch's gradients of input, weight and bias."""
-    return torch.ops.aten.native_batch_norm_backward(
+def _native(
+    gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the gradients of batch normalisation in input, weight and bias with PyTorch's kernel."""
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
         gradient, inputs, weight, None, None, mean, scale, True, epsilon, [True, True, True]
     )
+    return gradients
 
 
-def _channels(values: torch.Tensor) -> torch.Tensor:
+def _channels(values: Tensor) -> Tensor:
     """(C,) -> (1, C, 1, 1)."""
     return values.view(1, -1, 1, 1)

@@ -3,29 +3,34 @@
 Also the objective of the Original (paper, Sec. IV-A).
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from __future__ import annotations
 
-from crayon.methods.base import Batch, Combined, Method
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from crayon.methods.base import Batch, Method, Reduction
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
 class ERM(Method):
-    """Cross-entropy, from the Original's weights, all parameters trained.
+    """Minimise the cross-entropy, starting from the Original's weights; all parameters are trained.
 
     Attributes:
-        reduction: of the cross-entropy over a batch; with sum it is Crayon-Attention's loss without its map terms.
+        reduction: of the cross-entropy over a batch; `sum` gives Crayon-Attention's loss without its map terms.
     """
 
     label = "ERM"
 
     reduction: Literal["mean", "sum"] = "mean"
 
-    def combined(self) -> dict[str, Combined]:
-        """Sum or mean."""
+    def term_reductions(self) -> dict[str, Reduction]:
+        """The term is a sum or a mean, as set."""
         return {"classification": self.reduction}
 
-    def loss(self, batch: Batch, state: Any) -> dict:
-        """Mean or summed cross-entropy of the batch."""
+    def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
+        """Compute the mean or summed cross-entropy of the batch."""
         loss = batch.cross_entropy()
         return {"classification": loss.mean() if self.reduction == "mean" else loss.sum()}

@@ -1,14 +1,15 @@
 """FLAC, fairness-aware learning by capturing the bias (Sarridis et al.; reference code: gsarridis/FLAC).
 
-Where class and bias disagree, the network's similarities r must become what the biased network's distances a are:
+For pairs of images on which class and bias disagree, the network's similarities r are fitted to the biased network's
+distances a:
 
     L = mean_i CE_i + weight * mean_{(i,j) in Q} (a_ij - r_ij)(log a_ij - log r_ij)
     S(v)_ij = 1 / (1 + |v_i - v_j|^d),   |v_i - v_j| = sqrt(max(|v_i|^2 + |v_j|^2 - 2 v_i v_j, 0) + 1e-6),   d = 0.5
     Q = {same label, S(t) < threshold} + {other label, S(t) > threshold},   threshold = (max S(t) + min S(t)) / 2
     a_ij = (1 - S(t)_ij) / sum_{k in Q_i} (1 - S(t)_ik),   r_ij = S(u)_ij / sum_{k in Q_i} S(u)_ik
 
-u: pooled features in training, t: those of the auxiliary network, which sees patches of 5x5 pixels only. The gradient
-goes through u alone.
+u: pooled features of the network in training, t: of the auxiliary network, which sees patches of 5x5 pixels only. The
+gradient flows through u only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from crayon.config.types import NonNegative, Positive
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import wide
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FLAC(Method):
-    """Match similarities to the biased network's distances, where class and bias disagree.
+    """Fit similarities to the biased network's distances, for pairs on which class and bias disagree.
 
     Attributes:
         weight: of the second term.
         exponent: d.
-        unit_features: whether both networks' features are scaled to length one (as in the reference).
+        unit_features: whether both networks' features are scaled to length one (as in the reference code).
     """
 
     label = "FLAC"
@@ -44,14 +46,14 @@ class FLAC(Method):
     unit_features: bool = True
 
     def prepare(self, problem: Problem) -> torch.Tensor:
-        """The bias features, (N, D) float32."""
-        return problem.bias_features
+        """Return the bias features, (N, D) float32."""
+        return required(problem.bias_features, "bias_features")
 
     def loss(self, batch: Batch, state: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The two terms."""
+        """Compute the two terms."""
         from torch.nn.functional import normalize
 
-        features, bias = wide(batch.network.pool(batch.features)), state[batch.index]
+        features, bias = wide(batch.network.pool(required(batch.features, "features"))), state[batch.index]
         if self.unit_features:
             features, bias = normalize(features, dim=1), normalize(bias, dim=1)
         match = mismatch(similarity(features, self.exponent), similarity(bias, self.exponent), batch.labels)
@@ -59,19 +61,22 @@ class FLAC(Method):
 
 
 def similarity(features: torch.Tensor, exponent: float) -> torch.Tensor:
-    """S (B, B) of features (B, C)."""
+    """Compute the similarities S (B, B) of features (B, C); `exponent` is d."""
     squares = features.square().sum(1)
     squared = (squares[:, None] + squares - 2 * features @ features.T).clamp_min(0)
     return 1 / (1 + (squared + 1e-6).sqrt() ** exponent)
 
 
 def mismatch(similar: torch.Tensor, bias_similar: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The mean over Q of (a - r)(log a - log r), a scalar >= 0; 0 where Q is empty.
+    """Compute the mean over Q of (a - r)(log a - log r).
 
     Args:
-        similar: (B, B), S of the network in training.
-        bias_similar: (B, B), S of the auxiliary network.
+        similar: (B, B) float, S of the network in training.
+        bias_similar: (B, B) float, S of the auxiliary network.
         labels: (B,) int64.
+
+    Returns:
+        A scalar >= 0, which is 0 if Q is empty.
     """
     import torch
 
@@ -83,5 +88,5 @@ def mismatch(similar: torch.Tensor, bias_similar: torch.Tensor, labels: torch.Te
         values = values * chosen
         return torch.where(chosen, values / (values.sum(1, keepdim=True) + 1e-7), 1.0)  # 1: no logarithm of 0
 
-    distance, present = over_row(1 - bias_similar), over_row(similar)
-    return ((distance - present) * (distance.log() - present.log())).sum() / chosen.sum().clamp_min(1)
+    target, current = over_row(1 - bias_similar), over_row(similar)
+    return ((target - current) * (target.log() - current.log())).sum() / chosen.sum().clamp_min(1)

@@ -1,6 +1,6 @@
 """GradIA (Gao et al., CSCW 2022; reference code: YuyangGao/GRADIA).
 
-People say whether the Original's map is reasonable; unreasonable ones are drawn towards a ground-truth map T:
+Annotators judge whether the Original's map is reasonable; the loss fits unreasonable maps to a ground-truth map T:
 
     L = mean_i wp_i CE_i + mean_{i: wa_i > 0} wa_i mean_cells |M_i - T_i|
 
@@ -10,8 +10,8 @@ People say whether the Original's map is reasonable; unreasonable ones are drawn
     reasonable, inaccurate          0.8   0.2
     unreasonable, inaccurate          1     1
 
-M: class activation of the label without ReLU, its channel weights held constant, scaled from its minimum to its
-maximum. T: the mask's share of each cell, blurred, divided by its maximum.
+M: class activation of the label without ReLU, with constant channel weights (no gradient flows through them), scaled so
+that its minimum is 0 and its maximum 1. T: the share of each cell that the mask fills, blurred, divided by its maximum.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from crayon.config.types import NonNegative
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import wide
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ WEIGHTS = {(True, True): (1.0, 0.0), (False, True): (0.4, 1.6), (True, False): (
 
 @dataclass(frozen=True, kw_only=True)
 class GradIA(Method):
-    """Adjust unreasonable maps.
+    """Fit unreasonable maps to the mask.
 
     Attributes:
         attention_weight: of the second term.
@@ -47,37 +48,43 @@ class GradIA(Method):
     attention_weight: NonNegative = 1.0
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
-        """Each image's weights wp, wa (N,) and target T (N, h, w).
+        """Compute each image's weights and target.
 
-        An image that was not judged, or with mixed answers, counts as reasonable and accurate (1, 0). One without a
-        mask, whose T would be 0/0, has wa = 0.
+        An image without a label from the answers gets the weights (1, 0) of a reasonable map and an accurate
+        prediction. For an image without a mask, T is undefined (0/0), and wa = 0.
+
+        Returns:
+            `prediction`, `attention`: (N,) float32, wp and wa.
+            `target`: (N, h, w) float32 in [0, 1], T.
         """
         import torch
 
         from crayon.models.inference import gathered
         from crayon.saliency.gradcam import cell_shares
 
-        accurate = problem.logits.argmax(1) == problem.labels
+        attention, masks = required(problem.attention, "attention"), required(problem.masks, "masks")
+        accurate = required(problem.logits, "logits").argmax(1) == problem.labels
         weights = torch.tensor([1.0, 0.0], device=problem.labels.device).repeat(len(problem.labels), 1)
         for (reasonable, right), pair in WEIGHTS.items():
-            quadrant = (problem.attention == int(reasonable)) & (accurate == right)
+            quadrant = (attention == int(reasonable)) & (accurate == right)
             weights[quadrant] = weights.new_tensor(pair)
         size = problem.map_size()
-        target = blur(gathered((cell_shares(part, size) for part in problem.masks.parts()), len(problem.masks)))
+        target = blur(gathered((cell_shares(part, size) for part in masks.parts()), len(masks)))
         peak = target.amax((1, 2), keepdim=True)
-        drawn = peak.flatten() > 0
+        masked = peak.flatten() > 0
         return {
             "prediction": weights[:, 0],
-            "attention": weights[:, 1] * drawn,
+            "attention": weights[:, 1] * masked,
             "target": target / torch.where(peak > 0, peak, 1.0),
         }
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The two terms; the second is 0 where no image of the batch has wa > 0 and a map that is not flat."""
+        """Compute the two terms; the second leaves out constant maps, and is 0 if no image of the batch is left."""
         import torch
 
-        weights = batch.network.map_weights(batch.features, batch.labels).detach()
-        maps = torch.einsum("bchw,bc->bhw", wide(batch.features), weights)
+        features = required(batch.features, "features")
+        weights = batch.network.map_weights(features, batch.labels).detach()
+        maps = torch.einsum("bchw,bc->bhw", wide(features), weights)
         least, most = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
         flat = most == least
         maps = (maps - least) / torch.where(flat, 1.0, most - least)
@@ -91,7 +98,7 @@ class GradIA(Method):
 
 
 def blur(maps: torch.Tensor) -> torch.Tensor:
-    """Gaussian of 3x3 cells, (1, 2, 1)/4 along each axis, borders mirrored without repeating them; (N, h, w)."""
+    """Blur maps (N, h, w) by a 3x3 Gaussian, (1, 2, 1)/4 along each axis, with reflected borders."""
     from torch.nn.functional import conv2d, pad
 
     line = maps.new_tensor([1.0, 2.0, 1.0]) / 4

@@ -2,8 +2,8 @@
 
     L = mean_i CE_i + weight * mean_i sum_{pixels, colours} |A d c_i / dx_i|,   c_i = |z_i[y_i] - max_{k != y_i} z_i[k]|
 
-A is 1 on irrelevant pixels, 0 all over an image without a mask. With two classes c is |z[0] - z[1]|, the published
-contrast.
+A is 1 on irrelevant pixels and 0 elsewhere; it is 0 everywhere for an image without a mask. With two classes c is
+|z[0] - z[1]|, the published contrast.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from crayon.config.types import NonNegative
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import irrelevant_pixels, wide
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ class GradMask(Method):
 
     Attributes:
         weight: of the second term.
-        reduction: of that term over the images: mean, or sum (reference).
+        reduction: of the second term over the images: mean, or sum (reference code).
     """
 
     label = "GradMask"
@@ -41,11 +42,11 @@ class GradMask(Method):
     reduction: Literal["mean", "sum"] = "mean"
 
     def prepare(self, problem: Problem) -> Masks:
-        """The masks."""
-        return problem.masks
+        """Return the masks of the relevant pixels."""
+        return required(problem.masks, "masks")
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
-        """One pass of images that ask for a gradient."""
+        """Return a function that makes one forward pass of images that require a gradient."""
         from crayon.methods.double_backward import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
@@ -55,18 +56,18 @@ class GradMask(Method):
         return run
 
     def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
-        """The two terms."""
+        """Compute the two terms."""
         import torch
 
         contrast = class_contrast(wide(batch.logits), batch.labels)
-        (gradient,) = torch.autograd.grad(contrast.sum(), batch.images, create_graph=True)
+        (gradient,) = torch.autograd.grad(contrast.sum(), required(batch.images, "images"), create_graph=True)
         outside = (irrelevant_pixels(state[batch.index]).unsqueeze(1) * gradient).abs().sum((1, 2, 3))
         outside = outside.mean() if self.reduction == "mean" else outside.sum()
         return {"classification": batch.cross_entropy().mean(), "outside": self.weight * outside}
 
 
 def class_contrast(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """C (B,), of logits (B, K) and labels (B,)."""
+    """Compute the contrast c (B,) from logits (B, K) and labels (B,)."""
     own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
     others = logits.scatter(1, labels.unsqueeze(1), -float("inf"))
     return (own - others.amax(1)).abs()

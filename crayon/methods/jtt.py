@@ -2,9 +2,9 @@
 
     L = mean_i w_i CE_i,   w_i = upweight if the first stage misclassifies image i, else 1
 
-The weights are not renormalised. The first stage is the Original, or an ERM stopped earlier where the Original makes no
-mistakes (`stage_one` in params.yaml). The reference restarts from ImageNet and appends copies of the misclassified
-images; the paper of Crayon trains the Original on and multiplies their loss.
+The weights are not renormalised. The first stage is the Original, or an ERM with fewer epochs if the Original makes no
+mistakes (`stage_one` in params.yaml). The reference code restarts from ImageNet and appends copies of the misclassified
+images; the paper of Crayon continues from the Original and multiplies the loss of these images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crayon.config.sections import Training
 from crayon.config.types import Positive
-from crayon.methods.base import Batch, Combined, Method
+from crayon.methods.base import Batch, Method, Reduction
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class JtT(Method):
-    """Upweight what the first stage misclassifies.
+    """Upweight the images that the first stage misclassifies.
 
     Attributes:
         upweight: lambda, the weight of a misclassified image.
-        mode: loss_weight multiplies the loss; resample appends `upweight` (rounded) copies of each misclassified image
-            to the epoch instead, so that their weight in expectation is 1 + upweight, renormalised.
+        mode: `loss_weight` multiplies the loss; `resample` appends `upweight` (rounded) copies of each misclassified
+            image to the epoch instead, so that its expected weight is 1 + upweight before renormalisation.
     """
 
     label = "JtT"
@@ -40,14 +41,17 @@ class JtT(Method):
     mode: Literal["loss_weight", "resample"] = "loss_weight"
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
-        """The error set, (N,) bool, and each image's weight, (N,) float32."""
-        wrong = problem.stage_one.argmax(1) != problem.labels
+        """Compute which images are misclassified, `wrong` (N,) bool, and their weights, `weight` (N,) float32."""
+        wrong = required(problem.stage_one, "stage_one").argmax(1) != problem.labels
         return {"wrong": wrong, "weight": 1 + (self.upweight - 1) * wrong.float()}
 
     def steps(
         self, problem: Problem, state: Any, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """As ever, or with the copies among them."""
+        """Yield the steps of an epoch in random order; with `resample`, they include the copies.
+
+        Arguments: see `Method.steps`.
+        """
         import torch
 
         if self.mode == "loss_weight":
@@ -58,12 +62,12 @@ class JtT(Method):
         for order in torch.randperm(len(positions), generator=generator).split(training.batch_size):
             yield [positions[order]]
 
-    def combined(self) -> dict[str, Combined]:
-        """A mean."""
+    def term_reductions(self) -> dict[str, Reduction]:
+        """The term is a mean over the images."""
         return {"classification": "mean"}
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Weighted mean cross-entropy; with no misclassified image, that of ERM."""
+        """Compute the weighted mean cross-entropy; it equals ERM's if no image is misclassified."""
         loss = batch.cross_entropy()
         if self.mode == "loss_weight":
             loss = loss * state["weight"][batch.index]

@@ -1,7 +1,8 @@
 """LC, logit correction (Liu et al., ICLR 2023; reference code: shengliu66/LC).
 
-A biased twin guesses each image's bias a = argmax z_twin. How likely each class y is among images of that guess
-corrects the network's logits, and images are mixed with images of their class that the twin gets wrong (group mix-up):
+A biased model ("twin") predicts each image's bias a = argmax z_twin. The prior of each class y among the images with
+that prediction corrects the network's logits. Images are mixed with images of their class that the biased model
+misclassifies (group mix-up):
 
     L = mean_i CE(z(x~_i) + log(prior~_i^eta + 1e-4), y_i) + twin_weight * mean_i q sg(p_twin,i[y_i])^q CE_twin,i
     prior_i[y] = Pi[y, a_i] / sum_y' Pi[y', a_i],   Pi[y, a] = mean over images with (y, a) of softmax(z_twin / tau)[y]
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crayon.config.sections import Training
 from crayon.config.types import NonNegative, Positive, Share
 from crayon.methods.base import Batch, Method
-from crayon.methods.biased_model import Start, generalised_cross_entropy, twin
+from crayon.methods.biased_model import Start, biased_model, generalised_cross_entropy
 from crayon.methods.losses import wide
 
 if TYPE_CHECKING:
@@ -31,16 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LC(Method):
-    """Correct the logits by what a biased twin guesses.
+    """Correct the logits by the predictions of a biased model ("twin").
 
     Attributes:
         eta: exponent of the prior.
-        q: exponent of the twin's generalised cross-entropy.
-        temperature: tau, of the twin's probabilities in the prior.
-        table: Pi of each batch alone, or `moving`: table_decay of the old one and the rest of the batch's.
-        twin_weight: of the twin's loss.
-        twin_rate: the twin's learning rate over the network's; its weight decay is `twin_weight_decay`.
-        twin_start: the twin's first weights.
+        q: exponent of the biased model's generalised cross-entropy.
+        temperature: tau, of the biased model's probabilities in the prior.
+        table: `batch` computes Pi from each batch alone; `moving` is an exponential moving average over batches.
+        table_decay: weight of the old table in the moving average.
+        twin_weight: weight of the biased model's loss.
+        twin_rate: factor of the biased model's learning rate relative to the network's.
+        twin_weight_decay: weight decay of the biased model.
+        twin_start: initial weights of the biased model.
         mixup: whether images are mixed.
     """
 
@@ -60,11 +63,14 @@ class LC(Method):
     mixup: bool = True
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
-        """The twin; the table Pi (K, K) and the mix-up's share r come with the steps."""
-        return {"twin": twin(problem, self.twin_start), "table": None, "share": 0.0}
+        """Create the biased model; training sets the table Pi, `table` (K, K) float32, and r, `share`."""
+        return {"twin": biased_model(problem, self.twin_start), "table": None, "share": 0.0}
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:
-        """The network's, and the twin's with a rate and decay of their own."""
+        """Train network and biased model; the latter has its own learning rate and weight decay.
+
+        Arguments: see `Method.parameters`.
+        """
         own = {"lr": training.learning_rate * self.twin_rate, "weight_decay": self.twin_weight_decay}
         return [
             *super().parameters(problem, state, training),
@@ -72,12 +78,12 @@ class LC(Method):
         ]
 
     def start_epoch(self, problem: Problem, state: dict[str, Any], epoch: int, training: Training) -> None:
-        """Set the mix-up's share of this epoch."""
+        """Set the share r of the mix-up for this epoch. Arguments: see `Method.start_epoch`."""
         super().start_epoch(problem, state, epoch, training)
         state["share"] = mixup_share((epoch - 1) / training.epochs)
 
     def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
-        """The twin sees the images, the network their mixtures."""
+        """Return a function that passes the images through the biased model, and their mixtures through the network."""
         import torch
 
         def run(index: torch.Tensor) -> Batch:
@@ -95,7 +101,16 @@ class LC(Method):
         return run
 
     def prior(self, twin_logits: torch.Tensor, labels: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
-        """How likely each class is given the twin's guess, (B, K) float32; brings the table up to date."""
+        """Update the table Pi with a batch, and compute the prior of each class given the biased model's prediction.
+
+        Args:
+            twin_logits: (B, K) float, of the biased model.
+            labels: (B,) int64.
+            state: see `prepare`; `table` is updated.
+
+        Returns:
+            (B, K) float32.
+        """
         import torch
 
         probability = (twin_logits / self.temperature).softmax(1)
@@ -104,12 +119,12 @@ class LC(Method):
         if self.table == "moving" and state["table"] is not None:
             table = self.table_decay * state["table"] + (1 - self.table_decay) * table
         state["table"] = table
-        # A guess whose column is zero (only by underflow) gets a prior of zeros: no correction.
+        # A column that underflows to zero gives a prior of zeros, which does not correct the logits.
         given_guess = table / table.sum(0, keepdim=True).clamp_min(torch.finfo(table.dtype).tiny)
         return given_guess[:, guess].T
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """Cross-entropy of the corrected logits, and the twin's."""
+        """Compute the cross-entropy of the corrected logits, and the loss of the biased model."""
         from torch.nn.functional import cross_entropy
 
         corrected = batch.logits + (batch.extra["prior"] ** self.eta + 1e-4).log()
@@ -118,9 +133,17 @@ class LC(Method):
 
 
 def mean_by_group(probability: torch.Tensor, labels: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
-    """Pi (K, K): the mean of probability[i, labels[i]] over the images of each (label, guess); 0 where there is none.
+    """Compute the table Pi: the mean of probability[i, labels[i]] over the images of each (label, guess).
 
-    As in the reference the sum is divided by count + 1e-4.
+    As in the reference code, the sum is divided by count + 1e-4.
+
+    Args:
+        probability: (B, K) float.
+        labels: (B,) int64.
+        guess: (B,) int64, classes that the biased model predicts.
+
+    Returns:
+        (K, K) float, rows by label and columns by guess; 0 where there is no image.
     """
     classes = probability.shape[1]
     group = labels * classes + guess
@@ -131,14 +154,21 @@ def mean_by_group(probability: torch.Tensor, labels: torch.Tensor, guess: torch.
 
 
 def mixup_share(progress: float) -> float:
-    """R, which rises from 0.5 exp(-5) to 0.5 as `progress` rises from 0 to 1."""
+    """Compute the share r, which rises from 0.5 exp(-5) to 0.5 as `progress` rises from 0 to 1."""
     return 0.5 * math.exp(-5 * (1 - min(progress, 1.0)) ** 2)
 
 
 def partners(labels: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
-    """For each image the position (B,) of another of its class in the batch, at random among those guessed wrongly.
+    """Draw a mix-up partner for each image: a random misclassified image of its class in the batch.
 
-    A class without wrong guesses is permuted.
+    The images of a class without misclassified images are permuted instead.
+
+    Args:
+        labels: (B,) int64.
+        guess: (B,) int64, classes that the biased model predicts.
+
+    Returns:
+        (B,) int64, positions in the batch.
     """
     import torch
 

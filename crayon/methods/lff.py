@@ -1,10 +1,10 @@
 """LfF, Learning from Failure (Nam et al., NeurIPS 2020; reference code: alinlab/LfF).
 
-A biased twin b learns what is easy; the network d is trained on what is hard for the twin:
+A biased model b ("twin") learns the images that are easy; the network d is trained on those that are hard for b:
 
     L = mean_i q sg(p_b,i[y_i])^q CE_b,i + mean_i w_i CE_d,i,   w_i = V_b,i / (V_b,i + V_d,i + 1e-8)
 
-V: running mean of the image's cross-entropy, divided by its class's maximum over the training set.
+V: running mean of the image's cross-entropy, divided by the maximum of these means in its class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crayon.config.sections import Training
 from crayon.config.types import Positive, Share
 from crayon.methods.base import Batch, Method
-from crayon.methods.biased_model import Start, generalised_cross_entropy, twin
+from crayon.methods.biased_model import Start, biased_model, generalised_cross_entropy
 from crayon.methods.losses import cross_entropies
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LfF(Method):
-    """Train on what a biased twin finds hard.
+    """Train on the images that are hard for a biased model ("twin").
 
     Attributes:
-        q: exponent of the twin's generalised cross-entropy.
-        decay: of the running means of the losses; an image's first loss is taken as it is.
-        twin_start: the twin's first weights.
+        q: exponent of the biased model's generalised cross-entropy.
+        decay: weight of the old value in the running means of the losses, which start at an image's first loss.
+        twin_start: initial weights of the biased model.
     """
 
     label = "LfF"
@@ -44,19 +44,19 @@ class LfF(Method):
     twin_start: Start = "pretrained"
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
-        """The twin, and a table of losses for each of the two networks."""
+        """Create the biased model, and the running means of the losses of both networks."""
         return {
-            "twin": twin(problem, self.twin_start),
+            "twin": biased_model(problem, self.twin_start),
             "twin_losses": Losses(problem.labels, self.decay),
             "losses": Losses(problem.labels, self.decay),
         }
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:
-        """Both networks', trained alike."""
+        """Train both networks with the same optimiser settings. Arguments: see `Method.parameters`."""
         return [*super().parameters(problem, state, training), {"params": list(state["twin"].parameters())}]
 
     def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
-        """One pass of each network."""
+        """Return a function that passes the images through both networks."""
 
         def run(index: torch.Tensor) -> Batch:
             images = problem.images(index)
@@ -65,7 +65,7 @@ class LfF(Method):
         return run
 
     def loss(self, batch: Batch, state: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """The two terms; both tables learn of the batch's losses before its weights are read from them."""
+        """Compute the two terms, with weights from running means that include the losses of this batch."""
         twin_logits, loss = batch.extra["twin_logits"], batch.cross_entropy()
         twin_loss = cross_entropies(twin_logits, batch.labels)
         hard_for_twin = state["twin_losses"].update(batch.index, twin_loss)
@@ -78,11 +78,15 @@ class LfF(Method):
 
 
 class Losses:
-    """Running means of every training image's loss.
+    """Running mean of the loss of each training image.
 
     Args:
         labels: (N,) int64.
         decay: weight of the old mean.
+
+    Attributes:
+        mean: (N,) float32.
+        seen: (N,) bool, whether the image had a loss so far.
     """
 
     def __init__(self, labels: torch.Tensor, decay: float) -> None:
@@ -94,16 +98,24 @@ class Losses:
         self.classes = int(labels.max()) + 1
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """What a training that is resumed gets back."""
+        """Return the tensors that the checkpoint of a training stores."""
         return {"mean": self.mean, "seen": self.seen}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take it back."""
+        """Restore the tensors that `state_dict` returned."""
         self.mean.copy_(state["mean"])
         self.seen.copy_(state["seen"])
 
     def update(self, index: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
-        """Take in the losses (B,) of the images `index` and return their means over their classes' maxima, (B,)."""
+        """Update the means with the losses of a batch.
+
+        Args:
+            index: (B,) int64, positions of the images in the training set.
+            losses: (B,) float.
+
+        Returns:
+            (B,) float32 in [0, 1], the images' means divided by the maximum of their class.
+        """
         import torch
 
         new = losses.detach().float()
@@ -111,5 +123,5 @@ class Losses:
         self.mean[index] = torch.where(self.seen[index], mixed, new)
         self.seen[index] = True
         highest = self.mean.new_zeros(self.classes).scatter_reduce(0, self.labels, self.mean, "amax")
-        highest = highest.clamp_min(torch.finfo(highest.dtype).tiny)  # a class without any loss: 0, not 0/0
+        highest = highest.clamp_min(torch.finfo(highest.dtype).tiny)  # avoids 0/0 for a class with all means zero
         return self.mean[index] / highest[self.labels[index]]

@@ -1,4 +1,4 @@
-"""Functions that several methods' losses share."""
+"""Functions that the losses of several methods share."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 
 def wide(values: torch.Tensor) -> torch.Tensor:
-    """The values as float32 if they are narrower: losses are not computed in bfloat16."""
+    """Convert values of a dtype narrower than float32 to float32, because losses are not computed in bfloat16."""
     return values.float() if values.dtype.itemsize < 4 else values
 
 
 def cross_entropies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """-log softmax(logits)[label] of each image, (B,), of logits (B, K) and labels (B,)."""
+    """Compute -log softmax(logits)[label] of each image, (B,), from logits (B, K) and labels (B,) int64."""
     from torch.nn.functional import cross_entropy
 
     return cross_entropy(wide(logits), labels, reduction="none")
 
 
 def irrelevant_pixels(masks: torch.Tensor) -> torch.Tensor:
-    """The pixels outside masks of relevant ones, (B, H, W) bool; none of an image without a mask."""
+    """Invert masks (B, H, W) bool of relevant pixels, but leave an image without a mask (all False) unchanged."""
     return ~masks & masks.flatten(1).any(1)[:, None, None]

@@ -1,11 +1,11 @@
 """MaskTune (Asgari et al., NeurIPS 2022; reference code: aliasgharkhani/Masktune).
 
-Black out the pixels that the Original looks at most, and fine-tune it on the masked images for one epoch:
+Black out the pixels with the highest attention of the Original, and fine-tune it on the masked images for one epoch:
 
     heat = minmax(upsample(minmax(Grad-CAM of the predicted class)));   x' = x where heat <= tau, black elsewhere
     tau = mean + 2 * standard deviation of the heat's strictly positive pixels;   L = mean_i CE(x'_i)
 
-The masks are made in the frame of the network's input, where the reference stretches them to the image file.
+The masks have the size of the network's input; the reference code resizes them to the image file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crayon.config.types import NonNegative
-from crayon.methods.base import Batch, Combined, Method
+from crayon.methods.base import Batch, Method, Reduction
 
 if TYPE_CHECKING:
     import torch
@@ -25,19 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskTune(Method):
-    """Fine-tune on images without what the Original looks at most.
+    """Fine-tune on images without the pixels of the Original's highest attention.
 
     Attributes:
-        deviations: how many standard deviations above the mean of the positive heat the threshold lies.
+        deviations: distance of the threshold tau from the mean, in standard deviations (2 in the formula above).
     """
 
     label = "MaskTune"
-    needs = ()
 
     deviations: NonNegative = 2.0
 
     def prepare(self, problem: Problem) -> torch.Tensor:
-        """The Original's maps of the classes that it predicts, (N, h, w) in [0, 1]."""
+        """Compute the Original's maps of the classes that it predicts, (N, h, w) float32 in [0, 1]."""
         from crayon.models.inference import forward_in_batches, gathered
         from crayon.saliency.gradcam import class_activation
 
@@ -51,40 +50,49 @@ class MaskTune(Method):
         return gathered(forward_in_batches(network, problem.images, count, maps), count)
 
     def forward(self, problem: Problem, state: torch.Tensor) -> Callable[[torch.Tensor], Batch]:
-        """One pass of the masked images."""
+        """Return a function that makes one forward pass of the masked images."""
         import torch
 
         def run(index: torch.Tensor) -> Batch:
             images = problem.images(index)
-            hot = hottest(state[index], tuple(images.shape[2:]), self.deviations)
+            hot = hottest(state[index], (images.shape[2], images.shape[3]), self.deviations)
             return self.one_pass(problem, index, torch.where(hot.unsqueeze(1), problem.images.black, images))
 
         return run
 
-    def combined(self) -> dict[str, Combined]:
-        """A mean."""
+    def term_reductions(self) -> dict[str, Reduction]:
+        """The term is a mean over the images."""
         return {"classification": "mean"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """Mean cross-entropy of the masked images."""
+        """Compute the mean cross-entropy of the masked images."""
         return {"classification": batch.cross_entropy().mean()}
 
 
 def stretch(maps: torch.Tensor) -> torch.Tensor:
-    """Each map (B, h, w) shifted to a minimum of 0 and divided by 1e-7 + its maximum."""
+    """Shift each map (B, h, w) to a minimum of 0, and divide it by 1e-7 + its maximum (minmax in the formula above)."""
     maps = maps - maps.amin((1, 2), keepdim=True)
     return maps / (1e-7 + maps.amax((1, 2), keepdim=True))
 
 
 def hottest(maps: torch.Tensor, size: tuple[int, int], deviations: float) -> torch.Tensor:
-    """The pixels to black out, (B, *size) bool, from maps (B, h, w) in [0, 1]; none where a map is constant."""
+    """Select the pixels to black out.
+
+    Args:
+        maps: (B, h, w) float in [0, 1].
+        size: (H, W) of the images in pixels.
+        deviations: distance of the threshold from the mean, in standard deviations.
+
+    Returns:
+        (B, H, W) bool, True where the heat exceeds the threshold; all False for a constant map.
+    """
     import torch
 
     from crayon.saliency.gradcam import upsample
 
-    heat = stretch(upsample(maps, size).clamp_min(0)).double()  # so that a flat map's deviation is 0, not rounding
+    heat = stretch(upsample(maps, size).clamp_min(0)).double()  # float64: a constant map has exactly no deviation
     positive = heat > 0
     count = positive.sum((1, 2), keepdim=True)
     mean = heat.sum((1, 2), keepdim=True) / count
     variance = torch.where(positive, (heat - mean).square(), 0.0).sum((1, 2), keepdim=True) / count
-    return heat > mean + deviations * variance.sqrt()  # a map without a positive pixel: NaN, never exceeded
+    return heat > mean + deviations * variance.sqrt()  # NaN, and so False, for a map without a positive pixel

@@ -1,4 +1,4 @@
-"""What a method may use: network, training images, and what was computed and answered about them."""
+"""The inputs of a method: network, training images, and the computed and annotated data about them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,35 @@ NEEDS = {
     "bias_features": "the auxiliary network's features (`auxiliary` in params.yaml)",
     "pretrained": "a pretrained backbone",
 }
-"""What a method may need, in words."""
+"""Input that a method may need -> its description in error messages."""
 
 
 @dataclass(kw_only=True)
 class Problem:
-    """What a method may use: the network to refine, the training images, and what was computed and answered of them.
+    """The inputs of a method: the network to refine, the training images, and the data about them.
+
+    Inputs that are not available are None; a method lists the ones that it requires in `needs`.
 
     Attributes:
-        network: starts as the Original; the method trains it.
+        network: the network to train; its initial weights are the Original's.
         images: positions (B,) in the training set -> normalised images (B, 3, H, W) on the device.
         labels: (N,) int64.
-        maps: (N, h, w) float32 in [0, 1], the Original's, or None.
-        logits: (N, K) float32, the Original's, in evaluation mode, or None.
-        stage_one: (N, K) float32, of the network whose mistakes JtT and CnC start from, or None.
-        attention: (N,) int8, 1 relevant, 0 irrelevant, -1 unused, -2 unasked, or None.
-        neurons: (C,) int8, 1 relevant, 0 irrelevant, or None.
-        masks: of the N images, or None.
-        bias_features: (N, D) float32, pooled features of the auxiliary biased network, or None.
-        pretrained: makes a classifier of the pretrained backbone and a fresh head, drawn from torch's random state.
-        augmentation: how the images of each step are changed, or None; whatever else reads images sees them unchanged.
+        maps: (N, h, w) float32 in [0, 1], the Original's maps.
+        logits: (N, K) float32, the Original's logits in evaluation mode.
+        stage_one: (N, K) float32, logits of the network that provides the mistakes for JtT and CnC.
+        attention: (N,) int8, labels of the maps: 1 relevant, 0 irrelevant, -1 answered but without a label, -2 not
+            annotated.
+        neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
+        masks: masks of the relevant pixels of the N images.
+        bias_features: (N, D) float32, pooled features of the auxiliary biased network.
+        pretrained: function that creates a classifier with the pretrained backbone and a new head, whose weights come
+            from PyTorch's global random state.
+        augmentation: random changes of the training images; evaluation and maps use unchanged images.
         precision: dtype of the forward pass.
-        micro_batch: how many images pass through the network at once, or None: all of a batch, or of this process's
-            share of it. Their gradients are added up to that of the batch; batch normalisation normalises by what
-            passes at once. `auto` is None until the GPU has no room for it, and half as many from there on.
-        compile: whether backbones are compiled for training, see `compilation`.
+        micro_batch: number of images that pass through the network at once; None for the whole batch. Gradients are
+            accumulated; batch normalisation normalises each micro-batch by itself. `auto` starts with the whole batch,
+            and halves the number whenever the GPU runs out of memory.
+        compile: whether training compiles backbones by torch.compile.
     """
 
     network: Classifier
@@ -68,7 +72,7 @@ class Problem:
     compile: bool = False
 
     def pooled_features(self) -> torch.Tensor:
-        """The network's pooled features of all training images in evaluation mode, (N, C) float32, computed now."""
+        """Compute the network's pooled features of all training images in evaluation mode, (N, C) float32."""
         count = len(self.labels)
         pooled = forward_in_batches(
             self.network, self.images, count, lambda features: self.network.pool(features).float()
@@ -76,6 +80,6 @@ class Problem:
         return gathered(pooled, count)
 
     def map_size(self) -> tuple[int, int]:
-        """Height and width (h, w) of the last convolutional map."""
+        """Compute the size (h, w) of the last convolutional map, in cells."""
         _, features = next(features_in_batches(self.network, self.images, 1))
-        return tuple(features.shape[2:])
+        return features.shape[2], features.shape[3]

@@ -2,8 +2,8 @@
 
     L = mean_i CE_i + weight * R,   R = mean_i sum_{pixels, colours} (A g_i)^2,   g_i = d/dx_i sum_k log p_i[k]
 
-A is 1 on irrelevant pixels, 0 on relevant ones and all over an image without a mask. In training mode batch
-normalisation lets g mix the images of a batch, as in the references.
+A is 1 on irrelevant pixels and 0 elsewhere; it is 0 everywhere for an image without a mask. In training mode g_i also
+depends on the other images of the batch, through batch normalisation, as in the reference code.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from crayon.config.types import NonNegative
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import irrelevant_pixels, wide
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +30,10 @@ class RRR(Method):
 
     Attributes:
         weight: lambda.
-        reduction: of R over the images: mean, sum (references), or mean over pixels and colours, too.
-        saliency: input is the objective above; gradcam takes the Grad-CAM of the label for g and the irrelevant share
-            of each of its cells for A.
+        reduction: of R over the images: `mean`, `sum` (reference code), or `mean_pixels`, the mean over images, pixels
+            and colours.
+        saliency: `input` is the objective above; in `gradcam` g is the Grad-CAM of the label, and A the irrelevant
+            share of each of its cells.
     """
 
     label = "RRR"
@@ -44,11 +46,11 @@ class RRR(Method):
     saliency: Literal["input", "gradcam"] = "input"
 
     def prepare(self, problem: Problem) -> Masks:
-        """The masks."""
-        return problem.masks
+        """Return the masks of the relevant pixels."""
+        return required(problem.masks, "masks")
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
-        """One pass of images that ask for a gradient."""
+        """Return a function that makes one forward pass of images that require a gradient."""
         from crayon.methods.double_backward import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
@@ -58,7 +60,7 @@ class RRR(Method):
         return run
 
     def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
-        """The two terms."""
+        """Compute the two terms."""
         import torch
 
         from crayon.saliency.gradcam import cell_shares, class_activation
@@ -66,12 +68,12 @@ class RRR(Method):
         irrelevant = irrelevant_pixels(state[batch.index])
         if self.saliency == "input":
             log_p = wide(batch.logits).log_softmax(1)
-            (saliency,) = torch.autograd.grad(log_p.sum(), batch.images, create_graph=True)
+            (saliency,) = torch.autograd.grad(log_p.sum(), required(batch.images, "images"), create_graph=True)
             irrelevant = irrelevant.unsqueeze(1)
         else:
-            weights = batch.network.map_weights(batch.features, batch.labels)
-            saliency = class_activation(batch.features, weights)
-            irrelevant = cell_shares(irrelevant, tuple(saliency.shape[1:]))
+            features = required(batch.features, "features")
+            saliency = class_activation(features, batch.network.map_weights(features, batch.labels))
+            irrelevant = cell_shares(irrelevant, (saliency.shape[1], saliency.shape[2]))
         energy, axes = (irrelevant * saliency).square(), tuple(range(1, saliency.dim()))
         energy = energy.mean(axes) if self.reduction == "mean_pixels" else energy.sum(axes)
         energy = energy.sum() if self.reduction == "sum" else energy.mean()

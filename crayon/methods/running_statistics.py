@@ -1,14 +1,14 @@
-"""Running statistics of batch normalisation after two passes, for the price of one.
+"""Running statistics of batch normalisation as after two forward passes, at the cost of one.
 
 The published code passes each batch through the network twice in training mode: once for the logits, once for the map.
-Both passes normalise by the batch, so that outputs and gradients are those of one; but the running statistics r, which
-evaluation uses, move twice. A pass with k updates takes r_0 to r_1 = d r_0 + s, with d = (1 - momentum)^k and s of the
-batch alone. So a second one takes it to
+Both passes normalise by the batch, so their outputs and gradients are the same; but the running statistics r, which
+evaluation uses, are updated twice. A pass with k updates changes r_0 to r_1 = d r_0 + s, with d = (1 - momentum)^k and
+s a function of the batch alone. So a second pass changes them to
 
     r_2 = d r_1 + s = r_1 + d (r_1 - r_0)
 
-Where momentum is None, r is the mean over all updates; with n_0 of them before and n_0 + k after the first pass, the
-same holds of d = n_0 / (n_0 + 2 k).
+If momentum is None, r is the mean over all updates; with n_0 updates before and n_0 + k after the first pass, the same
+formula applies with d = n_0 / (n_0 + 2 k).
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from crayon.utils.checks import required
+
 
 @contextmanager
 def moved_twice(network: nn.Module) -> Iterator[None]:
-    """Within it, a pass of `network` moves the running statistics as two passes of the same images do.
+    """Context in which one forward pass updates the running statistics as two passes of the same images do.
 
-    Random layers, such as stochastic depth, count as drawn alike in both. What is in evaluation mode, or has no running
-    statistics, stays.
+    Random layers, such as stochastic depth, count as the same in both passes. Layers in evaluation mode or without
+    running statistics do not change.
     """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     before = [[buffer.clone() for buffer in layer.buffers(recurse=False)] for layer in layers]
     yield
     for layer, (mean, variance, count) in zip(layers, before, strict=True):
-        tracked = layer.num_batches_tracked
+        tracked = required(layer.num_batches_tracked, "num_batches_tracked")
+        mean_now, variance_now = required(layer.running_mean, "mean"), required(layer.running_var, "variance")
         updates = tracked - count
         if layer.momentum is None:
             kept = count.to(mean.dtype) / (tracked + updates).clamp_min(1)
         else:
             kept = (1 - layer.momentum) ** updates.to(mean.dtype)
-        # New tensors: the backward pass of the layer still holds those that the pass has left.
-        layer.running_mean = layer.running_mean + kept * (layer.running_mean - mean)
-        layer.running_var = layer.running_var + kept * (layer.running_var - variance)
+        # New tensors instead of in-place updates, because the backward pass still needs the old ones.
+        layer.running_mean = mean_now + kept * (mean_now - mean)
+        layer.running_var = variance_now + kept * (variance_now - variance)
         layer.num_batches_tracked = tracked + updates

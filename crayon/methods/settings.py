@@ -1,4 +1,4 @@
-"""How a method is set up on a benchmark of params.yaml, and why it cannot run there."""
+"""The settings of a method on a benchmark of params.yaml, and reasons why it cannot run there."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from crayon.utils.text import unknown
 
 
 def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
-    """How `method` trains on `benchmark`, and its hyper-parameters.
+    """Return the training and the hyper-parameters of a method on a benchmark.
 
-    The training is the benchmark's `refinement`, overlaid with the keys of the method's own entry in `methods`.
+    The method's entry in `methods` holds its hyper-parameters, and keys that override the benchmark's `refinement`.
 
     Raises:
-        ParamsError: the benchmark has no entry for the method, or the entry is wrong.
+        ParamsError: the benchmark has no entry for the method, or the entry is invalid.
     """
     if method not in benchmark.methods:
         raise ParamsError(f"methods has no entry {method!r}. {unknown('method', method, benchmark.methods)}")
@@ -43,7 +43,7 @@ def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
 
 
 def reason_left_out(method: str, benchmark: Benchmark) -> str | None:
-    """Why `method` cannot run on `benchmark`, as far as params.yaml states; None if it can."""
+    """Return why a method cannot run on a benchmark, according to params.yaml; None if it can."""
     needs = method_class(method).needs
     if "masks" in needs and not has_masks(benchmark.source):
         return "it needs masks, and the source has none"

@@ -1,13 +1,13 @@
 """SoftCon, soft bias-contrastive loss (Hong and Yang, NeurIPS 2021; code: grayhong/bias-contrastive-learning).
 
-Images of one class attract each other, the more the less a biased network's features g agree on them:
+Images of one class attract each other, more strongly if their features g of a biased network differ:
 
     L = alpha * mean_i CE_i + L_con
     L_con = -mean_a [ sum_j omega_aj log p_aj / sum_j omega_aj ],   omega_aj = [y_a = y_j] (1 - cos(g_a, g_j))
     log p_aj = s_aj - log(sum_{k != a} exp(s_ak) + 1e-9),   s = u u^T / T
 
-u: normalised pooled features of the views of a second batch, drawn for the contrast and augmented; a runs over all of
-its views. g is of the auxiliary network, which sees patches of 5x5 pixels only.
+u: normalised pooled features of the augmented views of a second batch, which is drawn for the contrast; a and j run
+over all of its views. g: features of the auxiliary network, which sees patches of 5x5 pixels only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import Field
 from crayon.config.types import Count, NonNegative, Positive
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import wide
+from crayon.utils.checks import required
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from crayon.methods.problem import Problem
 
 REFERENCES = 1024
-"""How many images of its class an image is compared with for its sampling weight (reference code)."""
+"""Number of images of the same class that an image is compared with for its sampling weight (reference code)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +38,12 @@ class SoftCon(Method):
 
     Attributes:
         alpha: weight of the cross-entropy.
-        gamma: images are drawn for the contrast by how far their bias features are from their class's, with that weight
-            clipped at gamma times its least positive value; 0 draws uniformly, a negative value does not clip.
+        gamma: an image is drawn for the contrast with a weight, the distance of its bias features from those of its
+            class, clipped at gamma times the smallest positive weight; 0 draws uniformly, a negative value does not
+            clip.
         temperature: T.
-        images: of the contrastive batch.
-        views: augmented views of each; 1 takes the image as it is.
+        images: number of images of the contrastive batch.
+        views: number of augmented views of each image; with 1 the image is not augmented.
     """
 
     label = "SoftCon"
@@ -54,17 +56,23 @@ class SoftCon(Method):
     views: Annotated[int, Field(ge=1, le=8)] = 2
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
-        """The unit bias features (N, D) and the weights (N,) by which images are drawn (None: uniformly)."""
+        """Compute the sampling weights.
+
+        Returns:
+            `bias`: (N, D) float32, bias features of unit length.
+            `drawn_by`: (N,) float32, weights by which images are drawn; None draws uniformly.
+        """
         from torch.nn.functional import normalize
 
-        bias = normalize(problem.bias_features, dim=1)
+        bias = normalize(required(problem.bias_features, "bias_features"), dim=1)
         return {"bias": bias, "drawn_by": sampling_weights(bias, problem.labels, self.gamma) if self.gamma else None}
 
     def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
-        """One pass of the batch, and one of the views of the images drawn for the contrast."""
+        """Return a function that passes the batch, and the views of the images drawn for the contrast."""
         import torch
 
-        augment = augmentation(tuple(problem.images.raw(torch.tensor([0])).shape[2:])) if self.views > 1 else None
+        height, width = problem.images.raw(torch.tensor([0])).shape[2:]
+        augment = augmentation((height, width)) if self.views > 1 else None
         count = min(self.images, len(problem.labels))
 
         def run(index: torch.Tensor) -> Batch:
@@ -85,7 +93,7 @@ class SoftCon(Method):
         return run
 
     def loss(self, batch: Batch, state: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """The two terms."""
+        """Compute the two terms."""
         extra = batch.extra
         contrast = soft_contrast(
             wide(extra["drawn_features"]), state["bias"][extra["drawn"]], extra["drawn_labels"], self.temperature
@@ -94,9 +102,15 @@ class SoftCon(Method):
 
 
 def soft_contrast(features: torch.Tensor, bias: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
-    """L_con of views' features (M, C), the unit bias features of their images (M, D) and labels (M,), a scalar.
+    """Compute L_con, a scalar.
 
-    An anchor without positives, or whose positives all share its bias, contributes 0.
+    An anchor without positives, or with positives of the same bias only, contributes 0.
+
+    Args:
+        features: (M, C) float, pooled features of the views.
+        bias: (M, D) float, bias features of their images, of unit length.
+        labels: (M,) int64.
+        temperature: T.
     """
     import torch
     from torch.nn.functional import normalize
@@ -112,7 +126,16 @@ def soft_contrast(features: torch.Tensor, bias: torch.Tensor, labels: torch.Tens
 
 
 def sampling_weights(bias: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
-    """By which images are drawn, (N,): the summed distance 1 - cos to random images of the class, clipped."""
+    """Compute the sampling weight of each image, the clipped sum of distances 1 - cos to random images of its class.
+
+    Args:
+        bias: (N, D) float, bias features of unit length.
+        labels: (N,) int64.
+        gamma: see `SoftCon`.
+
+    Returns:
+        (N,) float, >= 0.
+    """
     import torch
 
     marginal = bias.new_zeros(len(bias))
@@ -128,10 +151,10 @@ def sampling_weights(bias: torch.Tensor, labels: torch.Tensor, gamma: float) -> 
 
 
 def augmentation(size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A random crop, flip, colour jitter and greyscale of one image (3, H, W) uint8 (reference code)."""
+    """Build the random crop, flip, colour jitter and greyscale of one image (3, H, W) uint8 (reference code)."""
     from torchvision.transforms import v2
 
-    return v2.Compose(
+    transform: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
             v2.RandomHorizontalFlip(),
@@ -139,3 +162,4 @@ def augmentation(size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor
             v2.RandomGrayscale(0.2),
         ]
     )
+    return transform

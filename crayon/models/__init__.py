@@ -1,1 +1,1 @@
-"""Classifiers: networks, their parts, their checkpoints, and foreign checkpoints."""
+"""Classifiers: architectures, building and splitting them, inference, our checkpoints and those of others."""

@@ -1,4 +1,4 @@
-"""BagNet-18, a network that sees only small patches of an image."""
+"""BagNet-18, a network in which each output cell depends on a small patch of the image only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from torch import nn
 
 from crayon.config.sections import Network
 from crayon.models.parts import Layers, Parts
+from crayon.utils.checks import required
 
 
 class Pointwise(nn.Conv2d):
-    """1x1 convolution that leaves cells out beforehand; PyTorch's strided one crashes on large maps of few channels.
+    """1x1 convolution with a stride, which subsamples its input first.
 
-    (channels last, backward, on a CPU: seen with 8 channels of 46x46 in torch 2.15)
+    PyTorch's own strided 1x1 convolution crashes in the backward pass on a CPU, with channels-last memory and large
+    maps of few channels (seen in torch 2.15 with 8 channels of 46x46).
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        stride: distance of the cells that are used, in both directions.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -25,10 +32,19 @@ class Pointwise(nn.Conv2d):
 
 
 class LocalBlock(nn.Module):
-    """Residual block of BagNet: convolutions without padding, 3x3 or 1x1, then 1x1; the shortcut is cropped to fit."""
+    """Residual block of BagNet: an unpadded 3x3 or 1x1 convolution, then a 1x1 one; the shortcut is cropped to fit.
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        stride: of the first convolution.
+        kernel: size of the first convolution, 1 or 3.
+        momentum: of batch normalisation's running statistics.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, kernel: int, momentum: float) -> None:
         super().__init__()
+        self.conv1: nn.Module
         if kernel == 1:
             self.conv1 = Pointwise(inputs, outputs, stride)
         else:
@@ -36,7 +52,7 @@ class LocalBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(outputs, momentum=momentum)
         self.conv2 = Pointwise(outputs, outputs)
         self.norm2 = nn.BatchNorm2d(outputs, momentum=momentum)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs or stride != 1:
             self.shortcut = nn.Sequential(
                 Pointwise(inputs, outputs, stride), nn.BatchNorm2d(outputs, momentum=momentum)
@@ -49,23 +65,29 @@ class LocalBlock(nn.Module):
 
 
 def bagnet18(options: Network) -> Parts:
-    """BagNet-18 (Brendel and Bethge 2019, as in SoftCon's reference code): each cell sees 5x5 pixels alone.
+    """BagNet-18 (Brendel and Bethge 2019, as in SoftCon's reference code): each cell depends on 5x5 pixels only.
 
-    Such a network can hardly learn shapes, and serves SoftCon and FLAC as one that is biased towards textures. `stem`
-    channels (64 in the paper) become 8 times as many.
+    Such a network can hardly learn shapes; SoftCon and FLAC use it as a model that is biased towards textures.
+
+    Args:
+        options: `stem` is the number of channels of the first layer (64 in the paper), `norm_momentum` the momentum of
+            batch normalisation's running statistics.
+
+    Returns:
+        The network, whose last map has 8 * `stem` channels.
     """
-    width = options.stem
+    width, momentum = required(options.stem, "network.stem"), required(options.norm_momentum, "network.norm_momentum")
     layers: list[nn.Module] = [
         Pointwise(3, width),
         nn.Conv2d(width, width, 3, bias=False),
-        nn.BatchNorm2d(width, momentum=options.norm_momentum),
+        nn.BatchNorm2d(width, momentum=momentum),
         nn.ReLU(inplace=True),
     ]
     inputs = width
     for stage, stride in enumerate((2, 2, 2, 1)):
         outputs = width << stage
         for stride_here, kernel in ((stride, 3 if stage == 0 else 1), (1, 1)):
-            layers.append(LocalBlock(inputs, outputs, stride_here, kernel, options.norm_momentum))
+            layers.append(LocalBlock(inputs, outputs, stride_here, kernel, momentum))
             inputs = outputs
     backbone = Layers(*layers)
     for module in backbone.modules():

@@ -1,4 +1,4 @@
-"""Build the network that params.yaml names."""
+"""Build a classifier from the section `network` of params.yaml."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crayon.utils.text import unknown
 
 
 def torchvisions(options: Network) -> nn.Module:
-    """torchvision's whole network of this name, with the weights that are asked for.
+    """Build the network of torchvision that `options` names, with the weights that it names.
 
     Raises:
-        ParamsError: torchvision has no such network.
-        CheckpointError: the weights are unknown, cannot be had, or are of another network.
+        ParamsError: torchvision has no network of that name.
+        CheckpointError: the weights are unknown, missing, or belong to another network.
     """
     from torchvision import models
     from torchvision.models import get_model, get_model_weights
@@ -29,8 +29,10 @@ def torchvisions(options: Network) -> nn.Module:
     known = models.list_models(module=models)
     if options.name not in known:
         raise ParamsError(f"network.name: {unknown('network', options.name, [*BUILT, *known])}")
+    whole: nn.Module
     if not options.weights:
-        return get_model(options.name, weights=None)
+        whole = get_model(options.name, weights=None)
+        return whole
     path = Path(options.weights)
     if path.suffix in (".pt", ".pth"):
         whole = get_model(options.name, weights=None)
@@ -47,23 +49,24 @@ def torchvisions(options: Network) -> nn.Module:
         names = [entry.name for entry in get_model_weights(options.name)]
         raise CheckpointError(f"network.weights: {unknown('weights', options.weights, names)}") from None
     try:
-        return get_model(options.name, weights=weights)
-    except (OSError, RuntimeError) as error:  # no network, a refusal, a file cut off
+        whole = get_model(options.name, weights=weights)
+    except (OSError, RuntimeError) as error:  # no internet, a refused request, a truncated file
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise CheckpointError(
             f"{folder / Path(weights.url).name}: is missing or cut off; no download ({first_line(error)}); "
             f"get it from {weights.url} and put it there, or give its path as network.weights in params.yaml."
         ) from error
+    return whole
 
 
-BUILT = {build.__name__: build for build in (mini_resnet, mini_convnext, bagnet18)}
-"""Our own networks; any other name is torchvision's."""
+BUILT = {"mini_resnet": mini_resnet, "mini_convnext": mini_convnext, "bagnet18": bagnet18}
+"""Name -> function that builds one of our own networks; any other name is torchvision's."""
 
 
 def build_classifier(network: Network, classes: int) -> Classifier:
-    """Build the classifier that a section `network` of params.yaml describes, with a new head.
+    """Build a classifier from a section `network` of params.yaml, with a new head.
 
-    Weights are drawn from PyTorch's random state, unless `network.weights` names some.
+    Weights are drawn from PyTorch's global random state, unless `network.weights` names some.
 
     Args:
         network: one of `BUILT`, or one of torchvision's (resnet50 has 2,048 channels and a 7x7 map at 224 pixels).
@@ -71,7 +74,7 @@ def build_classifier(network: Network, classes: int) -> Classifier:
 
     Raises:
         ParamsError: there is no such network, or it has no map that is averaged before a linear last layer.
-        CheckpointError: the weights are unknown, cannot be had, or belong to another network.
+        CheckpointError: the weights are unknown, missing, or belong to another network.
     """
     if network.name in BUILT:
         return Classifier(BUILT[network.name](network), classes)

@@ -1,4 +1,4 @@
-"""Save and load a classifier's weights (safetensors)."""
+"""Save and load the weights of a classifier as safetensors files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crayon.utils.files import write_bytes
 
 
 def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor]) -> None:
-    """Publish a state dict as safetensors."""
+    """Write a state dict atomically to a safetensors file."""
     write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
 
 
@@ -22,10 +22,12 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     """Load a safetensors checkpoint into `network`.
 
     Args:
-        only: load just the parameters whose name starts with this, or one of these, and leave the rest as they are.
+        path: the checkpoint.
+        network: the module whose parameters and buffers are overwritten.
+        only: prefix, or prefixes, of the parameters to load; all others keep their values.
 
     Raises:
-        CheckpointError: no such file, a corrupt one, or one of another network.
+        CheckpointError: the file is missing, corrupt, or belongs to another network.
     """
     try:
         state = load_file(path)
@@ -33,7 +35,7 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
         raise CheckpointError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: is not a safetensors checkpoint ({first_line(error)}); delete it, so that it is made anew."
+            f"{path}: is not a safetensors checkpoint ({first_line(error)}); delete it, so that it is regenerated."
         ) from error
     wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(only)}
     state = {name: tensor for name, tensor in state.items() if name.startswith(only)}
@@ -51,11 +53,16 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
 
 
 def channels_of(checkpoint: str) -> int:
-    """How many channels the last convolutional map of a checkpoint has, read without loading the weights."""
+    """Read the number of channels of the last convolutional map from a checkpoint, without loading its weights.
+
+    Raises:
+        CheckpointError: the file is missing, or is not a checkpoint of a classifier.
+    """
     if not Path(checkpoint).exists():
         raise CheckpointError(f"{checkpoint}: there is no such file; make it with `snakemake --cores 2 {checkpoint}`.")
     try:
         with safe_open(checkpoint, framework="numpy") as file:
-            return file.get_slice("keep").get_shape()[0]
+            channels: int = file.get_slice("keep").get_shape()[0]
+            return channels
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{checkpoint}: is no checkpoint of a classifier ({error}); delete it.") from error
+        raise CheckpointError(f"{checkpoint}: is not a checkpoint of a classifier ({error}); delete it.") from error

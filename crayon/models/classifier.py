@@ -1,9 +1,9 @@
-"""Classifiers of one shape: a convolutional backbone, global average pooling, a linear head.
+"""The form of all classifiers: a convolutional backbone, global average pooling, a linear head.
 
     features A (B, C, h, w) = backbone(images);   logits = head(norm(keep * pool(A)))
 
-`keep` (C,) in {0, 1} switches channels (neurons) off; `norm` is a LayerNorm in ConvNeXts, nothing in most others. With
-these heads Grad-CAM has a closed form, see `Classifier.map_weights` and `crayon.saliency.gradcam`.
+`keep` (C,) in {0, 1} switches channels (neurons) off; `norm` is a LayerNorm in ConvNeXts, and does nothing in most
+other networks. For such a head Grad-CAM has a closed form, see `Classifier.map_weights` and `crayon.saliency.gradcam`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from crayon.models.parts import Parts
 
 
 class Classifier(nn.Module):
-    """Backbone, pooling, channel switches, neck, linear head.
+    """An image classifier: backbone, pooling, channel switches, neck and linear head.
 
     Args:
         parts: the network, split into backbone, neck and head.
         classes: K, the number of classes.
 
     Attributes:
-        norm: the neck: nothing in most networks, a LayerNorm in ConvNeXts and Swin, layers in some others.
-        names: the names of head and norm in the network that was split.
-        keep: (C,) float buffer of ones and zeros; a checkpoint holds it, so a pruned network stays pruned.
-        compiled: whether the backbone is, see `compilation`.
+        backbone: (B, 3, H, W) images -> (B, C, h, w) features, the last convolutional map.
+        norm: the neck: Identity in most networks, LayerNorm in ConvNeXts and Swin, several layers in some others.
+        channels: C, the number of channels of the last convolutional map.
+        head: the linear last layer.
+        names: part (`head`, `norm`) -> its name in the network that was split, empty if it has none.
+        keep: (C,) float buffer of ones and zeros; it is part of a checkpoint, so that a pruned network stays pruned.
+        compiled: whether `compile_backbone` was called.
     """
 
     compiled = False
+    keep: torch.Tensor
 
     def __init__(self, parts: Parts, classes: int) -> None:
         super().__init__()
@@ -39,47 +43,53 @@ class Classifier(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, h, w), all channels, switched-off ones too."""
+        """Compute the last convolutional map: (B, 3, H, W) normalised images -> (B, C, h, w).
+
+        All channels are computed, including those that `keep` switches off.
+        """
         if self.compiled:
             torch._dynamo.maybe_mark_dynamic(images, 0)
-        return self.backbone(images)
+        features: torch.Tensor = self.backbone(images)
+        return features
 
     def compile_backbone(self) -> None:
-        """Compile the backbone in place, when it is called next; what it gives stays the same within rounding."""
+        """Let torch.compile compile the backbone at its next call; its outputs change by rounding only."""
         self.compiled = True
         self.backbone.compile()
 
     def pool(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C), the mean over cells.
+        """Average the features over cells: (B, C, h, w) -> (B, C).
 
-        Written so that its gradient is channels last, as the features are: where the two differ, the backward pass of
-        ReLU is many times slower on a CPU.
+        The permutation makes the gradient's memory channels last, like that of the features; otherwise the backward
+        pass of ReLU is many times slower on a CPU.
         """
         return features.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, K) logits of the kept channels."""
+        """Compute logits from features, without the pruned channels: (B, C, h, w) -> (B, K)."""
         return self.logits(self.pool(features))
 
     def logits(self, pooled: torch.Tensor, pruned: bool = True) -> torch.Tensor:
-        """Pooled features (B, C) -> (B, K); with all channels switched on unless `pruned`."""
-        # Losses are computed outside of autocast, of features that are narrower than the head.
-        return self.head(self.norm(pooled * self.keep if pruned else pooled.to(self.keep.dtype)))
+        """Compute logits (B, K) from pooled features (B, C); `pruned=False` uses the pruned channels as well."""
+        # In mixed precision the features may be bfloat16, and losses are computed outside of autocast in float32.
+        logits: torch.Tensor = self.head(self.norm(pooled * self.keep if pruned else pooled.to(self.keep.dtype)))
+        return logits
 
     def map_weights(self, features: torch.Tensor, target: torch.Tensor, pruned: bool = True) -> torch.Tensor:
-        """Grad-CAM's weights d z[target] / d pool(A), differentiable in the features, the norm and the head.
+        """Compute Grad-CAM's channel weights d z[target] / d pool(A), differentiable in features, norm and head.
 
-        With W the head's weights, x the kept pooled features, n = (x - mean(x)) / s normalised and g the norm's scale:
+        Let W be the head's weights, x = keep * pool(A), n = (x - mean(x)) / s the normalised x, and g the scale of the
+        norm. Then:
 
             without a norm:   alpha_k = keep_k W[target, k]
             with LayerNorm:   alpha_k = keep_k (v_k - mean(v) - n_k mean(v n)) / s,   v_k = g_k W[target, k]
 
-        A LayerNorm forgets the scale, so that sum_k alpha_k x_k is about 0, and the map before ReLU sums up to about 0.
+        A LayerNorm is invariant to the scale of x, so sum_k alpha_k x_k, the sum of the map before ReLU, is about 0.
 
         Args:
             features: (B, C, h, w) float.
-            target: (B,) int64, each image's class.
-            pruned: whether channels are switched off; if not, it is the map of the network with all of them on.
+            target: (B,) int64, the class of each image.
+            pruned: whether to leave out the pruned channels; False gives the weights of the network before pruning.
 
         Returns:
             (B, C), of the head's dtype.
@@ -100,7 +110,7 @@ class Classifier(nn.Module):
         return weights * self.keep if pruned else weights
 
     def _differentiated(self, features: torch.Tensor, target: torch.Tensor, pruned: bool) -> torch.Tensor:
-        """`map_weights` of a head with more layers: the head alone is differentiated."""
+        """Compute `map_weights` by automatic differentiation, for a neck with several layers."""
         guided = torch.is_grad_enabled() and features.requires_grad
         with torch.enable_grad():
             pooled = self.pool(features).to(self.keep.dtype)
@@ -109,9 +119,9 @@ class Classifier(nn.Module):
             return torch.autograd.grad(scores.sum(), pooled, create_graph=guided)[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, K) logits."""
+        """Compute logits: (B, 3, H, W) normalised images -> (B, K)."""
         return self.classify(self.features(images))
 
     def prune(self, irrelevant: torch.Tensor) -> None:
-        """Switch off the channels where `irrelevant` (C,) bool is True."""
+        """Switch off the channels where `irrelevant`, (C,) bool, is True."""
         self.keep.masked_fill_(irrelevant.to(self.keep.device), 0.0)

@@ -1,7 +1,7 @@
-"""Checkpoints of others: pickles, read without executing what they pickle.
+"""Read PyTorch checkpoints of others (pickles) without executing any code that they contain.
 
-Of a pickle's classes only those are built that hold a tensor; anything else (optimisers, schedules, functions pickled
-with dill) becomes an inert placeholder. No name is imported, no function of the file's is called.
+Only the classes that hold tensors are built. Any other object in the file (an optimiser, a schedule, a function pickled
+with dill) becomes an inert placeholder: no module is imported for it, and no function that the file names is called.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from typing import Any
 
 import torch
 
+from crayon.models.classifier import Classifier
 from crayon.utils.errors import CheckpointError, first_line
 
-HARMLESS = {
+HARMLESS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     ("torch", "Size"): torch.Size,
 }
-"""What may be built; storages and dtypes of torch as well."""
+"""(module, name) -> class or function that a pickle may use, in addition to PyTorch's storages and dtypes."""
 
 LISTS = ("state_dict", "model", "model_state_dict")
-"""Under which keys trainers keep the weights, the first that holds tensors."""
+"""Keys under which training programs store the weights, in the order in which they are tried."""
 
 
 class Inert:
-    """Stands for an object of a class that is not built; takes whatever a pickle does to it."""
+    """Placeholder for an object of any other class; accepts and ignores every operation that a pickle applies to it."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
-        """Forget the arguments."""
+        """Create a placeholder, whatever the arguments are."""
         return object.__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,27 +49,27 @@ class Inert:
         pass
 
     def __call__(self, *args: Any, **kwargs: Any) -> Inert:
-        """As a function would."""
+        """Stand in for a function."""
         return self
 
     def append(self, value: Any) -> None:
-        """As a list would."""
+        """Stand in for a list."""
 
     def extend(self, values: Any) -> None:
-        """As a list would."""
+        """Stand in for a list."""
 
     def add(self, value: Any) -> None:
-        """As a set would."""
+        """Stand in for a set."""
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """As a dict would."""
+        """Stand in for a dict."""
 
 
 class Unpickler(pickle.Unpickler):
-    """Builds what is harmless, and placeholders for the rest."""
+    """Unpickler that builds harmless classes only, and placeholders for all others."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The class or function of a name, if it is harmless."""
+        """Return the class or function `module.name` if it is harmless, else a placeholder class."""
         if (module, name) in HARMLESS:
             return HARMLESS[module, name]
         if module in ("torch", "torch.storage") and (name.endswith("Storage") or name in DTYPES):
@@ -84,14 +85,14 @@ def _load(file: Any, **options: Any) -> Any:
 
 
 PICKLE = SimpleNamespace(__name__="crayon.models.foreign_checkpoints", Unpickler=Unpickler, load=_load)
-"""What torch.load uses in place of the module pickle."""
+"""Replacement for the module `pickle`, to be passed to `torch.load`."""
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The state dict of a checkpoint written by torch.save, whatever else it holds.
+    """Read the state dict from a checkpoint that torch.save wrote; its other content is ignored.
 
     Raises:
-        CheckpointError: no such file, no checkpoint, or one without weights.
+        CheckpointError: the file is missing, is not a checkpoint, or has no weights.
     """
     try:
         with Path(path).open("rb") as file:
@@ -101,14 +102,14 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
                 raise CheckpointError(
                     f"{path}: is a TorchScript program, which would be run; save its state_dict instead."
                 )
-        # weights_only=True would refuse what else a trainer's file holds, and goes with no pickle_module. PICKLE is as
-        # strict: of what the file names it calls the harmless alone, and builds placeholders of the rest.
+        # weights_only=True refuses files that hold more than weights, and does not allow a pickle_module. PICKLE is as
+        # strict: it calls only what HARMLESS lists, and builds placeholders for the rest.
         content = torch.load(path, map_location="cpu", pickle_module=PICKLE, weights_only=False)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file.") from None
     except CheckpointError:
         raise
-    except Exception as error:  # what a broken pickle raises is anybody's guess
+    except Exception as error:  # a corrupt pickle can raise any exception
         raise CheckpointError(f"{path}: is not a checkpoint that can be read ({first_line(error)}).") from error
     weights = _weights(content)
     if not weights:
@@ -124,15 +125,19 @@ def _weights(content: Any) -> dict[str, torch.Tensor]:
     return next((weights for weights in inner if weights), own)
 
 
-def classifier_state(weights: Mapping[str, torch.Tensor], network: Any, of: str) -> dict[str, torch.Tensor]:
-    """The state dict of our classifier from torchvision's names under any prefix (`module.model.`, `model_ft.`).
+def classifier_state(weights: Mapping[str, torch.Tensor], network: Classifier, of: str) -> dict[str, torch.Tensor]:
+    """Translate weights with torchvision's names, under any prefix (`module.model.`, `model_ft.`), to a state dict.
 
     Args:
-        network: our classifier, made of torchvision's.
-        of: the checkpoint, for errors.
+        weights: name -> tensor, as `read_weights` returns them.
+        network: the classifier that the state dict is for, built from a network of torchvision.
+        of: path of the checkpoint, for error messages.
+
+    Returns:
+        A state dict for `network`, with its dtypes.
 
     Raises:
-        CheckpointError: it is of another network, or of another number of classes.
+        CheckpointError: the weights belong to another network, or to another number of classes.
     """
     wanted = network.state_dict()
     theirs = {name_in_whole(key, network.names): key for key in wanted if key != "keep"}

@@ -1,4 +1,4 @@
-"""Pass a data set through a network in batches, without gradients."""
+"""Compute a network's outputs for a data set in batches, without gradients."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ import torch
 
 from crayon.data.loader import ImageReader
 from crayon.models.classifier import Classifier
+from crayon.utils.checks import required
 
 
 @torch.no_grad()
 def features_in_batches(
     network: Classifier, images: ImageReader, count: int, batch_size: int = 256, first: int = 0
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield where, of the images first..count-1 in order, and their features (b, C, h, w), in evaluation mode.
+    """Compute the features of the images `first`..`count`-1 in evaluation mode, batch by batch.
 
-    The mode is put back in the end.
+    The network's mode (training or evaluation) is restored at the end.
+
+    Args:
+        network: the classifier.
+        images: reads the images.
+        count: position after the last image.
+        batch_size: number of images per batch.
+        first: position of the first image.
+
+    Yields:
+        The batch's slice of positions, and its features (b, C, h, w).
     """
     training = network.training
     network.eval()
@@ -24,31 +35,49 @@ def features_in_batches(
         pieces = [slice(start, min(start + batch_size, count)) for start in range(first, count, batch_size)]
         steps = images.in_order([torch.arange(part.start, part.stop)] for part in pieces)
         for part, (index,) in zip(pieces, steps, strict=True):
-            yield part, network.backbone.forward(images(index))  # as it is written, though `__call__` is compiled
+            yield part, network.backbone.forward(images(index))  # not `__call__`, which may be compiled
     finally:
         network.train(training)
 
 
 def forward_in_batches(
-    network: Classifier, images: ImageReader, count: int, read: Callable, batch_size: int = 256, first: int = 0
+    network: Classifier,
+    images: ImageReader,
+    count: int,
+    read: Callable[[torch.Tensor], torch.Tensor],
+    batch_size: int = 256,
+    first: int = 0,
 ) -> Iterator[torch.Tensor]:
-    """Yield `read(features)` of the images first..count-1 in order, without gradients."""
+    """Compute a function of the features of the images `first`..`count`-1, batch by batch and without gradients.
+
+    Args:
+        network: the classifier, used in evaluation mode.
+        images: reads the images.
+        count: position after the last image.
+        read: features (b, C, h, w) -> result (b, ...).
+        batch_size: number of images per batch.
+        first: position of the first image.
+
+    Yields:
+        The result of each batch, (b, ...).
+    """
     for _, features in features_in_batches(network, images, count, batch_size, first):
         with torch.no_grad():
-            found = read(features)
-        yield found
+            result = read(features)
+        yield result
 
 
 def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
-    """Parts (b, ...) of `count` rows in all as one tensor (count, ...), each written into it as it comes.
+    """Concatenate chunks (b, ...) of `count` rows in total into one tensor (count, ...).
 
-    A list of them would keep small blocks between the large ones that each batch gives back, and memory would grow with
-    every batch.
+    Each chunk is copied into the result as it comes. Keeping a list of chunks instead would fragment the memory between
+    the large buffers that each batch frees, so that memory grows with every batch.
     """
-    whole, first = None, 0
+    whole: torch.Tensor | None = None
+    first = 0
     for part in parts:
         if whole is None:
             whole = part.new_empty((count, *part.shape[1:]))
         whole[first : first + len(part)] = part
         first += len(part)
-    return whole
+    return required(whole, "the first chunk")

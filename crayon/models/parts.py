@@ -13,11 +13,13 @@ class Parts:
     """A network split into backbone, neck and head.
 
     Attributes:
-        backbone: (B, 3, H, W) -> (B, channels, h, w).
-        neck: (B, channels) -> (B, width); Identity or LayerNorm where that is all it does.
-        channels, width: C of the map, and the width of what the head reads.
-        head: the name of the last layer in the network that was split.
-        norm: the name of the LayerNorm in that network, if the neck is one; else empty.
+        backbone: module from images (B, 3, H, W) to features (B, channels, h, w).
+        neck: module from pooled features (B, channels) to the head's input (B, width): Identity, LayerNorm, or several
+            layers.
+        channels: number of channels of the features.
+        width: number of inputs of the head.
+        head: name of the last layer in the original network; empty if the network is ours.
+        norm: name of the LayerNorm in the original network, if the neck is one.
     """
 
     backbone: nn.Module
@@ -29,10 +31,13 @@ class Parts:
 
 
 class Layers(nn.Sequential):
-    """nn.Sequential, with a forward of its own: PyTorch up to 2.9 compiles those of its own classes block by block."""
+    """nn.Sequential that torch.compile compiles as a whole.
+
+    PyTorch up to 2.9 compiles nn.Sequential block by block; a subclass with its own `forward` avoids this.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Through one layer after another."""
+        """Apply one layer after another."""
         for layer in self:
             x = layer(x)
         return x

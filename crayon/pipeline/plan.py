@@ -292,7 +292,7 @@ class Plan:
         compute, more = self.params.active.compute, {}
         if benchmark.augmentation is not None:
             more["augmentation"] = dump(benchmark.augmentation)
-        if compute.micro_batch is not None and (method is None or method.combined() is not None):
+        if compute.micro_batch is not None and (method is None or method.term_reductions() is not None):
             more["micro_batch"] = compute.micro_batch
         if compute.compile and not (method is not None and method.differentiates_twice):
             more["compile"] = True

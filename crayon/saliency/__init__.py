@@ -1,1 +1,1 @@
-"""What the Original looks at: maps, patches of neurons, and the views that annotators see."""
+"""Attention of a classifier: Grad-CAM maps, the patches of its neurons, views for annotators, and scores of maps."""

@@ -1,4 +1,4 @@
-"""Grad-CAM for a network of features, average pooling and a head (paper, Sec. III-A).
+"""Grad-CAM of a classifier with average pooling before its head (paper, Sec. III-A).
 
     M = ReLU(sum_k alpha_k A_k),   alpha_k = mean over cells of d z[target] / d A_k
 
@@ -11,14 +11,14 @@ import torch
 
 
 def class_activation(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Grad-CAM of a linear head in closed form, differentiable in both arguments.
+    """Compute Grad-CAM maps from features and channel weights, differentiable in both.
 
     Args:
         features: (B, C, h, w) float.
-        weights: (B, C) float, the head's weights of each image's class.
+        weights: (B, C) float, from `Classifier.map_weights`.
 
     Returns:
-        (B, h, w) maps, >= 0, of the weights' dtype: float32 of a network in bfloat16.
+        (B, h, w) maps, >= 0, of the dtype of the weights (float32 even if the features are bfloat16).
     """
     height, width = features.shape[2:]
     cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, C): contiguous for channels-last features
@@ -27,26 +27,37 @@ def class_activation(features: torch.Tensor, weights: torch.Tensor) -> torch.Ten
 
 
 def normalise(maps: torch.Tensor, epsilon: float = 1e-10) -> torch.Tensor:
-    """Divide each map (B, h, w) by its maximum after adding `epsilon` to both, as the published code does.
+    """Add `epsilon` to each map (B, h, w) and divide it by its maximum, as the published code does.
 
-    An all-zero map becomes one everywhere. The gradient of the maximum is kept.
+    An all-zero map becomes all ones. The gradient flows through the maximum, too.
     """
     maps = maps + epsilon
     return maps / maps.amax((1, 2), keepdim=True)
 
 
 def normalise_stored(maps: torch.Tensor) -> torch.Tensor:
-    """Divide each map (B, h, w) by its maximum; an all-zero map stays zero, so that it can be told from a flat one."""
+    """Divide each map (B, h, w) by its maximum.
+
+    An all-zero map stays zero, which keeps it different from a constant positive map.
+    """
     peak = maps.amax((1, 2), keepdim=True)
     return torch.where(peak > 0, maps / peak.clamp_min(torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))
 
 
 def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bilinear (half-pixel centres) from (B, h, w) to (B, *size)."""
+    """Resize maps (B, h, w) bilinearly to (B, *size) float32, with half-pixel centres (align_corners=False)."""
     maps = maps.float().unsqueeze(1)
     return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False).squeeze(1)
 
 
 def cell_shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """How much of each of h x w cells a mask fills, (N, h, w) float32 in [0, 1], from masks (N, H, W) bool."""
+    """Compute the share of each cell that a mask fills.
+
+    Args:
+        masks: (N, H, W) bool.
+        size: (h, w), number of cells per column and row.
+
+    Returns:
+        (N, h, w) float32 in [0, 1].
+    """
     return torch.nn.functional.adaptive_avg_pool2d(masks.float().unsqueeze(1), size).squeeze(1)

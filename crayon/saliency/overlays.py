@@ -1,6 +1,8 @@
-"""What annotators see (paper, Sec. IV-B): the image, Highlight Overlaid, Highlight in Red; and a neuron's patch."""
+"""The pictures that annotators see (paper, Sec. IV-B): image, Highlight Overlaid, Highlight in Red, neuron's patch."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,26 +12,26 @@ from crayon.saliency.gradcam import upsample
 RED = np.array([1.0, 0.0, 0.0], np.float32)
 
 SMALLEST = 96
-"""Smaller images are enlarged to about so many pixels before they are drawn on or shown."""
+"""Minimum size in pixels: smaller images are enlarged to about this size before they are drawn on or shown."""
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
-    """Repeat each pixel of (H, W, 3) uint8 `factor` times in both directions, so that a miniature can be read."""
+    """Enlarge an image (H, W, 3) uint8 by repeating each pixel `factor` times in both directions."""
     return image.repeat(factor, 0).repeat(factor, 1)
 
 
 def readable(image: np.ndarray, smallest: int = SMALLEST) -> tuple[np.ndarray, int]:
-    """An image (H, W, 3) uint8 enlarged to about `smallest` pixels if it is smaller, and how many times it was."""
+    """Enlarge an image (H, W, 3) uint8 to about `smallest` pixels if it is smaller; return it and the factor."""
     factor = max(1, smallest // max(image.shape[:2]))
     return enlarge(image, factor), factor
 
 
 def highlight_overlaid(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """Attention as opacity: black where the model does not look.
+    """Draw the attention as opacity: the image is black where the attention is zero.
 
     Args:
         image: (H, W, 3) uint8.
-        attention: (h, w) float in [0, 1].
+        attention: (h, w) float in [0, 1], resized to the image.
 
     Returns:
         (H, W, 3) uint8.
@@ -38,13 +40,34 @@ def highlight_overlaid(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
 
 
 def highlight_in_red(image: np.ndarray, attention: np.ndarray, strength: float = 0.7) -> np.ndarray:
-    """The image with red laid over it in proportion to the attention, at most `strength`; as `highlight_overlaid`."""
+    """Draw the attention in red over the image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        attention: (h, w) float in [0, 1], resized to the image.
+        strength: opacity of the red where the attention is 1.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     share = strength * _full(attention, image)[..., None]
     return _bytes(image / np.float32(255) * (1 - share) + RED * share)
 
 
 def patch_view(image: np.ndarray, left: int, top: int, right: int, bottom: int, thickness: int = 1) -> np.ndarray:
-    """The image (H, W, 3) uint8 with a red rectangle, its outer edge on the patch (right, bottom exclusive)."""
+    """Draw a red frame around a patch of the image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        left: first column of the patch, in pixels.
+        top: first row of the patch.
+        right: column after the last of the patch.
+        bottom: row after the last of the patch.
+        thickness: of the frame in pixels; the frame lies inside the patch.
+
+    Returns:
+        (H, W, 3) uint8, a copy.
+    """
     view = image.copy()
     inner = view[top + thickness : bottom - thickness, left + thickness : right - thickness].copy()
     view[top:bottom, left:right] = _bytes(RED)
@@ -52,19 +75,21 @@ def patch_view(image: np.ndarray, left: int, top: int, right: int, bottom: int, 
     return view
 
 
-VIEWS = {
+VIEWS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "image": lambda image, attention: image,
     "overlaid": highlight_overlaid,
     "red": highlight_in_red,
 }
-"""Name in a benchmark's `views` -> how the view is made of an image and its map."""
+"""Name in a benchmark's `views` -> function that draws the view from an image and its map."""
 
 
 def _full(attention: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The map at the image's size."""
+    """Resize a map to the size of the image."""
     maps = torch.from_numpy(np.asarray(attention, np.float32))[None]
     return upsample(maps, image.shape[:2])[0].clamp(0, 1).numpy()
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    """Convert colours in [0, 1] to uint8."""
+    colours: np.ndarray = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return colours

@@ -1,14 +1,15 @@
-"""The patches that excite each neuron most: what annotators judge for Crayon-Pruning (paper, Sec. III-C).
+"""The image patches with the highest activation of each neuron, which annotators judge for Crayon-Pruning (Sec. III-C).
 
-Torch is imported where patches are found, not where they are read.
+PyTorch is imported inside the functions that compute patches, so that reading patches.csv stays fast (importing PyTorch
+takes over a second).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crayon.utils.errors import DataError
 from crayon.utils.files import write_csv
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Patch:
-    """One of a neuron's patches.
+    """One of the patches of a neuron, a row of patches.csv.
 
     Attributes:
-        patch: `<image>@<row>,<column>`; neurons that share image and cell share the patch, and it is asked once.
-        neuron, rank: the channel, and 1 for its strongest patch.
+        patch: id, `<image>@<row>,<column>`. Neurons with the same image and cell share the patch, which is annotated
+            once.
+        neuron: index of the channel.
+        rank: 1 for the neuron's patch with the highest activation, 2 for the next.
         image: image id.
         row, column: the cell of the map.
-        activation: the channel's value there.
-        left, top, right, bottom: the rectangle in pixels, right and bottom exclusive, within the image.
+        activation: value of the channel in that cell.
+        left, top, right, bottom: the rectangle in pixels, inside the image; right and bottom are exclusive.
     """
 
     patch: str
@@ -45,7 +48,12 @@ class Patch:
 
 
 class TopPatches:
-    """For each channel the `k` images that excite it most, one cell an image, gathered batch by batch."""
+    """Finds the `k` images with the highest activation of each channel, one cell per image, batch by batch.
+
+    Args:
+        channels: C, the number of channels.
+        k: number of images per channel.
+    """
 
     def __init__(self, channels: int, k: int) -> None:
         import torch
@@ -56,10 +64,15 @@ class TopPatches:
         self.cell = torch.zeros((channels, 0), dtype=torch.int64)
 
     def update(self, features: torch.Tensor, first: int) -> None:
-        """Take in the features (B, C, h, w) of the images `first`, `first` + 1, ...; of equals the earlier stays."""
+        """Add a batch of images; among equal activations the earlier image comes first.
+
+        Args:
+            features: (B, C, h, w) float.
+            first: position of the batch's first image in the data set; the others follow it.
+        """
         import torch
 
-        activation, cell = (found.cpu() for found in features.float().flatten(2).max(2))  # small beside the features
+        activation, cell = (values.cpu() for values in features.float().flatten(2).max(2))
         image = torch.arange(first, first + len(features)).expand(activation.shape[1], -1)
         activation = torch.cat([self.activation, activation.T], 1)
         order = torch.sort(activation, dim=1, descending=True, stable=True).indices[:, : self.k]
@@ -70,15 +83,15 @@ class TopPatches:
     def rows(
         self, image_ids: Sequence[str], image_size: tuple[int, int], map_size: tuple[int, int], cells: float
     ) -> list[Patch]:
-        """The patches, by neuron and rank. A neuron that no image excites (all values <= 0) has none.
+        """List the patches, sorted by neuron and rank. A neuron without a positive activation has none.
 
         Args:
-            image_ids: of the images in the order given to `update`.
-            image_size: (height, width) in pixels.
-            map_size: (height, width) in cells.
-            cells: how many cells a patch is wide and high, around its own.
+            image_ids: ids of the images, by their positions in `update`.
+            image_size: (height, width) of an image in pixels.
+            map_size: (height, width) of the map in cells.
+            cells: width and height of a patch in cells; it is centred on the cell with the activation.
         """
-        found = []
+        patches = []
         for neuron in range(len(self.activation)):
             for rank, (value, image, cell) in enumerate(
                 zip(
@@ -95,14 +108,14 @@ class TopPatches:
                 top, bottom = _span(row, map_size[0], image_size[0], cells)
                 left, right = _span(column, map_size[1], image_size[1], cells)
                 name = image_ids[image]
-                found.append(
+                patches.append(
                     Patch(f"{name}@{row},{column}", neuron, rank, name, row, column, value, left, top, right, bottom)
                 )
-        return found
+        return patches
 
 
 def _span(cell: int, cells: int, pixels: int, wide: float) -> tuple[int, int]:
-    """Pixels from and to (exclusive) of a stretch of `wide` cells around the centre of `cell`, within the image."""
+    """First and last pixel (exclusive) of `wide` cells around the centre of `cell`, clipped to the image."""
     stride = pixels / cells
     centre = (cell + 0.5) * stride
     return max(0, round(centre - wide * stride / 2)), min(pixels, round(centre + wide * stride / 2))
@@ -112,19 +125,24 @@ COLUMNS = tuple(field.name for field in fields(Patch))
 
 
 def write_patches(path: str | Path, rows: Sequence[Patch]) -> None:
-    """Publish patches.csv."""
+    """Write patches.csv atomically."""
     write_csv(path, COLUMNS, map(astuple, rows))
 
 
 def read_patches(path: str | Path) -> list[Patch]:
-    """Read patches.csv; DataError with the line if a value is not of its kind."""
-    found = []
+    """Read patches.csv.
+
+    Raises:
+        DataError: the file is missing or malformed, or a value has the wrong type; the message names the line.
+    """
+    patches = []
     for row in read_csv(path, COLUMNS, DataError, optional=()):
         try:
-            found.append(Patch(**{field.name: _KINDS[field.type](row[field.name]) for field in fields(Patch)}))
+            patches.append(Patch(**{field.name: _TYPES[str(field.type)](row[field.name]) for field in fields(Patch)}))
         except ValueError as error:
-            raise DataError(f"{path}, line {row.line}: {error}; delete the file, so that it is made anew.") from error
-    return found
+            raise DataError(f"{path}, line {row.line}: {error}; delete the file, so that it is regenerated.") from error
+    return patches
 
 
-_KINDS = {"str": str, "int": int, "float": float}
+_TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+"""Name of a field's type -> its conversion from text."""

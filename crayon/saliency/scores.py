@@ -1,4 +1,4 @@
-"""How much of a map lies on the object: the two scores of the field, against masks of the relevant pixels."""
+"""Scores of how much of a map lies on the relevant pixels: energy-based pointing game, and pointing game."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from crayon.saliency.gradcam import upsample
 
 
 def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Share of each map's energy that lies inside the mask (energy-based pointing game: Wang et al., Score-CAM, 2020).
+    """Compute the share of each map's sum inside the mask (energy-based pointing game: Wang et al., Score-CAM, 2020).
 
     Args:
-        maps: (N, h, w) float, >= 0; enlarged bilinearly to the masks' size.
+        maps: (N, h, w) float, >= 0; resized bilinearly to the size of the masks.
         masks: (N, H, W) bool, True where relevant.
 
     Returns:
-        (N,) float32 in [0, 1]; NaN of a map that is zero everywhere, which looks at nothing.
+        (N,) float32 in [0, 1]; NaN for an all-zero map.
     """
-    full = upsample(maps, tuple(masks.shape[1:]))
+    full = upsample(maps, (masks.shape[1], masks.shape[2]))
     return (full * masks).sum((1, 2)) / full.sum((1, 2))
 
 
 def points_inside(maps: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Whether the map's maximum lies inside the mask (pointing game: Zhang et al. 2018), without a tolerance.
+    """Test whether each map's maximum lies inside the mask (pointing game: Zhang et al. 2018), without a tolerance.
 
     Args:
-        maps, masks: as of `energy_inside`. Of several maxima the first in reading order counts.
+        maps: (N, h, w) float, >= 0; resized bilinearly to the size of the masks. Of several maxima the first in
+            reading order counts.
+        masks: (N, H, W) bool, True where relevant.
 
     Returns:
-        (N,) float32, 1 or 0; NaN of a map that is zero everywhere.
+        (N,) float32, 1 or 0; NaN for an all-zero map.
     """
-    full = upsample(maps, tuple(masks.shape[1:])).flatten(1)
+    full = upsample(maps, (masks.shape[1], masks.shape[2])).flatten(1)
     hit = masks.flatten(1).gather(1, full.argmax(1, keepdim=True)).squeeze(1).float()
     return torch.where(full.amax(1) > 0, hit, torch.nan)

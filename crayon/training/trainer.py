@@ -47,7 +47,7 @@ class Loop:
         self.problem, self.method, self.training, self.seed = problem, method, training, seed
         self.name, self.report = name, report
         self.network, self.device = problem.network, problem.labels.device
-        self.combined = method.combined()
+        self.combined = method.term_reductions()
         self.micro = problem.micro_batch if isinstance(problem.micro_batch, int) else None
         if self.combined is None:
             if self.micro is not None:

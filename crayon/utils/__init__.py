@@ -1,1 +1,1 @@
-"""The ground that every other package stands on: errors, files, log, text, chunks, GPUs."""
+"""Helpers that all other packages may import: errors, files, logging, text, chunks, GPUs."""

@@ -1,4 +1,4 @@
-"""Choose the device, and set PyTorch's threads, determinism and memory once a process."""
+"""Choose the device, and set PyTorch's threads, determinism and memory allocation once per process."""
 
 from __future__ import annotations
 
@@ -17,25 +17,31 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the host's memory on the device, without waiting for a GPU to finish what it is at."""
+    """Copy a tensor from host memory to the device, without waiting for the GPU's queued work."""
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def start_torch(threads: int, device: str, jobs_per_gpu: int = 1) -> torch.device:
-    """Set threads and determinism once a process, and choose the device: a GPU that no other run here has taken.
+    """Set PyTorch's threads and determinism for this process, and choose the device.
+
+    On a GPU machine this waits until a GPU has a free slot, see `crayon.utils.gpu`.
 
     Args:
-        threads: how many threads PyTorch uses on the CPU.
-        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
-        jobs_per_gpu: how many processes of this folder may share a GPU.
+        threads: number of threads that PyTorch uses on the CPU.
+        device: `cpu`, `cuda`, or `auto` (a GPU if there is one, else the CPU).
+        jobs_per_gpu: how many processes started in this folder may share a GPU.
+
+    Returns:
+        The device to compute on.
 
     Raises:
-        MachineError: params ask for a GPU, and there is none.
+        MachineError: `device` is `cuda`, and PyTorch finds no GPU.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
-    # Trying all algorithms out would let the machine's load choose among deterministic ones: the same seed would give
-    # other bits in each process, also after a training that was broken off. Each new size of a batch costs time, too.
+    # With benchmark = True cuDNN would choose the fastest algorithm by timing, so the machine's load would decide the
+    # last bits of a result: they would differ between processes, and after resuming a training. It also costs time
+    # for each new batch size.
     torch.backends.cudnn.benchmark = False
     _keep_freed_memory()
     return _chosen(device, jobs_per_gpu)
@@ -63,8 +69,8 @@ def _chosen(wanted: str, jobs_per_gpu: int) -> torch.device:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: to give it back and take it again in each step costs a tenth of the time."""
-    with suppress(OSError, AttributeError):  # another C library
+    """Let glibc keep freed memory; returning it to the system after each step takes a tenth of the training time."""
+    with suppress(OSError, AttributeError):  # the C library is not glibc
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)

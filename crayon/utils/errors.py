@@ -1,12 +1,12 @@
-"""The errors that a user can cause and mend.
+"""Errors that a user can cause and fix.
 
-Each is raised where the fact is known, with one sentence that names the file, the row or key, and the mend. The
-command line prints that sentence and exits with status 1; a traceback is a bug.
+Each is raised where the problem is detected, with one sentence that names the file, the row or key, and how to fix it.
+The command line prints that sentence and exits with status 1; a traceback is a bug.
 """
 
 
 class CrayonError(Exception):
-    """Base of all errors that are the input's, not the program's."""
+    """Base of all errors that the input or the machine causes, rather than a bug in the program."""
 
 
 class ParamsError(CrayonError):
@@ -14,11 +14,11 @@ class ParamsError(CrayonError):
 
 
 class DataError(CrayonError):
-    """A data set, a manifest or a packed array is missing or malformed."""
+    """A data set, a manifest (list of images) or a packed array is missing or malformed."""
 
 
 class AnnotationError(CrayonError):
-    """An annotation CSV is malformed, or answers something that was not asked."""
+    """An annotation CSV is malformed, or has an answer to an item that was not to be annotated."""
 
 
 class CheckpointError(CrayonError):
@@ -26,29 +26,29 @@ class CheckpointError(CrayonError):
 
 
 class MethodError(CrayonError):
-    """A method is unknown, or needs what the benchmark lacks."""
+    """A method is unknown, or needs an input that the benchmark lacks."""
 
 
 class DivergedError(MethodError):
-    """A training's loss is no longer finite."""
+    """The loss of a training became infinite or NaN."""
 
 
 class RecordError(CrayonError):
-    """A record, or the chain of records below a result, does not hold."""
+    """A record is missing or malformed, or a result is not up to date with the records of its inputs."""
 
 
 class EditedError(RecordError):
-    """A record is not what was written."""
+    """A record was edited after it was written."""
 
 
 class OutputError(CrayonError):
-    """An output cannot be written (no space, no permission)."""
+    """An output file cannot be written: no space, no permission."""
 
 
 class MachineError(CrayonError):
-    """The machine or the cluster lacks what is asked of it: a GPU, room on it, a partition."""
+    """The machine or the cluster lacks a resource: a GPU, GPU memory, a partition."""
 
 
 def first_line(error: Exception) -> str:
-    """What a library's error says, short enough for a sentence."""
+    """The first line of an error's message, at most 200 characters; its class name if it has no message."""
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,4 +1,10 @@
-"""Files that are whole or absent: write to a temporary name in the same folder, flush, fsync, rename."""
+"""Read files with clear errors, and write them atomically.
+
+A written file is either complete or absent: the content goes to a temporary file in the same folder, which is flushed,
+synced to disk and renamed.
+"""
+
+from __future__ import annotations
 
 import csv
 import errno
@@ -10,24 +16,29 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from crayon.utils.errors import CrayonError, OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
 
 _CHUNK = 1 << 20
 
 
 @contextmanager
-def publish(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` for binary writing; on leaving the block, rename it to `path`.
+def publish(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` for binary writing; rename it to `path` when the block ends.
 
-    If the block raises, or the disk is full, nothing of the new content stays and the previous file is untouched.
+    If the block raises or the disk is full, the temporary file is removed and a previous file at `path` stays as it
+    was.
 
     Raises:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    temporary = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -55,28 +66,38 @@ def _explain(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{path}: the disk is full; nothing was written. Free some space and run the command again."
     return (
-        f"{path}: cannot be written ({error.strerror or error}); nothing was written. Check the folder and its rights."
+        f"{path}: cannot be written ({error.strerror or error}); nothing was written. Check the folder's permissions."
     )
 
 
-def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Publish `content` at `path`."""
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path` atomically."""
     with publish(path) as file:
         file.write(content)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Publish `text` (UTF-8, newlines as given) at `path`."""
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8 with its newlines unchanged."""
     write_bytes(path, text.encode())
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Publish `value` as indented JSON with sorted keys."""
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` to `path` atomically, as indented JSON with sorted keys.
+
+    Raises:
+        ValueError: a number is infinite or NaN.
+    """
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Publish a CSV with a header; `rows` are sequences in the order of `columns`."""
+def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file with a header atomically.
+
+    Args:
+        path: the file.
+        columns: names of the columns, the header.
+        rows: one sequence of values per row, in the order of `columns`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -84,29 +105,29 @@ def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Se
     write_text(path, text.getvalue())
 
 
-def write_npy(path: str | os.PathLike, array) -> None:
-    """Publish a numpy array as .npy, readable by `numpy.load(..., mmap_mode="r")`."""
+def write_npy(path: str | os.PathLike[str], array: ArrayLike) -> None:
+    """Write an array to `path` atomically, as an .npy file that `numpy.load(..., mmap_mode="r")` reads."""
     import numpy as np
 
     array = np.ascontiguousarray(array)
     with publish(path) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        # Not numpy's own tofile: its error does not say that the disk is full.
+        # Not `ndarray.tofile`: its error does not tell that the disk is full.
         file.write(array.reshape(-1).view(np.uint8).data)
 
 
-def read_json(path: str | os.PathLike, error: type[CrayonError]) -> Any:
-    """Read a JSON file; a missing or malformed one raises `error` with a sentence that names it."""
+def read_json(path: str | os.PathLike[str], error: type[CrayonError]) -> Any:
+    """Read a JSON file; raise `error`, with the file's path, if it is missing or malformed."""
     try:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise error(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as cause:
-        raise error(f"{path}: is not JSON ({cause}); delete it, so that it is made anew.") from cause
+        raise error(f"{path}: is not JSON ({cause}); delete it, so that it is regenerated.") from cause
 
 
-def read_npy(path: str | os.PathLike, error: type[CrayonError]):
-    """Memory-map a .npy file read-only; a missing or malformed one raises `error` with a sentence that names it."""
+def read_npy(path: str | os.PathLike[str], error: type[CrayonError]) -> np.ndarray:
+    """Memory-map an .npy file read-only; raise `error`, with the file's path, if it is missing or malformed."""
     import numpy as np
 
     try:
@@ -114,14 +135,17 @@ def read_npy(path: str | os.PathLike, error: type[CrayonError]):
     except FileNotFoundError:
         raise error(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
     except (ValueError, EOFError, OSError) as cause:
-        raise error(f"{path}: is not a numpy array ({cause}); delete it, so that it is made anew.") from cause
+        raise error(f"{path}: is not a numpy array ({cause}); delete it, so that it is regenerated.") from cause
     if not isinstance(array, np.ndarray):
-        raise error(f"{path}: is not a single numpy array; delete it, so that it is made anew.")
+        raise error(f"{path}: is not a single numpy array; delete it, so that it is regenerated.")
     return array
 
 
-def sha256(path: str | os.PathLike) -> str:
-    """Digest of a file's bytes, or of a folder's relative names and contents (hidden and temporary files left out)."""
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, or of the relative names and contents of a folder's files, as 64 hex digits.
+
+    In a folder, hidden files and temporary files (their names start with a dot) are left out.
+    """
     path = Path(path)
     if path.is_dir():
         whole = hashlib.sha256()
@@ -142,5 +166,5 @@ def _hidden(path: Path, root: Path) -> bool:
 
 
 def canonical(value: Mapping[str, Any]) -> str:
-    """The one JSON text of `value`: sorted keys, no spaces, so that equal values have equal text."""
+    """Serialise `value` as canonical JSON: sorted keys and no spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

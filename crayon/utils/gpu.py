@@ -1,7 +1,8 @@
-"""Which GPU a process takes, where several runs share a machine: the first that is free.
+"""Assign a GPU to each process where several runs share a machine.
 
-A GPU is taken by a lock on a file, .crayon/gpu/<machine>/<GPU>.<slot>, which the operating system lets go of when the
-process ends, however it ends. Neither Snakemake, which only counts, nor anything else has to know who took which.
+A process takes the first GPU with a free slot by locking the file .crayon/gpu/<machine>/<GPU>.<slot>. The operating
+system releases the lock when the process ends, even if it is killed, so no other program has to keep track of the GPUs
+(Snakemake only counts them).
 """
 
 from __future__ import annotations
@@ -22,17 +23,22 @@ POLL_SECONDS = 1.0
 
 _index: int | None = None
 _locks: list[FileLock] = []
-"""Held as long as the process, so that nobody else takes its GPU."""
+"""The lock of this process's GPU, kept until the process ends."""
 
 
 def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
-    """The index of the GPU, of `count`, that is this process's from now on; waits until one is free.
+    """Reserve a GPU for this process and return its index; wait until one is free.
 
-    Where CUDA_VISIBLE_DEVICES names one GPU, a scheduler or a person has decided, and nothing is locked.
+    If CUDA_VISIBLE_DEVICES names exactly one GPU, a scheduler or a person has already assigned it; then this returns 0
+    and locks nothing. Later calls return the same index.
 
     Args:
-        count: how many GPUs PyTorch sees.
-        jobs: how many processes may share one.
+        count: number of GPUs that PyTorch sees.
+        jobs: how many processes may share a GPU.
+        folder: where the lock files are.
+
+    Returns:
+        The index of the GPU for PyTorch, 0..count-1.
     """
     global _index
     if _index is None:
@@ -41,36 +47,37 @@ def take_gpu(count: int, jobs: int = 1, folder: Path = LOCKS) -> int:
 
 
 def here() -> int:
-    """How many GPUs there are here, to go by the devices of NVIDIA's driver; takes no time, and starts nothing."""
+    """Count the visible GPUs by the device files of NVIDIA's driver, without starting CUDA."""
     visible = _visible()
     devices = list(Path("/dev").glob("nvidia[0-9]*"))
     return len(devices) if visible is None else min(len(visible), len(devices))
 
 
 def _visible() -> list[str] | None:
-    """What CUDA_VISIBLE_DEVICES names; None if it is not set."""
+    """The GPUs that CUDA_VISIBLE_DEVICES lists; None if it is not set."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
 def _names(count: int) -> list[str]:
-    """What the GPUs 0..count-1 of PyTorch are called whatever a process sees of them."""
+    """Machine-wide names of PyTorch's GPUs 0..count-1, which do not depend on the GPUs visible to this process."""
     visible = _visible()
     return [name.replace("/", "_") for name in visible[:count]] if visible else [str(i) for i in range(count)]
 
 
 def _free(names: Sequence[str], jobs: int, folder: Path) -> int:
-    """The index of a GPU that is this process's from now on; waits until one is free."""
+    """Lock a free slot and return the index of its GPU; wait until there is one."""
     folder = folder / socket.gethostname()
     waiting = False
     while True:
-        # A slot of each GPU before a second one of any.
+        # The first slot of every GPU comes before the second slot of any.
         for index, path in [(i, folder / f"{name}.{slot}") for slot in range(jobs) for i, name in enumerate(names)]:
             try:
                 lock = try_lock(path)
             except OSError as error:
                 report(
-                    f"gpu: {path} cannot be locked ({error.strerror}), so runs are not kept apart; this takes GPU 0."
+                    f"gpu: {path} cannot be locked ({error.strerror}), so that several runs may share a GPU; "
+                    "this one uses GPU 0."
                 )
                 return 0
             if lock is not None:

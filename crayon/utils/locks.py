@@ -9,10 +9,10 @@ from filelock import FileLock, Timeout
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """Lock a file now, until the lock is released or the process ends; None if another process holds it.
+    """Try to lock a file without waiting; return the lock, or None if another process has locked the file.
 
-    The id of the process is written beside the lock, see `holder`. Keep the lock that is returned: once it is garbage
-    collected, it is released.
+    The lock lasts until it is released, garbage collected, or the process ends, so keep the returned object. The id
+    of this process is written beside the file, see `holder`.
 
     Raises:
         OSError: the file cannot be written, or its file system has no locks.
@@ -30,7 +30,7 @@ def try_lock(path: Path) -> FileLock | None:
 
 
 def holder(path: Path) -> str:
-    """The id of the process that last locked a file, or `unknown`."""
+    """The id of the process that last locked the file, or `unknown`."""
     try:
         return _note(path).read_text(encoding="utf-8").strip() or "unknown"
     except OSError:

@@ -1,7 +1,7 @@
-"""Progress messages, through the logger `crayon`.
+"""Progress messages, sent to the logger `crayon`.
 
-The logger is silent until a program asks for its messages, as the command line does with `show_progress`. A program
-that uses the library may instead set up `logging` itself.
+The logger is silent by default. The command line turns it on with `show_progress`; a program that uses the library may
+configure `logging` instead.
 """
 
 import logging
@@ -13,26 +13,26 @@ logger = logging.getLogger("crayon")
 logger.addHandler(logging.NullHandler())
 
 
-class _StandardError(logging.StreamHandler):
-    """Writes to whatever `sys.stderr` is when a message comes."""
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to the current `sys.stderr`, which may be replaced after the handler is created."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:
+    def stream(self) -> TextIO:  # type: ignore[override]  # the base class stores the stream in an attribute
         return sys.stderr
 
 
 def show_progress() -> None:
-    """Write all messages to standard error from here on, one line each."""
+    """Write all further messages to standard error, one line each."""
     if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
         logger.addHandler(_StandardError())
         logger.setLevel(logging.INFO)
 
 
 def log_to(path: str | Path) -> None:
-    """Write all further messages to a new file too, except secret ones."""
+    """Write all further messages to a new file as well, except secret ones."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.addFilter(lambda record: not getattr(record, "secret", False))

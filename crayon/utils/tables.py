@@ -1,10 +1,10 @@
-"""CSV files: read whole, or refused in a sentence that names the file, the line and the remedy.
+"""Read CSV files and check them; errors name the file, the line and the fix.
 
 A file is UTF-8 text, with or without a byte order mark; its lines end in LF or CRLF; commas separate its values.
-Everything else is refused rather than guessed: another encoding, other separators, a file that is cut off.
+Anything else (another encoding, other separators, a truncated file) is an error, because guessing could change data.
 
-Python's `csv` module checks every file, because pandas cannot: it fills a row that is too short with empty values,
-reads `"a"b` as `ab`, takes a carriage return for the end of a line, and counts rows where it names a line.
+Python's `csv` module checks every file, because pandas does not: it fills a short row with empty values, reads `"a"b`
+as `ab`, treats a carriage return as the end of a line, and gives row numbers instead of line numbers in its errors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MARKS = {
 
 
 class Row(dict[str, str]):
-    """One row: column -> value without blanks around it. `line` is the line of the file on which the row begins."""
+    """A row of a CSV file: column -> value, without surrounding blanks; `line` is the line on which it begins."""
 
     __slots__ = ("line",)
 
@@ -39,23 +39,23 @@ class Row(dict[str, str]):
 
 @dataclass(frozen=True)
 class Table:
-    """A large CSV file, column by column.
+    """The content of a large CSV file, column by column.
 
     Attributes:
         path: the file.
-        columns: name -> values in the order of the rows, without blanks around them.
+        columns: name -> values in the order of the rows, without surrounding blanks.
         lines: the line of the file, from 1, on which each row begins; a quoted value may span several lines.
     """
 
     path: Path
     columns: dict[str, list[str]]
-    lines: array
+    lines: array[int]
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def where(self, row: int) -> str:
-        """File and line of a row (from 0), as error messages name them."""
+        """Format the file and line of a row (from 0) for an error message."""
         return f"{self.path}, line {self.lines[row]}"
 
 
@@ -100,15 +100,15 @@ def read_table(path: str | Path, expected: Sequence[str], error: type[CrayonErro
     if "" in columns:
         raise error(f"{path}: its column {columns.index('') + 1} has no name; name it or remove it.")
     lines = array("L", (line for line, _ in rows))
-    if not _ends_in_line_break(content):  # `not sure` that is cut off may be `no`
+    if not _ends_in_line_break(content):  # a truncated value may look complete: `no` instead of `not sure`
         raise error(
             f"{path}, line {lines[-1] if lines else 1}: ends without a line end; check that it is whole, then end it "
             "with one."
         )
-    import pandas as pd  # here, because it takes 0.4 s, which commands that read no large file need not wait for
+    import pandas as pd  # here, because the import takes 0.4 s, and most commands read no large file
 
-    # pandas keeps equal values of a column once: a million answers take a third of the memory that `csv` needs. object,
-    # because str may be a type of Arrow's, which would copy each value. The CR of CRLF goes with the blanks.
+    # pandas stores equal values of a column once: a million answers take a third of the memory that `csv` needs. The
+    # dtype is object, because str may be an Arrow type, which copies each value. Stripping removes the CR of CRLF.
     frame = pd.read_csv(
         io.BytesIO(content), header=None, nrows=len(lines) + 1, dtype=object, na_filter=False, lineterminator="\n",
         skip_blank_lines=False, engine="c",
@@ -171,7 +171,7 @@ def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
         content.decode()
     except UnicodeDecodeError as cause:
         byte = content[cause.start : cause.start + 1]
-        # Bytes 0x80 to 0x9f are letters and quotes in cp1252, and control characters, in no one's text, in Latin-1.
+        # Bytes 0x80 to 0x9f are letters and quotes in cp1252; in Latin-1 they are control characters, unused in texts.
         name = "cp1252 (Windows-1252)" if any(0x80 <= b <= 0x9F for b in content) else "cp1252 or Latin-1"
         raise error(
             f"{path}, line {_line(content, cause.start)}: is not UTF-8 (byte 0x{byte.hex()}, which would be "
@@ -192,12 +192,12 @@ def _ends_in_line_break(content: bytes) -> bool:
 def _rows(
     path: Path, content: bytes, expected: Sequence[str], error: type[CrayonError]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the heading, then each row: the line on which it begins, and as many values as there are columns."""
+    """Yield the header and then each row, as its first line's number and its values, one per column."""
     if not content.strip():
         raise error(f"{path}: is empty; its first line must name the columns {', '.join(expected)}.")
     if content.lstrip()[:1] in (b"[", b"{"):
         raise error(f"{path}: is JSON, not CSV; `crayon labelstudio import` reads a JSON export of Label Studio.")
-    # Line by line: decoded as one text, a large file may take four bytes a character.
+    # Decode line by line: as one string, a large file may take four bytes per character.
     reader = csv.reader(map(bytes.decode, io.BytesIO(content)), strict=True)
     line, empty = 1, 0
     try:
@@ -231,6 +231,7 @@ def _rows(
 
 
 def _heading(path: Path, values: list[str], expected: Sequence[str], error: type[CrayonError]) -> list[str]:
+    """Check the header and return the names of the columns."""
     columns = [name.strip() for name in values]
     if columns[:1] and columns[0].startswith("sep="):
         raise error(f"{path}, line 1: is a line of Excel's own ({columns[0]}); remove it: names come first.")
@@ -244,6 +245,7 @@ def _heading(path: Path, values: list[str], expected: Sequence[str], error: type
 
 
 def _refuse_separators(path: Path, heading: str, error: type[CrayonError]) -> None:
+    """Raise an error if the header is separated by semicolons, tabs or bars."""
     for separator, name in {";": "semicolons", "\t": "tabs", "|": "bars"}.items():
         if separator in heading:
             raise error(f"{path}, line 1: is separated by {name}, not by commas; export it as CSV with commas.")

@@ -1,28 +1,36 @@
-"""Sentences about unknown names, with the nearest known one."""
+"""Texts for messages: unknown names, times and sizes."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 LISTED = 12
-"""How many known names a sentence lists at most."""
+"""Maximum number of known names that a message lists."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that `name` is not a known `kind`, which is nearest, and which there are."""
-    known = [str(value) for value in known]
-    near = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    """Message about an unknown name, with the most similar known name and a list of the known names.
+
+    Args:
+        kind: what the name stands for, such as `suite` or `key`.
+        name: the unknown name.
+        known: all known names.
+    """
+    names = [str(value) for value in known]
+    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
+    listed = ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
     return f"There is no {kind} {name!r}{hint} Known: {listed}."
 
 
 def hours(seconds: float) -> str:
-    """A time with the unit that reads best: `89 s`, `12 min`, `31.2 h`."""
+    """Format a time in seconds with a suitable unit: `89 s`, `12 min`, `31.2 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def storage(count: int) -> str:
-    """A number of bytes: `12 MB`, `3.4 GB`."""
+    """Format a number of bytes: `12 MB`, `3.4 GB`."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

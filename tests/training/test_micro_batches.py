@@ -37,7 +37,9 @@ def test_batch_normalisation_normalises_by_what_passes_at_once():
     )
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if method_class(name)(**SETTINGS[name]).combined() is None])
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if method_class(name)(**SETTINGS[name]).term_reductions() is None]
+)
 def test_a_loss_that_compares_images_is_not_taken_apart(name):
     told = []
     problem, method = problems.problem(), method_class(name)(**SETTINGS[name])
@@ -51,7 +53,7 @@ def test_a_loss_that_compares_images_is_not_taken_apart(name):
 def test_the_terms_that_are_combined_are_the_losss():
     for name, settings in SETTINGS.items():
         method = method_class(name)(**settings)
-        if (combined := method.combined()) is not None:
+        if (combined := method.term_reductions()) is not None:
             outcome = train(problems.problem(), method, TRAINING, 0, problems.monitor(), name)
             known = {"epoch", "learning_rate", "loss", "train_accuracy", "validation"}
             assert set(outcome.history[0]) - known == set(combined)

@@ -1,1 +1,0 @@
-"""Amounts of time and of disk, in words."""
