@@ -234,7 +234,7 @@ def _training(training: dict[str, Any]) -> str:
 
 
 def _software(jobs: list[Job]) -> list[Node]:
-    """One node for each combination of software, device and machine that ran the jobs; leaves out jobs without torch."""
+    """One node for each combination of software, device and machine that ran the jobs, except jobs without torch."""
     keys = ("crayon", "commit", "dirty", "python", "packages", "device", "machine")
     runs: dict[str, tuple[dict[str, Any], int]] = {}
     for job in jobs:

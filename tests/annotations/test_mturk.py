@@ -425,9 +425,7 @@ def test_columns_that_lack_are_named(plan, tmp_path, drop, words):
 
 def test_a_status_that_is_none_is_named(plan, tmp_path):
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes", AssignmentStatus="Returned"))
-    with pytest.raises(
-        AnnotationError, match="line 2: the AssignmentStatus 'Returned' is not one of Submitted"
-    ):
+    with pytest.raises(AnnotationError, match="line 2: the AssignmentStatus 'Returned' is not one of Submitted"):
         import_mturk(plan, "waterbirds", "attention", [path])
 
 

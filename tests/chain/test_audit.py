@@ -157,7 +157,11 @@ def test_a_metric_that_is_not_what_its_counts_give_is_named_though_every_record_
             told[part] = {name: Digests().of(name) if name == path else digest for name, digest in told[part].items()}
         Path(record).write_text(json.dumps(sealed(told)))
     found = faults()
-    assert ("recomputed-differs", TABLE, "waterbirds/erm/WGA/0: the value of the last epoch does not match its counts") in found
+    assert (
+        "recomputed-differs",
+        TABLE,
+        "waterbirds/erm/WGA/0: the value of the last epoch does not match its counts",
+    ) in found
     assert any(what.startswith("waterbirds/erm/WGA: mean is") for _, _, what in found)
 
 
@@ -320,7 +324,7 @@ def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     assert "git fetch --unshallow" in words(shallow, "HEAD~1", "HEAD")
     exported = Project(tmp_path / "exported")
     shutil.copytree(history.folder, exported.folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
-    assert "this folder is no git checkout" in words(exported, "HEAD~1", "HEAD")
+    assert "this folder is not a git checkout" in words(exported, "HEAD~1", "HEAD")
     assert "valid: " in exported.run("crayon", "audit", "--allow-dirty", TABLE)  # needs no git
     (history.folder / "results/table1.provenance.json").unlink()
     commit(history, "third")

@@ -198,10 +198,10 @@ def boxes(face: Sequence[float], eye: tuple[float, float], mouth: tuple[float, f
     """
     left, right, corner, other = face[0:2], face[2:4], face[6:8], face[8:10]
     unit = ((right[0] - left[0]) ** 2 + (right[1] - left[1]) ** 2) ** 0.5
-    found = [(x - eye[0] * unit, y - eye[1] * unit, x + eye[0] * unit, y + eye[1] * unit) for x, y in (left, right)]
+    result = [(x - eye[0] * unit, y - eye[1] * unit, x + eye[0] * unit, y + eye[1] * unit) for x, y in (left, right)]
     middle = (corner[1] + other[1]) / 2
     ends = min(corner[0], other[0]), max(corner[0], other[0])
-    found.append(
+    result.append(
         (ends[0] - mouth[0] * unit, middle - mouth[1] * unit, ends[1] + mouth[0] * unit, middle + mouth[1] * unit)
     )
-    return tuple(found)
+    return tuple(result)

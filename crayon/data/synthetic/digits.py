@@ -160,9 +160,9 @@ def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.
 def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
     """Enlarge (n, n) to (side, side) float32: bilinear, half-pixel centres, with the same bits on every machine."""
     n = len(picture)
-    place = np.clip((np.arange(side, dtype=np.float32) + F(0.5)) * F(n) / F(side) - F(0.5), 0, n - 1)
-    low = np.minimum(np.floor(place).astype(np.int64), n - 2)
-    share = place - low.astype(np.float32)
+    position = np.clip((np.arange(side, dtype=np.float32) + F(0.5)) * F(n) / F(side) - F(0.5), 0, n - 1)
+    low = np.minimum(np.floor(position).astype(np.int64), n - 2)
+    share = position - low.astype(np.float32)
     rows = picture[low] * (1 - share)[:, None] + picture[low + 1] * share[:, None]
     return rows[:, low] * (1 - share) + rows[:, low + 1] * share
 
@@ -171,7 +171,7 @@ def write(folder: str | Path, drawn: Drawn) -> None:
     """Write images/ and masks/ as PNGs, then manifest.csv."""
     folder = Path(folder)
     for number, name in enumerate(drawn.image_ids):
-        for part, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
-            with publish(folder / part / f"{name}.png") as file:
+        for subfolder, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
+            with publish(folder / subfolder / f"{name}.png") as file:
                 Image.fromarray(picture).save(file, "png")
     write_manifest_of(folder, drawn)

@@ -71,9 +71,9 @@ class Rng:
     def cloud(self, cells: int, size: int) -> np.ndarray:
         """Draw smooth noise (N, S, S) in [0, 1): a random lattice of `cells` x `cells`, interpolated linearly."""
         lattice = self.generator.random((self.count, cells + 1, cells + 1), dtype=np.float32)
-        place = np.arange(size, dtype=np.float32) * F(cells) / F(size)
-        low = np.floor(place).astype(np.int64)
-        share = place - low.astype(np.float32)
+        position = np.arange(size, dtype=np.float32) * F(cells) / F(size)
+        low = np.floor(position).astype(np.int64)
+        share = position - low.astype(np.float32)
         rows = lattice[:, low] * (1 - share)[None, :, None] + lattice[:, low + 1] * share[None, :, None]
         return rows[:, :, low] * (1 - share) + rows[:, :, low + 1] * share
 

@@ -1,4 +1,4 @@
-"""Generic figures on generic textures: a pretraining task in place of ImageNet. It has no figure of any benchmark."""
+"""Generic figures on generic textures: a pretraining task that replaces ImageNet. No benchmark uses these figures."""
 
 from __future__ import annotations
 
