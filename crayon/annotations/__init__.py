@@ -1,1 +1,1 @@
-"""Yes-no answers: as they were given, simulated, and made into labels."""
+"""Yes-no answers: collected, imported, simulated, and turned into labels."""

@@ -1,4 +1,4 @@
-"""How well annotators agree, and whether one of them can have looked at the pictures at all."""
+"""Inter-annotator agreement, and checks for annotators who answer without looking."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from crayon.annotations.io.spreadsheet import harmless
 from crayon.annotations.vocabulary import ANSWERS
 
 ENOUGH = 20
-"""The fewest answers by which an annotator is judged."""
+"""Annotators with fewer answers get no remark."""
 
 SLIGHT = 0.2
-"""A kappa below it is no more than slight agreement (Landis and Koch, Biometrics 1977)."""
+"""A kappa below this is at most slight agreement (Landis and Koch, Biometrics 1977)."""
 
 
 def agreement(answers: Sequence[Answer]) -> dict[str, float | None]:
-    """Agreement on the items that several answered, of the three answers as nominal categories.
+    """Agreement on the items with several answers; yes, no and unsure are nominal categories.
 
     Returns:
-        agreement: share of these items on which all say the same. kappa: Cohen's, where there are two annotators.
-        alpha: Krippendorff's, for any number of them, each item by whoever answered it. None where it is not defined:
-        no item has two answers, or (kappa, alpha) all answers are the same.
+        `agreement`: share of these items with equal answers. `kappa`: Cohen's kappa, if there are exactly two
+        annotators. `alpha`: Krippendorff's alpha, for any number of annotators. Each is None where it is undefined: if
+        no item has two answers or, for kappa and alpha, all answers are the same.
     """
     of_item = defaultdict(list)
     for answer in answers:
         of_item[answer.item].append(answer)
-    several = [said for said in of_item.values() if len(said) > 1]
-    words = [[answer.answer for answer in said] for said in several]
+    shared = [own for own in of_item.values() if len(own) > 1]
+    words = [[answer.answer for answer in own] for own in shared]
     annotators = sorted({answer.annotator for answer in answers})
     kappa = None
     if len(annotators) == 2:
-        pairs = [sorted(said, key=lambda answer: answer.annotator) for said in several]
+        pairs = [sorted(own, key=lambda answer: answer.annotator) for own in shared]
         kappa = _kappa([pair[0].answer for pair in pairs], [pair[1].answer for pair in pairs])
     return {
-        "agreement": sum(len(set(said)) == 1 for said in words) / len(words) if words else None,
+        "agreement": sum(len(set(own)) == 1 for own in words) / len(words) if words else None,
         "kappa": kappa,
         "alpha": _alpha(words),
     }
 
 
 def _kappa(one: Sequence[str], other: Sequence[str]) -> float | None:
+    """Cohen's kappa of two annotators' answers to the same items."""
     if len({*one, *other}) < 2:
         return None
     from sklearn.metrics import cohen_kappa_score
@@ -56,27 +57,29 @@ def _kappa(one: Sequence[str], other: Sequence[str]) -> float | None:
 
 
 def _alpha(words: Sequence[Sequence[str]]) -> float | None:
-    if len({word for said in words for word in said}) < 2:
+    """Krippendorff's alpha of the answers to each item."""
+    if len({word for own in words for word in own}) < 2:
         return None
     import krippendorff
 
-    counts = np.array([[said.count(word) for word in ANSWERS] for said in words])
+    counts = np.array([[own.count(word) for word in ANSWERS] for own in words])
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotator:
-    """What can be said of one annotator.
+    """Statistics of one annotator.
 
     Attributes:
         annotator: the name.
-        answers: how many.
-        seconds: their median, or None if no time was taken down.
+        answers: number of answers.
+        seconds: median time of an answer, or None if no time was recorded.
         yes: share of yes among the answers.
-        unsure: share of unsure.
-        shared: answers to items that others answered, too.
-        agrees: share of `shared` that is what most of the others say (of a tie of theirs, half); None without any.
-        remark: why the answers should be looked at, or empty.
+        unsure: share of unsure among the answers.
+        shared: number of answers to items that others answered, too.
+        agrees: share of `shared` that equals the majority of the other annotators, where a tie of k answers counts 1/k;
+            None if `shared` is 0.
+        remark: why the answers should be checked, or empty.
     """
 
     annotator: str
@@ -93,66 +96,68 @@ COLUMNS = tuple(field.name for field in fields(Annotator))
 
 
 def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
-    """Each annotator's numbers, by name.
+    """Statistics of each annotator, sorted by name.
 
-    A remark is made of who gave one and the same answer throughout, though others did not to these items, and of who
-    agrees with the others no better than chance: the 95% upper bound of Cohen's kappa with their majority is below
-    `SLIGHT`. Of two who do not agree with each other, both are named: it cannot be known which of them looked.
+    An annotator gets a remark in two cases: all answers are the same although others answered these items differently;
+    or they agree with the other annotators no better than chance, that is, the 95% upper bound of Cohen's kappa with
+    the others' majority is below `SLIGHT`. If only two annotators disagree, both get the remark.
     """
     of_item: dict[str, Counter[str]] = defaultdict(Counter)
     of_annotator: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         of_item[answer.item][answer.answer] += 1
         of_annotator[answer.annotator].append(answer)
-    found = []
+    annotators = []
     for name, own in sorted(of_annotator.items()):
-        said = Counter(answer.answer for answer in own)
+        counts = Counter(answer.answer for answer in own)
         pairs = []
         for answer in own:
-            said_here = of_item[answer.item]
-            if said_here.total() > 1:
-                pairs.append((answer.answer, _majority(said_here, answer.answer)))
+            item_counts = of_item[answer.item]
+            if item_counts.total() > 1:
+                pairs.append((answer.answer, _majority(item_counts, answer.answer)))
         agrees = sum(_hit(word, most) for word, most in pairs) / len(pairs) if pairs else None
         times = [float(answer.seconds) for answer in own if answer.seconds]
-        found.append(
+        annotators.append(
             Annotator(
                 annotator=name,
                 answers=len(own),
                 seconds=median(times) if times else None,
-                yes=said["yes"] / len(own),
-                unsure=said["unsure"] / len(own),
+                yes=counts["yes"] / len(own),
+                unsure=counts["unsure"] / len(own),
                 shared=len(pairs),
                 agrees=agrees,
-                remark=_remark(said, pairs),
+                remark=_remark(counts, pairs),
             )
         )
-    return found
+    return annotators
 
 
 def _majority(counts: Counter[str], own: str) -> tuple[str, ...]:
-    """The most frequent answers of the others, one or those that tie; `counts` are of all, `own` among them."""
+    """The most frequent answers of the others, several if they tie; `counts` includes the annotator's `own` answer."""
     others = {word: count - (word == own) for word, count in counts.items()}
     most = max(others.values())
     return tuple(word for word in ANSWERS if others.get(word, 0) == most)
 
 
 def _hit(word: str, most: tuple[str, ...]) -> float:
+    """How much an answer agrees with the majority: 1/k if it is one of k tied answers, else 0."""
     return 1 / len(most) if word in most else 0.0
 
 
-def _remark(said: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) -> str:
-    count = said.total()
-    if count < ENOUGH:
+def _remark(counts: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+    """The remark on an annotator, from the counts of their answers, and pairs of own answer and others' majority."""
+    if counts.total() < ENOUGH:
         return ""
-    only = next(iter(said)) if len(said) == 1 else None
+    only = next(iter(counts)) if len(counts) == 1 else None
     if only and not (pairs and all(most == (only,) for _, most in pairs)):
         return f"{only} throughout"
     if len(pairs) < ENOUGH or only:
         return ""
-    # Cohen's kappa with the others' majority, a tie of theirs counting in parts, and its asymptotic standard error
+    # Cohen's kappa with the others' majority, each of k tied answers counting 1/k, and its asymptotic standard error
     n = len(pairs)
     observed = sum(_hit(word, most) for word, most in pairs) / n
-    own, others = Counter(word for word, _ in pairs), Counter()
+    own = Counter(word for word, _ in pairs)
+    others: defaultdict[str, float] = defaultdict(float)
     for _, most in pairs:
         for word in most:
             others[word] += 1 / len(most)
@@ -165,7 +170,7 @@ def _remark(said: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) ->
 
 
 def as_rows(annotators: Sequence[Annotator]) -> list[list[Any]]:
-    """A row an annotator in the order of `COLUMNS`, shares rounded to four digits."""
+    """One row an annotator, with the columns of `COLUMNS`; shares are rounded to four digits."""
 
     def cell(value: Any) -> Any:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Labels replaced or left out on purpose, to see whether, and how much, the answers do."""
+"""Control experiments: replace or leave out labels, to measure how much the answers contribute."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 
 
 def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
-    """Replace labels, leaving unused ones unused.
+    """Replace labels; items without a label stay without one.
 
     Args:
         codes: (n,) int8, 1 relevant, 0 irrelevant, negative unused or unasked.
-        kind: `shuffle` deals the same labels out at random (of neurons: a random set of the same size is pruned);
-            `all_relevant`, `all_irrelevant`; `invert` (of neurons: the opposite set is pruned).
+        kind: `shuffle` permutes the labels (of neurons: prunes a random set of the same size); `all_relevant`;
+            `all_irrelevant`; `invert` (of neurons: prunes the opposite set).
+        seed: seed of the permutation.
 
     Returns:
         (n,) int8, a new array.
@@ -28,16 +29,16 @@ def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
 
 
 def subset(codes: np.ndarray, kept: np.ndarray, otherwise: int) -> np.ndarray:
-    """Keep the labels of some items.
+    """Keep the labels of some items and give all others the same label.
 
     Args:
         codes: (n,) int8, 1 relevant, 0 irrelevant, negative unused or unasked.
-        kept: positions of the items that count as answered, whatever came of their answers.
-        otherwise: the code of the rest.
+        kept: positions of the items that keep their label, (k,) int64.
+        otherwise: the code of all other items.
 
     Returns:
         (n,) int8, a new array.
     """
-    found = np.full_like(codes, otherwise)
-    found[kept] = codes[kept]
-    return found
+    kept_codes = np.full_like(codes, otherwise)
+    kept_codes[kept] = codes[kept]
+    return kept_codes

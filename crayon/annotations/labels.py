@@ -1,4 +1,4 @@
-"""From answers to labels (paper, Sec. IV-B)."""
+"""Aggregates answers into labels of images and neurons (paper, Sec. IV-B)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ from crayon.utils.files import write_csv
 from crayon.utils.tables import read_csv
 
 LABELS = ("relevant", "irrelevant", "unused", "unasked")
-"""Unasked: an image that nobody answered; unused: one whose answers do not decide; neurons are one of the first two."""
+"""Labels of images: `unused` if the answers are undecided, `unasked` if there is none. Neurons have the first two only.
+"""
 
 
 def label_images(
     image_ids: Sequence[str], answers: Iterable[Answer], minimum_answers: int, agreement: float = 1.0
 ) -> dict[str, str]:
-    """Enough of an image's answers are yes: relevant; enough are no: irrelevant; not so: unused; no answer: unasked.
+    """Label images by the share of yes and no among their answers.
 
-    The paper's two annotators who both have to say so are `minimum_answers` 2 and `agreement` 1.
+    The paper has two annotators who both must agree: `minimum_answers` 2 and `agreement` 1.
 
     Args:
-        minimum_answers: an image with fewer is unused.
-        agreement: the least share of all answers to the image, those of `unsure` among them; above one half, so that
-            no image can be both.
+        image_ids: the images to label.
+        answers: answers of all annotators.
+        minimum_answers: an image with fewer answers is unused.
+        agreement: smallest share of yes (relevant) or no (irrelevant) among all answers to an image, `unsure`
+            included. It must be above one half, so that no image gets both labels.
+
+    Returns:
+        Image -> one of `LABELS`.
     """
-    given = _by_item(answers)
+    answers_of = _by_item(answers)
     labels = {}
     for image in image_ids:
-        said = given.get(image, [])
-        enough = max(minimum_answers, 1) <= len(said)
-        agreed = [word for word in ("yes", "no") if enough and said.count(word) / len(said) >= agreement]
-        undecided = "unused" if said else "unasked"
+        own = answers_of.get(image, [])
+        enough = max(minimum_answers, 1) <= len(own)
+        agreed = [word for word in ("yes", "no") if enough and own.count(word) / len(own) >= agreement]
+        undecided = "unused" if own else "unasked"
         labels[image] = {"yes": "relevant", "no": "irrelevant"}[agreed[0]] if agreed else undecided
     return labels
 
@@ -43,17 +49,21 @@ def label_images(
 def label_neurons(
     neurons: int, patches: Mapping[int, Sequence[str]], answers: Iterable[Answer], tie: str
 ) -> dict[str, str]:
-    """The majority of a neuron's patches decides, each patch by the majority of its annotators.
+    """Label neurons by a majority vote of their patches; the majority of its annotators decides a patch's vote.
 
-    `unsure` is no vote; a patch without a majority, or without an answer, has none either. A tie of the patches, or no
-    vote at all, gives `tie` (the published code: relevant). A neuron without any patch, which no training image
-    excites, is irrelevant: it cannot matter to any of them.
+    A patch has no vote if yes and no are equally frequent; `unsure` does not count. A neuron without patches, which no
+    training image activates, is irrelevant.
 
     Args:
+        neurons: number of neurons.
         patches: neuron -> its patches.
+        answers: answers of all annotators.
+        tie: the label if the votes are tied or there is none (the published code: relevant).
+
+    Returns:
+        Neuron, as text -> relevant or irrelevant.
     """
-    given = _by_item(answers)
-    votes = {item: _sign(said.count("yes") - said.count("no")) for item, said in given.items()}
+    votes = {item: _sign(words.count("yes") - words.count("no")) for item, words in _by_item(answers).items()}
     labels = {}
     for neuron in range(neurons):
         own = patches.get(neuron, ())
@@ -69,18 +79,19 @@ def _sign(value: int) -> int:
 
 
 def _by_item(answers: Iterable[Answer]) -> dict[str, list[str]]:
-    given = defaultdict(list)
+    """Item -> the answers to it."""
+    answers_of = defaultdict(list)
     for answer in answers:
-        given[answer.item].append(answer.answer)
-    return given
+        answers_of[answer.item].append(answer.answer)
+    return answers_of
 
 
 def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Counts and agreement.
+    """Summarise labels and answers for a record.
 
     Returns:
-        labels (label -> count), items and answers (counts), annotators, sources (source -> answers), and what
-        `statistics.agreement` gives.
+        `labels` (label -> count), `items` and `answers` (counts), `annotators` (names), `sources` (source -> number of
+        answers), and the entries of `agreement.agreement`.
     """
     return {
         "labels": {label: count for label in LABELS if (count := list(labels.values()).count(label))},
@@ -92,21 +103,27 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
     }
 
 
-def answered(found: Mapping[str, Any]) -> int:
-    """How many images, or neurons, were asked, by a `summary`."""
-    return sum(count for label, count in found["labels"].items() if label != "unasked")
+def answered(counts: Mapping[str, Any]) -> int:
+    """The number of images or neurons with answers, from a `summary`."""
+    return sum(count for label, count in counts["labels"].items() if label != "unasked")
 
 
 def write_labels(path: str | Path, item_column: str, labels: Mapping[str, str]) -> None:
-    """Publish labels; `item_column` is `image` or `neuron`."""
+    """Publish labels as CSV.
+
+    Args:
+        path: the file.
+        item_column: `image` or `neuron`.
+        labels: item -> label.
+    """
     write_csv(path, (item_column, "label"), labels.items())
 
 
 def read_labels(path: str | Path, items: Sequence[str]) -> list[str]:
-    """The label of each of `items`, in their order.
+    """Read the label of each of `items`, in their order.
 
     Raises:
-        AnnotationError: an item without a label, an unknown or repeated item, an unknown label.
+        AnnotationError: an item has no label, is unknown or occurs twice, or a label is unknown.
     """
     rows = read_csv(path, ("label",), AnnotationError)
     column = next((name for name in (rows[0] if rows else {}) if name != "label"), "item")
@@ -115,10 +132,10 @@ def read_labels(path: str | Path, items: Sequence[str]) -> list[str]:
     for row in rows:
         item, label, line = row.get(column, ""), row["label"], row.line
         if item not in known or item in labels:
-            kind = "twice" if item in labels else "but it is none of this benchmark's"
-            raise AnnotationError(f"{path}, line {line}: names the {column} {item!r} {kind}; ingest the answers again.")
+            problem = "occurs twice" if item in labels else "is not in this benchmark"
+            raise AnnotationError(f"{path}, line {line}: the {column} {item!r} {problem}; ingest the answers again.")
         if label not in LABELS:
-            raise AnnotationError(f"{path}, line {line}: the label {label!r} is none of {', '.join(LABELS)}.")
+            raise AnnotationError(f"{path}, line {line}: the label {label!r} is not one of {', '.join(LABELS)}.")
         labels[item] = label
     if missing := [item for item in items if item not in labels]:
         raise AnnotationError(f"{path}: has no label for the {column} {missing[0]!r}; ingest the answers again.")

@@ -1,4 +1,4 @@
-"""One process at a time adds to an answers CSV."""
+"""A lock that lets only one process at a time add to an answers CSV."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LOCKS = ".crayon/annotate"
 
 
 def take(path: str | Path, locks: str | Path = LOCKS) -> FileLock:
-    """Lock an answers CSV until the returned lock is released, or the process ends.
+    """Lock an answers CSV until the returned lock is released or the process ends.
 
     Args:
         path: the CSV; it may be missing.
-        locks: folder of the lock file: not the CSV itself, which is replaced when it changes.
+        locks: folder of the lock file. The CSV itself cannot be locked, because changes replace it.
 
     Raises:
         AnnotationError: another process holds the lock.
@@ -34,14 +34,14 @@ def take(path: str | Path, locks: str | Path = LOCKS) -> FileLock:
         ) from error
     if lock is None:
         raise AnnotationError(
-            f"{path}: another program takes answers into it (process {holder(file)}): the page, which annotators can "
-            "share, or an import; end that first."
+            f"{path}: another program is adding answers to it (process {holder(file)}). Use the page that is running, "
+            "or end that program first."
         )
     return lock
 
 
 @contextmanager
 def taken(path: str | Path) -> Iterator[None]:
-    """Lock an answers CSV within the block; `take` lists the errors."""
+    """Context manager: lock an answers CSV within the block; raises errors as `take`."""
     with take(path):
         yield

@@ -1,4 +1,4 @@
-"""Simulated annotators, who see the mask that people would see in the image. Every answer is named `simulated`."""
+"""Simulated annotators, who answer from the ground-truth masks. All their answers have the source `simulated`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ SOURCE, INTERFACE = "simulated", "simulation 1"
 
 
 def relevant_share(maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers) -> np.ndarray:
-    """How much of the strong highlight lies on the object, or of the object under the highlight.
+    """The share of the strong highlight that is on the object, or the share of the object that is highlighted.
 
     Args:
         maps: (n, h, w) in [0, 1].
-        masks: (n, H, W) bool.
+        masks: (n, H, W) bool, True on the object.
+        options: `measure` chooses between the two shares; `strong` is the threshold of a strong highlight.
 
     Returns:
-        (n,) float32 in [0, 1]; 0 where there is no highlight (`highlight`), or no mask (`coverage`).
+        (n,) float32 in [0, 1]; 0 if the denominator is empty: no highlight (`highlight`) or no mask (`coverage`).
     """
     strong = upsample(torch.from_numpy(np.array(maps, np.float32)), masks.shape[1:]) > options.strong
     mask = torch.from_numpy(np.array(masks, np.float32))
@@ -45,15 +46,24 @@ def answer_attention(
     digest: str,
     rows: np.ndarray | None = None,
 ) -> list[Answer]:
-    """Answers to "is the highlight mainly on the object?", by item and annotator; each flipped with `options.flip`.
+    """Simulate answers to "is the highlight mainly on the object?".
 
     Args:
-        rows: (n,) of `masks`, one a map; left out, the masks are the maps' in order.
+        image_ids: ids of the n images.
+        maps: (n, h, w) in [0, 1], attention maps.
+        masks: (N, H, W) bool, True on the object.
+        options: threshold, number of annotators, and `flip`, the probability that an answer is wrong.
+        seed: seed of the wrong answers.
+        digest: sha256 of maps.npy.
+        rows: (n,) int64, the row of `masks` for each map; if left out, row i belongs to map i.
+
+    Returns:
+        The answers, ordered by item, then by annotator.
     """
     rows = np.arange(len(maps)) if rows is None else rows
-    truth = np.empty(len(maps), bool)  # filled in parts: parts that are kept would lie between large ones given back
-    for part in parts(len(maps)):
-        truth[part] = relevant_share(maps[part], masks[rows[part]], options) > options.threshold
+    truth = np.empty(len(maps), bool)  # preallocated, to avoid fragmenting memory between large temporary chunks
+    for chunk in parts(len(maps)):
+        truth[chunk] = relevant_share(maps[chunk], masks[rows[chunk]], options) > options.threshold
     return _answers(image_ids, truth, options.annotators, options.flip, np.random.default_rng([seed, 0]), digest)
 
 
@@ -65,10 +75,18 @@ def answer_neurons(
     seed: int,
     digest: str,
 ) -> list[Answer]:
-    """Answers to "does the patch show the object?", each distinct patch asked once; flipped with `options.flip`.
+    """Simulate answers to "does the patch show the object?", once for each distinct patch and annotator.
 
     Args:
-        rows: image id -> row of `masks` (N, H, W) bool.
+        patches: rectangles of the neurons' strongest activations.
+        rows: image id -> row of `masks`.
+        masks: (N, H, W) bool, True on the object.
+        options: covered share, number of annotators, and `flip`, the probability that an answer is wrong.
+        seed: seed of the wrong answers.
+        digest: sha256 of patches.csv.
+
+    Returns:
+        The answers, ordered by item, then by annotator.
     """
     distinct = list({patch.patch: patch for patch in patches}.values())
     truth = [
@@ -82,6 +100,7 @@ def answer_neurons(
 def _answers(
     items: Sequence[str], truth: np.ndarray, annotators: int, flip: float, generator: np.random.Generator, digest: str
 ) -> list[Answer]:
+    """One answer an item and annotator; each differs from `truth` (n,) bool with the probability `flip`."""
     given = truth[:, None] ^ (generator.random((len(items), annotators)) < flip)
     return [
         Answer(

@@ -1,4 +1,4 @@
-"""Which words mean yes, no and unsure. One table for every file that answers come in; nothing else is ever guessed."""
+"""Table of words that mean yes, no or unsure, for all imports. Other words are errors; meanings are never guessed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _MEAN = {
 }
 
 WORDS = {word: answer for answer, words in _MEAN.items() for word in words}
-"""Word, in lower case and without blanks around it -> yes, no or unsure.
+"""Word, in lower case and without surrounding blanks -> yes, no or unsure.
 
-Besides English: German, French, Spanish, Italian, Portuguese, Dutch, Danish, Norwegian, Swedish, Russian, Chinese,
-Japanese, Korean; of these only words that mean the same in all of them. -1 is not there: some write it for no.
+The languages are English, German, French, Spanish, Italian, Portuguese, Dutch, Danish, Norwegian, Swedish, Russian,
+Chinese, Japanese and Korean. A word is included only if it has the same meaning in all of them. -1 is left out, since
+it is ambiguous.
 """
 
 
 def meaning(word: str) -> str | None:
-    """What a word answers, whatever its case, the blanks around it and the form of its accents; None if unknown."""
+    """The answer that a word means, or None if unknown; ignores case, surrounding blanks and encoding of accents."""
     return WORDS.get(unicodedata.normalize("NFC", word.replace("’", "'")).strip().casefold())

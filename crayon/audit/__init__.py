@@ -1,1 +1,1 @@
-"""What numbers rest on: does the chain hold, what made this number, what does this answer reach, what changed."""
+"""The audit: checks results, explains how a number was made, and traces what depends on a file and what changed."""

@@ -1,4 +1,4 @@
-"""Does the chain below a result hold? Params, code and files against records and dvc.lock, numbers against runs."""
+"""`crayon audit`: checks all jobs behind a result against records, dvc.lock and git, and recomputes its numbers."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from crayon.utils.tables import read_csv
 from crayon.utils.text import unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
-"""Columns that name a number, in this order; the others of a table are values. A table may have KEYS of its own."""
+"""Columns that together name a number, in this order; other columns are values. A table's module may define its own."""
 
 LISTED = 12
-"""How many breaks of a kind are listed in words."""
+"""How many breaks of each kind are listed in the text output."""
 
 
 @dataclass
 class Verdict:
-    """What the audit of some results found.
+    """The findings of an audit.
 
     Attributes:
-        results: path -> how many jobs lie below it, and how many of them do not hold.
-        breaks: (kind, where, what): kinds as in `Ledger.breaks`, and recomputed-differs, dirty code.
-        follow: how many jobs do not hold only because one below them does not.
-        notes: what is worth knowing and breaks nothing.
+        results: path of a result -> number of jobs that it depends on, and how many of these are not valid.
+        breaks: (kind, where, what) for each problem. Kinds are those of `Ledger.breaks`, recomputed-differs and dirty
+            code.
+        follow: number of jobs that are not valid only because a job that they depend on is not.
+        notes: other remarks, which are no problems.
     """
 
     results: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -48,20 +49,20 @@ class Verdict:
 
     @property
     def status(self) -> int:
-        """0: all holds. 1: something is broken. 2: something cannot be judged: no record, or none that can be read."""
+        """Exit status. 0: all valid. 1: something is broken. 2: a record is missing or unreadable."""
         return 2 if any(kind == "unrecorded" for kind, _, _ in self.breaks) else 1 if self.breaks else 0
 
     def lines(self) -> Iterator[str]:
-        """The verdict in words."""
+        """The verdict as lines of text."""
         for path, (jobs, bad) in self.results.items():
             broken = bad or any(where == path or what.startswith(path) for _, where, what in self.breaks)
-            yield f"{path}  " + (f"broken: {bad} of {jobs} jobs do not hold" if broken else f"holds: {jobs} jobs")
+            yield f"{path}  " + (f"broken: {bad} of {jobs} jobs are not valid" if broken else f"valid: {jobs} jobs")
         for kind in dict.fromkeys(kind for kind, _, _ in self.breaks):
-            found = [f"  {where}: {kind}: {what}" for own, where, what in self.breaks if own == kind]
-            yield from found[:LISTED]
-            if len(found) > LISTED:
-                brings = "; `dvc pull` brings what DVC keeps" * (kind == "missing")
-                yield f"  and {len(found) - LISTED} more {kind} (--json lists all){brings}"
+            rows = [f"  {where}: {kind}: {what}" for own, where, what in self.breaks if own == kind]
+            yield from rows[:LISTED]
+            if len(rows) > LISTED:
+                hint = "; `dvc pull` fetches the files that DVC has stored" * (kind == "missing")
+                yield f"  and {len(rows) - LISTED} more {kind} (--json lists all){hint}"
         if self.follow:
             yield f"  and {self.follow} jobs that depend on these"
         yield from (f"  note: {note}" for note in self.notes)
@@ -69,7 +70,7 @@ class Verdict:
     def content(self) -> dict[str, Any]:
         """The verdict as JSON."""
         return {
-            "holds": not self.breaks,
+            "valid": not self.breaks,
             "results": {path: {"jobs": jobs, "broken": bad} for path, (jobs, bad) in self.results.items()},
             "breaks": [{"kind": kind, "where": where, "what": what} for kind, where, what in self.breaks],
             "notes": self.notes,
@@ -79,21 +80,22 @@ class Verdict:
 def check(
     plan: Plan, targets: Sequence[str], full: bool = False, allow_dirty: bool = False, cell: str | None = None
 ) -> Verdict:
-    """Examine all that lies below `targets`.
+    """Check all jobs that `targets` depend on.
 
     Args:
-        targets: outputs of the plan; the results that exist if empty.
-        full: do not trust remembered digests.
-        allow_dirty: code that no commit holds is noted, not a break.
-        cell: only what lies below this number of the one target.
+        plan: the plan.
+        targets: paths of outputs of the plan; if empty, all results that exist.
+        full: recompute all digests, instead of using cached ones for unchanged files.
+        allow_dirty: note uncommitted code, instead of reporting it as a break.
+        cell: name of a number; check only the jobs that this number of the only target depends on.
 
     Raises:
-        RecordError: no target is given and none exists, a target is not the plan's, or dvc.lock cannot be read.
+        RecordError: there is no target, a target is not in the plan, or dvc.lock cannot be read.
     """
     if not targets:
         targets = [path for path in plan.results() if Path(path).exists()]
         if not targets:
-            raise RecordError("results/: holds no result yet; make one with `snakemake --cores 2 results/table1.csv`.")
+            raise RecordError("results/: has no result yet; make one with `snakemake --cores 2 results/table1.csv`.")
     digests = Digests(full=full)
     ledger = Ledger(plan, digests)
     verdict = Verdict()
@@ -112,7 +114,7 @@ def check(
         reasons = [reason.split(": ", 1) for reason in ledger.breaks(job)]
         own = [(kind, what) for kind, what in reasons if kind != "follows"]
         if cell is not None and not own and job.rule in RESULTS and RESULTS[job.rule].recomputed:
-            continue  # follows from other numbers
+            continue  # only other numbers of the table are affected
         verdict.follow += bool(reasons) and not own
         verdict.breaks += [(kind, job.name, what) for kind, what in own]
         if path := ledger.edited(job):
@@ -120,36 +122,36 @@ def check(
             if behind:
                 verdict.breaks.append(("edited", job.name, f"{path}{_answers_changed(plan, job, path)}"))
             else:
-                verdict.notes.append(f"edited by hand, and used as it is: {path}")
-    named = {what.split(" ")[0].rstrip(":") for _, _, what in verdict.breaks}
+                verdict.notes.append(f"edited by hand, and used in this state: {path}")
+    broken_paths = {what.split(" ")[0].rstrip(":") for _, _, what in verdict.breaks}
     _name_swaps(verdict, list(jobs.values()), digests)
     for target in targets:
-        if named & set(_counted(plan.producers[target]).values()):
-            continue  # these come first
-        found = recomputed(plan, target)
-        verdict.breaks += [("recomputed-differs", target, what) for what in found if what.startswith(cell or "")]
-    _look_at_lock(verdict, list(dict.fromkeys(files)), {job.record for job in jobs.values()}, named, digests)
-    _look_at_code(verdict, jobs.values(), allow_dirty)
+        if broken_paths & set(_counted(plan.producers[target]).values()):
+            continue  # the inputs must be repaired first
+        differences = recomputed(plan, target)
+        verdict.breaks += [("recomputed-differs", target, what) for what in differences if what.startswith(cell or "")]
+    _check_lock(verdict, list(dict.fromkeys(files)), {job.record for job in jobs.values()}, broken_paths, digests)
+    _check_code(verdict, jobs.values(), allow_dirty)
     digests.save()
     return verdict
 
 
-def _look_at_lock(
-    verdict: Verdict, files: Sequence[str], records: Collection[str], named: Collection[str], digests: Digests
+def _check_lock(
+    verdict: Verdict, files: Sequence[str], records: Collection[str], broken_paths: Collection[str], digests: Digests
 ) -> None:
-    """What DVC does not have as it is here; a record that was only written anew, of equal outputs, is noted."""
-    anew = 0
+    """Report files that differ from dvc.lock; only note records that were rewritten while their outputs are equal."""
+    rewritten = 0
     for path in dvc_lock.differing(files, digests):
-        if path in records and path not in named:
-            anew += 1
-        elif not any(file == path or file.startswith(f"{path}/") for file in named):
+        if path in records and path not in broken_paths:
+            rewritten += 1
+        elif not any(file == path or file.startswith(f"{path}/") for file in broken_paths):
             verdict.breaks.append(("stale", dvc_lock.LOCK, f"{path} is not what DVC recorded; `dvc repro` records it"))
-    if anew:
-        verdict.notes.append(f"{dvc_lock.LOCK} is older than {anew} of the records; `dvc repro` records them")
+    if rewritten:
+        verdict.notes.append(f"{dvc_lock.LOCK} is older than {rewritten} of the records; `dvc repro` records them")
 
 
 def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None:
-    """Of an edited file whose content another job wrote, say which."""
+    """For an edited file whose content another job wrote, add the path of that job's file."""
     if not any(kind == "edited" for kind, _, _ in verdict.breaks):
         return
     wrote: dict[str | None, list[str]] = {}
@@ -157,19 +159,19 @@ def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None
         with suppress(RecordError):
             for path, digest in read_record(job.record)["outputs"].items():
                 wrote.setdefault(digest, []).append(path)
-    for place, (kind, where, what) in enumerate(verdict.breaks):
+    for position, (kind, where, what) in enumerate(verdict.breaks):
         others = wrote.get(digests.of(what), []) if kind == "edited" else []
         if others and what not in others:
-            alike = [path for path in others if Path(path).name == Path(what).name]
-            verdict.breaks[place] = (kind, where, f"{what} (it holds {(alike or others)[0]})")
+            same_name = [path for path in others if Path(path).name == Path(what).name]
+            verdict.breaks[position] = (kind, where, f"{what} (its content is that of {(same_name or others)[0]})")
 
 
 def _answers_changed(plan: Plan, job: Job, path: str) -> str:
-    """Which answers of an edited file are others than those that results/answers.csv holds."""
+    """List answers in an edited file that differ from results/answers.csv; empty if that cannot be read."""
     try:
         rows = read_csv(plan.find("answers").outputs["answers"], ("benchmark", "kind", "item", "answers"), RecordError)
         here = [row for row in rows if [row["benchmark"], row["kind"]] == list(job.wildcards.values())]
-        before = {(row["item"], name): said for row in here for name, said in parse(row["answers"]).items()}
+        before = {(row["item"], name): word for row in here for name, word in parse(row["answers"]).items()}
         now = {(row["item"], row["annotator"]): row["answer"] for row in read_raw(path)}
     except CrayonError:
         return ""
@@ -178,14 +180,14 @@ def _answers_changed(plan: Plan, job: Job, path: str) -> str:
     return f" ({'; '.join(shown)}{f' and {len(changed) - 3} more' * (len(changed) > 3)})" if changed else ""
 
 
-def _look_at_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> None:
-    """Which code of the jobs no commit holds."""
+def _check_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> None:
+    """Report code of the jobs that is not committed."""
     modules = sorted({name for job in jobs for name in fingerprint.closure(job.code)})
     files = fingerprint.uncommitted(modules)
     if files is None:
-        verdict.notes.append("the package is in no git checkout, so that no commit can be named for its code")
+        verdict.notes.append("the package is not in a git checkout, so the commit of its code is unknown")
     for file in files or ():
-        what = f"{fingerprint.PACKAGE.name}/{file} differs from the last commit; commit it, so that others can have it"
+        what = f"{fingerprint.PACKAGE.name}/{file} differs from the last commit; commit it, so that others can get it"
         if allow_dirty:
             verdict.notes.append(f"dirty code: {what}")
         else:
@@ -193,7 +195,7 @@ def _look_at_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) ->
 
 
 def recomputed(plan: Plan, target: str) -> Iterator[str]:
-    """The numbers of a table that are not what its runs give, and runs' metrics that are not what their counts give."""
+    """Recompute a table from its runs, and the runs' metrics from their counts; yield a message for each difference."""
     for rule, result in RESULTS.items():
         job = plan.jobs.get(rule) if result.recomputed else None
         if job is None or target not in job.outputs.values():
@@ -201,42 +203,45 @@ def recomputed(plan: Plan, target: str) -> Iterator[str]:
         module = import_module(result.source)
         inputs = _counted(job)
         if not all(Path(path).exists() for path in (target, *inputs.values())):
-            return  # named as missing already
+            return  # already reported as missing
         try:
-            found = evaluations(inputs)
-            yield from _recounted(plan, found)
-            if target in (tables := module.tables(plan, found)):
-                yield from _compared(target, *tables[target], getattr(module, "KEYS", KEYS))
+            read = evaluations(inputs)
+            yield from _recounted(plan, read)
+            if target in (tables := module.tables(plan, read)):
+                columns, rows = tables[target]
+                yield from _compared(target, columns, rows, getattr(module, "KEYS", KEYS))
         except (RecordError, KeyError, TypeError, ValueError) as error:
             yield f"cannot be recomputed ({type(error).__name__}: {error})"
 
 
 def _counted(job: Job) -> dict[str, str]:
-    """Those inputs that a job's numbers are recomputed from: the evaluations; all where it reads none."""
+    """The inputs from which a job's numbers are recomputed: its evaluations, or all inputs if it reads none."""
     return {name: path for name, path in job.inputs.items() if path.endswith("/metrics.json")} or job.inputs
 
 
 def _compared(
     path: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], named_by: Sequence[str]
 ) -> Iterator[str]:
+    """Compare the table in a file with recomputed rows; yield a message for each difference."""
     keys = [name for name in named_by if name in columns]
-    there = {}
+    present = {}
     for row in read_csv(path, columns, RecordError):
-        there["/".join(row[key] for key in keys)] = row
+        present["/".join(row[key] for key in keys)] = row
     for values in rows:
         row = dict(zip(columns, map(str, values), strict=True))
         name = "/".join(row[key] for key in keys)
-        if name not in there:
-            yield f"{name}: is not there"
+        if name not in present:
+            yield f"{name}: is missing in the table"
         for column in columns:
-            if name in there and there[name][column] != row[column]:
-                yield f"{name}: {column} is {there[name][column]}, and {row[column]} from its runs"
+            if name in present and present[name][column] != row[column]:
+                yield f"{name}: {column} is {present[name][column]}, but its runs give {row[column]}"
     known = {"/".join(str(dict(zip(columns, values, strict=True))[key]) for key in keys) for values in rows}
-    yield from (f"{name}: is there, and no run is" for name in there if name not in known)
+    yield from (f"{name}: is in the table, but has no run" for name in present if name not in known)
 
 
-def _recounted(plan: Plan, found: dict) -> Iterator[str]:
-    for (name, run), seeds in found.items():
+def _recounted(plan: Plan, read: dict) -> Iterator[str]:
+    """Recompute the metrics of evaluations from their counts; yield a message for each difference."""
+    for (name, run), seeds in read.items():
         benchmark = plan.params.active.benchmarks[name]
         for seed, epochs in seeds.items():
             for epoch, values in epochs.items():
@@ -249,20 +254,23 @@ def _recounted(plan: Plan, found: dict) -> Iterator[str]:
                 }
                 for key, metric in benchmark.metrics.items():
                     if number(measure(metric, counts)) != number(values["metrics"][key]):
-                        yield f"{name}/{run}/{key}/{seed}: the {epoch} epoch's is not what its counts give"
+                        yield f"{name}/{run}/{key}/{seed}: the value of the {epoch} epoch does not match its counts"
 
 
 def cells(path: str) -> dict[str, dict[str, str]]:
-    """`benchmark/run/metric` (`/seed`) -> row, of a table of numbers.
+    """The numbers of a table by name.
+
+    Returns:
+        `benchmark/run/metric` or `benchmark/run/metric/seed` -> row.
 
     Raises:
-        RecordError: it is none.
+        RecordError: the file is no table of numbers.
     """
     if not path.endswith(".csv"):
-        raise RecordError(f"{path}: holds no cells; ask for those of a CSV table, results/table1.csv.")
+        raise RecordError(f"{path}: has no cells; name a CSV table such as results/table1.csv.")
     if not named(path):
         raise RecordError(
-            f"{path}: its numbers have no name of the form benchmark/run/metric; ask for those of results/table1.csv."
+            f"{path}: its numbers have no names like benchmark/run/metric; name a table such as results/table1.csv."
         )
     rows = read_csv(path, ("benchmark", "metric"), RecordError)
     keys = [key for key in KEYS if rows and key in rows[0] and not (key == "method" and "run" in rows[0])]
@@ -270,19 +278,19 @@ def cells(path: str) -> dict[str, dict[str, str]]:
 
 
 def number_of(row: dict[str, str]) -> str:
-    """The number of a row of `cells`: mean and standard deviation over runs, or that of one run's last epoch."""
+    """The number in a row of `cells`: mean and standard deviation over runs, or the value of one run's last epoch."""
     if "mean" not in row:
         return row["last"]
     return row["mean"] + (f" ± {row['std']}" if row["std"] else "")
 
 
 def named(path: str) -> bool:
-    """Whether the numbers of a CSV are those of a run and a metric, and have their names."""
+    """Whether the numbers of a CSV have names: each belongs to a run and a metric."""
     return any(Path(path).name in result.cells for result in RESULTS.values())
 
 
 def known(path: str, cell: str) -> dict[str, str]:
-    """The row of a table that holds a number; RecordError if there is none of the name."""
+    """The row of a table with a given number; raises RecordError if there is none."""
     rows = cells(path)
     if cell not in rows:
         raise RecordError(f"{path}: " + unknown("cell", cell, rows))
@@ -290,7 +298,7 @@ def known(path: str, cell: str) -> dict[str, str]:
 
 
 def evaluations_of(plan: Plan, cell: str) -> dict[str, Job]:
-    """`benchmark/run/seed` -> the evaluation, of those that a number is made of."""
+    """The evaluations from which a number is computed, `benchmark/run/seed` -> job."""
     benchmark, run, _, *seed = cell.split("/")
     return {
         name: plan.producers[path]

@@ -1,4 +1,4 @@
-"""What changed under each changed number between two revisions: from git alone, without the data."""
+"""`crayon audit --diff`: explains why numbers differ between two git revisions. It needs git only, not the data."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from crayon.utils.errors import RecordError
 
 WORKSPACE = "workspace"
 LISTED = 10
-"""How many changed answers are listed in words."""
+"""How many changed answers are listed in the text output."""
 
 
 @dataclass
 class Difference:
-    """Two revisions of a table.
+    """The differences between two revisions of a table.
 
     Attributes:
-        table: its path.
-        revisions: as they were asked for.
-        numbers: how many there are in either.
-        groups: causes (one a line) -> cell -> (old, new), numbers with the same causes together.
-        answers: file of answers -> (item, annotator, old or None, new or None) of each answer that differs.
-        notes: what else is worth knowing.
+        table: path of the table.
+        revisions: names of the two revisions, as given by the user.
+        numbers: number of cells in either revision.
+        groups: causes, one a line -> cell -> (old, new). Cells with the same causes are in one group.
+        answers: answers CSV -> (item, annotator, old or None, new or None) for each answer that differs.
+        notes: other remarks.
     """
 
     table: str
@@ -46,7 +46,7 @@ class Difference:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """It in words."""
+        """The differences as lines of text."""
         changed = sum(map(len, self.groups.values()))
         yield f"{self.table}: {changed} of {self.numbers} numbers differ between {' and '.join(self.revisions)}"
         for causes, cells in self.groups.items():
@@ -65,7 +65,7 @@ class Difference:
         yield from (f"  note: {note}" for note in self.notes)
 
     def content(self) -> dict[str, Any]:
-        """It as JSON."""
+        """The differences as JSON."""
         return {
             "table": self.table,
             "revisions": list(self.revisions),
@@ -84,10 +84,10 @@ class Difference:
 
 
 class Revision:
-    """The files of a git revision, or of the working tree.
+    """The files of a git revision, or of the working tree if the name is `WORKSPACE`.
 
     Raises:
-        RecordError: this is no git checkout, or it has no such revision.
+        RecordError: this is no git checkout, or the revision does not exist.
     """
 
     def __init__(self, name: str) -> None:
@@ -97,17 +97,18 @@ class Revision:
         try:
             self.commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
         except FileNotFoundError:
-            raise RecordError("git: is not installed, so that no revisions can be compared.") from None
+            raise RecordError("git: is not installed, but it is needed to compare revisions.") from None
         except subprocess.CalledProcessError:
             raise RecordError(self._why_not()) from None
 
     def _why_not(self) -> str:
+        """Why the revision cannot be found."""
         try:
             shallow = _git("rev-parse", "--is-shallow-repository").decode().strip() == "true"
         except subprocess.CalledProcessError:
-            return "git: this folder is no git checkout, so that it has no revisions to compare; clone the project."
+            return "git: this folder is not a git checkout and has no revisions to compare; clone the project."
         if shallow:
-            return f"git: this clone is shallow and lacks {self.name!r}; `git fetch --unshallow` brings the rest."
+            return f"git: this clone is shallow and lacks {self.name!r}; `git fetch --unshallow` fetches the rest."
         return f"git: there is no revision {self.name!r}; `git log --oneline` lists them."
 
     def read(self, path: str) -> str | None:
@@ -135,36 +136,47 @@ def _git(*arguments: str) -> bytes:
 
 
 def compare(old: str, new: str, table: str) -> Difference:
-    """Say what changed under each number of `table` that differs between two revisions.
+    """Explain each number of a table that differs between two revisions.
+
+    Args:
+        old: name of a git revision, or `WORKSPACE`.
+        new: name of a git revision, or `WORKSPACE`.
+        table: path of a table with named numbers.
 
     Raises:
-        RecordError: no git, no such revision, or a revision without the table or its provenance.
+        RecordError: git is missing, a revision does not exist, or it lacks the table or its provenance.
     """
     revisions = Revision(old), Revision(new)
     before, after = (_cells(revision.require(table), f"{table} in {revision.name}") for revision in revisions)
     path = f"{table.removesuffix('.csv')}.provenance.json"
     provenances = [_provenance(revision.require(path), f"{path} in {revision.name}") for revision in revisions]
     answers = [_answers(revision.require("results/answers.csv")) for revision in revisions]
-    found = Difference(table, (old, new), len(before | after))
+    difference = Difference(table, (old, new), len(before | after))
     differing = {
-        cell: tuple(number_of(rows[cell]) if cell in rows else None for rows in (before, after))
+        cell: (_number_in(before, cell), _number_in(after, cell))
         for cell in dict.fromkeys([*before, *after])
         if before.get(cell) != after.get(cell)
     }
     reasons = {job: _reasons(job, *provenances) for job in {**provenances[0].jobs, **provenances[1].jobs}}
     for cell, values in differing.items():
         causes = _causes(cell, provenances, reasons)
-        found.groups.setdefault(causes, {})[cell] = values
+        difference.groups.setdefault(causes, {})[cell] = values
     for name in dict.fromkeys([*answers[0], *answers[1]]):
         rows = _changed_answers(answers[0].get(name, {}), answers[1].get(name, {}))
         if rows:
-            found.answers[name] = rows
+            difference.answers[name] = rows
     for revision in revisions:
-        _doubt(revision, table, found)
-    return found
+        _check_lock(revision, table, difference)
+    return difference
+
+
+def _number_in(rows: dict[str, dict[str, str]], cell: str) -> str | None:
+    """The number of a cell, or None if there is no such cell."""
+    return number_of(rows[cell]) if cell in rows else None
 
 
 def _cells(text: str, where: str) -> dict[str, dict[str, str]]:
+    """Name of a number -> row, from the text of a table."""
     rows = list(csv.DictReader(io.StringIO(text)))
     try:
         return {f"{row['benchmark']}/{row.get('run') or row['method']}/{row['metric']}": row for row in rows}
@@ -180,27 +192,29 @@ def _provenance(text: str, where: str) -> Provenance:
 
 
 def _answers(text: str) -> dict[str, dict[tuple[str, str], str]]:
-    """File of answers -> (item, annotator) -> answer."""
-    found: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    """Path of an answers CSV -> (item, annotator) -> answer, from the text of results/answers.csv."""
+    files: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     for row in csv.DictReader(io.StringIO(text)):
-        of_file = found[f"annotations/{row['suite']}/{row['benchmark']}/{row['kind']}.csv"]
+        of_file = files[f"annotations/{row['suite']}/{row['benchmark']}/{row['kind']}.csv"]
         of_file |= {(row["item"], annotator): answer for annotator, answer in parse(row["answers"]).items()}
-    return found
+    return files
 
 
 def _changed_answers(old: dict, new: dict) -> list[tuple[str, str, str | None, str | None]]:
+    """Item, annotator, old and new answer, for each answer that differs."""
     keys = dict.fromkeys([*old, *new])
     return [(*key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
 
 def _counts(rows: list[tuple[str, str, str | None, str | None]]) -> str:
+    """The numbers of answers changed, added and removed, as text."""
     added = sum(old is None for _, _, old, _ in rows)
     removed = sum(new is None for _, _, _, new in rows)
     return f"{len(rows) - added - removed} answers changed, {added} added, {removed} removed"
 
 
 def _causes(cell: str, provenances: list[Provenance], reasons: dict[str, list[str]]) -> tuple[str, ...]:
-    """Why a number differs: the reasons of the jobs below it, those that differ by seed once."""
+    """Why a number differs: the reasons of all jobs that it depends on; jobs that differ by seed only count once."""
     benchmark, run, _ = cell.split("/")
     below: dict[str, None] = {}
     for provenance in provenances:
@@ -218,43 +232,43 @@ def _causes(cell: str, provenances: list[Provenance], reasons: dict[str, list[st
         for reason in reasons[name]:
             causes.setdefault(f"{reason}  ({seedless})", []).append(name)
     if not causes:
-        return ("the same params, answers, code and software gave another number: not deterministic on this machine",)
+        return ("params, answers, code and software are the same: the computation is not deterministic",)
     return tuple(causes)
 
 
 def _reasons(job: str, old: Provenance, new: Provenance) -> list[str]:
-    """What differs in a job itself, not in what it was given by others."""
+    """The differences in a job itself; differences in inputs that other jobs made are left out."""
     if job not in old.jobs or job not in new.jobs:
         return ["added" if job in new.jobs else "removed"]
     before, after = old.jobs[job], new.jobs[job]
-    found = [f"params: {line}" for line in differences(before["params"], after["params"])]
+    reasons = [f"params: {line}" for line in differences(before["params"], after["params"])]
     if before["code"] != after["code"]:
         lines = differences(old.code[before["code"]], new.code[after["code"]])
-        found.append("code: " + ", ".join(line.rsplit(" ", 3)[0] for line in lines))
+        reasons.append("code: " + ", ".join(line.rsplit(" ", 3)[0] for line in lines))
     for path in sorted({*before["inputs"], *after["inputs"]}):
         if path in old.producers and path in new.producers and path not in {*old.edited, *new.edited}:
             continue
         if old.files.get(path) != new.files.get(path):
             kind = "answers" if path.startswith("annotations/") else "data"
-            found.append(f"{kind}: {path} {_short(old.files.get(path))} -> {_short(new.files.get(path))}")
+            reasons.append(f"{kind}: {path} {_short(old.files.get(path))} -> {_short(new.files.get(path))}")
     software = {key: value for key, value in old.made[before["made"]].items() if key not in ("commit", "dirty")}
     now = {key: value for key, value in new.made[after["made"]].items() if key not in ("commit", "dirty")}
-    return found + [f"software: {line}" for line in differences(software, now)]
+    return reasons + [f"software: {line}" for line in differences(software, now)]
 
 
 def _short(digest: str | None) -> str:
     return "none" if digest is None else digest[:12]
 
 
-def _doubt(revision: Revision, table: str, found: Difference) -> None:
-    """Note where a revision's dvc.lock is of another table than the one beside it."""
+def _check_lock(revision: Revision, table: str, difference: Difference) -> None:
+    """Note if the digest of the table in a revision's dvc.lock differs from the revision's table."""
     import hashlib
 
     text = revision.read(dvc_lock.LOCK)
     if text is None:
-        found.notes.append(f"{revision.name} has no {dvc_lock.LOCK}")
+        difference.notes.append(f"{revision.name} has no {dvc_lock.LOCK}")
         return
-    said = dvc_lock.read(text, f"{dvc_lock.LOCK} in {revision.name}").get(table)
+    output = dvc_lock.read(text, f"{dvc_lock.LOCK} in {revision.name}").get(table)
     md5 = hashlib.md5(revision.require(table).encode(), usedforsecurity=False).hexdigest()
-    if said is not None and said["md5"] != md5:
-        found.notes.append(f"{revision.name}: {dvc_lock.LOCK} is of another {table} than the one beside it")
+    if output is not None and output["md5"] != md5:
+        difference.notes.append(f"{revision.name}: {dvc_lock.LOCK} was written for another version of {table}")

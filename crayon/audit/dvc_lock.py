@@ -1,4 +1,4 @@
-"""What DVC remembers, dvc.lock, against the files that are here."""
+"""Compares the files in this folder with the digests in dvc.lock."""
 
 from __future__ import annotations
 
@@ -19,29 +19,43 @@ LOCK = "dvc.lock"
 
 
 def read(text: str, where: str = LOCK) -> dict[str, dict[str, Any]]:
-    """Path -> what dvc.lock says of it (`md5`, `size`, for a folder `nfiles`), of every output of every stage.
+    """Read the outputs of all stages from the text of a dvc.lock.
+
+    Args:
+        text: the content of the file.
+        where: name of the file, for messages.
+
+    Returns:
+        Path -> its entry (`md5`, `size`, and for a folder `nfiles`).
 
     Raises:
-        RecordError: it holds merge conflicts, or is no dvc.lock.
+        RecordError: the text has merge conflicts, or is no dvc.lock.
     """
     for line, content in enumerate(text.splitlines(), start=1):
         if content.startswith(("<<<<<<< ", ">>>>>>> ")):
             raise RecordError(
-                f"{where}, line {line}: holds a merge conflict; take one side (`git checkout --ours {LOCK}`), then "
-                "`dvc repro` records what is here."
+                f"{where}, line {line}: has a merge conflict; choose one side (`git checkout --ours {LOCK}`), then run "
+                "`dvc repro`, which records the present files."
             )
     try:
         stages = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
         return {out["path"]: dict(out) for stage in stages.values() for out in stage.get("outs", ())}
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(
-            f"{where}: is not what DVC writes ({type(error).__name__}); bring it back from git, or delete it and run "
-            "`dvc repro`, which records what is here."
+            f"{where}: is no file written by DVC ({type(error).__name__}); restore it from git, or delete it and run "
+            "`dvc repro`, which records the present files."
         ) from None
 
 
 def differing(files: Sequence[str], digests: Digests) -> list[str]:
-    """Those of `files`, or the folders they lie in, that are not what dvc.lock says; none without a dvc.lock.
+    """Find files that differ from dvc.lock.
+
+    Args:
+        files: the paths to check.
+        digests: cache of the files' digests.
+
+    Returns:
+        The paths that differ, or of their folder if the folder differs as a whole; empty if there is no dvc.lock.
 
     Raises:
         RecordError: dvc.lock cannot be read.
@@ -51,36 +65,34 @@ def differing(files: Sequence[str], digests: Digests) -> list[str]:
     except FileNotFoundError:
         return []
     except UnicodeDecodeError as error:
-        raise RecordError(f"{LOCK}: is not UTF-8 text ({error.reason}); bring it back from git.") from None
-    found = []
-    for path, said in outputs.items():
+        raise RecordError(f"{LOCK}: is not UTF-8 text ({error.reason}); restore it from git.") from None
+    different: list[str] = []
+    for path, entry in outputs.items():
         below = [file for file in files if file == path or file.startswith(f"{path}/")]
         if below:
-            found += _differing(path, said, below, digests)
-    return found
+            different += _differing(path, entry, below, digests)
+    return different
 
 
-def _differing(path: str, said: dict[str, Any], below: list[str], digests: Digests) -> Iterator[str]:
-    """Those of the files `below` an output `path` that are others than dvc.lock says, or the output as a whole."""
-    md5 = str(said.get("md5"))
+def _differing(path: str, entry: dict[str, Any], below: list[str], digests: Digests) -> Iterator[str]:
+    """Yield the files `below` an output that differ from its entry in dvc.lock, or the output as a whole."""
+    md5 = str(entry.get("md5"))
     if not md5.endswith(".dir"):
         status = Path(path).stat() if Path(path).exists() else None
-        if status is not None and (digests.md5(path) != md5 or said.get("size", status.st_size) != status.st_size):
+        if status is not None and (digests.md5(path) != md5 or entry.get("size", status.st_size) != status.st_size):
             yield path
         return
     listed = _listing(md5)
-    if listed is None:  # DVC's own listing is not here: the whole folder
+    if listed is None:  # without DVC's listing of the folder, compare the digest of the whole folder
         present = list(_walk(Path(path)))
-        own = sorted(
-            ({"md5": digests.md5(file), "relpath": file.relative_to(path).as_posix()} for file in present),
-            key=lambda entry: entry["relpath"],
-        )
+        own = [{"md5": digests.md5(file), "relpath": file.relative_to(path).as_posix()} for file in present]
+        own.sort(key=lambda file: str(file["relpath"]))
         size = sum(file.stat().st_size for file in present)
         whole = hashlib.md5(json.dumps(own, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-        if (whole, len(own), size) != (md5, said.get("nfiles", len(own)), said.get("size", size)):
+        if (whole, len(own), size) != (md5, entry.get("nfiles", len(own)), entry.get("size", size)):
             yield path
         return
-    if said.get("nfiles", len(listed)) != len(listed):
+    if entry.get("nfiles", len(listed)) != len(listed):
         yield path
     for file in (one for name in below for one in (_walk(Path(name)) if Path(name).is_dir() else [name])):
         file = str(file)
@@ -90,7 +102,7 @@ def _differing(path: str, said: dict[str, Any], below: list[str], digests: Diges
 
 
 def _listing(md5: str) -> dict[str, str] | None:
-    """Relative path -> md5 of the files of a folder in DVC's cache; None if it is not there, or is spoilt."""
+    """DVC's listing of a folder, relative path -> md5; None if the cache lacks it, or it is damaged."""
     try:
         content = (_cache() / "files" / "md5" / md5[:2] / md5[2:]).read_bytes()
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
@@ -101,7 +113,7 @@ def _listing(md5: str) -> dict[str, str] | None:
 
 
 def _cache() -> Path:
-    """The folder of DVC's cache, as its configuration says."""
+    """The folder of DVC's cache, from DVC's configuration."""
     folder = Path(".dvc/cache")
     for name in (".dvc/config", ".dvc/config.local"):
         config = configparser.ConfigParser()
@@ -114,6 +126,7 @@ def _cache() -> Path:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    """Yield all files in a folder and its subfolders that .dvcignore does not exclude."""
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != "__pycache__"]
-        yield from (Path(where, name) for name in names if not name.endswith(".part"))  # as .dvcignore has it
+        yield from (Path(where, name) for name in names if not name.endswith(".part"))  # as in .dvcignore

@@ -1,4 +1,4 @@
-"""What made one number: the tree of jobs below it, down to the answers."""
+"""`crayon audit --cell`: explains one number by the tree of jobs that it depends on, down to the answers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json
 
 SHORT = 12
-"""How many digits of a digest are shown in words."""
+"""How many digits of a digest are shown in the text output."""
 
 
 @dataclass
 class Node:
-    """One thing of the tree.
+    """A node of the tree.
 
     Attributes:
-        text: it in words.
-        facts: it for machines.
-        below: what it was made of.
+        text: one line of text.
+        facts: the same content for the JSON output.
+        below: the nodes that it was made from.
     """
 
     text: str
@@ -33,7 +33,12 @@ class Node:
     below: list[Node] = field(default_factory=list)
 
     def lines(self, first: str = "", rest: str = "") -> Iterator[str]:
-        """The tree in words, a thing a line."""
+        """The tree as text, one line a node.
+
+        Args:
+            first: prefix of the first line.
+            rest: prefix of all other lines.
+        """
         yield first + self.text
         for node in self.below:
             last = node is self.below[-1]
@@ -45,12 +50,13 @@ class Node:
 
 
 def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
-    """The tree below a number.
+    """Build the tree of everything that a number depends on.
 
     Args:
-        target: a table of results/.
-        cell: `benchmark/method/metric`, or with `/seed` where the table has runs.
-        verdict: of the target; stands at the top.
+        plan: the plan.
+        target: path of a table in results/.
+        cell: name of the number, `benchmark/run/metric`, with `/seed` if the table lists runs.
+        verdict: the audit of the target, shown at the top.
 
     Raises:
         RecordError: the table has no such number, or a record cannot be read.
@@ -61,15 +67,15 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
     values = {name: read_json(job.outputs["metrics"], RecordError) for name, job in jobs.items()}
     head = f"{target}  {cell}  {_percent(row)} (suite {plan.suite}: {plan.params.active.title})"
     facts = {"result": target, "cell": cell, "row": row, "suite": plan.suite} | {"verdict": verdict.content()}
-    said = [line.strip() for line in verdict.lines()]
-    root = Node(head, facts, [Node(said[0], {"holds": not verdict.breaks}, [Node(line) for line in said[1:]])])
-    for name, found in values.items():
-        seed_of = name.split("/")[2] if name.count("/") == 2 else "-"
-        of_run = found["last"]["metrics"][metric]
+    audit = [line.strip() for line in verdict.lines()]
+    root = Node(head, facts, [Node(audit[0], {"valid": not verdict.breaks}, [Node(line) for line in audit[1:]])])
+    for name, evaluation in values.items():
+        seed = name.split("/")[2] if name.count("/") == 2 else "-"
+        value, epoch = evaluation["last"]["metrics"][metric], evaluation["last"]["epoch"]
         node = Node(
-            f"{'the Original' if run == 'original' else f'seed {seed_of}'}: {of_run:.4f} after epoch "
-            f"{found['last']['epoch']}{_worst(plan, benchmark, metric, found)}",
-            {"seed": seed_of, "value": of_run, "epoch": found["last"]["epoch"], "file": jobs[name].outputs["metrics"]},
+            f"{'the Original' if run == 'original' else f'seed {seed}'}: {value:.4f} after epoch "
+            f"{epoch}{_worst(plan, benchmark, metric, evaluation)}",
+            {"seed": seed, "value": value, "epoch": epoch, "file": jobs[name].outputs["metrics"]},
         )
         root.below.append(node)
     tree = _Tree(plan)
@@ -79,30 +85,31 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
 
 
 def _percent(row: dict[str, str]) -> str:
+    """A row's number, and over how many runs it is a mean."""
     over = f", mean over {row['seeds']} run{'s' * (row['seeds'] != '1')}" if "mean" in row else ""
     return f"{number_of(row)} percent{over}"
 
 
-def _worst(plan: Plan, benchmark: str, metric: str, found: dict[str, Any]) -> str:
-    """Which group is the worst, where the metric is of the worst group."""
+def _worst(plan: Plan, benchmark: str, metric: str, evaluation: dict[str, Any]) -> str:
+    """The worst group of an evaluation, if the metric is a worst-group accuracy; else empty."""
     kind = plan.params.active.benchmarks[benchmark].metrics[metric]
     if kind.kind != "worst_group":
         return ""
-    worst = min(found["last"]["splits"][kind.splits[0]], key=lambda row: row["correct"] / row["count"])
+    worst = min(evaluation["last"]["splits"][kind.splits[0]], key=lambda row: row["correct"] / row["count"])
     return f" ({worst['label']} on {worst['group']}: {worst['correct']} of {worst['count']})"
 
 
 class _Tree:
-    """Builds the nodes of jobs; what was told once is named only."""
+    """Builds the nodes of jobs. A job that occurs again is only named, without its subtree."""
 
     ORDER = ("refine", "ingest", "annotate", "interpret", "auxiliary", "stage_one", "original", "pretrain", "download")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.told: set[str] = set()
+        self.shown: set[str] = set()
 
     def of(self, jobs: list[Job]) -> list[Node]:
-        """The nodes of the jobs below `jobs`, those that differ by their seed as one."""
+        """The nodes of the jobs that made the inputs of `jobs`; jobs that differ by seed only share one node."""
         groups: dict[str, list[Job]] = {}
         for job in jobs:
             for path in job.inputs.values():
@@ -115,16 +122,18 @@ class _Tree:
         return [self._node(name, makers) for name, makers in ordered]
 
     def _rank(self, rule: str) -> int:
+        """Sorting key of a rule: its position in `ORDER`; other rules come last."""
         return self.ORDER.index(rule) if rule in self.ORDER else len(self.ORDER)
 
     def _node(self, name: str, jobs: list[Job]) -> Node:
-        if name in self.told:
-            return Node(f"{name}: see above", {"job": name, "told": "above"})
-        self.told.add(name)
+        """The node of jobs that differ by seed only."""
+        if name in self.shown:
+            return Node(f"{name}: see above", {"job": name, "see": "above"})
+        self.shown.add(name)
         records = [read_record(job.record) for job in jobs]
         seeds = [job.wildcards["seed"] for job in jobs if "seed" in job.wildcards]
         made_of = self.of(jobs)
-        told = TOLD[jobs[0].rule](jobs[0], records[0]) if jobs[0].rule in TOLD else ""
+        summary = SUMMARIES[jobs[0].rule](jobs[0], records[0]) if jobs[0].rule in SUMMARIES else ""
         title = name + (f", seeds {' '.join(seeds)}" if seeds else "")
         files = [
             _file(path, digest)
@@ -135,21 +144,22 @@ class _Tree:
         facts = {
             "job": name,
             "seeds": seeds,
-            "told": told,
+            "summary": summary,
             "params": records[0]["params"],
             "records": [job.record for job in jobs],
         }
         foreign = [
             _file(path, digest) for path, digest in records[0]["inputs"].items() if path not in self.plan.producers
         ]
-        return Node(title + (f": {told}" if told else ""), facts, [*files, *foreign, *made_of])
+        return Node(title + (f": {summary}" if summary else ""), facts, [*files, *foreign, *made_of])
 
 
 def _file(path: str, digest: str) -> Node:
+    """The node of a file."""
     return Node(f"{path}  {digest[:SHORT]}", {"file": path, "sha256": digest})
 
 
-# What is worth saying of a job, by its rule: functions of the job and its record.
+# Summaries of a job, by rule: functions of the job and its record.
 
 
 def _refine(job: Job, record: dict[str, Any]) -> str:
@@ -194,7 +204,7 @@ def _download(job: Job, record: dict[str, Any]) -> str:
     return record["params"]["source"]["kind"]
 
 
-TOLD = {
+SUMMARIES = {
     "refine": _refine,
     "ingest": _ingest,
     "annotate": _annotate,
@@ -203,10 +213,11 @@ TOLD = {
     "stage_one": _original,
     "download": _download,
 }
-"""Rule -> what is worth saying of one of its jobs."""
+"""Rule -> function that summarises one of its jobs in a line."""
 
 
 def _flat(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield key and value of all nested params, without lists."""
     for key, value in params.items():
         if isinstance(value, dict):
             yield from _flat(value)
@@ -215,6 +226,7 @@ def _flat(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _training(training: dict[str, Any]) -> str:
+    """The main hyper-parameters of a training, as text."""
     return (
         f"{training['optimiser']} {training['learning_rate']:g}, weight decay {training['weight_decay']:g}, "
         f"batches of {training['batch_size']}, {training['epochs']} epoch{'s' * (training['epochs'] != 1)}"
@@ -222,24 +234,27 @@ def _training(training: dict[str, Any]) -> str:
 
 
 def _software(jobs: list[Job]) -> list[Node]:
-    """By which versions, and on what, the jobs below were run."""
-    made: dict[str, tuple[dict[str, Any], int]] = {}
+    """One node for each combination of software, device and machine that ran the jobs, except jobs without torch."""
+    keys = ("crayon", "commit", "dirty", "python", "packages", "device", "machine")
+    runs: dict[str, tuple[dict[str, Any], int]] = {}
     for job in jobs:
-        told = read_record(job.record)["told"]
+        environment = read_record(job.record)["told"]
         packages = {
-            name: version for name, version in told["packages"].items() if name in ("torch", "torchvision", "numpy")
+            name: version
+            for name, version in environment["packages"].items()
+            if name in ("torch", "torchvision", "numpy")
         }
         commit = (
             "no commit"
-            if told["commit"] is None
-            else f"commit {told['commit'][:SHORT]}" + (" with changes" if told["dirty"] else "")
+            if environment["commit"] is None
+            else f"commit {environment['commit'][:SHORT]}" + (" with changes" if environment["dirty"] else "")
         )
         if "torch" not in packages:
             continue
-        text = f"crayon {told['crayon']} ({commit}), python {told['python']}, " + ", ".join(
+        text = f"crayon {environment['crayon']} ({commit}), python {environment['python']}, " + ", ".join(
             f"{n} {v}" for n, v in packages.items()
         )
-        text += f", {told.get('device', 'cpu')}, {told['machine']}"
-        facts = {key: told.get(key) for key in ("crayon", "commit", "dirty", "python", "packages", "device", "machine")}
-        made[text] = (facts, made.get(text, (None, 0))[1] + 1)
-    return [Node(f"{count} jobs by {text}", facts | {"jobs": count}) for text, (facts, count) in made.items()]
+        text += f", {environment.get('device', 'cpu')}, {environment['machine']}"
+        facts = {key: environment.get(key) for key in keys}
+        runs[text] = (facts, runs.get(text, (None, 0))[1] + 1)
+    return [Node(f"{count} jobs by {text}", facts | {"jobs": count}) for text, (facts, count) in runs.items()]

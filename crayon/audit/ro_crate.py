@@ -1,6 +1,6 @@
-"""A result with all below it as a Workflow Run RO-Crate (profile 0.5), by the `rocrate` package.
+"""Exports a result and all jobs that it depends on as a Workflow Run RO-Crate (profile 0.5), by the package `rocrate`.
 
-Small files are copied; images, maps and checkpoints, which belong to DVC, are named by their sha256 (RFC 6920 URIs).
+Small files are copied. Images, maps and checkpoints, which DVC stores, are referenced by their sha256 (RFC 6920 URIs).
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ LICENSE = "https://spdx.org/licenses/MIT"
 
 @dataclass
 class Exported:
-    """What was written.
+    """Summary of an export.
 
     Attributes:
-        folder: where.
-        actions: jobs.
-        copied, named: files in the crate, and files named by their digest only.
+        folder: folder of the crate.
+        actions: number of jobs.
+        copied: number of files in the crate.
+        named: number of files that are only referenced by their digest.
     """
 
     folder: Path
@@ -49,19 +50,24 @@ class Exported:
     named: int
 
     def lines(self) -> Iterator[str]:
-        """It in words."""
+        """The summary as a line of text."""
         yield (
             f"{self.folder}: a Workflow Run RO-Crate of {self.actions} jobs; {self.copied} files copied, {self.named} "
-            "named by their sha256"
+            "referenced by their sha256"
         )
 
     def content(self) -> dict[str, Any]:
-        """It as JSON."""
+        """The summary as JSON."""
         return {"folder": str(self.folder), "actions": self.actions, "copied": self.copied, "named": self.named}
 
 
 def export(plan: Plan, target: str, folder: Path) -> Exported:
-    """Write the crate of `target` to `folder`, which must not exist yet.
+    """Write the crate of a result.
+
+    Args:
+        plan: the plan.
+        target: path of the result.
+        folder: folder to create.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
@@ -73,7 +79,7 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
         raise OutputError(f"{folder}: exists already; name a new folder for the crate, or remove it.")
     jobs = plan.below(target)
     records = {job.name: read_record(job.record) for job in jobs}
-    crate = ROCrate(version="1.1")  # that of the profiles
+    crate = ROCrate(version="1.1")  # the version that the profiles require
     _describe(crate, plan, target, len(jobs))
     workflow, software = _workflow(crate), _software(crate)
     entity = _Files(crate, records.values())
@@ -85,7 +91,7 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
         parameter = crate.add_formal_parameter(path["name"], "File", f"#{kind}", properties={"workExample": path})
         path["exampleOfWork"] = parameter
         workflow.append_to(kind, parameter)
-    parts = [_action(crate, job, records[job.name], software, entity) for job in jobs]
+    actions = [_action(crate, job, records[job.name], software, entity) for job in jobs]
     whole = crate.add_action(
         workflow,
         "#run",
@@ -96,8 +102,8 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
             "endTime": records[jobs[-1].name]["told"]["finished"],
         },
     )
-    whole["hasPart"] = parts
-    for action in (whole, *parts):
+    whole["hasPart"] = actions
+    for action in (whole, *actions):
         crate.root_dataset.append_to("mentions", action)
     _write(crate, folder)
     copied = sum(path.is_file() for path in folder.rglob("*"))
@@ -105,12 +111,12 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
 
 
 def _describe(crate: ROCrate, plan: Plan, target: str, jobs: int) -> None:
-    """What the crate is of, by which paper, and to which profiles it conforms."""
+    """Set name, description, license, paper and profiles of the crate."""
     crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
     crate.name = f"{target} of Crayon, suite {plan.suite}"
     crate.description = (
-        f"{plan.params.active.title}: {target} with the records of the {jobs} jobs that it was made by, and the "
-        f"answers it rests on. Method: {PAPER}."
+        f"{plan.params.active.title}: {target} with the records of the {jobs} jobs that made it, and the answers that "
+        f"it depends on. Method: {PAPER}."
     )
     crate.license = LICENSE
     crate.root_dataset["citation"] = _context(crate, "#paper", {"@type": "ScholarlyArticle", "name": PAPER})
@@ -129,29 +135,30 @@ def _workflow(crate: ROCrate) -> Any:
 
 
 def _software(crate: ROCrate) -> Any:
-    """This package, by which every job is run."""
-    told = {"@type": "SoftwareApplication", "name": "crayon", "softwareVersion": __version__}
-    return _context(crate, "#crayon", told)
+    """This package, which runs every job."""
+    properties = {"@type": "SoftwareApplication", "name": "crayon", "softwareVersion": __version__}
+    return _context(crate, "#crayon", properties)
 
 
 def _context(crate: ROCrate, name: str, properties: dict[str, Any]) -> Any:
+    """Add a context entity to the crate."""
     from rocrate.model.contextentity import ContextEntity
 
     return crate.add(ContextEntity(crate, name, properties))
 
 
 class _Files:
-    """Path -> its entity, added when it is first asked for: small files are copied, the others named by their sha256.
+    """Function from a path to its entity in the crate, added on first use; large files are referenced, not copied.
 
     Attributes:
-        named: how many are named only.
+        named: number of files that are only referenced by their sha256.
     """
 
     def __init__(self, crate: ROCrate, records: Collection[dict[str, Any]]) -> None:
         self.crate, self.named = crate, 0
         self.entities: dict[str, Any] = {}
         self.digests = {path: digest for record in records for path, digest in record["outputs"].items()}
-        for record in records:  # what was read last: an answers file that a person edited
+        for record in records:  # prefer the digest that was read: answers may have been edited
             self.digests |= record["inputs"]
 
     def __call__(self, path: str) -> Any:
@@ -160,6 +167,7 @@ class _Files:
         return self.entities[path]
 
     def _added(self, path: str) -> Any:
+        """Add the entity of a file."""
         properties = {"name": path} | ({"sha256": self.digests[path]} if path in self.digests else {})
         if Path(path).suffix in SMALL and Path(path).is_file():
             properties["contentSize"] = str(Path(path).stat().st_size)
@@ -170,7 +178,7 @@ class _Files:
 
 
 def _write(crate: ROCrate, folder: Path) -> None:
-    """Write the crate, whole or not at all; OutputError if it cannot be."""
+    """Write the crate under a temporary name and rename it; raises OutputError if that fails."""
     crate.datePublished = datetime.now(UTC)
     temporary = folder.with_name(f".{folder.name}.part")
     try:
@@ -183,8 +191,8 @@ def _write(crate: ROCrate, folder: Path) -> None:
 
 
 def _action(crate: ROCrate, job: Job, record: dict[str, Any], software: Any, entity: _Files) -> Any:
-    """One job: what it read and wrote, its record, and by which code."""
-    told = record["told"]
+    """Add the action of one job, with its inputs, outputs, record and code."""
+    environment = record["told"]
     return crate.add_action(
         software,
         f"#{job.name.replace(' ', '-')}",
@@ -192,8 +200,8 @@ def _action(crate: ROCrate, job: Job, record: dict[str, Any], software: Any, ent
         result=[entity(path) for path in (*record["outputs"], job.record) if Path(path).is_file()],
         properties={
             "name": job.name,
-            "endTime": told["finished"],
-            "description": f"code {record['code']['digest']}, commit {told['commit'] or 'unknown'}",
+            "endTime": environment["finished"],
+            "description": f"code {record['code']['digest']}, commit {environment['commit'] or 'unknown'}",
             "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
         },
     )

@@ -1,4 +1,4 @@
-"""The other way round: every number that an answer, a file, or anything else of the plan reaches."""
+"""`crayon audit --from`: lists every number that depends on a file of the plan, or on an answer."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from crayon.utils.text import unknown
 
 @dataclass
 class Reach:
-    """What depends on a file.
+    """Everything that depends on a file.
 
     Attributes:
-        source: the file.
-        about: what was asked of it, in words.
-        answers: the rows that were asked for, of an answers file; None if the whole file was.
-        numbers: table -> cell -> its value.
-        whole: further results that depend on it, which hold no numbers (figures).
+        source: path of the file.
+        about: lines of text about the chosen answers.
+        answers: the chosen rows of an answers CSV; None for a whole file.
+        numbers: table -> cell -> value.
+        whole: other results that depend on the file and have no named numbers, such as figures.
     """
 
     source: str
@@ -37,31 +37,34 @@ class Reach:
     whole: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """It in words."""
+        """The dependants as lines of text."""
         yield self.source
         yield from (f"  {line}" for line in self.about)
         count = sum(map(len, self.numbers.values()))
         yield f"reaches {count} numbers" + (" and " + ", ".join(self.whole) if self.whole else "")
-        for table, found in self.numbers.items():
+        for table, values in self.numbers.items():
             yield table
-            width = max(map(len, found))
-            yield from (f"  {cell.ljust(width)}  {value}" for cell, value in found.items())
+            width = max(map(len, values))
+            yield from (f"  {cell.ljust(width)}  {value}" for cell, value in values.items())
 
     def content(self) -> dict[str, Any]:
-        """It as JSON."""
-        told = {"source": self.source, "about": self.about, "numbers": self.numbers, "results": self.whole}
-        return told | ({} if self.answers is None else {"answers": self.answers})
+        """The dependants as JSON."""
+        content = {"source": self.source, "about": self.about, "numbers": self.numbers, "results": self.whole}
+        return content | ({} if self.answers is None else {"answers": self.answers})
 
 
 def reached(plan: Plan, source: str, item: str | None = None, annotator: str | None = None) -> Reach:
-    """What depends on `source`, a file that some job of the plan reads or writes.
+    """Find everything that depends on a file.
 
     Args:
-        item, annotator: of an answers file, the answers that are asked for.
+        plan: the plan.
+        source: path of a file that a job of the plan reads or writes.
+        item: for an answers CSV, only answers to this item.
+        annotator: for an answers CSV, only answers of this annotator.
 
     Raises:
-        RecordError: nothing of the plan reads or writes it.
-        AnnotationError: it is no answers file, or holds no such answer.
+        RecordError: no job of the plan reads or writes the file.
+        AnnotationError: the file is no answers CSV, or has no such answer.
     """
     readers: dict[str, list[Job]] = {}
     for job in plan.jobs.values():
@@ -70,58 +73,58 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
     known = {*readers, *plan.producers}
     if source not in known:
         raise RecordError(unknown("file in the plan", source, sorted(known)))
-    jobs = _above(source, readers)
-    found = Reach(source)
+    jobs = _dependants(source, readers)
+    reach = Reach(source)
     if item is not None or annotator is not None:
-        _choose(plan, found, item, annotator)
+        _choose(plan, reach, item, annotator)
     if source.startswith("results/"):
         jobs = {}
     for table in (path for path in plan.results() if Path(path).exists()):
         if plan.producers[table].name not in jobs:
             continue
         if not named(table):
-            found.whole += [table] if table.endswith((".csv", ".png")) else []
+            reach.whole += [table] if table.endswith((".csv", ".png")) else []
             continue
         for cell, row in cells(table).items():
             if any(job.name in jobs for job in evaluations_of(plan, cell).values()):
-                found.numbers.setdefault(table, {})[cell] = number_of(row)
-    return found
+                reach.numbers.setdefault(table, {})[cell] = number_of(row)
+    return reach
 
 
-def _above(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
-    """Name -> job, of all jobs that depend on a file by numbers: not by the copies that git keeps."""
-    found: dict[str, Job] = {}
+def _dependants(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
+    """Name -> job, of all jobs whose numbers depend on a file; rules that only copy for git are left out."""
+    jobs: dict[str, Job] = {}
     todo = [source]
     while todo:
         for job in readers.get(todo.pop(), ()):
-            if job.name not in found and job.rule not in ("answers", "provenance"):
-                found[job.name] = job
+            if job.name not in jobs and job.rule not in ("answers", "provenance"):
+                jobs[job.name] = job
                 todo += [*job.outputs.values(), job.record]
-    return found
+    return jobs
 
 
-def _choose(plan: Plan, found: Reach, item: str | None, annotator: str | None) -> None:
-    """Say which answers were asked for, and what label they gave."""
+def _choose(plan: Plan, reach: Reach, item: str | None, annotator: str | None) -> None:
+    """Choose answers by item and annotator, and describe them and their label in `reach`."""
     ingest = next(
-        (job for job in plan.jobs.values() if job.rule == "ingest" and job.inputs["answers"] == found.source), None
+        (job for job in plan.jobs.values() if job.rule == "ingest" and job.inputs["answers"] == reach.source), None
     )
     if ingest is None:
-        raise AnnotationError(f"{found.source}: holds no answers, so that no item or annotator can be asked for.")
-    rows = read_raw(found.source)
+        raise AnnotationError(f"{reach.source}: is no file of answers; leave out --item and --annotator.")
+    rows = read_raw(reach.source)
     chosen = [row for row in rows if item in (None, row["item"]) and annotator in (None, row["annotator"])]
     if not chosen:
-        column, wanted = ("item", item) if item is not None else ("annotator", annotator)
+        column, wanted = ("item", item) if item is not None else ("annotator", str(annotator))
         names = list(dict.fromkeys(row[column] for row in rows))
         if wanted in names:
-            raise AnnotationError(f"{found.source}: {annotator!r} gave no answer to {item!r}.")
-        raise AnnotationError(f"{found.source}: " + unknown(column, wanted, names))
-    found.answers = chosen
+            raise AnnotationError(f"{reach.source}: {annotator!r} gave no answer to {item!r}.")
+        raise AnnotationError(f"{reach.source}: " + unknown(column, wanted, names))
+    reach.answers = chosen
     if item is None:
         counts = {answer: sum(row["answer"] == answer for row in chosen) for answer in ANSWERS}
-        said = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
-        found.about.append(f"{annotator}: {said}, of {len(rows)} answers")
+        listed = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
+        reach.about.append(f"{annotator}: {listed}, of {len(rows)} answers")
         return
-    found.about += [
+    reach.about += [
         f"{row['annotator']} answered {item}: {row['answer']} (source {row['source'] or 'unknown'})" for row in chosen
     ]
     if ingest.wildcards["kind"] == "attention" and Path(ingest.outputs["labels"]).exists():
@@ -129,4 +132,4 @@ def _choose(plan: Plan, found: Reach, item: str | None, annotator: str | None) -
             row["image"]: row["label"] for row in read_csv(ingest.outputs["labels"], ("image", "label"), RecordError)
         }
         label = labels.get(item, "none")
-        found.about.append(f"its label: {label}" + ("" if label in LABELS[:2] else " (it enters no map loss)"))
+        reach.about.append(f"its label: {label}" + ("" if label in LABELS[:2] else " (not used in any map loss)"))

@@ -1,1 +1,1 @@
-"""Data sets: drawn, composed, or read from a folder; packed into one form that nothing downstream looks behind."""
+"""Data sets: drawn, composed, downloaded or read from a folder, then packed into one format for all other code."""

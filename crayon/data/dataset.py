@@ -1,4 +1,4 @@
-"""A data set on disk: manifest.csv, images.npy (packed uint8), masks.npy. Row i of each is one image."""
+"""A packed data set on disk: manifest.csv, images.npy and masks.npy. Row i of each file belongs to image i."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ COLUMNS = ("image", "split", "label", "group")
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Images in memory, before they are packed.
+    """A drawn data set in memory, before it is packed.
 
     Attributes:
-        image_ids, splits, labels, groups: (N,) names; the ids are unique.
+        image_ids: (N,) unique names.
+        splits, labels, groups: (N,) names.
         images: (N, H, W, 3) uint8.
-        masks: (N, H, W) bool, True where the image shows what its label is about.
+        masks: (N, H, W) bool, True where the image shows the object of its label.
     """
 
     image_ids: list[str]
@@ -39,7 +40,7 @@ class Drawn:
 
 
 def write_manifest(path: str | Path, rows: Sequence[Sequence[str]]) -> None:
-    """Publish manifest.csv."""
+    """Publish manifest.csv; `rows` have the columns of `COLUMNS`."""
     write_csv(path, COLUMNS, rows)
 
 
@@ -48,12 +49,14 @@ class Dataset:
     """A packed data set, memory-mapped.
 
     Attributes:
-        classes, groups: names; their position is the code in `labels` and `group_ids`.
-        image_ids: (N,) unique.
+        folder: the folder that contains the three files.
+        classes: names of the classes; `labels` contains positions in this tuple.
+        groups: names of the groups; `group_ids` contains positions in this tuple.
+        image_ids: (N,) unique names.
         splits: (N,) str.
         labels, group_ids: (N,) int64.
         images: (N, H, W, 3) uint8.
-        masks: (N, H, W) bool, or None if the data set has none.
+        masks: (N, H, W) bool, or None if the data set has no masks.
     """
 
     folder: Path
@@ -67,7 +70,14 @@ class Dataset:
     masks: np.ndarray | None
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers (n,) int64 of a split, in file order; DataError if it has no image."""
+        """The row numbers of a split, in file order.
+
+        Returns:
+            (n,) int64.
+
+        Raises:
+            DataError: the split has no image.
+        """
         rows = np.flatnonzero(self.splits == split)
         if not len(rows):
             raise DataError(f"{self.folder}/manifest.csv: {unknown('split', split, sorted(set(self.splits.tolist())))}")
@@ -75,14 +85,17 @@ class Dataset:
 
 
 def read_manifest(path: str | Path) -> list[Row]:
-    """The rows of a manifest, with unique image ids.
+    """Read a manifest and check that it is complete.
+
+    Returns:
+        One dict a row, column -> value, with the line on which the row begins.
 
     Raises:
-        DataError: no file, a missing column, no row, an empty value, a repeated image.
+        DataError: the file or a column is missing, there is no row, a value is empty, or an image is listed twice.
     """
     rows = read_csv(path, COLUMNS, DataError)
     if not rows:
-        raise DataError(f"{path}: names no image.")
+        raise DataError(f"{path}: lists no image.")
     first: dict[str, int] = {}
     for row in rows:
         for column in COLUMNS:
@@ -90,39 +103,57 @@ def read_manifest(path: str | Path) -> list[Row]:
                 raise DataError(f"{path}, line {row.line}: {column} is empty.")
         if row["image"] in first:
             line = first[row["image"]]
-            raise DataError(f"{path}, line {row.line}: {row['image']!r} stands on line {line} already.")
+            raise DataError(f"{path}, line {row.line}: {row['image']!r} is already listed on line {line}.")
         first[row["image"]] = row.line
     return rows
 
 
 def training_images(path: str | Path) -> list[str]:
-    """The ids of a manifest's training images, in its order; DataError as `read_manifest`."""
+    """The ids of a manifest's training images, in file order; raises DataError as `read_manifest`."""
     return [row["image"] for row in read_manifest(path) if row["split"] == "train"]
 
 
 def codes(path: str | Path, rows: Sequence[Row], column: str, names: Sequence[str]) -> np.ndarray:
-    """The position in `names` of each row's value, (N,) int64; DataError with the line if it is none of them."""
-    position = {name: code for code, name in enumerate(names)}
-    found = np.empty(len(rows), np.int64)
+    """Encode a column of a manifest as numbers.
+
+    Args:
+        path: the manifest, for error messages.
+        rows: its N rows.
+        column: `label` or `group`.
+        names: the known values; each code is a position in them.
+
+    Returns:
+        (N,) int64.
+
+    Raises:
+        DataError: a value is not in `names`.
+    """
+    code_of = {name: code for code, name in enumerate(names)}
+    encoded = np.empty(len(rows), np.int64)
     for number, row in enumerate(rows):
-        if row[column] not in position:
+        if row[column] not in code_of:
             raise DataError(f"{path}, line {row.line}: {unknown(column, row[column], names)}")
-        found[number] = position[row[column]]
-    return found
+        encoded[number] = code_of[row[column]]
+    return encoded
 
 
 def load_dataset(folder: str | Path, classes: Sequence[str], groups: Sequence[str]) -> Dataset:
     """Open a packed data set.
 
+    Args:
+        folder: contains manifest.csv, images.npy and masks.npy.
+        classes: names of all classes.
+        groups: names of all groups.
+
     Raises:
-        DataError: a file is missing or malformed, the three do not agree, or a label or group is unknown.
+        DataError: a file is missing or malformed, the three files disagree, or a label or group is unknown.
     """
     folder = Path(folder)
     manifest = folder / "manifest.csv"
     rows = read_manifest(manifest)
     images = read_npy(folder / "images.npy", DataError)
     masks = read_npy(folder / "masks.npy", DataError)
-    again = "delete the folder, so that it is made anew."
+    again = "delete the folder, and the next run packs it again."
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != len(rows):
         raise DataError(
             f"{folder}/images.npy: is {images.dtype} {images.shape}, not uint8 ({len(rows)}, H, W, 3); {again}"

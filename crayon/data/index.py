@@ -1,4 +1,4 @@
-"""Images on disk, named and labelled, before they are decoded; and what is wrong with them, all of it at once."""
+"""Listings of labelled image files that are not decoded yet, and checks that report all problems in one message."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.text import unknown
 
 Box = tuple[float, float, float, float]
-"""left, top, right, bottom in pixels of the image as it is stored, right and bottom exclusive."""
+"""left, top, right, bottom in pixels of the stored image; right and bottom are exclusive."""
 
 OnError = Literal["fail", "skip"]
 """What to do with an image that cannot be decoded."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""What image files are called, in lower case."""
+"""File name suffixes of images, in lower case."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """How an image gets the data set's size, as torchvision's Resize and CenterCrop do it (bilinear, with antialias).
+    """How to resize and crop an image, as torchvision's Resize and CenterCrop do (bilinear, with antialias).
 
     Attributes:
-        resize: (height, width), whatever the image's proportions; or the length of its short side.
-        cover: (height, width): the image is scaled to cover it, and cropped around its centre.
-        crop: (height, width) around the centre, after `resize`.
+        resize: (height, width), without keeping proportions; or the length of the short side, keeping them.
+        cover: (height, width); the image is scaled until it covers this size, then cropped around its centre.
+        crop: (height, width) of a crop around the centre, after `resize`.
     """
 
     resize: int | tuple[int, int] | None = None
@@ -37,7 +37,10 @@ class Frame:
 
 
 def frame_of(size: int | tuple[int, int] | None) -> Frame:
-    """The frame of `source.size`: a square's side, (height, width), or None for images that have one size already.
+    """The frame for `source.size` in params.yaml.
+
+    Args:
+        size: side of a square, (height, width), or None if all images have the same size already.
 
     Raises:
         ParamsError: a side below 1 pixel.
@@ -46,20 +49,21 @@ def frame_of(size: int | tuple[int, int] | None) -> Frame:
         return Frame()
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
-        raise ParamsError(f"source.size: is {[height, width]}; height and width must be 1 pixel or more.")
+        raise ParamsError(f"source.size: is {[height, width]}; height and width must be at least 1 pixel.")
     return Frame(cover=(height, width))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One image.
+    """One image file with its labels.
 
     Attributes:
-        image: its id, unique in the data set.
-        path: where it lies.
-        mask: the file whose bright pixels are relevant, or boxes that are; None if the data set has no masks, or none
-            of this image (an empty mask, which no method and no score takes for one).
-        where: its line in the table that lists it, if there is one.
+        image: id, unique in the data set.
+        split, label, group: names.
+        path: the image file.
+        mask: an image file with bright relevant pixels, or relevant boxes. None if this image has no mask: it is packed
+            as an empty one, which methods and scores ignore.
+        where: line in the table that lists the image, or empty if no table does.
     """
 
     image: str
@@ -72,18 +76,21 @@ class Entry:
 
     @property
     def called(self) -> str:
-        """What a sentence calls it."""
+        """How messages refer to the image: its line in the table, or its id."""
         return self.where or self.image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A data set's images in order, and how they are to be decoded.
+    """The images of a data set in order, and how to decode them.
 
     Attributes:
-        of: the table or folder that lists them, for errors.
-        masks: whether it has masks.
-        threshold: the grey value (0..255) from which a mask's pixel is relevant.
+        of: the table or folder that lists the images, for messages.
+        entries: the images.
+        frame: how to resize and crop them.
+        on_error: what to do with an image that cannot be decoded.
+        masks: whether the data set has masks.
+        threshold: lowest grey value (0..255) of a relevant mask pixel.
     """
 
     of: str
@@ -96,44 +103,59 @@ class Listing:
 
 @dataclass
 class Faults:
-    """What is wrong, gathered so that one sentence tells it all.
+    """Collects problems of a file or folder, to raise one error for all of them.
 
     Attributes:
-        of: what is looked through, a file or a folder.
+        of: the file or folder.
+        sentences: one for each problem.
     """
 
     of: str
-    found: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
 
     def add(self, sentence: str) -> None:
-        """Note one."""
-        self.found.append(sentence)
+        """Add a problem."""
+        self.sentences.append(sentence)
 
-    def stop(self, mend: str = "") -> None:
-        """DataError with the first few and their number, if there is any."""
-        if self.found:
-            raise DataError(told(self.of, self.found, mend))
+    def stop(self, remedy: str = "") -> None:
+        """Raise DataError with the first problems and their number, if there is any."""
+        if self.sentences:
+            raise DataError(fault_message(self.of, self.sentences, remedy))
 
 
-def told(of: str, found: Sequence[str], mend: str = "") -> str:
-    """One sentence on faults: the first three, and how many there are."""
-    rest = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    head = "" if len(found) == 1 else f"{len(found)} faults: "
-    return f"{of}: {head}{'; '.join(sentence.rstrip('.') for sentence in found[:3])}{rest}." + (
-        f" {mend}" if mend else ""
+def fault_message(of: str, sentences: Sequence[str], remedy: str = "") -> str:
+    """One message about several problems: the first three, and their number.
+
+    Args:
+        of: the file or folder that has them.
+        sentences: one for each problem.
+        remedy: a sentence that says what to do, or empty.
+    """
+    rest = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+    head = "" if len(sentences) == 1 else f"{len(sentences)} faults: "
+    return f"{of}: {head}{'; '.join(sentence.rstrip('.') for sentence in sentences[:3])}{rest}." + (
+        f" {remedy}" if remedy else ""
     )
 
 
 def check_entries(entries: Sequence[Entry], classes: Sequence[str], groups: Sequence[str], of: str) -> None:
-    """Check what can be checked without opening an image.
+    """Check the labels, ids and paths of a listing, without opening an image.
+
+    Args:
+        entries: the images.
+        classes: names of all classes.
+        groups: names of all groups.
+        of: the table or folder that lists the images, for messages.
 
     Raises:
-        DataError: no image; an unknown label or group; an id twice, or one file under two ids; a class without training
-            images, or training images of one class only.
+        DataError: there is no image; a label or group is unknown; an id occurs twice, or one file has two ids; a class
+            has no training image.
     """
     if not entries:
-        raise DataError(f"{of}: holds no image.")
-    faults, ids, paths = Faults(of), {}, {}
+        raise DataError(f"{of}: contains no image.")
+    faults = Faults(of)
+    ids: dict[str, str] = {}
+    paths: dict[Path, str] = {}
     for entry in entries:
         for column, value, names in (("label", entry.label, classes), ("group", entry.group, groups)):
             if value not in names:
@@ -141,7 +163,7 @@ def check_entries(entries: Sequence[Entry], classes: Sequence[str], groups: Sequ
         if entry.image in ids:
             faults.add(f"{entry.called}: {entry.image!r} is the id of {ids[entry.image]} already")
         elif (path := entry.path.resolve()) in paths:
-            faults.add(f"{entry.called}: {entry.image} is the image of {paths[path]}, written another way")
+            faults.add(f"{entry.called}: {entry.image} is the same file as the image of {paths[path]}")
         else:
             ids[entry.image] = paths[path] = entry.called
     faults.stop()
@@ -151,19 +173,21 @@ def check_entries(entries: Sequence[Entry], classes: Sequence[str], groups: Sequ
         raise DataError(f"{of}: {unknown('split', 'train', splits)} There must be training images.")
     if missing := [name for name in classes if not trained[name]]:
         raise DataError(
-            f"{of}: no training image is of the class {', '.join(missing)}; add some, or take it out of `classes`."
+            f"{of}: has no training image of the class {', '.join(missing)}; add some, or remove it from `classes`."
         )
 
 
 def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, int]], subset: bool, of: str) -> None:
-    """Compare what there is with what the release is known to hold.
+    """Compare the numbers of images with the known numbers of a release.
 
     Args:
+        entries: the images.
         expected: split -> `label/group` or `label` -> number of images.
-        subset: there may be fewer, never more.
+        subset: whether fewer images than expected are allowed; more never are.
+        of: the table or folder that lists the images, for messages.
 
     Raises:
-        DataError: another number, with the split and the kind.
+        DataError: a number differs.
     """
     entries = list(entries)
     both = Counter((entry.split, f"{entry.label}/{entry.group}") for entry in entries)
@@ -171,15 +195,15 @@ def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, i
     faults = Faults(of)
     for split, wanted in expected.items():
         for kind, count in wanted.items():
-            got = (both if "/" in kind else labels)[split, kind]
+            got = both[split, kind] if "/" in kind else labels[split, kind]
             if got > count or (got < count and not subset):
                 faults.add(f"{split} has {got} images of {kind}, not {count}")
     faults.stop(
-        "Is the archive whole, and the release the expected one? "
-        "`source.subset: true` in params.yaml allows for fewer, and `source.counts` says how many are expected."
+        "Check that the archive is complete and that it is the right release. In params.yaml, `source.subset: true` "
+        "allows fewer images, and `source.counts` lists the expected numbers."
     )
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is called like an image, and not hidden."""
+    """Whether a file has an image's suffix and is not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

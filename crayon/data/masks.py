@@ -1,4 +1,4 @@
-"""Masks of the relevant pixels, eight to a byte."""
+"""Masks of relevant pixels on the device, packed as bits."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from crayon.utils.chunks import parts
 
 
 class Masks:
-    """N masks of H x W pixels on the device, True where relevant: a twenty-fourth of what their images take as uint8.
+    """N masks of H x W pixels on the device, True where relevant. They take 1/24 of the memory of their uint8 images.
 
     Args:
-        masks: (M, H, W) bool; a mapped file is read in parts.
-        rows: (N,) int64, which of them; left out, all.
+        masks: (M, H, W) bool; a memory-mapped file is read in chunks.
+        device: the device that stores the masks.
+        rows: (N,) int64, the rows to take; all if left out.
     """
 
     def __init__(self, masks: np.ndarray, device: torch.device | str = "cpu", rows: np.ndarray | None = None) -> None:
         rows = np.arange(len(masks)) if rows is None else rows
         height, self.width = masks.shape[1:]
         packed = np.empty((len(rows), height, -(-self.width // 8)), np.uint8)
-        for here in parts(len(rows)):
-            packed[here] = np.packbits(masks[rows[here]], axis=-1, bitorder="little")
+        for chunk in parts(len(rows)):
+            packed[chunk] = np.packbits(masks[rows[chunk]], axis=-1, bitorder="little")
         self.packed = torch.from_numpy(packed).to(device)
-        self.places = torch.arange(8, dtype=torch.uint8, device=device)
+        self.shifts = torch.arange(8, dtype=torch.uint8, device=device)
 
     def __len__(self) -> int:
         return len(self.packed)
 
     def __getitem__(self, index: torch.Tensor | slice) -> torch.Tensor:
-        """Those at positions (B,) int64, or of a slice, (B, H, W) bool."""
-        bits = (self.packed[index].unsqueeze(-1) >> self.places) & 1
+        """The masks at positions (B,) int64, or of a slice; (B, H, W) bool."""
+        bits = (self.packed[index].unsqueeze(-1) >> self.shifts) & 1
         return bits.flatten(-2)[..., : self.width].bool()
 
     def parts(self) -> Iterator[torch.Tensor]:
-        """All in order, (n, H, W) bool each."""
-        for here in parts(len(self)):
-            yield self[here]
+        """Yield all masks in order, in chunks (n, H, W) bool."""
+        for chunk in parts(len(self)):
+            yield self[chunk]

@@ -1,7 +1,7 @@
-"""Decode, resize and pack a listing's images, in parallel, block by block; continues where it was stopped.
+"""Decode, resize and pack the images of a listing in parallel threads; an interrupted run continues where it stopped.
 
-What is packed lies in a working folder until it is whole: images.npy, masks.npy, and state.json with how far it got.
-The arrays are appended to, not mapped, so that memory stays at a block whatever their size.
+The working folder contains images.npy, masks.npy, and state.json, which records the progress. Each block of images is
+appended to the arrays, which are not memory-mapped: memory use is one block, however large the data set is.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from crayon.data.index import Entry, Frame, Listing, told
+from crayon.data.index import Entry, Frame, Listing, fault_message
 from crayon.utils.errors import DataError, OutputError, first_line
 from crayon.utils.files import canonical, write_json
 from crayon.utils.log import report
 
 BLOCK = 256
-"""Images decoded between two savings of the state."""
+"""How many images are decoded before state.json is written again."""
 
 HEADER = 128
-"""Bytes of the .npy header: what numpy itself takes for arrays of this rank."""
+"""Size of the .npy header in bytes; numpy uses the same size for arrays of this rank."""
 
 Decoded = tuple[np.ndarray, np.ndarray | None]
-"""An image (H, W, 3) uint8, and its mask (H, W) bool."""
+"""An image (H, W, 3) uint8, and its mask (H, W) bool or None."""
 
 
 class Undecodable(Exception):
-    """One image that cannot be used, and why."""
+    """An image cannot be used; the message says why."""
 
 
 @dataclass
 class Packing:
-    """How far a listing is packed.
+    """Progress of packing a listing.
 
     Attributes:
-        key: what the arrays are of: entries, files' sizes and times, frame.
-        read: entries looked at so far.
-        size: (height, width) of the first image.
+        key: digest of everything that determines the arrays: entries, sizes and times of their files, and the frame.
+        read: number of entries processed so far.
+        size: (height, width) of the first image; None before it is decoded.
         faults: position in the listing -> why the image is left out.
     """
 
@@ -55,11 +55,11 @@ class Packing:
 
     @property
     def rows(self) -> int:
-        """Images in the arrays."""
+        """Number of images in the arrays."""
         return self.read - len(self.faults)
 
     def bytes(self, channels: int) -> int:
-        """The size of an array's file so far."""
+        """Size in bytes of the file of an array with this many channels of one byte."""
         height, width = self.size or (0, 0)
         return HEADER + self.rows * height * width * channels
 
@@ -68,14 +68,17 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     """Pack a listing's images into `folder`.
 
     Args:
-        workers: threads that decode; one a processor if left out (Pillow works outside of Python's lock).
+        listing: the images.
+        folder: the working folder; it is created if it is missing.
+        workers: number of decoding threads; one a processor if left out (Pillow releases the interpreter lock).
 
     Returns:
-        The entries that were packed, in order; images.npy (N, H, W, 3) uint8; masks.npy (N, H, W) bool, or (0, H, W).
+        The packed entries, in order; the path of images.npy (N, H, W, 3) uint8; the path of masks.npy, (N, H, W) bool,
+        or (0, H, W) if the listing has no masks.
 
     Raises:
-        DataError: images that cannot be used, the first few named and all counted, unless `on_error` is skip; then if
-            none is left.
+        DataError: some images cannot be used and `on_error` is fail, or none can.
+        OutputError: the folder cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,14 +88,14 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     if any(not path.exists() or path.stat().st_size < done.bytes(count) for path, count in channels.items()):
         done = Packing(done.key)
     if done.read:
-        report(f"{folder}: goes on after {done.read} of {len(listing.entries)} images")
+        report(f"{folder}: continues after {done.read} of {len(listing.entries)} images")
     try:
         image_file, mask_file = (_appended(path, done.bytes(count)) for path, count in channels.items())
         with image_file, mask_file:
             for block, faults, size in _decoded(listing, done, workers):
                 for image, mask in block:
                     image_file.write(image.data)
-                    if listing.masks:
+                    if mask is not None:
                         mask_file.write(mask.data)
                 done.read = min(done.read + BLOCK, len(listing.entries))
                 done.faults |= faults
@@ -103,16 +106,26 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
                 write_json(state, asdict(done) | {"faults": {str(n): why for n, why in done.faults.items()}})
                 report(f"{folder}: packed {done.read} of {len(listing.entries)} images")
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); free space, and go on.") from error
-    _judge(listing, done.faults)
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}); free some space and run it again."
+        ) from error
+    _check_faults(listing, done.faults)
+    assert done.size is not None  # at least one image is left
     height, width = done.size
-    _head(images, "|u1", (done.rows, height, width, 3))
-    _head(masks, "|b1", (done.rows if listing.masks else 0, height, width))
+    _write_header(images, "|u1", (done.rows, height, width, 3))
+    _write_header(masks, "|b1", (done.rows if listing.masks else 0, height, width))
     return [entry for n, entry in enumerate(listing.entries) if n not in done.faults], images, masks
 
 
 def examine(listing: Listing, workers: int | None = None) -> dict[int, str]:
-    """Decode all images and keep none; position in the listing -> why the image cannot be used.
+    """Decode all images without keeping them, to find those that cannot be used.
+
+    Args:
+        listing: the images.
+        workers: number of decoding threads; one a processor if left out.
+
+    Returns:
+        Position in the listing -> why the image cannot be used.
 
     Raises:
         DataError: as `pack`.
@@ -122,51 +135,53 @@ def examine(listing: Listing, workers: int | None = None) -> dict[int, str]:
         done.faults |= faults
         done.size = size
         done.read = min(done.read + BLOCK, len(listing.entries))
-    _judge(listing, done.faults)
+    _check_faults(listing, done.faults)
     return done.faults
 
 
-def _judge(listing: Listing, faults: dict[int, str]) -> None:
-    """DataError if there are faults that may not be, or no image is left; a line if they are skipped."""
+def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
+    """Raise DataError if faults are not allowed or no image is left; report the images that are skipped."""
     if not faults:
         return
     sentences = [faults[n] for n in sorted(faults)]
     if listing.on_error == "fail":
-        raise DataError(
-            told(listing.of, sentences, "Mend or remove them, or set `source.on_error: skip` in params.yaml.")
-        )
+        remedy = "Repair or remove them, or set `source.on_error: skip` in params.yaml."
+        raise DataError(fault_message(listing.of, sentences, remedy))
     if len(faults) == len(listing.entries):
-        raise DataError(told(listing.of, sentences, "None is left."))
-    report(told(f"{listing.of}, without {len(faults)} images of {len(listing.entries)}", sentences))
+        raise DataError(fault_message(listing.of, sentences, "No image is left."))
+    report(fault_message(f"{listing.of}, {len(faults)} of {len(listing.entries)} images skipped", sentences))
 
 
 def _decoded(
     listing: Listing, done: Packing, workers: int | None
 ) -> Iterator[tuple[list[Decoded], dict[int, str], tuple[int, int] | None]]:
-    """Yield the usable images of each further block in order, the faults, and the images' size as known so far."""
+    """Decode the remaining blocks; yield each one's usable images in order, its faults, and the common image size."""
     size = done.size
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(done.read, len(listing.entries), BLOCK):
             entries = listing.entries[start : start + BLOCK]
-            block, faults = [], {}
-            for n, found in enumerate(pool.map(lambda entry: _try(entry, listing), entries), start):
-                if isinstance(found, tuple) and size is None:
-                    size = found[0].shape[:2]
-                if isinstance(found, tuple) and found[0].shape[:2] != size:
-                    height, width = found[0].shape[:2]
+            block: list[Decoded] = []
+            faults: dict[int, str] = {}
+            for n, decoded in enumerate(pool.map(lambda entry: _try(entry, listing), entries), start):
+                if isinstance(decoded, str):
+                    faults[n] = decoded
+                    continue
+                height, width = decoded[0].shape[:2]
+                if size is None:
+                    size = height, width
+                if (height, width) != size:
                     entry = listing.entries[n]
-                    found = (
+                    faults[n] = (
                         f"{entry.called}: {entry.path.name} is {width}x{height} pixels, the first image "
-                        f"{size[1]}x{size[0]}; give source.size in params.yaml to resize all"
+                        f"{size[1]}x{size[0]}; set source.size in params.yaml to resize all"
                     )
-                if isinstance(found, tuple):
-                    block.append(found)
                 else:
-                    faults[n] = found
+                    block.append(decoded)
             yield block, faults, size
 
 
 def _try(entry: Entry, listing: Listing) -> Decoded | str:
+    """The decoded image, or why it cannot be used."""
     try:
         return decode(entry, listing.frame, listing.masks, listing.threshold)
     except Undecodable as error:
@@ -176,8 +191,18 @@ def _try(entry: Entry, listing: Listing) -> Decoded | str:
 def decode(entry: Entry, frame: Frame, with_mask: bool = False, threshold: int = 1) -> Decoded:
     """Decode one image, upright and in RGB, and its mask.
 
+    Args:
+        entry: the image.
+        frame: how to resize and crop it.
+        with_mask: whether to decode the mask, too.
+        threshold: lowest grey value (0..255) of a relevant mask pixel.
+
+    Returns:
+        The image (H, W, 3) uint8, and its mask (H, W) bool, or None without `with_mask`.
+
     Raises:
-        Undecodable: a missing or unreadable file, more than 8 bits a channel, a mask of another size.
+        Undecodable: a file is missing or unreadable, it has more than 8 bits a channel, or image and mask differ in
+            size.
     """
     picture = ImageOps.exif_transpose(opened(entry.path)).convert("RGB")
     if not with_mask:
@@ -200,13 +225,13 @@ def decode(entry: Entry, frame: Frame, with_mask: bool = False, threshold: int =
 
 
 def opened(path: Path) -> Image.Image:
-    """The decoded image of a file.
+    """Open and decode an image file.
 
     Raises:
-        Undecodable: it is missing, no image, cut off, or has more than 8 bits a channel.
+        Undecodable: the file is missing, truncated or no image, or has more than 8 bits a channel.
     """
     try:
-        if path.suffix == ".npy":  # the masks of the Backgrounds Challenge
+        if path.suffix == ".npy":  # masks of the Backgrounds Challenge
             array = np.squeeze(np.load(path, allow_pickle=False))
             return Image.fromarray((array > 0).astype(np.uint8) * 255)
         with Image.open(path) as picture:
@@ -215,13 +240,19 @@ def opened(path: Path) -> Image.Image:
         raise Undecodable(f"{path} does not exist") from None
     except Exception as error:  # Pillow's decoders raise ValueError, EOFError, SyntaxError, struct.error, ...
         raise Undecodable(f"{path.name} is not an image that can be read ({first_line(error)})") from error
-    if picture.mode.startswith(("I", "F")):  # Pillow would cut these off at 255, so that most turn white
+    if picture.mode.startswith(("I", "F")):  # Pillow would clip these at 255, so that most pixels turn white
         raise Undecodable(f"{path.name} has more than 8 bits a channel ({picture.mode}); save it with 8")
     return picture
 
 
 def framed(picture: Image.Image, frame: Frame, how: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
-    """The picture in the data set's size; sides are rounded as torchvision rounds them."""
+    """Resize and crop a picture; sizes are rounded as in torchvision.
+
+    Args:
+        picture: any mode.
+        frame: the sizes.
+        how: interpolation.
+    """
     width, height = picture.size
     size = None
     if frame.cover is not None:
@@ -243,18 +274,19 @@ def framed(picture: Image.Image, frame: Frame, how: Image.Resampling = Image.Res
 
 
 def _key(listing: Listing) -> str:
-    """A digest of all that the arrays depend on."""
-    whole = hashlib.sha256()
-    told_of = {"frame": asdict(listing.frame), "masks": listing.masks, "threshold": listing.threshold, "block": BLOCK}
-    whole.update(canonical(told_of).encode())
+    """A digest of everything that the arrays depend on."""
+    digest = hashlib.sha256()
+    settings = {"frame": asdict(listing.frame), "masks": listing.masks, "threshold": listing.threshold, "block": BLOCK}
+    digest.update(canonical(settings).encode())
     for entry in listing.entries:
         files = [entry.path, *([entry.mask] if isinstance(entry.mask, Path) else [])]
         stamps = [_stamp(path) for path in files]
-        whole.update(f"{entry.image}\0{entry.path}\0{entry.mask}\0{stamps}\n".encode())
-    return whole.hexdigest()
+        digest.update(f"{entry.image}\0{entry.path}\0{entry.mask}\0{stamps}\n".encode())
+    return digest.hexdigest()
 
 
 def _stamp(path: Path) -> str:
+    """A file's size and modification time."""
     try:
         status = path.stat()
     except OSError:
@@ -263,7 +295,7 @@ def _stamp(path: Path) -> str:
 
 
 def _resumed(path: Path, key: str) -> Packing:
-    """The state of an interrupted packing of the same listing, or a new one."""
+    """The saved progress for the same listing, or an empty one."""
     try:
         state = json.loads(path.read_bytes())
         if state["key"] == key:
@@ -275,16 +307,16 @@ def _resumed(path: Path, key: str) -> Packing:
 
 
 def _appended(path: Path, size: int) -> BinaryIO:
-    """The file, cut off or filled up to `size` bytes, open at its end."""
+    """Open a file at its end, truncated or zero-filled to `size` bytes."""
     file = path.open("r+b" if path.exists() else "w+b")
     file.truncate(size)
     file.seek(0, os.SEEK_END)
     return file
 
 
-def _head(path: Path, kind: str, shape: Sequence[int]) -> None:
-    """Write the .npy header in front of what was appended."""
-    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+def _write_header(path: Path, descr: str, shape: Sequence[int]) -> None:
+    """Write the .npy header into the space that is left for it at the start of the file."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     prefix = np.lib.format.magic(1, 0) + (HEADER - 10).to_bytes(2, "little")
     with path.open("r+b") as file:
         file.write(prefix + text.ljust(HEADER - 11).encode("latin1") + b"\n")

@@ -1,4 +1,4 @@
-"""Batches gathered in the host's memory by a thread, one ahead of the step that runs."""
+"""A thread that gathers the next batch in the host's memory while a step runs."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ import torch
 
 
 class Prefetcher:
-    """Gathers what is asked for next, while what was asked for last is computed with.
+    """Gathers the next batch in a thread while the caller computes with the current one.
 
     Args:
-        gather: positions (B,) int64 -> a batch in the host's memory.
-        order: the positions of all batches, in the order in which they will be asked for.
-        asked: the same positions as the tensors, on the device, that they will be asked for with; a batch is recognised
-            by that very tensor, so that nobody has to read its values back from a GPU.
-        device: for which the batches are; a thread begins on the first GPU, whichever the process computes on.
+        gather: function that gives the batch in the host's memory for positions (B,) int64.
+        order: positions (B,) int64 of each batch, in the order of use.
+        requests: the same positions as tensors on the device. `take` must get these very tensors: it compares their
+            identity, which avoids reading values back from a GPU.
+        device: device of the batches; the thread selects it, since new threads start on the first GPU.
     """
 
     def __init__(
         self,
         gather: Callable[[np.ndarray], torch.Tensor],
         order: Sequence[np.ndarray],
-        asked: Sequence[torch.Tensor],
+        requests: Sequence[torch.Tensor],
         device: torch.device,
     ) -> None:
-        self.gather, self.left = gather, deque(zip(asked, order, strict=True))
-        begin = partial(torch.cuda.set_device, device) if device.type == "cuda" else None
-        self.pool = ThreadPoolExecutor(1, "crayon-prefetch", begin)
+        self.gather, self.left = gather, deque(zip(requests, order, strict=True))
+        select_device = partial(torch.cuda.set_device, device) if device.type == "cuda" else None
+        self.pool = ThreadPoolExecutor(1, "crayon-prefetch", select_device)
         self.next: tuple[torch.Tensor, Future[torch.Tensor]] | None = None
-        self._go_on()
+        self._submit_next()
 
     def take(self, index: torch.Tensor) -> torch.Tensor | None:
-        """The batch of the positions `index`, and the next one is begun; None if they are not those that come next."""
+        """Give the batch for `index` and start the thread on the next one; None if `index` is not the next request."""
         if self.next is None or self.next[0] is not index:
             return None
         batch = self.next[1].result()
-        self._go_on()
+        self._submit_next()
         return batch
 
     def close(self) -> None:
-        """Wait for the thread, and forget what it has gathered."""
+        """Wait for the thread and drop its batch."""
         self.left.clear()
         self.next = None
         self.pool.shutdown()
 
-    def _go_on(self) -> None:
+    def _submit_next(self) -> None:
         if not self.left:
             self.next = None
             return
-        asked, positions = self.left.popleft()
-        self.next = (asked, self.pool.submit(self.gather, positions))
+        request, positions = self.left.popleft()
+        self.next = (request, self.pool.submit(self.gather, positions))

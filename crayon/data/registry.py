@@ -1,4 +1,4 @@
-"""Where a data set comes from: `source.kind` in params.yaml, and that kind's options."""
+"""Data sources by `source.kind` in params.yaml: checks their options, and draws or lists their images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crayon.utils.text import unknown
 
 
 def check(source: Mapping[str, Any]) -> None:
-    """Validate a source section; ParamsError with the key."""
+    """Validate a `source` section; raises ParamsError that names the key."""
     if "kind" not in source:
         raise ParamsError(f"source.kind: is missing; add one of {', '.join(KINDS)}.")
     _options(source, KINDS, "source", also=("compose",) if source["kind"] == "csv" else ())
@@ -34,24 +34,24 @@ def module_of(source: Mapping[str, Any]) -> str:
 
 
 def reads(source: Mapping[str, Any]) -> dict[str, str]:
-    """What of a person's a source reads: name -> file or folder.
+    """The user's own files and folders that a source reads, by name.
 
-    A local ImageNet is not among them: its digest would take an hour.
+    A local ImageNet is left out, because computing its digest would take an hour.
     """
     keys = {"path": "folder", "tree": "folder", "masks": "masks_folder", "class_map": "class_map"}
     return {name: source[key] for key, name in keys.items() if isinstance(source.get(key), str)}
 
 
 def steering(source: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a source decides its images: all but the addresses of what has a digest, and what is composed before."""
+    """The params subset that determines a source's images: all but `compose`, and URLs of files with a digest."""
     kept = {key: value for key, value in source.items() if key != "compose"}
     if "archives" in kept:
-        kept["archives"] = {name: archive.steering for name, archive in archives(source | {"tree": None}).items()}
+        kept["archives"] = {name: archive.steering for name, archive in archives({**source, "tree": None}).items()}
     return kept
 
 
 def archives(source: Mapping[str, Any]) -> dict[str, Archive]:
-    """Name -> file of a release that is downloaded; none of other sources, or where a tree is given."""
+    """The archives to download for a release, by name; empty for other sources, or if `tree` is set."""
     if source["kind"] not in RELEASED or source.get("tree") is not None:
         return {}
     return dict(_options(source, RELEASED, "source")[1].archives)
@@ -60,10 +60,13 @@ def archives(source: Mapping[str, Any]) -> dict[str, Archive]:
 def read(
     source: Mapping[str, Any], files: Mapping[str, Path], classes: tuple[str, ...], groups: tuple[str, ...]
 ) -> Drawn | Listing:
-    """Draw a source's images, or list them.
+    """Draw the images of a source, or list its files.
 
     Args:
-        files: name -> what was unpacked of it, as `reads` names them.
+        source: the section of params.yaml.
+        files: name of an archive -> where it is unpacked, or a name as in `reads` -> file or folder.
+        classes: names of all classes.
+        groups: names of all groups.
     """
     module, options = _options(source, KINDS, "source")
     return module.draw(options) if source["kind"] in DRAWN else module.listing(options, files, classes, groups)
@@ -75,9 +78,10 @@ def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
 
 
 def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, also: tuple[str, ...] = ()) -> tuple:
-    kind = source.get("kind")
+    """The module of a source's kind, and its validated options."""
+    kind = str(source.get("kind"))
     if kind not in kinds:
-        raise ParamsError(f"{where}.kind: {unknown('source', str(kind), kinds)}")
+        raise ParamsError(f"{where}.kind: {unknown('source', kind, kinds)}")
     module = import_module(f"crayon.data.{kinds[kind]}")
     names = [field.name for field in fields(module.Options)]
     own = {key: value for key, value in source.items() if key not in ("kind", *also)}

@@ -352,8 +352,8 @@ def test_labels_come_back_in_the_order_asked(tmp_path):
     [
         ("image,label\na,relevant\n", "no label for the image 'b'"),
         ("image,label\na,relevant\nb,good\n", "line 3: the label 'good'"),
-        ("image,label\na,relevant\na,unused\n", "line 3: names the image 'a' twice"),
-        ("image,label\nz,relevant\n", "line 2: names the image 'z' but"),
+        ("image,label\na,relevant\na,unused\n", "line 3: the image 'a' occurs twice"),
+        ("image,label\nz,relevant\n", "line 2: the image 'z' is not in"),
         ("", "is empty"),
     ],
 )

@@ -224,13 +224,13 @@ def test_what_does_not_count_is_rejected_with_its_reason(plan, tmp_path, capsys)
         ([task(1, "train-0", annotation(5, "yes", "no"))], "the answer 'yes and no' is none of"),
         ([task(1, "train-9", annotation(5, "yes"))], "the item 'train-9' is unknown; did you mean"),
         ([task(1, None, annotation(5, "yes"))], "the item '' is unknown"),
-        ([task(1, "train-0", annotation(5, "yes", user=None))], "names no annotator"),
-        ([task(1, "train-0", annotation(5, "yes", created_at="now"))], "the time 'now' is none that is known"),
+        ([task(1, "train-0", annotation(5, "yes", user=None))], "has no annotator"),
+        ([task(1, "train-0", annotation(5, "yes", created_at="now"))], "the time 'now' has no known format"),
         ([task(1, "train-0", annotation(5, "yes", lead_time=-3))], "the time taken is '-3'"),
     ],
 )
 @pytest.mark.parametrize("form", [list, minimal])
-def test_a_row_that_cannot_be_an_answer_refuses_all_or_is_rejected_alone(plan, tmp_path, tasks, words, form):
+def test_an_invalid_row_stops_the_import_or_is_rejected(plan, tmp_path, tasks, words, form):
     path = write(tmp_path / "e.json", form(tasks))
     with pytest.raises(AnnotationError, match=words):
         import_labelstudio(plan, "waterbirds", "attention", [path])
@@ -246,10 +246,10 @@ def test_a_row_that_cannot_be_an_answer_refuses_all_or_is_rejected_alone(plan, t
         (b"", "is empty; export the project as JSON or JSON_MIN"),
         (b'{"id": 1}', "is no list of tasks"),
         (b"item,annotator,answer\n", "is no list of tasks"),
-        (b"[1]", "line 1: is no task, 1"),
+        (b"[1]", "line 1: 1 is no task"),
         (b'[\n{"id": 1, "annotations": []},\n{"id": 2,', "line 3: is not JSON .* damaged or cut off"),
-        (b'[\n{"id": 1, "annotations": []}\n', "line 2: its list of tasks is cut off after this one"),
-        (b"[]\n[]", "goes on after its list of tasks"),
+        (b'[\n{"id": 1, "annotations": []}\n', "line 2: the list of tasks is cut off after this one"),
+        (b"[]\n[]", "has text after its list of tasks"),
         (b'[{"id": 1, "annotations": [3]}]', "line 1: annotations of 1 is no list of objects"),
         (b'[{"id": 1, "annotations": [{"id": 2, "result": "yes"}]}]', "line 1: result of 2 is no list of objects"),
         (b'[{"id": 1, "annotations": [{"id": 2, "result": []}]}]', "line 1: task 1 has no data"),
@@ -280,7 +280,7 @@ def test_the_control_may_have_another_name(tmp_path, form):
     path = write(tmp_path / "e.json", form(tasks))
     assert [row.answer for row in read_export(path, own)] == ["Ja"]
     assert [row.answer for row in read_export(path, own, "relevant")] == ["Ja"]
-    with pytest.raises(AnnotationError, match="has no choice that is named 'relevent'; there are relevant"):
+    with pytest.raises(AnnotationError, match="has no choices named 'relevent'; there are relevant"):
         read_export(path, own, "relevent")
 
 
@@ -288,7 +288,7 @@ def test_of_several_controls_one_is_named_by_the_user(tmp_path):
     given = annotation(1, "yes", name="relevant")
     given["result"] += annotation(1, "no", name="blurred")["result"]
     path = write(tmp_path / "e.json", [task(1, "train-0", given)])
-    with pytest.raises(AnnotationError, match="say which one holds the answer with --choices: blurred, relevant"):
+    with pytest.raises(AnnotationError, match="name the ones with the answer by --choices: blurred, relevant"):
         read_export(path, own)
     assert [row.answer for row in read_export(path, own, "blurred")] == ["no"]
 

@@ -90,7 +90,7 @@ existing_answers = st.lists(answers, max_size=3, unique_by=lambda one: (one.item
 
 
 @given(st.lists(rows(), max_size=12), existing_answers, st.booleans())
-def test_rows_read_are_rows_used_and_rows_rejected_each_with_a_reason(read, existing, allow_stale):
+def test_each_row_is_used_or_rejected_with_a_reason(read, existing, allow_stale):
     settled = settle(read, existing, ITEMS, DIGEST, allow_stale=allow_stale, reject_invalid=True)
     assert len(read) == len(settled.used) + len(settled.rejected)
     assert Counter(map(id, read)) == Counter(map(id, [*settled.used, *(row for row, _ in settled.rejected)]))
@@ -129,7 +129,7 @@ def test_importing_again_adds_nothing(read):
 
 
 @given(st.lists(rows(valid=True), max_size=10), st.randoms())
-def test_which_answer_is_the_first_does_not_hang_on_the_order_of_the_files(read, random):
+def test_the_first_answer_does_not_depend_on_the_file_order(read, random):
     timed = [row for row in read if row.time and not row.key]
     moments = [(row.when, row.item, row.annotator) for row in timed]
     if len(set(moments)) < len(moments):  # at the same moment the order of the rows decides
@@ -166,7 +166,7 @@ def test_reasons_by_hand(read, existing, reasons):
     assert [why.get(id(one)) for one in read] == reasons
 
 
-def test_the_line_says_rows_used_rejected_by_reason_and_annotators():
+def test_the_line_counts_rows_used_rejected_and_annotators():
     read = [row(), row("no"), row("", item="b"), row("no", item="b", annotator="bob"), row("", annotator="bob")]
     assert settle(read, [], ITEMS, DIGEST).line() == (
         "5 rows read: 2 used, by 2 annotators; 3 rejected (2 no answer, 1 the annotator's second answer to the item)"

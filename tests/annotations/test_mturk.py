@@ -74,7 +74,7 @@ def said(capsys):
 # Export ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_names_each_item_with_its_picture_question_and_digest(plan, tmp_path, capsys):
+def test_a_batch_has_picture_question_and_digest_of_each_item(plan, tmp_path, capsys):
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch", "https://example.org/birds")
     with (tmp_path / "batch/batch.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -142,7 +142,7 @@ class Elements(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_hit_is_a_crowd_form_whose_answer_is_what_the_import_reads(plan, tmp_path):
+def test_the_hit_is_a_crowd_form_that_the_import_can_read(plan, tmp_path):
     export_mturk(plan, "waterbirds", "attention", tmp_path / "batch")
     elements = Elements()
     elements.feed((tmp_path / "batch/hit.html").read_text(encoding="utf-8"))
@@ -217,7 +217,7 @@ def test_results_of_our_own_batch_come_back_as_answers(plan, tmp_path, capsys):
     assert rejected() == []
 
 
-def test_a_worker_has_the_same_pseudonym_each_time_and_the_id_stands_nowhere(plan, tmp_path):
+def test_pseudonyms_are_stable_and_worker_ids_are_nowhere(plan, tmp_path):
     secret = "AZ3456EXAMPLE"
     first = write(tmp_path / "1.csv", result("3A", "train-0", "Yes", secret, **{"Answer.me": secret, "Reject": ""}))
     second = write(
@@ -257,7 +257,7 @@ def test_a_salt_that_is_none_is_named(plan, tmp_path):
     assert not asked.ANSWERS.parent.exists()
 
 
-def test_rejected_assignments_are_dropped_and_every_row_is_accounted_for(plan, tmp_path, capsys):
+def test_rejected_assignments_are_dropped_and_all_rows_counted(plan, tmp_path, capsys):
     one = write(
         tmp_path / "one.csv",
         result("3A", "train-0", "Yes", "w1"),
@@ -291,7 +291,7 @@ def test_rejected_assignments_are_dropped_and_every_row_is_accounted_for(plan, t
     assert "attention.csv holds 3 answers" in line
 
 
-def test_the_same_file_again_adds_nothing_and_later_files_are_added(plan, tmp_path, capsys):
+def test_a_file_counts_once_and_later_files_are_added(plan, tmp_path, capsys):
     first = write(tmp_path / "1.csv", result("3A", "train-0", "Yes", "w1"), result("3B", "train-0", "No", "w2"))
     import_mturk(plan, "waterbirds", "attention", [first])
     before = asked.ANSWERS.read_bytes()
@@ -304,7 +304,7 @@ def test_the_same_file_again_adds_nothing_and_later_files_are_added(plan, tmp_pa
     assert [row["reason"] for row in rejected()] == [CHANGED, SECOND]
 
 
-def test_an_answer_whose_assignment_is_rejected_later_is_withdrawn(plan, tmp_path, capsys):
+def test_an_answer_is_withdrawn_if_rejected_later(plan, tmp_path, capsys):
     there = Answer(item="train-0", annotator="ann", answer="no", source="people")
     write_answers(asked.ANSWERS, [there])
     rows = [
@@ -366,13 +366,13 @@ def test_several_workers_on_an_item_and_none_on_another_are_fine(plan, tmp_path)
         (result("3B", "train-1", "1/2"), "the answer '1/2'"),
         (result("3B", "train-7", "Yes"), "line 3 .assignment 3B.: the item 'train-7' is unknown; did you mean 'train-"),
         (result("3B", "cat", "Yes"), "the item 'cat' is unknown; it is none of the items"),
-        (result("3B", "train-1", "Yes", ""), "names no annotator"),
+        (result("3B", "train-1", "Yes", ""), "has no annotator"),
         (result("3B", "train-1", "Yes", WorkTimeInSeconds="soon"), "the time taken is 'soon'"),
-        (result("3B", "train-1", "Yes", SubmitTime="yesterday"), "the time 'yesterday' is none that is known"),
+        (result("3B", "train-1", "Yes", SubmitTime="yesterday"), "the time 'yesterday' has no known format"),
         (result("3B", "train-1", "Yes", **{"Input.digest": "f" * 64}), "was given to other maps or patches"),
     ],
 )
-def test_a_row_that_cannot_be_an_answer_refuses_all_or_is_rejected_alone(plan, tmp_path, capsys, row, words):
+def test_an_invalid_row_stops_the_import_or_is_rejected(plan, tmp_path, capsys, row, words):
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes"), row)
     with pytest.raises(AnnotationError, match=words) as caught:
         import_mturk(plan, "waterbirds", "attention", [path])
@@ -404,9 +404,15 @@ def test_answers_to_other_maps_come_in_where_params_say_so(tmp_path, monkeypatch
     [
         (["Input.item"], "lacks the column Input.item, .* --items FILE"),
         ([name for name in HIT if name.startswith("Input.")], r"has no column Input\.\*"),
-        (["AssignmentStatus", "WorkerId"], "lacks the column WorkerId, AssignmentStatus; it is no results file"),
+        (
+            ["AssignmentStatus", "WorkerId"],
+            "the column WorkerId, AssignmentStatus; it is not a batch results file",
+        ),
         (["SubmitTime"], "lacks the column SubmitTime"),
-        (["Answer.category.label"], "has no column Answer.category.label; name the one .* --answer-column: Answer.why"),
+        (
+            ["Answer.category.label"],
+            "no column Answer.category.label; name the column .* --answer-column: Answer.why",
+        ),
     ],
 )
 def test_columns_that_lack_are_named(plan, tmp_path, drop, words):
@@ -419,7 +425,7 @@ def test_columns_that_lack_are_named(plan, tmp_path, drop, words):
 
 def test_a_status_that_is_none_is_named(plan, tmp_path):
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes", AssignmentStatus="Returned"))
-    with pytest.raises(AnnotationError, match="line 2: the AssignmentStatus 'Returned' is none of Submitted, Approved"):
+    with pytest.raises(AnnotationError, match="line 2: the AssignmentStatus 'Returned' is not one of Submitted"):
         import_mturk(plan, "waterbirds", "attention", [path])
 
 
@@ -436,7 +442,7 @@ def test_results_without_items_take_them_from_a_table(plan, tmp_path):
     answers = read_answers(asked.ANSWERS, [*asked.ITEMS, asked.FORMULA])
     assert [(one.item, one.answer) for one in answers] == [("train-5", "yes"), (asked.FORMULA, "no")]
     table.write_text("image_url,item\ngradcam_0.png,train-5\ngradcam_0.png,train-4\n")
-    with pytest.raises(AnnotationError, match=r"items\.csv, line 3: names the image 'gradcam_0.png' a second time"):
+    with pytest.raises(AnnotationError, match=r"items\.csv, line 3: lists the image 'gradcam_0.png' a second time"):
         import_mturk(plan, "waterbirds", "attention", [path], items=table)
     table.write_text("image_url,item\ngradcam_0.png,train-5\n")
     with pytest.raises(AnnotationError, match=r"line 3 \(assignment 3B\): the item 'gradcam_1\.png' is unknown"):
@@ -506,7 +512,7 @@ def test_task_answers_that_are_no_json_are_named(tmp_path, text):
         read_results(path, identity)
 
 
-def test_a_results_file_in_another_encoding_or_cut_off_is_named_and_nothing_written(plan, tmp_path):
+def test_a_truncated_or_recoded_file_is_named_and_not_imported(plan, tmp_path):
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes", RequesterFeedback="très bien"))
     good = path.read_text()
     for content, words in (

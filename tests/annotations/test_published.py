@@ -43,9 +43,9 @@ def test_counts_are_those_of_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (["yes"] * 4, "is a list of 4, and there are 5 training images"),
+        (["yes"] * 4, "is a list of 4, but there are 5 training images"),
         ({"a": "yes"}, "is no list"),
-        (["yes", "no", "Yes", "no", "no"], "position 2 is 'Yes', none of yes, no, maybe"),
+        (["yes", "no", "Yes", "no", "no"], "position 2 is 'Yes', not one of yes, no, maybe"),
         (["yes", "no", None, "no", "no"], "position 2 is None"),
     ],
 )
@@ -55,7 +55,7 @@ def test_another_list_is_refused(tmp_path, content, words):
 
 
 def test_other_neurons_are_refused(tmp_path):
-    with pytest.raises(AnnotationError, match="is a list of 3, and there are 2 neurons"):
+    with pytest.raises(AnnotationError, match="is a list of 3, but there are 2 neurons"):
         published_neurons(write(tmp_path / "a.json", [True] * 3), 2)
     with pytest.raises(AnnotationError, match="position 1 is 1, not true or false"):
         published_neurons(write(tmp_path / "a.json", [True, 1]), 2)
@@ -66,7 +66,7 @@ def test_other_neurons_are_refused(tmp_path):
 
 @pytest.mark.parametrize("answer", [["yes"], {"a": 1}, None, 1, True])
 def test_an_answer_that_is_no_word_is_named_by_its_position(tmp_path, answer):
-    with pytest.raises(AnnotationError, match=r"position 1 is .*, none of yes, no, maybe"):
+    with pytest.raises(AnnotationError, match=r"position 1 is .*, not one of yes, no, maybe"):
         published_maps(write(tmp_path / "a.json", ["yes", answer]), IMAGES[:2])
 
 

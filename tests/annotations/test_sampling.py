@@ -66,7 +66,7 @@ def test_every_prefix_holds_each_class_in_proportion(name, seed):
         assert abs(found[:count].sum() - share * count) <= strata / 2
 
 
-def test_random_is_what_subsets_of_answers_have_been_since_the_first_results():
+def test_random_gives_the_permutation_of_the_first_results():
     assert at_random(6, 1).tolist() == np.random.default_rng([1, 3]).permutation(6).tolist()
     assert (ORDERS["random"](pool_of(30), 4) == at_random(30, 4)).all()
 
@@ -77,7 +77,7 @@ def test_entropies_by_hand():
     assert found == pytest.approx([np.log(4), 0, np.log(2), 0, 1.5 * np.log(2)])  # the last: 1/2, 1/4, 1/4
 
 
-def test_uncertain_asks_first_where_the_original_looks_at_much_at_once():
+def test_uncertain_starts_with_the_most_spread_out_maps():
     maps = np.array([[[1, 0, 0]], [[1, 0.2, 0]], [[1, 1, 1]], [[0, 1, 1]]], np.float16)
     for seed in range(3):
         assert uncertain(Pool(maps, np.zeros(4, np.int64)), seed).tolist() == [2, 3, 1, 0]

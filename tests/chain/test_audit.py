@@ -125,8 +125,8 @@ def test_swapped_files_of_two_seeds_are_named_as_such(here):
         one.write_bytes(two.read_bytes())
         two.write_bytes(content)
         assert faults() == [
-            ("edited", "refine waterbirds erm 0", f"{first} (it holds {second})"),
-            ("edited", "refine waterbirds erm 1", f"{second} (it holds {first})"),
+            ("edited", "refine waterbirds erm 0", f"{first} (its content is that of {second})"),
+            ("edited", "refine waterbirds erm 1", f"{second} (its content is that of {first})"),
         ]
 
 
@@ -138,7 +138,7 @@ def test_an_edited_cell_is_named_with_the_number_that_its_runs_give(here):
         file.write_text(text.replace(row, row.replace(f",{mean},", ",99.0000,", 1)))
         assert faults() == [
             ("edited", "table1", TABLE),
-            ("recomputed-differs", TABLE, f"{BASE}: mean is 99.0000, and {mean} from its runs"),
+            ("recomputed-differs", TABLE, f"{BASE}: mean is 99.0000, but its runs give {mean}"),
         ]
 
 
@@ -157,7 +157,11 @@ def test_a_metric_that_is_not_what_its_counts_give_is_named_though_every_record_
             told[part] = {name: Digests().of(name) if name == path else digest for name, digest in told[part].items()}
         Path(record).write_text(json.dumps(sealed(told)))
     found = faults()
-    assert ("recomputed-differs", TABLE, "waterbirds/erm/WGA/0: the last epoch's is not what its counts give") in found
+    assert (
+        "recomputed-differs",
+        TABLE,
+        "waterbirds/erm/WGA/0: the value of the last epoch does not match its counts",
+    ) in found
     assert any(what.startswith("waterbirds/erm/WGA: mean is") for _, _, what in found)
 
 
@@ -214,7 +218,7 @@ def test_a_record_that_cannot_be_read_is_status_2_and_one_sentence(copy, spoil, 
 def test_one_number_explained(copy):
     text = copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", BASE)
     for words in (
-        "holds: 11 jobs",
+        "valid: 11 jobs",
         "seed 0: ",
         "refine waterbirds crayon_attention, seeds 0 1: alpha 3000",
         "104 answers to 52 items by simulated-1, simulated-2; annotators agree on",
@@ -225,7 +229,7 @@ def test_one_number_explained(copy):
         assert words in text
     tree = json.loads(copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", BASE, "--json"))
     assert tree["cell"] == BASE
-    assert tree["verdict"]["holds"] is True
+    assert tree["verdict"]["valid"] is True
     pruned = copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", "digits/crayon_pruning/MGA")
     assert "neurons are pruned" in pruned
     one = copy.run("crayon", "audit", "--allow-dirty", "results/runs.csv", "--cell", f"{BASE}/1")
@@ -249,7 +253,7 @@ def test_what_an_answer_reaches(copy):
     for arguments, words in (
         (("--from", "annotations/waterbirds/attention.csv"), f"did you mean '{ANSWERS}'?"),
         (("--from", ANSWERS, "--item", "train-99999"), "There is no item 'train-99999'"),
-        (("--from", "data/mini/digits/images.npy", "--item", "x"), "holds no answers"),
+        (("--from", "data/mini/digits/images.npy", "--item", "x"), "is no file of answers"),
     ):
         text = copy.run("crayon", "audit", *arguments, check=False)
         assert copy.status == 2
@@ -320,8 +324,8 @@ def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     assert "git fetch --unshallow" in words(shallow, "HEAD~1", "HEAD")
     exported = Project(tmp_path / "exported")
     shutil.copytree(history.folder, exported.folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
-    assert "this folder is no git checkout" in words(exported, "HEAD~1", "HEAD")
-    assert "holds" in exported.run("crayon", "audit", "--allow-dirty", TABLE)  # needs no git
+    assert "this folder is not a git checkout" in words(exported, "HEAD~1", "HEAD")
+    assert "valid: " in exported.run("crayon", "audit", "--allow-dirty", TABLE)  # needs no git
     (history.folder / "results/table1.provenance.json").unlink()
     commit(history, "third")
     assert "results/table1.provenance.json: is not in HEAD" in words(history, "HEAD~1", "HEAD")
@@ -331,7 +335,7 @@ def test_a_folder_with_blanks_and_umlauts(project, tmp_path):
     odd = Project(tmp_path / "Größe und Maß" / "ein Ordner")
     shutil.copytree(project.folder, odd.folder, symlinks=True)
     assert odd.planned() == set()
-    assert "holds" in odd.run("crayon", "audit", "--allow-dirty", TABLE)
+    assert "valid: " in odd.run("crayon", "audit", "--allow-dirty", TABLE)
     (odd.folder / TABLE).unlink()
     odd.snakemake(TABLE)
     assert odd.read(TABLE) == project.read(TABLE)
@@ -390,7 +394,7 @@ def test_a_touch_runs_nothing(copy):
         if path.is_file():
             os.utime(path, (2 * 10**9 - number, 2 * 10**9 - number))
     assert copy.planned() == set()
-    assert "holds" in copy.run("crayon", "audit", "--allow-dirty", TABLE)
+    assert "valid: " in copy.run("crayon", "audit", "--allow-dirty", TABLE)
 
 
 def test_two_at_once_one_runs_and_the_other_says_so(copy):

@@ -41,7 +41,7 @@ def test_one_command_ends_with_the_table_on_the_screen_and_in_results(project):
 
 def test_the_same_command_has_nothing_to_do_afterwards(project):
     assert project.planned() == set()
-    assert "holds" in project.run("crayon", "audit", TABLE)
+    assert "valid: " in project.run("crayon", "audit", TABLE)
 
 
 def test_the_same_command_in_two_places_gives_the_same_bytes(project, tmp_path):
@@ -105,7 +105,7 @@ def test_an_edited_answer_is_kept_by_the_run_and_named_by_the_audit(copy):
     copy.snakemake(TABLE)
     assert copy.read(ANSWERS) == edited
     assert copy.planned() == set()
-    assert f"edited by hand, and used as it is: {ANSWERS}" in copy.run("crayon", "audit", TABLE)
+    assert f"edited by hand, and used in this state: {ANSWERS}" in copy.run("crayon", "audit", TABLE)
 
 
 def test_an_edited_model_is_made_anew_with_what_follows(copy):
@@ -190,7 +190,7 @@ def test_the_rules_and_the_plan_mean_the_same_jobs(project):
 
 def test_dvc_records_what_snakemake_made(mine):
     assert "epoch" not in mine.repro
-    assert f"{TABLE}  holds" in mine.repro
+    assert f"{TABLE}  valid" in mine.repro
     assert (mine.folder / "dvc.lock").exists()
     mine.run("dvc", "plots", "show", "-o", "plots")
     page = mine.read("plots/index.html").decode()
@@ -210,7 +210,7 @@ def test_dvc_runs_what_a_changed_param_steers_and_shows_what_it_did_then_goes_ba
     mine.run("git", "checkout", "-q", "--", ".")
     mine.run("dvc", "checkout", "-q")
     assert mine.planned() == set()  # the old results under the old params, and nothing is run
-    assert f"{TABLE}  holds" in mine.run("crayon", "audit", TABLE)
+    assert f"{TABLE}  valid" in mine.run("crayon", "audit", TABLE)
 
 
 def test_the_last_stage_refuses_a_broken_chain(mine):

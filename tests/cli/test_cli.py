@@ -66,7 +66,7 @@ def test_check_says_what_the_suite_holds(project):
         (("render", "table9"), "There is no result 'table9'; did you mean 'table"),
         (("render", "figure4", "--show"), "--show is for table1, "),
         (("original", "waterbirds"), "data/mini/waterbirds/manifest.csv: there is no such file"),
-        (("audit",), "results/: holds no result yet"),
+        (("audit",), "results/: has no result yet"),
         (("audit", "results/table9.csv"), "did you mean 'results/table"),
     ],
 )

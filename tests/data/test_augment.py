@@ -54,7 +54,7 @@ def test_a_known_colour_by_hand(factors, expected):
     assert found[0, :, 0, 0].tolist() == expected
 
 
-def test_contrast_draws_to_the_mean_over_pixels_and_saturation_to_each_pixels_grey():
+def test_contrast_blends_with_mean_grey_and_saturation_with_grey():
     images = torch.cat([flat(0, 0, 0, size=1), flat(200, 200, 200, size=1)], 3)  # mean 100, as .9999 * 200 -> 199: 99.5
     order = [BRIGHTNESS, CONTRAST, SATURATION]
     assert one(images, order, [OFF, 0.5, OFF])[0, 0, 0].tolist() == [49, 149]
@@ -68,11 +68,11 @@ def test_the_order_matters_where_brightness_clips():
     assert not torch.equal(first, last)
 
 
-def test_each_image_is_what_torchvision_makes_of_it_with_its_own_order_and_factors():
-    dice = np.random.default_rng(0)
-    raw = torch.from_numpy(dice.integers(0, 256, (24, 3, 20, 16)).astype(np.uint8))
-    orders = torch.from_numpy(dice.permuted(np.tile(np.arange(3), (24, 1)), axis=1))
-    factors = torch.from_numpy(dice.uniform(0.5, 1.5, (24, 3)))
+def test_jitter_equals_torchvision_with_the_same_factors():
+    rng = np.random.default_rng(0)
+    raw = torch.from_numpy(rng.integers(0, 256, (24, 3, 20, 16)).astype(np.uint8))
+    orders = torch.from_numpy(rng.permuted(np.tile(np.arange(3), (24, 1)), axis=1))
+    factors = torch.from_numpy(rng.uniform(0.5, 1.5, (24, 3)))
     found = jitter(raw.float(), orders, factors)
     assert len({tuple(order) for order in orders.tolist()}) == 6
     for image, order, factor, jittered in zip(raw, orders.tolist(), factors.tolist(), found, strict=True):
@@ -89,7 +89,7 @@ def test_each_image_is_what_torchvision_makes_of_it_with_its_own_order_and_facto
         assert off.mean() < 1
 
 
-def test_lighting_adds_the_eigenvectors_times_noise_times_eigenvalues():
+def test_lighting_adds_noise_along_the_eigenvectors():
     noise = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.1, -0.2, 0.3]], dtype=torch.float64)
     expected = [
         [0.2175 * -0.5675, 0.2175 * -0.5808, 0.2175 * -0.5836],
@@ -104,7 +104,7 @@ def test_lighting_adds_the_eigenvectors_times_noise_times_eigenvalues():
         assert found.tolist() == pytest.approx(row, abs=1e-12)
 
 
-def test_lighting_shifts_all_pixels_of_an_image_alike_and_may_overstep():
+def test_lighting_shifts_all_pixels_alike_without_clipping():
     raw = torch.full((50, 3, 4, 4), 255, dtype=torch.uint8)
     added = Augmenter(Augmentation(lighting=0.5), 0, 1)(raw) - 255
     assert torch.equal(added, added[:, :, :1, :1].expand_as(added))
@@ -113,7 +113,7 @@ def test_lighting_shifts_all_pixels_of_an_image_alike_and_may_overstep():
     assert float(added[:, 1, 0, 0].std()) == pytest.approx(0.5 * 255 * 0.2175 * 0.5808, rel=0.3)
 
 
-def test_the_drawn_factors_fill_their_range_and_differ_between_images_and_steps():
+def test_factors_fill_their_range_and_differ_between_images():
     augment = Augmenter(Augmentation(jitter=0.1), 0, 1)
     raw = torch.full((400, 3, 1, 1), 200, dtype=torch.uint8)  # grey: brightness alone is seen
     first, second = (augment(raw)[:, 0, 0, 0] for _ in range(2))
@@ -150,7 +150,7 @@ def test_images_stay_channels_last():
         assert images(torch.arange(5)).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_reader_is_augmented_before_normalisation_and_within_alone():
+def test_augmentation_precedes_normalisation_in_its_block_only():
     images, index = problems.problem().images, torch.arange(5)
     plain = images(index)
     with augmented(images, lambda raw: raw.float() + 51):
@@ -162,7 +162,7 @@ def test_a_reader_is_augmented_before_normalisation_and_within_alone():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_trains_on_augmented_images_the_same_of_a_seed(name):
+def test_augmented_training_is_reproducible_for_each_method(name):
     plain = run(name)
     first, again = (run(name, augmentation=AUGMENTATION) for _ in range(2))
     assert all(torch.equal(first.last[key], again.last[key]) for key in first.last)

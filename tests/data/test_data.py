@@ -62,9 +62,9 @@ def rewrite(path, change):
     ("spoil", "words"),
     [
         (lambda p: rewrite(p, lambda t: ""), r"manifest\.csv: is empty"),
-        (lambda p: rewrite(p, lambda t: t.splitlines()[0] + "\n"), "names no image"),
+        (lambda p: rewrite(p, lambda t: t.splitlines()[0] + "\n"), "lists no image"),
         (lambda p: rewrite(p, lambda t: t.replace("group", "grp", 1)), "lacks the column group"),
-        (lambda p: rewrite(p, lambda t: t.replace("i1,", "i0,")), "line 3: 'i0' stands on line 2 already"),
+        (lambda p: rewrite(p, lambda t: t.replace("i1,", "i0,")), "line 3: 'i0' is already listed on line 2"),
         (lambda p: rewrite(p, lambda t: t.replace("cat", "cta", 1)), "line 2: .*'cta'; did you mean 'cat'"),
         (lambda p: rewrite(p, lambda t: t.replace("out", "", 1)), "line 4: group is empty"),
         (lambda p: rewrite(p, lambda t: t + "i9,test\n"), "line 8: has 2 values, not 4"),
@@ -228,7 +228,7 @@ def test_images_that_cannot_be_decoded_are_skipped_if_asked_and_the_rows_stay_to
     assert np.array_equal(found.images, data.images[kept])
     assert np.array_equal(found.masks, data.masks[kept])
     assert found.image_ids == [f"images/i{n}.png" for n in kept]
-    assert "without 1 images of 6" in capsys.readouterr().err
+    assert "1 of 6 images skipped" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -282,8 +282,8 @@ def test_groups_are_a_level_more(tree):
             lambda p: [(q / "train").rename(q / "trian") for q in (p, p.parent / "masks")],
             "split 'train'; did you mean 'trian'",
         ),
-        (lambda p: [f.unlink() for f in (p / "train/dog").iterdir()], "no training image is of the class dog"),
-        (lambda p: [f.unlink() for f in p.rglob("*.png")], "holds no image"),
+        (lambda p: [f.unlink() for f in (p / "train/dog").iterdir()], "has no training image of the class dog"),
+        (lambda p: [f.unlink() for f in p.rglob("*.png")], "contains no image"),
         (lambda p: (p.parent / "masks/train/cat/0.png").unlink(), "train/cat/0.png: has no mask"),
         (lambda p: (p.parent / "masks").rename(p.parent / "m"), "masks: there is no such folder; correct source.masks"),
     ],

@@ -41,7 +41,7 @@ def _digests(**environment: str) -> list[str]:
     ).stdout.splitlines()
 
 
-def test_a_processor_without_vector_instructions_draws_the_same_bits():
+def test_processors_without_vector_units_draw_the_same_bits():
     features = _vector_features()
     if not features:
         pytest.skip("numpy uses no optional instructions here")

@@ -57,7 +57,7 @@ def test_bytes_are_rounded_half_up_and_clipped():
 
 @pytest.mark.parametrize("kind", drawing.TEXTURES)
 def test_textures_lie_between_0_and_1_and_are_no_plain_field(kind):
-    field = drawing.texture(drawing.Dice(0, 4), kind, 32)
+    field = drawing.texture(drawing.Rng(0, 4), kind, 32)
     assert field.shape == (4, 32, 32)
     assert field.dtype == np.float32
     assert 0 <= field.min() < 0.3
@@ -66,7 +66,7 @@ def test_textures_lie_between_0_and_1_and_are_no_plain_field(kind):
 
 
 def test_noise_has_the_deviation_it_is_asked_for():
-    noise = drawing.Dice(0, 20).noise(48, 0.05)
+    noise = drawing.Rng(0, 20).noise(48, 0.05)
     assert noise.mean() == pytest.approx(0, abs=1e-3)
     assert noise.std() == pytest.approx(0.05, rel=0.02)
 

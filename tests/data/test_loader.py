@@ -65,7 +65,7 @@ def test_a_training_ends_in_the_same_bits_wherever_images_lie(name):
     assert gatherers() == 0
 
 
-def test_the_next_batch_is_gathered_while_a_step_runs_and_no_other():
+def test_only_the_next_batch_is_gathered_while_a_step_runs():
     gathered, done = [], threading.Semaphore(0)
 
     def gather(positions):

@@ -103,7 +103,7 @@ def _kinds(draw):
     return sorted({f"{label}/{group}" for _, _, label, group in draw().manifest()})
 
 
-def test_the_three_test_variants_of_backgrounds_show_the_same_figures():
+def test_test_variants_of_backgrounds_show_the_same_figures():
     drawn = draw_backgrounds()
     splits = np.array(drawn.splits)
     parts = {split: np.flatnonzero(splits == split) for split in ("mixed_same", "mixed_rand", "only_fg")}

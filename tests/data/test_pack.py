@@ -42,7 +42,7 @@ def test_packed_arrays_are_the_images_in_order(listing, tmp_path):
 
 @pytest.mark.parametrize("masks", [True, False])
 @pytest.mark.parametrize("stop_after", [1, 5, 9])
-def test_a_packing_that_was_stopped_goes_on_and_gives_the_same_bytes(listing, tmp_path, monkeypatch, stop_after, masks):
+def test_an_interrupted_packing_resumes_with_the_same_bytes(listing, tmp_path, monkeypatch, stop_after, masks):
     listing = Listing(of="here", entries=listing.entries, frame=listing.frame, masks=masks, on_error="skip")
     listing.entries[2].path.write_bytes(b"no image")
     whole = [path.read_bytes() for path in pack(listing, tmp_path / "whole")[1:]]
@@ -67,7 +67,7 @@ def test_a_packing_that_was_stopped_goes_on_and_gives_the_same_bytes(listing, tm
     assert "2" not in [entry.image for entry in entries]
 
 
-def test_a_packing_whose_files_are_gone_begins_anew(listing, tmp_path):
+def test_a_packing_without_its_files_starts_again(listing, tmp_path):
     whole = [path.read_bytes() for path in pack(listing, tmp_path / "work")[1:]]
     (tmp_path / "work/masks.npy").unlink()
     assert [path.read_bytes() for path in pack(listing, tmp_path / "work")[1:]] == whole
@@ -105,7 +105,7 @@ def test_frames_are_torchvisions(size, frame, peer):
     assert np.array_equal(np.array(framed(picture, frame)), np.array(peer(picture)))
 
 
-def test_boxes_are_masks_and_an_image_without_one_has_an_empty_one(tmp_path):
+def test_boxes_become_masks_and_no_mask_becomes_an_empty_one(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     common = {"image": "a", "split": "train", "label": "x", "group": "y", "path": tmp_path / "a.png"}
     mask = decode(Entry(**common, mask=((1, 2, 3, 5), (-4, 0, 1, 1), (7, 5, 99, 99))), Frame(), True)[1]

@@ -99,7 +99,7 @@ def test_wrong_metadata_is_named(birds, tmp_path, change, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_lowered_count_is_allowed_by_subset_and_a_raised_one_never(birds, tmp_path):
+def test_subset_allows_fewer_images_but_never_more(birds, tmp_path):
     expected = {"train": {"landbird/land": 3498}}
     with pytest.raises(DataError, match="train has 3 images of landbird/land, not 3498"):
         listed(waterbirds, BIRDS, birds, tmp_path, counts=expected)
@@ -108,7 +108,7 @@ def test_a_lowered_count_is_allowed_by_subset_and_a_raised_one_never(birds, tmp_
         listed(waterbirds, BIRDS, birds, tmp_path, counts={"train": {"landbird/land": 2}}, subset=True)
 
 
-def test_faces_follow_the_published_lists_and_validation_is_taken_from_the_rest(faces, tmp_path):
+def test_faces_follow_the_lists_and_validation_has_other_images(faces, tmp_path):
     listing = listed(celeba, FACES, faces, tmp_path, validation=2)
     splits = {split: [e for e in listing.entries if e.split == split] for split in ("train", "test", "validation")}
     assert [entry.image for entry in splits["train"]] == [f"{n:06d}.jpg" for n in range(1, 13)]
@@ -140,7 +140,7 @@ def test_a_list_of_one_and_minus_one_is_read_as_of_one_and_zero(faces):
         (
             "train",
             lambda t: t.replace("000003.jpg 0 1", "000003.jpg 0"),
-            "line 4: has 5 values, and the header names 6",
+            "line 4: has 5 values, but the header has 6",
         ),
         ("train", lambda t: t.replace("000003.jpg", "000003.png"), "000003.png has no landmarks"),
         ("train", lambda t: t.replace("000003.jpg", "000002.jpg"), "line 4: '000002.jpg' is the id of .*line 3"),
@@ -180,9 +180,9 @@ def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
     assert [entry.label for entry in listing.entries if entry.split == "train"] == list(releases.IN9)
     assert registry.reads({"kind": "backgrounds_release", **more}) == {"class_map": str(mapped)}
     mapped.write_text(json.dumps({"0": 0}))
-    with pytest.raises(DataError, match=r"holds 12 synsets, and .* maps 1"):
+    with pytest.raises(DataError, match=r"contains 12 synsets, but .* maps 1"):
         listed(backgrounds, NINE, nine, tmp_path, without=("training", "foregrounds"), **more)
-    with pytest.raises(ParamsError, match="imagenet and class_map go together"):
+    with pytest.raises(ParamsError, match="imagenet and class_map belong together"):
         listed(backgrounds, NINE, nine, tmp_path, imagenet="somewhere")
 
 
@@ -191,9 +191,9 @@ def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
     [
         (
             lambda p: (p / "training/original/train/00_dog").rename(p / "training/original/train/00_cat"),
-            "00_cat: is none",
+            "00_cat: is not one",
         ),
-        (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "has no mixed_rand/val"),
+        (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "contains no mixed_rand/val"),
         (
             lambda p: next((p / "foregrounds/only_fg/train/08_fish").iterdir()).unlink(),
             "has no mask of train/fish/n00000008",
@@ -242,7 +242,7 @@ def test_addresses_of_files_with_a_digest_do_not_steer():
     ("archives", "words"),
     [
         ({}, "source.archives: lacks images"),
-        ({"images": {}}, "source.archives.images: names neither urls nor a file"),
+        ({"images": {}}, "source.archives.images: has neither urls nor a file"),
         ({"images": {"urls": ["http://a/x.tgz"], "sha256": "12"}}, "sha256: '12' is no digest"),
         ({"images": {"file": "../x"}}, "must be a plain file name"),
     ],

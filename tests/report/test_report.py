@@ -418,7 +418,7 @@ def test_an_edited_time_is_named_with_what_its_record_tells(timed):
         path.read_text().replace("mini,run,digits,erm,48,1,,1,26.000,", "mini,run,digits,erm,48,1,,1,2.000,")
     )
     (said,) = recomputed(timed, "results/runtime.csv")
-    assert said == "run/digits/erm/48//1: seconds is 2.000, and 26.000 from its runs"
+    assert said == "run/digits/erm/48//1: seconds is 2.000, but its runs give 26.000"
 
 
 def test_spent_is_summed_by_hand(tmp_path, monkeypatch):

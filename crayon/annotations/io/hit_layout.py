@@ -1,4 +1,4 @@
-"""The layout of a HIT: the picture, the question, three answers, and how to answer."""
+"""Layouts of annotation tasks on Mechanical Turk and Label Studio: picture, question, three answers, instructions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ VIEWS = {
     "overlaid": "the picture where the program looks, dark where it does not",
     "red": "the picture with red where the program looks: the stronger the red, the more",
 }
-"""View -> what it shows, for people who answer."""
+"""View -> description for annotators."""
 
 
 def layout(kind: str, views: Sequence[str], width: int) -> str:
-    """The HTML of a HIT, in which the site puts `${image_url}` and `${question}`.
+    """The HTML of a HIT (a task on Mechanical Turk), which replaces `${image_url}` and `${question}`.
 
     Args:
-        views: what is shown of a map, in this order.
-        width: of a picture, in pixels, as large as it may be shown.
+        kind: `attention` or `neurons`.
+        views: the views of a map, in the order in which they are shown.
+        width: largest width at which the picture is shown, in pixels.
     """
     from jinja2 import Environment
 
@@ -55,5 +56,5 @@ def _of_patches() -> dict[str, str | list[str]]:
 
 
 def labelling() -> str:
-    """The labelling config of a Label Studio project."""
+    """The labelling configuration of a Label Studio project."""
     return (TEMPLATES / "labelling.xml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Label Studio: its JSON and JSON_MIN exports into rows, and what a project's tasks are made of."""
+"""Label Studio: reads its JSON and JSON_MIN exports, and makes tasks to import into a project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crayon.utils.tables import read_utf8
 
 SOURCE, INTERFACE = "labelstudio", "labelstudio 1"
 CONTROL = "answer"
-"""Name of the `<Choices>` in the labelling config of `crayon labelstudio export`."""
+"""Name of the `<Choices>` in the labelling configuration of `crayon labelstudio export`."""
 
 SKIPPED = "skipped"
 OWN = ("item", "digest", "interface")
@@ -25,7 +25,7 @@ PERSONAL = frozenset(
         *("created_username", "drafts", "history", "reviewer", "reviewers", "reviews", "updated_by"),
     )
 )
-"""Fields that may name people; they are left out of `given`."""
+"""Fields that may contain names of people; they are left out of `given`."""
 
 
 STANDARD = frozenset(
@@ -34,26 +34,25 @@ STANDARD = frozenset(
         *("agreement", "was_cancelled"),
     )
 )
-"""Fields of JSON_MIN that are no control."""
+"""Fields of JSON_MIN that are not controls."""
 
 
 def read_export(path: str | Path, pseudonym: Callable[[str], str], control: str | None = None) -> list[Row]:
-    """The rows of an export, one an annotation; predictions are none. A task without annotations has none.
+    """Read an export: one row for each annotation. Predictions, and tasks without annotations, give no row.
 
     Args:
-        pseudonym: the user -> the annotator's name.
-        control: name of the `<Choices>` that holds the answer; `answer` if left out, or the only one.
+        path: the export, JSON or JSON_MIN.
+        pseudonym: function from a user to the annotator's pseudonym.
+        control: name of the `<Choices>` with the answer; if left out, `answer` or the only one.
 
     Raises:
-        AnnotationError: it is no such file, or which control holds the answer cannot be told.
+        AnnotationError: the file is not such an export, or it is ambiguous which control has the answer.
     """
     tasks = list(_tasks(Path(path)))
     minimal = {line: "annotations" not in task and "completions" not in task for line, task in tasks}
     if len(set(minimal.values())) > 1:
         line = next(line for line, value in minimal.items() if value != minimal[tasks[0][0]])
-        raise AnnotationError(
-            f"{path}, line {line}: is a task of JSON_MIN among tasks of JSON, or the reverse; export each by itself."
-        )
+        raise AnnotationError(f"{path}, line {line}: the file mixes tasks of JSON and JSON_MIN; export to one format.")
     if all(minimal.values()):
         control = _control(path, control, {name for _, task in tasks for name in task if name not in STANDARD})
         return [_minimal(str(path), line, task, pseudonym, control) for line, task in tasks]
@@ -63,35 +62,36 @@ def read_export(path: str | Path, pseudonym: Callable[[str], str], control: str 
         for annotation in _listed(path, line, task, "annotations" if "annotations" in task else "completions")
     ]
     results = [_listed(path, line, annotation, "result") for line, _, annotation in annotated]
-    known = {str(result.get("from_name")) for found in results for result in found if _choices(result)}
+    known = {str(result.get("from_name")) for own in results for result in own if _choices(result)}
     control = _control(path, control, known)
     return [
-        _row(str(path), line, task, annotation, found, pseudonym, control)
-        for (line, task, annotation), found in zip(annotated, results, strict=True)
+        _row(str(path), line, task, annotation, own, pseudonym, control)
+        for (line, task, annotation), own in zip(annotated, results, strict=True)
     ]
 
 
 def _listed(path: str | Path, line: int, of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The mappings that a field lists; AnnotationError if it is anything else."""
+    """The list of mappings in a field, empty if it is missing; raises AnnotationError if it is anything else."""
     value = of.get(name) or []
     if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
         raise AnnotationError(
-            f"{path}, line {line}: {name} of {of.get('id', 'a task')} is no list of objects; export the project anew, "
+            f"{path}, line {line}: {name} of {of.get('id', 'a task')} is no list of objects; export the project again, "
             "as JSON or JSON_MIN."
         )
     return value
 
 
 def _choices(result: Mapping[str, Any]) -> list[str]:
+    """The chosen options of a result."""
     value = result.get("value")
     chosen = value.get("choices") if isinstance(value, Mapping) else None
     return [str(choice) for choice in chosen] if isinstance(chosen, list) else []
 
 
 def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each task with the line that it begins on."""
+    """Yield each task with the line on which it starts."""
     text = read_utf8(path, AnnotationError).decode()
-    decoder = json.JSONDecoder(parse_constant=str)  # NaN is no JSON, and none may come of it
+    decoder = json.JSONDecoder(parse_constant=str)  # reads NaN, which is not valid JSON, as text
     at = _skip(text, 0)
     if at == len(text):
         raise AnnotationError(f"{path}: is empty; export the project as JSON or JSON_MIN.")
@@ -107,35 +107,37 @@ def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (ValueError, RecursionError) as cause:
             at_line = cause.lineno if isinstance(cause, json.JSONDecodeError) else line
             raise AnnotationError(
-                f"{path}, line {at_line}: is not JSON ({first_line(cause)}); it is damaged or cut off: export it anew."
+                f"{path}, line {at_line}: is not JSON ({first_line(cause)}); it is damaged or cut off: export it again."
             ) from cause
         if not isinstance(task, dict):
-            raise AnnotationError(f"{path}, line {line}: is no task, {json.dumps(task)[:40]}; export it anew.")
+            raise AnnotationError(f"{path}, line {line}: {json.dumps(task)[:40]} is no task; export it again.")
         yield line, task
         at = _skip(text, at)
         if text[at : at + 1] == ",":
             at = _skip(text, at + 1)
         elif text[at : at + 1] != "]":
-            raise AnnotationError(f"{path}, line {line}: its list of tasks is cut off after this one; export it anew.")
+            raise AnnotationError(f"{path}, line {line}: the list of tasks is cut off after this one; export it again.")
     if _skip(text, at + 1) != len(text):
-        raise AnnotationError(f"{path}: goes on after its list of tasks; export it anew.")
+        raise AnnotationError(f"{path}: has text after its list of tasks; export it again.")
 
 
 def _skip(text: str, at: int) -> int:
+    """The position of the first character from `at` that is not JSON whitespace."""
     while at < len(text) and text[at] in " \t\r\n":
         at += 1
     return at
 
 
 def _control(path: str | Path, wanted: str | None, known: set[str]) -> str:
-    there = ", ".join(sorted(known))
+    """The name of the control with the answer, out of the `known` ones."""
+    names = ", ".join(sorted(known))
     if wanted is not None and wanted not in known:
-        raise AnnotationError(f"{path}: has no choice that is named {wanted!r}; there are {there or 'none'}.")
+        raise AnnotationError(f"{path}: has no choices named {wanted!r}; there are {names or 'none'}.")
     if wanted is not None or CONTROL in known or not known:
         return wanted or CONTROL
     if len(known) > 1:
         raise AnnotationError(
-            f"{path}: has no choice that is named {CONTROL!r}; say which one holds the answer with --choices: {there}."
+            f"{path}: has no choices named {CONTROL!r}; name the ones with the answer by --choices: {names}."
         )
     return known.pop()
 
@@ -149,9 +151,10 @@ def _row(
     pseudonym: Callable[[str], str],
     control: str,
 ) -> Row:
+    """The row of an annotation in a JSON export."""
     data = task.get("data")
     if not isinstance(data, Mapping):
-        raise AnnotationError(f"{file}, line {line}: task {task.get('id', '?')} has no data; export the project anew.")
+        raise AnnotationError(f"{file}, line {line}: task {task.get('id', '?')} has no data; export the project again.")
     answers = [result for result in results if str(result.get("from_name")) == control]
     given = {
         "task": _kept(task, "data", "annotations", "completions", "predictions", "total_predictions"),
@@ -175,8 +178,9 @@ def _row(
 
 
 def _minimal(file: str, line: int, task: Mapping[str, Any], pseudonym: Callable[[str], str], control: str) -> Row:
+    """The row of a task in a JSON_MIN export."""
     value = task.get(control)
-    chosen = []
+    chosen: list[Any] = []
     for one in value if isinstance(value, list) else [] if value is None else [value]:
         chosen += _choices({"value": one}) if isinstance(one, Mapping) else [one]
     return _made(
@@ -195,12 +199,13 @@ def _minimal(file: str, line: int, task: Mapping[str, Any], pseudonym: Callable[
 
 
 def _made(*, names, created, data, user, pseudonym, chosen, lead_time, given, **place) -> Row:
+    """A row from the fields that both formats share."""
     task, annotation = (_text(name) for name in names)
     who = _user(user)
     given = without_names(given, who, pseudonym(who))
     return Row(
         record=f"annotation {annotation or '?'} of task {task or '?'}",
-        key=f"{annotation} {_text(created)}" if annotation else "",  # two servers may both have an annotation 1
+        key=f"{annotation} {_text(created)}" if annotation else "",  # annotation numbers are not unique across servers
         item=_text(data.get("item")),
         annotator=pseudonym(who),
         answer=" and ".join(chosen),
@@ -214,7 +219,7 @@ def _made(*, names, created, data, user, pseudonym, chosen, lead_time, given, **
 
 
 def _user(user: Any) -> str:
-    """What tells a user from others: the number, or else the address."""
+    """The user's id, or the address if there is none."""
     if isinstance(user, Mapping):
         user = user.get("id", user.get("email"))
     return _text(user)
@@ -225,7 +230,7 @@ def _text(value: Any) -> str:
 
 
 def _kept(fields: Mapping[str, Any], *own: str) -> dict[str, Any]:
-    """Fields without those that are an answer's own, that name people, or that say nothing."""
+    """The fields without `own` ones, empty ones, and those that contain names of people."""
     return {
         name: value
         for name, value in fields.items()
@@ -234,7 +239,14 @@ def _kept(fields: Mapping[str, Any], *own: str) -> dict[str, Any]:
 
 
 def task(url: str, question: str, item: str, digest: str) -> dict[str, Any]:
-    """A task to import into a project."""
+    """A task to import into a project.
+
+    Args:
+        url: address of the picture.
+        question: what to ask.
+        item: the image or patch.
+        digest: sha256 of maps.npy or patches.csv.
+    """
     return {
         "data": {"image": url, "question": question, "item": item, "digest": digest, "interface": INTERFACE},
     }

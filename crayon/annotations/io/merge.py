@@ -1,6 +1,6 @@
-"""What every importer shares: which of the rows it read count, which do not and why, and where both are written.
+"""Shared by all importers: decides which rows count as answers, and writes these and the rejected ones.
 
-Nothing is lost on the way: the rows read are the rows used and the rows rejected, each of these with its reason.
+Every row that is read is either used, or rejected with a reason.
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ ELSEWHERE, LATE = "its assignment is rejected in another row", "after its answer
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One answer as another tool gave it.
+    """One answer in a file of another tool.
 
     Attributes:
-        file, line: where it stands.
-        record: its name there, in words: `assignment 3X`.
-        key: what tells its assignment from all others of the source, or empty.
-        item, digest, interface: what was shown.
+        file, line: where the answer is.
+        record: its name in that file, such as `assignment 3X`.
+        key: unique key of its assignment within the source, or empty.
+        item: the image or patch that was shown.
+        digest: sha256 of the maps or patches that were shown, or empty.
+        interface: name and version of the interface that showed it.
         annotator: a pseudonym.
         answer: the word that was given.
-        seconds, time: as they were given.
-        given: all else that came with it.
-        refused: why it does not count, whatever it answers; or empty.
-        withdrawn: and so none of its assignment's other rows do.
+        seconds, time: time taken and time of the answer, as text in the form of the source.
+        given: all other fields.
+        refused: why the row does not count, whatever its answer is; or empty.
+        withdrawn: whether all other rows of its assignment are refused, too.
     """
 
     file: str
@@ -62,28 +64,37 @@ class Row:
 
     @property
     def where(self) -> str:
-        """File, line and record, for a sentence."""
+        """File, line and record, for messages."""
         return f"{self.file}, line {self.line} ({self.record})"
 
     @cached_property
     def when(self) -> datetime | None:
-        """When it was given, or None if that is not said."""
+        """Time of the answer, or None if unknown."""
         return moment(self.time)
 
     def wrong(self, items: Collection[str], digest: str, allow_stale: bool) -> tuple[str, str] | None:
-        """Why it cannot be an answer to one of `items`: the reason in short, and as a sentence. None if it can."""
+        """Why the row is not a valid answer to one of `items`, or None if it is.
+
+        Args:
+            items: the items to annotate.
+            digest: sha256 of the present maps or patches.
+            allow_stale: accept answers to other maps or patches.
+
+        Returns:
+            A short reason, and a sentence that explains it.
+        """
         if self.item not in items:
             return "unknown item", unknown_item(self.item, items)
         if meaning(self.answer) is None:
             return "unknown answer", unknown_word(self.answer)
         if not self.annotator:
-            return "no annotator", "names no annotator."
+            return "no annotator", "has no annotator."
         if not is_duration(self.seconds):
             return "unknown time taken", f"the time taken is {self.seconds!r}, no number of seconds >= 0."
         if self.time and self.when is None:
             return (
                 "unknown time",
-                f"the time {self.time!r} is none that is known (ISO 8601, PST, PDT, UTC).",
+                f"the time {self.time!r} has no known format (ISO 8601, or with PST, PDT, UTC).",
             )
         if not is_digest(self.digest):
             return "unknown digest", f"the digest {self.digest!r} is no sha256, 64 hexadecimal digits."
@@ -92,11 +103,11 @@ class Row:
         return None
 
     def counted(self, source: str) -> Answer:
-        """It as one of our answers."""
+        """The row as an answer of the given source; the row must be valid."""
         return Answer(
             item=self.item,
             annotator=self.annotator,
-            answer=meaning(self.answer),
+            answer=meaning(self.answer) or "",
             seconds=self.seconds,
             timestamp=stamp(self.when) if self.when else "",
             source=source,
@@ -107,20 +118,20 @@ class Row:
 
 
 KEY = "assignment"
-"""In an answer's `given`: the key of its row."""
+"""Name of the row's key in an answer's `given`."""
 
 REJECTED_COLUMNS = ("file", "line", "record", "reason", "item", "annotator", "answer", "timestamp", "given")
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of the rows that were read.
+    """The result of an import.
 
     Attributes:
         used: rows that count, in the order of the files.
-        rejected: the others, each with its reason, in that order.
-        kept: the answers that were in the file already and stay there.
-        withdrawn: how many do not stay, since their assignment was rejected after it was imported.
+        rejected: the other rows in the same order, each with its reason.
+        kept: answers that were in the file before and stay there.
+        withdrawn: number of answers that are removed from the file, since their assignment was rejected later.
     """
 
     used: Sequence[Row]
@@ -129,7 +140,7 @@ class Settled:
     withdrawn: int = 0
 
     def line(self) -> str:
-        """It in words: rows, used, rejected by reason, annotators, answers withdrawn."""
+        """One line with the numbers of rows read, used, rejected by reason, and withdrawn, and of annotators."""
         reasons = Counter(reason for _, reason in self.rejected).most_common()
         why = f" ({', '.join(f'{count} {reason}' for reason, count in reasons)})" if reasons else ""
         annotators = len({row.annotator for row in self.used})
@@ -148,21 +159,22 @@ def settle(
     allow_stale: bool = False,
     reject_invalid: bool = False,
 ) -> Settled:
-    """Decide which rows count.
+    """Decide which rows count as answers.
 
-    An assignment counts once, in the first row that names it, and not at all if a row says that it was rejected. An
-    annotator counts once on an item, with the answer that was given first. What is in the file already stays, but for
-    the answers of an assignment that was rejected since.
+    Each assignment counts once, in its first row, and not at all if any of its rows was rejected. Each annotator counts
+    once for an item, with the earliest answer. Answers that are in the file already stay, unless their assignment was
+    rejected since.
 
     Args:
-        existing: the answers that are in the file already.
-        items: what was asked.
+        rows: the rows of all files.
+        existing: answers that are in the file already.
+        items: the items to annotate.
         digest: sha256 of the present maps or patches.
-        allow_stale: take answers that were given to others.
-        reject_invalid: reject the rows that cannot be answers, instead of refusing all.
+        allow_stale: accept answers to other maps or patches.
+        reject_invalid: reject rows that are not valid answers, instead of raising an error.
 
     Raises:
-        AnnotationError: a row that cannot be an answer.
+        AnnotationError: a row is not a valid answer, and `reject_invalid` is not set.
     """
     items = frozenset(items)
     withdrawn = {row.key for row in rows if row.withdrawn and row.key}
@@ -180,21 +192,22 @@ def settle(
                 raise AnnotationError(
                     f"{row.where}: {wrong[1]} Nothing was imported; --reject-invalid goes on without such rows."
                 )
-            reasons[number] = wrong[0]
+            reasons[number] = wrong[0]  # the short reason
     answered = {(answer.item, answer.annotator) for answer in kept}
     never = datetime.max.replace(tzinfo=UTC)
     for number in sorted(range(len(rows)), key=lambda number: (rows[number].when or never, number)):
         row = rows[number]
         if number in reasons:
             continue
+        answer = meaning(row.answer) or ""
         if row.key in withdrawn:
             reasons[number] = ELSEWHERE
         elif row.key in counted:
-            reasons[number] = AGAIN if counted[row.key] == meaning(row.answer) else CHANGED
+            reasons[number] = AGAIN if counted[row.key] == answer else CHANGED
         elif (row.item, row.annotator) in answered:
             reasons[number] = SECOND
         else:
-            counted |= {row.key: meaning(row.answer)} if row.key else {}
+            counted |= {row.key: answer} if row.key else {}
             answered.add((row.item, row.annotator))
     return Settled(
         [row for number, row in enumerate(rows) if number not in reasons],
@@ -205,26 +218,34 @@ def settle(
 
 
 def _key_of(answer: Answer) -> str:
+    """The key of the assignment that an answer was imported from, or empty."""
     if not answer.given:
         return ""
     try:
         return str(json.loads(answer.given).get(KEY, ""))
     except (ValueError, AttributeError):
-        return ""  # a text that is no importer's
+        return ""  # `given` was not written by an importer
 
 
 def write_rejected(path: str | Path, rejected: Sequence[tuple[Row, str]]) -> None:
-    """Publish the rejected rows of an import, each with its file, line and reason; no cell is a formula."""
+    """Publish the rejected rows of an import with file, line and reason, without spreadsheet formulas."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # there is nothing that they may not hold
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # cells may contain anything
     writer.writerow(REJECTED_COLUMNS)
     for row, reason in rejected:
         cells = (row.file, str(row.line), row.record, reason, row.item, row.annotator, row.answer)
         when = stamp(row.when) if row.when else row.time
         writer.writerow(map(harmless, (*cells, when, canonical(dict(row.given)))))
-    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name may be no text
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))  # file names may be undecodable
 
 
 def write_merged(path: str | Path, kept: Sequence[Answer], used: Sequence[Row], source: str) -> None:
-    """Publish the answers that were there and stay and, after them, those of the rows that count."""
+    """Publish an answers CSV.
+
+    Args:
+        path: the file.
+        kept: answers that were in the file before.
+        used: rows that are added after them.
+        source: the `source` of these rows.
+    """
     write_answers(path, [*kept, *(row.counted(source) for row in used)])

@@ -1,4 +1,4 @@
-"""Names for annotators that can be shared: a keyed digest (HMAC-SHA256) of what the platform calls them."""
+"""Pseudonyms of annotators, safe to publish: a keyed digest (HMAC-SHA256) of their id on the platform."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from typing import Any
 from crayon.utils.errors import AnnotationError, OutputError
 
 SALT = Path(".crayon/salt")
-"""Where the key lies; without it nobody can tell which worker a name stands for."""
+"""File of the secret key; without it, nobody can find out which worker a pseudonym stands for."""
 
 DIGITS = 12
 
-
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-"""What looks like an e-mail address."""
+"""Pattern of e-mail addresses."""
 
 
 def without_names(value: Any, who: str, pseudonym: str) -> Any:
-    """A JSON value in whose texts the annotator has the pseudonym, and nobody an e-mail address.
+    """Remove names from a JSON value: replace the annotator's id by the pseudonym, and mask e-mail addresses.
 
     Args:
-        who: what the platform calls the annotator. A mere number is left: it may stand for anything else.
+        value: the JSON value.
+        who: the annotator's id on the platform. A number is not replaced, since it may have other meanings.
+        pseudonym: its replacement.
     """
     if isinstance(value, str):
         named = value.replace(who, pseudonym) if who and not who.isdecimal() else value
@@ -39,14 +40,14 @@ def without_names(value: Any, who: str, pseudonym: str) -> Any:
 
 
 class Pseudonyms:
-    """Worker -> pseudonym, the same each time for one salt.
+    """Function from a worker's id to a pseudonym, always the same for one salt.
 
     Args:
-        path: file of the salt, 64 hexadecimal digits. The project's own is drawn if it is missing, and `keep` writes
-            it; another one must be there.
+        path: file of the salt, 64 hexadecimal digits, which must exist. If left out, the project's own file `SALT`;
+            if that is missing, a new salt is drawn, and `keep` writes it.
 
     Raises:
-        AnnotationError: the file is missing, or not such a salt.
+        AnnotationError: the file is missing or is not a salt.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -56,27 +57,32 @@ class Pseudonyms:
         except FileNotFoundError:
             if path is not None:
                 raise AnnotationError(
-                    f"{path}: there is no such file; leave --salt-file out, and one is made at {SALT}."
+                    f"{path}: there is no such file; without --salt-file, a new salt is written to {SALT}."
                 ) from None
             self.salt, self.drawn = secrets.token_bytes(32), True
             return
         except (OSError, UnicodeDecodeError) as cause:
-            raise AnnotationError(f"{self.path}: cannot be read ({cause}); it should hold a salt.") from cause
+            raise AnnotationError(f"{self.path}: cannot be read ({cause}); it should contain a salt.") from cause
         try:
             self.salt, self.drawn = bytes.fromhex(text), False
         except ValueError:
             self.salt = b""
         if len(self.salt) != 32:
-            raise AnnotationError(f"{self.path}: is no salt, 64 hexadecimal digits; bring back the one that was there.")
+            raise AnnotationError(f"{self.path}: is no salt (64 hexadecimal digits); restore the original file.")
 
     def __call__(self, worker: str) -> str:
-        """The pseudonym; that of nobody is empty."""
+        """The pseudonym of a worker; empty for an empty id."""
         if not worker:
             return ""
         return f"worker-{hmac.new(self.salt, worker.encode(), hashlib.sha256).hexdigest()[:DIGITS]}"
 
     def keep(self) -> None:
-        """Write the salt if it was drawn now: whole, for the owner's eyes only, and never over another one."""
+        """Write a newly drawn salt, readable by its owner only; never overwrites another one.
+
+        Raises:
+            AnnotationError: another process wrote a salt meanwhile.
+            OutputError: the file cannot be written.
+        """
         if not self.drawn:
             return
         try:
@@ -91,7 +97,7 @@ class Pseudonyms:
             finally:
                 Path(name).unlink()
         except FileExistsError:
-            raise AnnotationError(f"{self.path}: another import made it meanwhile; run the command again.") from None
+            raise AnnotationError(f"{self.path}: another import wrote it meanwhile; run the command again.") from None
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
         self.drawn = False

@@ -1,8 +1,9 @@
-"""The authors' published answers: JSON lists by position, turned into our answers by image and neuron.
+"""Reads the authors' published answers: JSON lists by position, converted to answers by image and neuron.
 
-Of the maps: "yes", "no" or "maybe" of each training image, in the order of the published loaders, which is that of our
-manifests; two annotators' answers are one there already. A second list of 0 and 1 may say which were asked at all. Of
-the neurons: true where a neuron is relevant. They were given to the published Original's maps and patches.
+The list for maps has "yes", "no" or "maybe" for each training image, in the order of the published loaders, which is
+also the order of our manifests. It already combines the answers of two annotators. An optional second list of 0 and 1
+marks the images that were annotated. The list for neurons has true for each relevant neuron. All answers refer to maps
+and patches of the published Original.
 """
 
 from __future__ import annotations
@@ -19,33 +20,34 @@ SOURCE = "published"
 
 
 def published_maps(path: str | Path, images: Sequence[str], asked: str | Path | None = None) -> list[Answer]:
-    """One answer an image that was asked.
+    """Read the answers to attention maps: one for each annotated image.
 
     Args:
-        images: ids of the training images in order.
-        asked: a list of 0 and 1, one an image; without it all were.
+        path: list of "yes", "no", "maybe", one an image.
+        images: ids of the training images, in order.
+        asked: list of 0 and 1, one an image, 1 if it was annotated; without it, all were.
 
     Raises:
-        AnnotationError: not such a list, or of another length.
+        AnnotationError: a file is not such a list, or has another length.
     """
     given = _list(path, len(images), "training images")
-    were = _list(asked, len(images), "training images") if asked is not None else [1] * len(images)
+    flags = _list(asked, len(images), "training images") if asked is not None else [1] * len(images)
     answers = []
-    for position, (image, answer, was) in enumerate(zip(images, given, were, strict=True)):
+    for position, (image, answer, flag) in enumerate(zip(images, given, flags, strict=True)):
         if not isinstance(answer, str) or answer not in MEANS:
-            raise AnnotationError(f"{path}: position {position} is {answer!r}, none of {', '.join(MEANS)}.")
-        if was not in (0, 1):
-            raise AnnotationError(f"{asked}: position {position} is {was!r}, not 0 or 1.")
-        if was:
+            raise AnnotationError(f"{path}: position {position} is {answer!r}, not one of {', '.join(MEANS)}.")
+        if flag not in (0, 1):
+            raise AnnotationError(f"{asked}: position {position} is {flag!r}, not 0 or 1.")
+        if flag:
             answers.append(Answer(item=image, annotator=SOURCE, answer=MEANS[answer], source=SOURCE))
     return answers
 
 
 def published_neurons(path: str | Path, neurons: int) -> list[Answer]:
-    """One answer a neuron.
+    """Read the answers to neurons: one for each neuron.
 
     Raises:
-        AnnotationError: not a list of true and false, or of another length.
+        AnnotationError: the file is not a list of true and false, or has another length.
     """
     given = _list(path, neurons, "neurons")
     if wrong := [position for position, value in enumerate(given) if value is not True and value is not False]:
@@ -57,16 +59,17 @@ def published_neurons(path: str | Path, neurons: int) -> list[Answer]:
 
 
 def neuron_item(neuron: int) -> str:
-    """The item of an answer to a neuron as a whole, not to one of its patches."""
+    """The name of the item for an answer about a whole neuron, not one of its patches."""
     return f"neuron {neuron}"
 
 
 def _list(path: str | Path, length: int, of: str) -> list:
+    """Read a JSON list; raises AnnotationError if it has another length."""
     try:
         content = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: cannot be read as JSON ({error}); download it anew.") from error
+        raise AnnotationError(f"{path}: cannot be read as JSON ({error}); download it again.") from error
     if not isinstance(content, list) or len(content) != length:
         size = f"a list of {len(content)}" if isinstance(content, list) else "no list"
-        raise AnnotationError(f"{path}: is {size}, and there are {length} {of}; it belongs to other data.")
+        raise AnnotationError(f"{path}: is {size}, but there are {length} {of}; it belongs to other data.")
     return content

@@ -1,4 +1,4 @@
-"""Cells of tables that people open in a spreadsheet, which would take some texts for formulas."""
+"""Escapes texts in tables, so that spreadsheet programs do not run them as formulas."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def harmless(text: str) -> str:
-    """The text behind an apostrophe if a spreadsheet would take it for a formula; `restored` takes it away."""
+    """Prefix a text with an apostrophe if a spreadsheet would run it as a formula; `restored` undoes this."""
     return "'" + text if text.startswith((*_FORMULA, "'")) else text
 
 
 def restored(text: str) -> str:
-    """What a text was before `harmless`."""
+    """The original of a text from `harmless`."""
     return text[1:] if text.startswith("'") and text[1:].startswith((*_FORMULA, "'")) else text

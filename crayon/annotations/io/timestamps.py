@@ -1,4 +1,4 @@
-"""Times as the platforms write them."""
+"""Parses and formats the timestamps of annotation platforms."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d?) (\d\d):(\d\d):(\d\d) 
 
 
 def moment(text: str) -> datetime | None:
-    """When a text says: ISO 8601 with its zone, or `Thu Feb 23 10:11:12 PST 2023`, as Mechanical Turk has it.
+    """Parse a timestamp: ISO 8601 with a time zone, or Mechanical Turk's format `Thu Feb 23 10:11:12 PST 2023`.
 
     Returns:
-        None if it says nothing of the kind: a time without a zone is no moment.
+        The time in UTC; None if the text has another format, or no time zone.
     """
-    if found := _JAVA.fullmatch(text):
-        month, day, hour, minute, second, zone, year = found.groups()
+    if match := _JAVA.fullmatch(text):
+        month, day, hour, minute, second, zone, year = match.groups()
         if month not in _MONTHS or zone not in _ZONES:
             return None
-        numbers = (int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second))
+        date_and_time = (int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second))
         try:
-            return datetime(*numbers, tzinfo=timezone(timedelta(hours=_ZONES[zone]))).astimezone(UTC)
+            return datetime(*date_and_time, tzinfo=timezone(timedelta(hours=_ZONES[zone]))).astimezone(UTC)
         except ValueError:
             return None
     try:
@@ -33,5 +33,5 @@ def moment(text: str) -> datetime | None:
 
 
 def stamp(when: datetime) -> str:
-    """A moment as ISO 8601 in UTC: `2023-02-23T18:11:12Z`."""
+    """Format a time as ISO 8601 in UTC: `2023-02-23T18:11:12Z`."""
     return when.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,1 +1,1 @@
-"""People answer: a local web page that shows one item at a time and takes yes, no or unsure."""
+"""A local web page on which people annotate: it shows one item at a time and records yes, no or unsure."""

@@ -1,4 +1,6 @@
-"""The page's server: the page, and behind it items by their number in the annotator's own order, never by a path."""
+"""The web application of the annotation page. Requests name an item by its number in the annotator's order, never by a
+path.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crayon.annotations.ui import examples
-from crayon.annotations.ui.items import Asked
+from crayon.annotations.ui.items import ItemSet
 from crayon.annotations.ui.session import NAME, NAMED, Page, Session
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.utils.errors import CrayonError
@@ -30,24 +32,24 @@ LONGEST_BODY = 2048
 LONGEST_SECONDS = 7 * 24 * 3600
 
 SHOWN_HEADER = "X-Crayon-Shown"
-"""With each request about an item: `Session.shown` as the page knows it."""
+"""Header of each request about an item: the value of `Session.shown` when the page was loaded."""
 
 LETTERS = {"yes": "y", "no": "n", "unsure": "u"}
-"""Answer -> its letter in a session's list."""
+"""Answer -> its letter in the string of a session's answers."""
 
 
 async def about(request: Request) -> JSONResponse:
-    """What is asked, before it is known whom."""
+    """Title, question and annotators, for the start of the page."""
     page: Page = request.app.state.page
     owner = _owner(request)
     names = [owner] if owner else list(page.annotators)
-    asked = page.asked
+    item_set = page.item_set
     return JSONResponse(
         {
             "title": page.title,
-            "kind": asked.kind,
-            "views": list(asked.views),
-            "question": next(iter(asked.items.values())).question,
+            "kind": item_set.kind,
+            "views": list(item_set.views),
+            "question": next(iter(item_set.items.values())).question,
             "annotators": names,
             "named": NAMED,
             "pattern": NAME.pattern,
@@ -56,17 +58,17 @@ async def about(request: Request) -> JSONResponse:
 
 
 async def session(request: Request) -> JSONResponse:
-    """Where the annotator stands: `answers` has a letter an item, in their order, `-` where there is none yet."""
+    """The annotator's progress: `answers` has one letter for each item in their order, `-` if not answered yet."""
     page: Page = request.app.state.page
-    found = await run_in_threadpool(_session, request)
-    given = page.store.answers_of(found.annotator)
+    current = await run_in_threadpool(_session, request)
+    given = page.store.answers_of(current.annotator)
     return JSONResponse(
         {
-            "annotator": found.annotator,
-            "shown": found.shown,
-            "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in found.order),
+            "annotator": current.annotator,
+            "shown": current.shown,
+            "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in current.order),
             "commands": list(page.commands),
-            "lacking": page.lacking(found.annotator),
+            "lacking": page.lacking(current.annotator),
         }
     )
 
@@ -74,8 +76,8 @@ async def session(request: Request) -> JSONResponse:
 async def item(request: Request) -> JSONResponse:
     """The question about an item."""
     _, name = await _item(request)
-    asked: Asked = request.app.state.page.asked
-    return JSONResponse({"question": asked.items[name].question})
+    item_set: ItemSet = request.app.state.page.item_set
+    return JSONResponse({"question": item_set.items[name].question})
 
 
 async def picture(request: Request) -> Response:
@@ -83,8 +85,8 @@ async def picture(request: Request) -> Response:
     page: Page = request.app.state.page
     _, name = await _item(request)
     view = request.path_params["view"]
-    if view not in page.asked.views:
-        raise HTTPException(404, unknown("view", view, page.asked.views))
+    if view not in page.item_set.views:
+        raise HTTPException(404, unknown("view", view, page.item_set.views))
     return Response(await run_in_threadpool(page.pictures.png, name, view), media_type="image/png")
 
 
@@ -98,66 +100,70 @@ async def example(request: Request) -> Response:
 
 
 async def answer(request: Request) -> JSONResponse:
-    """Take an answer; the response says that it is on disk."""
+    """Record an answer; the response is sent after the answer is on disk."""
     page: Page = request.app.state.page
-    found, name = await _item(request)
+    current, name = await _item(request)
     body = await _body(request)
     given, seconds = body.get("answer"), body.get("seconds")
     if given not in ANSWERS:
-        raise HTTPException(400, f"The answer {given!r} is none of {', '.join(ANSWERS)}.")
+        raise HTTPException(400, f"The answer {given!r} is not one of {', '.join(ANSWERS)}.")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
-        raise HTTPException(400, f"seconds is {seconds!r}, no number from 0 to {LONGEST_SECONDS}.")
+        raise HTTPException(400, f"seconds is {seconds!r}, not a number from 0 to {LONGEST_SECONDS}.")
     try:
-        await run_in_threadpool(page.give, found, name, given, float(seconds))
+        await run_in_threadpool(page.give, current, name, given, float(seconds))
     except CrayonError as error:
         raise HTTPException(507, str(error)) from error
     return JSONResponse({"answer": given})
 
 
 def _owner(request: Request) -> str | None:
-    """The annotator whose token the request has; None if it has none, or one that all share."""
+    """The annotator to whom the request's token belongs; None without a token, or if all share one."""
     return getattr(request.state, "annotator", None)
 
 
 def _session(request: Request) -> Session:
+    """The session of the request's annotator."""
     name = _owner(request) or request.headers.get("x-crayon-annotator", "")
     return request.app.state.page.session(name)
 
 
 async def _item(request: Request) -> tuple[Session, str]:
-    """The annotator, and the item that has this number in their order, which must be the order that the page knows."""
-    found = await run_in_threadpool(_session, request)
-    if request.headers.get(SHOWN_HEADER) != found.shown:
+    """The session, and the item with the request's number; fails if the page was loaded with other items or order."""
+    current = await run_in_threadpool(_session, request)
+    if request.headers.get(SHOWN_HEADER) != current.shown:
         raise HTTPException(
             409,
-            "This page was opened on another benchmark, kind, order or other maps than the server asks about now; "
+            "The server now shows another benchmark, kind, order or other maps than when this page was opened; "
             "reload it.",
         )
     number = request.path_params["number"]
-    if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(found.order):
-        raise HTTPException(404, f"There is no item {number[:20]}; there are {len(found.order)}, from 0.")
-    return found, found.order[int(number)]
+    if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(current.order):
+        raise HTTPException(404, f"There is no item {number[:20]}; there are {len(current.order)}, from 0.")
+    return current, current.order[int(number)]
 
 
 async def _body(request: Request) -> Mapping[str, Any]:
+    """The JSON object in the request's body."""
     content = b""
-    async for part in request.stream():
-        content += part
+    async for chunk in request.stream():
+        content += chunk
         if len(content) > LONGEST_BODY:
             raise HTTPException(413, "The request is too long.")
     with suppress(ValueError, RecursionError):
         body = json.loads(content)
         if isinstance(body, dict):
             return body
-    raise HTTPException(400, "The request is no JSON object.")
+    raise HTTPException(400, "The request is not a JSON object.")
 
 
-async def _refused(request: Request, error: HTTPException) -> JSONResponse:
+async def _error_response(request: Request, error: Exception) -> JSONResponse:
+    """The JSON response for an HTTPException."""
+    assert isinstance(error, HTTPException)  # the only type this handler is registered for
     return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
 def build(page: Page) -> Starlette:
-    """The application; it is to stand behind a `Guard`."""
+    """Build the application; serve it behind a `Guard` only."""
     app = Starlette(
         routes=[
             Route("/api/about", about),
@@ -168,7 +174,7 @@ def build(page: Page) -> Starlette:
             Route("/api/examples/{answer}/{view}.png", example),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: _error_response},
     )
     app.state.page = page
     return app

@@ -1,7 +1,7 @@
-"""The guide's examples: a drawn cup, and highlights or rectangles on it, beside it and across.
+"""Examples for the page's guide: a drawn cup with a highlight or rectangle on it, beside it, or partly on it.
 
-They are drawn, and say so on the page, so that no item is answered for the annotator beforehand. The views are made
-by the functions that make those of the items.
+The examples are drawn, and the page says so, so that they reveal the answer to no item. The functions that render the
+items also render their views.
 """
 
 from __future__ import annotations
@@ -18,30 +18,38 @@ from crayon.saliency.overlays import VIEWS
 
 SIZE = 240
 CELLS = 7
-"""The map is as wide and high as ResNet-50's."""
+"""Height and width of the map, as for ResNet-50."""
 
 CENTRES = {"yes": (3.2, 4.1), "no": (1.2, 1.1), "unsure": (2.2, 2.6)}
-"""Answer -> column and row, in cells, where the drawn highlight is strongest."""
+"""Answer -> column and row of the highlight's peak, in cells of the map."""
 
 RECTANGLES = {"yes": (75, 105, 145, 175), "no": (150, 10, 220, 80), "unsure": (30, 90, 100, 160)}
-"""Answer -> left, top, right, bottom of the drawn patch."""
+"""Answer -> left, top, right, bottom of the patch, in pixels."""
 
 
 @cache
 def example(answer: str, view: str) -> bytes:
-    """One view of the example that is to be answered with `answer`, as PNG."""
+    """One view, as PNG, of the example whose correct answer is `answer`."""
     if view == "patch":
         return png(mark(scene(), *RECTANGLES[answer]))
     return png(VIEWS[view](scene(), highlight(*CENTRES[answer])))
 
 
 def names(views: Sequence[str]) -> set[tuple[str, str]]:
-    """The examples that there are: answer and view."""
+    """All examples, as pairs of answer and view."""
     return {(answer, view) for answer in CENTRES for view in views}
 
 
 def highlight(column: float, row: float, width: float = 1.25) -> np.ndarray:
-    """A map (CELLS, CELLS) float32 with one soft peak of 1."""
+    """A map with one Gaussian peak of 1.
+
+    Args:
+        column, row: position of the peak, in cells.
+        width: standard deviation, in cells.
+
+    Returns:
+        (CELLS, CELLS) float32.
+    """
     rows, columns = np.mgrid[:CELLS, :CELLS]
     peak = np.exp(-((columns - column) ** 2 + (rows - row) ** 2) / (2 * width**2))
     return (peak / peak.max()).astype(np.float32)
@@ -49,8 +57,8 @@ def highlight(column: float, row: float, width: float = 1.25) -> np.ndarray:
 
 @cache
 def scene() -> np.ndarray:
-    """A cup on a table before a window, (SIZE, SIZE, 3) uint8."""
-    scale = 4  # drawn larger and reduced, for smooth edges
+    """Draw a cup on a table in front of a window, (SIZE, SIZE, 3) uint8."""
+    scale = 4  # draws four times as large and reduces the image, for smooth edges
     image = Image.new("RGB", (SIZE * scale, SIZE * scale), "#d9cfc0")
     draw = ImageDraw.Draw(image)
 

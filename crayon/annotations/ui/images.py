@@ -1,4 +1,4 @@
-"""Pictures of items as PNG, made when they are asked for; the last ones are kept."""
+"""Pictures of items as PNG, made on request and cached."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from crayon.annotations.ui.items import Asked
+from crayon.annotations.ui.items import ItemSet
 
 KEPT = 96
-"""How many pictures are kept: those of the items just ahead and just behind, for several annotators."""
+"""Size of the cache: enough for the next and the previous items of several annotators."""
 
 
 class Pictures:
     """The views of a benchmark's items."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(self, item_set: ItemSet) -> None:
+        self.item_set = item_set
         self._png = lru_cache(maxsize=KEPT)(self._make)
 
     def png(self, item: str, view: str) -> bytes:
@@ -31,11 +31,11 @@ class Pictures:
         return self._png(item, view)
 
     def _make(self, item: str, view: str) -> bytes:
-        return png(self.asked.view(item, view))
+        return png(self.item_set.view(item, view))
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 as PNG."""
-    written = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(written, "PNG", compress_level=1)
-    return written.getvalue()
+    """Encode pixels (H, W, 3) uint8 as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=1)
+    return file.getvalue()

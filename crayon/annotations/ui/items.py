@@ -1,4 +1,4 @@
-"""What a benchmark asks people: its items, their questions, and the arrays that their pictures are made of."""
+"""The items to annotate in a benchmark, their questions, and the arrays from which their pictures are made."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from crayon.saliency.overlays import VIEWS, patch_view, readable
 from crayon.saliency.patches import Patch
 
 SMALLEST = 384
-"""Smaller images are enlarged to about so many pixels, so that a miniature fills its place on a screen."""
+"""Images smaller than this many pixels are enlarged to about this size, so that they are large enough on a screen."""
 
 GAP = 8
-"""Pixels of white between the views of a picture."""
+"""Width of the white gap between the views of a picture, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing that is asked.
+    """One item to annotate.
 
     Attributes:
-        row: of its image in `Asked.images`.
-        question: in the item's own words.
-        position: of its map in `Asked.maps`.
-        patch: the rectangle, where neurons are asked.
+        row: row of its image in `ItemSet.images`.
+        question: the question about this item.
+        position: position of its map in `ItemSet.maps`; None for patches of neurons.
+        patch: the rectangle; None for maps.
     """
 
     row: int
@@ -35,17 +35,18 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """All that is asked of one kind, in the order of the manifest (attention) or of patches.csv (neurons).
+class ItemSet:
+    """All items to annotate of one kind, in the order of the manifest (attention) or of patches.csv (neurons).
 
     Attributes:
-        items: item, as it stands in the answers -> what is shown and asked.
-        known: the items that a file of answers may name; of neurons, a whole neuron, too.
-        views: what is shown of each, in this order.
+        kind: `attention` or `neurons`.
+        items: name of an item in the answers -> the item.
+        known: names of items that an answers CSV may contain; for neurons this includes whole neurons.
+        views: the views of each item, in the order in which they are shown.
         images: (N, H, W, 3) uint8, memory-mapped.
-        maps: (n, h, w) float in [0, 1], memory-mapped, or None where neurons are asked.
+        maps: (n, h, w) float in [0, 1], memory-mapped; None for neurons.
         digest: sha256 of maps.npy or patches.csv.
-        shown: its path.
+        shown: path of maps.npy or patches.csv.
         answers: path of the answers CSV.
     """
 
@@ -60,21 +61,34 @@ class Asked:
     answers: str
 
     def view(self, item: str, view: str) -> np.ndarray:
-        """The pixels of one of an item's views, (H, W, 3) uint8, as Sec. IV-B of the paper has them."""
-        asked = self.items[item]
-        image, factor = readable(self.images[asked.row], SMALLEST)
+        """Render one view of an item (paper, Sec. IV-B), (H, W, 3) uint8."""
+        shown = self.items[item]
+        image, factor = readable(self.images[shown.row], SMALLEST)
         if view == "patch":
-            return mark(image, asked.patch.left, asked.patch.top, asked.patch.right, asked.patch.bottom, factor)
-        return VIEWS[view](image, self.maps[asked.position])
+            patch = shown.patch
+            assert patch is not None  # the view `patch` exists for neurons only
+            return mark(image, patch.left, patch.top, patch.right, patch.bottom, factor)
+        assert self.maps is not None  # all other views need a map
+        assert shown.position is not None
+        return VIEWS[view](image, self.maps[shown.position])
 
     def picture(self, item: str) -> np.ndarray:
-        """All of an item's views side by side, (H, W, 3) uint8."""
+        """Render all views of an item side by side, (H, W, 3) uint8."""
         views = [self.view(item, view) for view in self.views]
         gap = np.full((len(views[0]), GAP, 3), 255, np.uint8)
-        return np.concatenate([part for view in views for part in (gap, view)][1:], axis=1)
+        return np.concatenate([pixels for view in views for pixels in (gap, view)][1:], axis=1)
 
 
 def mark(image: np.ndarray, left: int, top: int, right: int, bottom: int, factor: int = 1) -> np.ndarray:
-    """An image, enlarged `factor` times, with the patch in red; its rectangle in pixels of the image as it was."""
+    """Mark a patch by a red rectangle.
+
+    Args:
+        image: (H, W, 3) uint8, already enlarged by `factor`.
+        left, top, right, bottom: the patch, in pixels before the enlargement.
+        factor: the enlargement.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     thickness = max(2, max(image.shape[:2]) // 96)
     return patch_view(image, factor * left, factor * top, factor * right, factor * bottom, thickness)

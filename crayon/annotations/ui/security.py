@@ -1,4 +1,4 @@
-"""Who may talk to the page: what is refused before a request is looked at, and the headers of every response."""
+"""Access control of the annotation page: checks every request, and sets security headers in every response."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ TOKEN_HEADER = "X-Crayon-Token"
 
 
 class Guard:
-    """Refuses foreign hosts, pages of other origins, and, where tokens are given, whoever has none.
+    """ASGI middleware that refuses requests for unknown hosts, from other origins, or without a required token.
 
-    A page of another site cannot read answers of this server, but it could send some, or reach it under a name of its
-    own that resolves to this machine: so a request must name a host that is ours, and a POST must be JSON and come
-    from our own page.
+    A page of another site cannot read this server's responses, but it could send answers (CSRF), or reach the server
+    through a host name that resolves to this machine (DNS rebinding). Requests must therefore name a known host, and
+    POST requests must be JSON and come from this page.
 
     Args:
-        app: what it stands before.
-        hosts: names that the server is known by; addresses are always allowed where tokens are demanded.
-        tokens: token -> annotator whose it is, or None if whoever has it says their name; empty: none is demanded.
+        app: the application behind the guard.
+        hosts: host names of the server. If tokens are required, IP addresses are allowed, too.
+        tokens: token -> its annotator, or None if its user chooses a name; empty: no token is required.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], tokens: Mapping[str, str | None]) -> None:
@@ -54,7 +54,7 @@ class Guard:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Check a request and pass it on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -76,7 +76,7 @@ class Guard:
         if refusal is None and self.tokens:
             token = self._token(request)
             if token is None:
-                refusal = 403, "Open the link that `crayon annotate` printed: it ends in a token, and yours has none."
+                refusal = 403, "This link has no valid token; open the link that `crayon annotate` printed."
             else:
                 scope.setdefault("state", {})["annotator"] = self.tokens[token]
         if refusal is not None:
@@ -86,9 +86,10 @@ class Guard:
         await self.app(scope, receive, send_guarded)
 
     def _refusal(self, request: Request) -> tuple[int, str] | None:
+        """Status and message for a request that is not allowed, or None."""
         host = request.headers.get("host", "")
-        if not self._ours(host):
-            return 421, "This server is not known by the host name of the request."
+        if not self._is_known(host):
+            return 421, "The request names an unknown host; open the address that `crayon annotate` printed."
         if request.method in ("GET", "HEAD"):
             return None
         origin = request.headers.get("origin")
@@ -98,7 +99,8 @@ class Guard:
             return 415, "The request is not JSON (Content-Type: application/json)."
         return None
 
-    def _ours(self, host: str) -> bool:
+    def _is_known(self, host: str) -> bool:
+        """Whether a Host header names this server."""
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()
         except ValueError:
@@ -112,26 +114,31 @@ class Guard:
         return bool(self.tokens)
 
     def _token(self, request: Request) -> str | None:
-        """The token of a request, as the server has it: of the header, the address, or the cookie."""
+        """The valid token in a request's header, query or cookie, in this order; or None."""
         try:
             cookie = SimpleCookie(request.headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             cookie = None
-        asked = parse_qs(request.url.query).get("token", [None])[0]
-        for given in (request.headers.get(TOKEN_HEADER), asked, cookie.value if cookie else None):
+        in_query = next(iter(parse_qs(request.url.query).get("token", [])), None)
+        for given in (request.headers.get(TOKEN_HEADER), in_query, cookie.value if cookie else None):
             if given:
-                found = [ours for ours in self.tokens if hmac.compare_digest(ours.encode(), given.encode())]
-                return found[0] if found else None
+                equal = [own for own in self.tokens if hmac.compare_digest(own.encode(), given.encode())]
+                return equal[0] if equal else None
         return None
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own, which no other can reach."""
+    """Whether an address is a loopback address, which other machines cannot reach."""
     return ipaddress.ip_address(address.split("%")[0]).is_loopback
 
 
 def names_of(host: str, local: bool) -> set[str]:
-    """The names by which a browser may know a server that was started with `--host`, for this machine alone or not."""
+    """Host names by which browsers may address the server.
+
+    Args:
+        host: value of `--host`.
+        local: whether only this machine can reach the server.
+    """
     own = {host, "localhost", "127.0.0.1", "::1"}
     return own if local else own | {socket.gethostname(), socket.getfqdn()}
 
@@ -139,12 +146,19 @@ def names_of(host: str, local: bool) -> set[str]:
 def tokens_for(
     annotators: Collection[str], of: str, key_file: str | Path = ".crayon/page.key"
 ) -> dict[str, str | None]:
-    """A token for each annotator, or one for all if none is named: the same at each start, so that links keep.
+    """One token for each annotator, or one for all if none is named; the same at each start, so that links stay valid.
 
     Args:
-        of: what is annotated; another has other tokens.
-        key_file: the project's secret, made at the first call and readable by its owner only; without it, all links
-            become void.
+        annotators: their names.
+        of: name of what is annotated; each has its own tokens.
+        key_file: the project's secret key, created at the first call and readable by its owner only. Deleting it
+            invalidates all links.
+
+    Returns:
+        Token -> annotator, or None for the token that all share.
+
+    Raises:
+        OutputError: the key file cannot be written, or contains no key.
     """
     path = Path(key_file)
     try:
@@ -160,8 +174,9 @@ def tokens_for(
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check the folder's rights.") from error
     if len(key) < 64:
-        raise OutputError(f"{path}: holds no key; delete it, so that it is made anew.")
+        raise OutputError(f"{path}: contains no key; delete it, and the next start creates another.")
+    owners: list[str | None] = list(annotators) or [None]
     return {
         hmac.new(key, f"{of}\0{annotator or ''}".encode(), hashlib.sha256).hexdigest()[:32]: annotator
-        for annotator in (annotators or [None])
+        for annotator in owners
     }

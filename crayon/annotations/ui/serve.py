@@ -1,4 +1,4 @@
-"""`crayon annotate`: start the page's server, say where it is, and say at the end what was given."""
+"""The server of `crayon annotate`: opens the port, prints the links, serves the page, and summarises the answers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from crayon.utils.errors import ParamsError
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket; raises ParamsError if that is impossible."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except (socket.gaierror, UnicodeError) as error:
-        raise ParamsError(f"--host {host}: is no address of this machine ({error}).") from error
-    family, kind, protocol, _, address = found[0]
-    listening = socket.socket(family, kind, protocol)  # asyncio sends at once (TCP_NODELAY) if the protocol is named
+        raise ParamsError(f"--host {host}: is not an address of this machine ({error}).") from error
+    family, kind, protocol, _, address = addresses[0]
+    listening = socket.socket(family, kind, protocol)  # asyncio sets TCP_NODELAY only if the protocol is explicit
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -31,26 +32,28 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             raise ParamsError(
-                f"--port {port}: is taken by another program; choose another, or 0 for any that is free."
+                f"--port {port}: is used by another program; choose another port, or 0 for any free one."
             ) from error
-        raise ParamsError(f"--host {host} --port {port}: cannot be listened to ({error.strerror}).") from error
+        raise ParamsError(f"--host {host} --port {port}: cannot be opened ({error.strerror}).") from error
     return listening
 
 
 def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, str | None]) -> list[str]:
-    shown = _address(host) if host in ("0.0.0.0", "::") else host
-    base = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+    """The lines to print: the link of each annotator, and how to stop."""
+    name = _address(host) if host in ("0.0.0.0", "::") else host
+    base = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    links: list[tuple[str | None, str]]
     if tokens:
         links = [(who, f"{base}?{urlencode({'token': token})}") for token, who in tokens.items()]
     elif len(annotators) > 1:
         links = [(who, f"{base}?{urlencode({'annotator': who})}") for who in annotators]
     else:
         links = [(next(iter(annotators), None), base)]
-    return [*(f"{who}: {link}" if who else link for who, link in links), "Every answer is kept at once. Ctrl-C ends."]
+    return [*(f"{who}: {link}" if who else link for who, link in links), "Every answer is saved at once. Ctrl-C ends."]
 
 
 def _address(host: str) -> str:
-    """How other machines reach this one, if it listens everywhere: its full name, or else its address."""
+    """Name or address of this machine for other machines, if the server listens on all interfaces."""
     name = socket.getfqdn()
     if "." in name and not name.startswith("localhost"):
         return name
@@ -62,11 +65,12 @@ def _address(host: str) -> str:
 
 
 def _serve(app: Guard, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=2
     )
     ends = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: None) for number in ends}  # uvicorn raises them once more
+    before = {number: signal.signal(number, lambda *_: None) for number in ends}  # uvicorn raises them again
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
@@ -75,6 +79,7 @@ def _serve(app: Guard, listening: socket.socket) -> None:
 
 
 def _held(store: Store) -> str:
+    """The numbers of answers in the file, in all and by annotator."""
     counts = store.counts()
     if not counts:
         return "none"

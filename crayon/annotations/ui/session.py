@@ -1,4 +1,4 @@
-"""What the server knows: what is asked, who answers in which order, and where the answers go."""
+"""State of the annotation page: its items, its annotators and their item orders, and the store of answers."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from crayon.annotations.sampling import Order
 from crayon.annotations.ui import examples
 from crayon.annotations.ui.csv_rows import INTERFACE
 from crayon.annotations.ui.images import Pictures
-from crayon.annotations.ui.items import Asked
+from crayon.annotations.ui.items import ItemSet
 from crayon.annotations.ui.store import SOURCE, Store
 from crayon.utils.text import unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
-"""What an annotator may be called."""
+"""Pattern of valid names of annotators."""
 
-NAMED = "A name is up to 64 of a-z, A-Z, 0-9, _ . and -, and begins with a letter or a digit."
+NAMED = "A name has up to 64 characters out of a-z, A-Z, 0-9, _ . and -, and begins with a letter or a digit."
 SESSIONS = 256
-"""How many annotators' orders are remembered; the oldest is made anew when it is needed."""
+"""How many sessions are cached; older ones are computed again when needed."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """An annotator, and the items in their order.
+    """An annotator's session.
 
     Attributes:
-        shown: sha256 of all that an item's number stands for: what is annotated, and the items in this order with
-            their questions. A tab that was opened on something else, before the server was started anew, has another.
+        annotator: the name.
+        order: all items, in the annotator's order.
+        shown: sha256 of the items in this order, with questions, views and maps. It detects browser tabs that were
+            opened before the server was restarted with other items.
     """
 
     annotator: str
@@ -44,18 +46,21 @@ class Session:
 
 @dataclass
 class Page:
-    """What the server knows.
+    """State of the annotation page.
 
     Attributes:
-        title: of the benchmark.
-        annotators: who may answer; empty: whoever gives a name.
-        order: function of the items and an annotator's name.
-        of: what is annotated: suite, benchmark and kind.
-        commands: what is to be run when all is answered.
-        wanted: how many annotators an item needs.
+        item_set: the items to annotate.
+        store: the file of answers.
+        title: title of the benchmark.
+        annotators: names of the annotators; empty: anyone may choose a name.
+        order: function from all items and an annotator's name to this annotator's order.
+        of: suite, benchmark and kind that are annotated.
+        commands: commands to run when all items are answered, for display.
+        wanted: number of annotators that each item needs.
+        sessions: cache, annotator -> session.
     """
 
-    asked: Asked
+    item_set: ItemSet
     store: Store
     title: str
     annotators: Sequence[str]
@@ -66,14 +71,14 @@ class Page:
     sessions: dict[str, Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pictures = Pictures(self.asked)
-        self.examples = examples.names(self.asked.views)
+        self.pictures = Pictures(self.item_set)
+        self.examples = examples.names(self.item_set.views)
 
     def session(self, annotator: str) -> Session:
-        """An annotator's.
+        """The session of an annotator.
 
         Raises:
-            HTTPException: nobody may answer under this name.
+            HTTPException: the name is not allowed.
         """
         if annotator not in self.sessions:
             if not NAME.fullmatch(annotator):
@@ -82,26 +87,34 @@ class Page:
                 raise HTTPException(403, unknown("annotator", annotator, self.annotators))
             if (why := self.store.refuse(annotator)) is not None:
                 raise HTTPException(403, why)
-            order = self.order(list(self.asked.items), annotator)
-            found = Session(annotator, order, self._shown(order))
+            order = self.order(list(self.item_set.items), annotator)
+            session = Session(annotator, order, self._shown(order))
             while len(self.sessions) >= SESSIONS:
                 self.sessions.pop(next(iter(self.sessions)), None)
-            self.sessions[annotator] = found
-            return found
+            self.sessions[annotator] = session
+            return session
         return self.sessions[annotator]
 
     def lacking(self, annotator: str) -> int:
-        """How many annotators beside this one, and those who have answered, are still needed."""
+        """How many further annotators are needed besides this one and those who have answers."""
         return max(0, self.wanted - len(self.store.counts().keys() | {annotator}))
 
     def _shown(self, order: Sequence[str]) -> str:
-        asked = self.asked
-        questions = [(item, asked.items[item].question) for item in order]
-        said = json.dumps([INTERFACE, self.of, asked.digest, list(asked.views), questions])
-        return hashlib.sha256(said.encode()).hexdigest()
+        """The digest `Session.shown` for an order of the items."""
+        item_set = self.item_set
+        questions = [(item, item_set.items[item].question) for item in order]
+        content = json.dumps([INTERFACE, self.of, item_set.digest, list(item_set.views), questions])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def give(self, session: Session, item: str, answer: str, seconds: float) -> None:
-        """Put an answer on disk."""
+        """Write an answer to disk.
+
+        Args:
+            session: the annotator's session.
+            item: name of the item.
+            answer: yes, no or unsure.
+            seconds: time taken.
+        """
         self.store.give(
             Answer(
                 item=item,
@@ -111,6 +124,6 @@ class Page:
                 timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
                 source=SOURCE,
                 interface=INTERFACE,
-                digest=self.asked.digest,
+                digest=self.item_set.digest,
             )
         )

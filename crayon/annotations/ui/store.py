@@ -1,7 +1,7 @@
-"""The answers of people, on disk before anything else happens.
+"""Stores people's answers in a CSV; each answer is on disk before it is confirmed.
 
-A new answer is one write and one fsync at the end of the file. A changed one is the whole file anew, under a
-temporary name, with that row replaced. All other rows keep their bytes.
+A new answer is appended with one write and one fsync. To change an answer, the whole file is written under a temporary
+name with this row replaced, and then renamed. All other rows keep their bytes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from crayon.utils.log import report
 
 
 class Store:
-    """An answers CSV that people's answers are added to; one process has it at a time.
+    """An answers CSV to which answers are added; only one process can open it at a time.
 
     Args:
         path: the file; it may be missing.
-        known: the items that may be answered.
-        digest: sha256 of what is shown now.
-        shown: the path of that, for a sentence.
-        allow_stale: go on though answers were given to something else.
-        locks: folder of the file that says who has the store.
+        known: names of the items that it may contain.
+        digest: sha256 of the present maps or patches.
+        shown: path of the maps or patches, for messages.
+        allow_stale: accept existing answers to other maps or patches.
+        locks: folder of the lock file.
 
     Raises:
-        AnnotationError: another process has it; the file is malformed; its answers were given to something else.
+        AnnotationError: another process has the lock, the file is malformed, or it has answers to other maps or patches
+            and `allow_stale` is not set.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Store:
         self.path, self.known, self.digest, self.shown = Path(path), known, digest, shown
         self.allow_stale = allow_stale
         self.given = 0
-        """How many answers were given since the start, changed ones counted once more."""
+        """Number of answers since the start; each change of an answer counts, too."""
         self._writing = threading.Lock()
         self._lock = take(self.path, locks)
         try:
@@ -59,18 +60,18 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Release the lock."""
         self._lock.release()
 
     def _load(self, starting: bool = False) -> None:
-        """Read the file; at the start, without a last line that a kill left incomplete."""
+        """Read the file; at the start, drop an incomplete last line that a killed process left."""
         rows = read_rows(self.path)
         if rows.dropped and not starting:
             raise AnnotationError(f"{self.path}: its last line is incomplete; another program writes to it.")
         with self._without_last_line(rows):
             answers = self._validated(rows, starting)
         if rows.header is not None and (self.path.is_symlink() or self.path.stat().st_nlink > 1):
-            rows.open_ended = True  # of DVC's cache, say, which must not be written to
+            rows.open_ended = True  # replace, never append: a linked file, such as one in DVC's cache, must not change
         self._rows = rows
         self._number: dict[tuple[str, str], int] = {}
         self._of: dict[str, dict[str, Answer]] = defaultdict(dict)
@@ -81,7 +82,7 @@ class Store:
 
     @contextmanager
     def _without_last_line(self, rows: Rows) -> Iterator[None]:
-        """Drop a last line that was not written whole; it is back if the block raises."""
+        """Context manager: drop an incomplete last line; restore it if the block raises an error."""
         if not rows.dropped:
             yield
             return
@@ -92,62 +93,62 @@ class Store:
         except BaseException:
             write_bytes(self.path, before)
             raise
-        report(f"{self.path}: dropped its last line, which was not written whole: {rows.dropped!r}")
+        report(f"{self.path}: dropped its last line, which was incomplete: {rows.dropped!r}")
 
     def _validated(self, rows: Rows, starting: bool) -> list[Answer]:
+        """The answers in the file; raises AnnotationError if they are malformed or stale."""
         answers = read_answers(self.path, self.known) if rows.texts else []
         stale = [answer for answer in answers if answer.digest and answer.digest != self.digest]
         if stale and not self.allow_stale:
             raise AnnotationError(self._explain(stale[0]))
         if stale and starting:
-            report(
-                f"{self.path}: {len(stale)} of its answers were given to another {self.shown}; they keep its digest."
-            )
+            report(f"{self.path}: {len(stale)} of its answers refer to another {self.shown} and keep its digest.")
         return answers
 
     def _explain(self, stale: Answer) -> str:
         return (
             f"{self.path}: {stale.annotator!r} answered {stale.item!r} when {self.shown} was another file (digest "
-            f"{stale.digest[:12]}, now {self.digest[:12]}); bring that back, move the answers away, or go on with them "
-            "all the same (`allow_stale: true` beside `source: people` in params.yaml)."
+            f"{stale.digest[:12]}, now {self.digest[:12]}); restore that file, move the answers away, or accept them "
+            "(`allow_stale: true` beside `source: people` in params.yaml)."
         )
 
     def answers_of(self, annotator: str) -> dict[str, str]:
-        """Item -> what the annotator answered."""
+        """Item -> the annotator's answer."""
         return {item: answer.answer for item, answer in self._of.get(annotator, {}).items()}
 
     def counts(self) -> dict[str, int]:
-        """Annotator -> answers in the file."""
+        """Annotator -> number of answers in the file."""
         return {annotator: len(answers) for annotator, answers in self._of.items() if answers}
 
     def refuse(self, annotator: str) -> str | None:
-        """Why nobody may answer under this name: another source has it, or another annotator but for case; or None."""
-        if (twin := self._twin(annotator)) is not None:
+        """Why a name is not allowed, or None: another source uses it, or it differs from another name by case only."""
+        if (similar := self._same_but_case(annotator)) is not None:
             return (
-                f"{annotator} and {twin}, who has answers in {self.path}, differ by case only; say {twin}, or another."
+                f"{annotator} and {similar}, who has answers in {self.path}, differ by case only; use {similar} or "
+                "another name."
             )
         others = {answer.source for answer in self._of.get(annotator, {}).values()} - {SOURCE, ""}
         if not others:
             return None
         return f"{annotator} has answers of the source {sorted(others)[0]} in {self.path}; choose another name."
 
-    def _twin(self, annotator: str) -> str | None:
-        """Who has answers under the same name but for upper and lower case."""
+    def _same_but_case(self, annotator: str) -> str | None:
+        """Another annotator with answers whose name differs by case only, or None."""
         same = annotator.casefold()
         return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 
     def give(self, answer: Answer) -> None:
-        """Put an answer on disk; on return it is there. The same answer again changes nothing.
+        """Write an answer to disk before returning. Repeating the same answer changes nothing.
 
         Raises:
-            OutputError: it cannot be written; the file is as it was.
-            AnnotationError: another program made the file something that it cannot be added to.
+            OutputError: it cannot be written; the file is unchanged.
+            AnnotationError: another program changed the file, and no answer can be added to it any more.
         """
         with self._writing:
-            if self._present() != self._stamp:  # an import, an editor: theirs stays
+            if self._present() != self._stamp:  # keep the changes of other programs
                 self._load()
-            if (twin := self._twin(answer.annotator)) is not None:  # who came meanwhile
-                raise AnnotationError(f"{answer.annotator} and {twin} differ by case only; give another name.")
+            if (similar := self._same_but_case(answer.annotator)) is not None:  # came after the session began
+                raise AnnotationError(f"{answer.annotator} and {similar} differ by case only; use another name.")
             before = self._of[answer.annotator].get(answer.item)
             if before is not None and before.answer == answer.answer:
                 return
@@ -169,7 +170,7 @@ class Store:
             self.given += 1
 
     def _change(self, rows: Rows) -> None:
-        """Replace the file by other rows; if they may not stay there, it is as it was."""
+        """Replace the rows of the file; restore it if that fails."""
         try:
             self._replace(rows)
         except OutputError:
@@ -178,15 +179,17 @@ class Store:
                     self.path.unlink()
                 else:
                     write_bytes(self.path, self._rows.whole())
-                self._stamp = None  # whatever is there is read before the next answer
+                self._stamp = None  # read the file again before the next answer
             raise
         self._rows = rows
 
     def _copy(self) -> Rows:
+        """A copy of the rows whose list of texts can be changed."""
         rows = self._rows
         return Rows(rows.header, rows.head, list(rows.texts), rows.newline)
 
     def _present(self) -> tuple[int, int, int] | None:
+        """Size, modification time and inode of the file, which show whether another program changed it."""
         try:
             status = self.path.stat()
         except OSError:
@@ -194,9 +197,10 @@ class Store:
         return status.st_size, status.st_mtime_ns, status.st_ino
 
     def _replace(self, rows: Rows) -> None:
+        """Write all rows under a temporary name and rename the file."""
         write_bytes(self.path, rows.whole())
         try:
-            folder = os.open(self.path.parent, os.O_RDONLY)  # or a power cut could take the new name back
+            folder = os.open(self.path.parent, os.O_RDONLY)  # sync the folder, or a power cut could undo the rename
             try:
                 os.fsync(folder)
             finally:
@@ -205,6 +209,8 @@ class Store:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
 
     def _append(self, row: bytes) -> None:
+        """Append a row and sync it; truncate the file to its old size if that fails."""
+        assert self._stamp is not None  # the file exists: it has a header
         size = self._stamp[0]
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

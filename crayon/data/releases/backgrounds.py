@@ -1,9 +1,10 @@
-"""The Backgrounds Challenge (Xiao et al. 2021): ImageNet-9 to train on, and its variants to be measured on.
+"""The Backgrounds Challenge (Xiao et al. 2021): ImageNet-9 for training, and its variants with other backgrounds.
 
-Folders are `<variant>/<train|val>/<00_dog ... 08_fish>/`. Training images come from the release of IN-9's `original`
-(its `val`, not cleaned by hand, is the validation split), or from a local ImageNet by the challenge's class map; test
-images from the challenge's variants. The training images' masks are the foregrounds of `only_fg`, non-black pixels,
-those of the variants the challenge's `fg_mask`, arrays; both are matched by the ImageNet name in the file's name.
+Folders are `<variant>/<train|val>/<00_dog ... 08_fish>/`. Training images come from the release of IN-9's `original`,
+or from a local ImageNet and the challenge's class map. IN-9's `val`, which was not cleaned by hand, is the validation
+split. Test images are the challenge's variants. Masks of training images are the non-black pixels of the foregrounds
+`only_fg`; masks of the variants are the challenge's arrays `fg_mask`. Images and masks are matched by the ImageNet
+name that their file names contain.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ from crayon.utils.errors import DataError, ParamsError
 NUMBERED = re.compile(r"(\d\d)_(.+)")
 
 WNID = re.compile(r"n\d{8}_\d+")
-"""An ImageNet image's name: its synset and number."""
+"""Name of an ImageNet image: its synset and number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Release):
-    """Archives `challenge`, `training` (or `imagenet` and `class_map` instead), `foregrounds` (left out: no masks).
+    """Options. Archives: `challenge`; `training`, unless `imagenet` and `class_map` are set; `foregrounds` for masks.
 
     Attributes:
-        variants: the challenge's variants that are read, each a split of its name.
-        variant_masks: the challenge's folder of the variants' masks, or None.
-        imagenet: the folder of a local ImageNet's training images, a folder a synset.
-        class_map: the challenge's in_to_in9.json: position of a synset, sorted -> class, or -1.
-        resize, crop: the short side, then (height, width), as the published code has them.
-        threshold: the grey value from which a foreground's pixel is not black.
+        variants: the variants of the challenge to read; each becomes a split with the same name.
+        variant_masks: the challenge's folder of masks for the variants, or None.
+        imagenet: folder of the training images of a local ImageNet, with one folder a synset.
+        class_map: the challenge's in_to_in9.json, which maps the position of a synset in sorted order to a class or -1.
+        resize: length of the short side in pixels, as in the published code.
+        crop: (height, width), as in the published code.
+        threshold: lowest grey value (0..255) of a foreground pixel that is not black.
     """
 
     variants: tuple[str, ...] = ("mixed_same", "mixed_rand", "only_fg")
@@ -47,26 +49,32 @@ class Options(Release):
 
     def __post_init__(self) -> None:
         if (self.imagenet is None) != (self.class_map is None):
-            raise ParamsError("source: imagenet and class_map go together; give both, or neither.")
+            raise ParamsError("source: imagenet and class_map belong together; set both, or neither.")
         self.needs("challenge", *([] if self.imagenet else ["training"]))
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
-    """Training images by class and file name, as the published loaders sort them; then the variants'.
+    """List the training images by class and file name, as the published loaders do, then those of the variants.
+
+    Args:
+        options: how to read the release.
+        files: name of an archive -> where it is unpacked.
+        classes: names of the nine classes.
+        groups: names of the groups; if there is only one, all images are in it, else each class is a group.
 
     Raises:
-        DataError: a folder is missing or unknown, or the counts are others than expected.
+        DataError: a folder is missing or unknown, or there is an unexpected number of images.
     """
     of = str(files.get("training", files.get("challenge")))
     group = groups[0] if len(groups) == 1 else None
     entries = []
     masks = _foregrounds(files["foregrounds"], "only_fg", "train") if "foregrounds" in files else None
-    if options.imagenet is None:
+    if options.imagenet is None or options.class_map is None:
         root = inside(files["training"], "original/train")
-        sources = [("train", root), ("validation", root.parent / "val")]
-        images = ((split, *found) for split, folder in sources for found in _numbered(folder, classes))
+        folders = [("train", root), ("validation", root.parent / "val")]
+        images = ((split, *image) for split, folder in folders for image in _numbered(folder, classes))
     else:
-        images = (("train", *found) for found in _of_imagenet(Path(options.imagenet), Path(options.class_map), classes))
+        images = (("train", *image) for image in _of_imagenet(Path(options.imagenet), Path(options.class_map), classes))
     for split, label, path in images:
         entries.append(
             Entry(
@@ -78,18 +86,20 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 mask=masks.get(_name(path)) if masks and split == "train" else None,
             )
         )
-    shown = _foregrounds(files["challenge"], options.variant_masks, "val") if masks and options.variant_masks else {}
+    variant_masks = (
+        _foregrounds(files["challenge"], options.variant_masks, "val") if masks and options.variant_masks else {}
+    )
     for variant in options.variants:
         for label, path in _numbered(inside(files["challenge"], f"{variant}/val"), classes):
             image = f"{variant}/{label}/{path.name}"
-            mask = shown.get(_name(path))
+            mask = variant_masks.get(_name(path))
             entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path, mask=mask))
     if masks is not None:
         faults = Faults(of)
         for entry in entries:
-            if entry.mask is None and (entry.split == "train" or (shown and entry.split in options.variants)):
+            if entry.mask is None and (entry.split == "train" or (variant_masks and entry.split in options.variants)):
                 faults.add(f"has no mask of {entry.image}")
-        faults.stop("Without masks: leave the archive foregrounds, or variant_masks, out of params.yaml.")
+        faults.stop("To work without masks, remove the archive foregrounds, or variant_masks, from params.yaml.")
     check_entries(entries, classes, groups, of)
     check_counts(entries, options.counts, options.subset, of)
     return Listing(
@@ -103,48 +113,49 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 
 def _numbered(folder: Path, classes: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """(class, image) of the folders 00_dog ..., both sorted by name; each folder's number and name must agree."""
+    """Yield class and image of the folders 00_dog ..., sorted by name; each folder's number and name must agree."""
     for below in sorted(path for path in folder.iterdir() if path.is_dir()):
         match = NUMBERED.fullmatch(below.name)
         number = int(match[1]) if match else len(classes)
-        if number >= len(classes) or match[2].lower().replace(" ", "_") not in _names(classes[number]):
+        if match is None or number >= len(classes) or match[2].lower().replace(" ", "_") not in _names(classes[number]):
             known = ", ".join(f"{n:02d}_{name}" for n, name in enumerate(classes))
-            raise DataError(f"{below}: is none of the folders {known}.")
+            raise DataError(f"{below}: is not one of the folders {known}.")
         for path in sorted(path for path in below.rglob("*") if is_image(path)):
             yield classes[number], path
 
 
 def _names(label: str) -> tuple[str, ...]:
-    """What a class's folder may be called: `musical_instrument`, or its first or last word."""
+    """Possible folder names of a class: `musical_instrument`, or one of its words."""
     return label, *label.split("_")
 
 
 def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
-    """ImageNet name -> foreground of a variant's part."""
+    """ImageNet name -> foreground file, of one part (train or val) of a variant."""
     files = inside(folder, f"{variant}/{part}").rglob("*")
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}
 
 
 def _name(path: Path) -> str:
-    """The ImageNet name of an image, or its own without the suffix."""
+    """The ImageNet name in a file name, or the file name without suffix if it has none."""
     match = WNID.search(path.name)
     return match[0] if match else path.stem
 
 
 def _of_imagenet(folder: Path, class_map: Path, classes: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """(class, image) of a local ImageNet, by class and then by name.
+    """Yield class and image of a local ImageNet, by class and then by name.
 
-    These are all images of the mapped synsets; IN-9 holds those with a bounding box of some size, equally many a class.
+    These are all images of the mapped synsets. The release of IN-9 has fewer: only images with a large enough bounding
+    box, the same number for each class.
     """
     try:
         mapped = {int(key): int(value) for key, value in json.loads(class_map.read_bytes()).items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{class_map}: is not the challenge's map of classes ({error}).") from error
+        raise DataError(f"{class_map}: is not the challenge's in_to_in9.json ({error}).") from error
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.imagenet in params.yaml.")
     synsets = sorted(path for path in folder.iterdir() if path.is_dir())
     if len(synsets) != len(mapped):
-        raise DataError(f"{folder}: holds {len(synsets)} synsets, and {class_map} maps {len(mapped)}.")
+        raise DataError(f"{folder}: contains {len(synsets)} synsets, but {class_map} maps {len(mapped)}.")
     for number, label in enumerate(classes):
         for position, synset in enumerate(synsets):
             if mapped.get(position) == number:

@@ -1,4 +1,4 @@
-"""What the releases of the three benchmarks have in common: their files, and where in them something lies."""
+"""Options that all benchmark releases share, and a search for files inside an unpacked release."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Release:
 
     Attributes:
         archives: name -> file of the release.
-        tree: a folder that holds them unpacked already; read instead of the archives.
-        counts: how many images the release is known to hold.
-        subset: whether there may be fewer (never more).
+        tree: a folder with the unpacked files, which is read instead of the archives.
+        counts: the known numbers of images of the release.
+        subset: whether fewer images are allowed; more never are.
         on_error: what to do with an image that cannot be decoded.
     """
 
@@ -33,17 +33,21 @@ class Release:
     on_error: OnError = "fail"
 
     def needs(self, *names: str) -> None:
-        """ParamsError unless these archives are named, and where they are got, unless a tree stands for them."""
+        """Raise ParamsError unless all these archives are listed and, without a tree, each has URLs or a file."""
         if missing := [name for name in names if name not in self.archives]:
             raise ParamsError(
-                f"source.archives: lacks {missing[0]}; add it (with source.tree, {missing[0]}: {{}} will do)."
+                f"source.archives: lacks {missing[0]}; add it (with source.tree, {missing[0]}: {{}} is enough)."
             )
-        if self.tree is None and (nowhere := [name for name, archive in self.archives.items() if not archive.name]):
-            raise ParamsError(f"source.archives.{nowhere[0]}: names neither urls nor a file; add one of them.")
+        if self.tree is None and (empty := [name for name, archive in self.archives.items() if not archive.name]):
+            raise ParamsError(f"source.archives.{empty[0]}: has neither urls nor a file; add one of them.")
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The one file or folder of this name, or path, in or below `folder`, at most three levels down.
+    """Find the only file or folder with a given name or relative path, at most three levels below `folder`.
+
+    Args:
+        folder: an unpacked archive, or the file itself.
+        name: the name, or the end of the path.
 
     Raises:
         DataError: there is none, or there are several.
@@ -51,9 +55,11 @@ def inside(folder: Path, name: str) -> Path:
     if folder.is_file() and folder.name == name:
         return folder
     for depth in range(4):
-        found = sorted(folder.glob("*/" * depth + name))
-        if len(found) > 1:
-            raise DataError(f"{folder}: holds {len(found)} of {name} ({found[0]}, {found[1]}); which one is meant?")
-        if found:
-            return found[0]
-    raise DataError(f"{folder}: has no {name}; is it the folder, or the archive, of this release?")
+        matches = sorted(folder.glob("*/" * depth + name))
+        if len(matches) > 1:
+            raise DataError(
+                f"{folder}: contains {name} {len(matches)} times ({matches[0]}, {matches[1]}); remove all but one."
+            )
+        if matches:
+            return matches[0]
+    raise DataError(f"{folder}: contains no {name}; check that it is the folder or archive of this release.")

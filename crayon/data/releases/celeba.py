@@ -1,10 +1,11 @@
 """Biased CelebA: CelebA's aligned faces in the authors' published splits; the label is Smiling, the group Black_Hair.
 
-The splits are lists with a header of attribute names and a row an image, values 0 or 1 (CelebA's own lists: -1 or 1,
-and the number of rows on a line above the header). There is no published validation split: with CelebA's own attributes
-it is taken from the images after its training part that are not in the test list, the first of each kind, black or
-blond hair as in the published lists. Masks are boxes around eyes and mouth, from CelebA's landmarks (paper, Sec. IV-D;
-their extent is our decision).
+Each split is a list with a header of attribute names and one row an image, with values 0 or 1. CelebA's own lists have
+values -1 or 1, and the number of rows on a line above the header. The authors published no validation split. If
+CelebA's attributes are given, the validation split consists of the first images of each label and group that come after
+CelebA's training part, are not in the test list, and have either black or blond hair, as in the published lists.
+
+Masks are boxes around eyes and mouth, from CelebA's landmarks (paper, Sec. IV-D). We chose the size of the boxes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError
 
 TRAINING = 162_770
-"""How many of CelebA's images are its own training part."""
+"""Number of images in CelebA's own training part, the first ones of its lists."""
 
 LANDMARKS = tuple(
     f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
@@ -28,14 +29,14 @@ LANDMARKS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Release):
-    """Archives `images`, `train`, `test`; `attributes` for a validation split; `landmarks` for masks.
+    """Options. Archives: `images`, `train`, `test`; `attributes` for a validation split; `landmarks` for masks.
 
     Attributes:
-        label, group: attributes that are the class and the group (0 is the first of their names).
-        validation: images of each kind in the validation split.
-        resize: the short side (178 pixels as stored), so that 224 gives 274x224.
-        eye, mouth: half-widths and half-heights of the boxes, in distances between the eyes; the mouth's width counts
-            from its corners.
+        label, group: CelebA attributes used as class and group; value 0 stands for the first name.
+        validation: images of each label and group in the validation split.
+        resize: length of the short side in pixels; stored images are 178 wide, and 224 gives 274x224.
+        eye: half width and half height of an eye's box, as multiples of the distance between the eyes.
+        mouth: margins of the mouth's box beside its corners, and above and below them, in the same unit.
     """
 
     label: str = "Smiling"
@@ -50,10 +51,16 @@ class Options(Release):
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
-    """The images of the lists, in their order; then the validation split's.
+    """List the images of the published splits in file order, then those of the validation split.
+
+    Args:
+        options: how to read the release.
+        files: name of an archive -> where it is unpacked.
+        classes: names of the two classes.
+        groups: names of the two groups.
 
     Raises:
-        DataError: a file is missing, a row is wrong, or the counts are others than expected.
+        DataError: a file is missing, a row is wrong, or there is an unexpected number of images.
     """
     folder = inside(files["images"], "img_align_celeba")
     faces = (
@@ -72,22 +79,23 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             Entry(image=name, split=split, label=label, group=group, path=folder / name, mask=mask, where=where)
         )
 
-    wanted = (options.label, options.group)
+    columns = (options.label, options.group)
     for split, usual in (
         ("train", "biased_celeba_black_hair_1_100_train.csv"),
         ("test", "biased_celeba_black_hair_test.csv"),
     ):
         path = _file(files, split, usual)
-        for name, row, where in read_attributes(path, wanted):
+        for name, row, where in read_attributes(path, columns):
             add(split, name, row, where)
     if options.validation and "attributes" in files:
-        taken, found = {entry.image for entry in entries}, Counter()
+        taken = {entry.image for entry in entries}
+        counts: Counter[tuple[int, int]] = Counter()
         path = _file(files, "attributes", "list_attr_celeba.txt")
-        for number, (name, row, where) in enumerate(read_attributes(path, (*wanted, "Black_Hair", "Blond_Hair"))):
+        for number, (name, row, where) in enumerate(read_attributes(path, (*columns, "Black_Hair", "Blond_Hair"))):
             kind = (row[options.label], row[options.group])
             one_colour = row["Black_Hair"] != row["Blond_Hair"]
-            if number >= TRAINING and one_colour and name not in taken and found[kind] < options.validation:
-                found[kind] += 1
+            if number >= TRAINING and one_colour and name not in taken and counts[kind] < options.validation:
+                counts[kind] += 1
                 add("validation", name, row, where)
     check_entries(entries, classes, groups, str(folder))
     check_counts(entries, options.counts, options.subset, str(folder))
@@ -101,22 +109,25 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 
 def _file(files: Mapping[str, Path], name: str, usual: str) -> Path:
-    """A list: the file itself, or, in an unpacked tree, the one with its usual name."""
+    """The path of a list: the file itself, or the file with its usual name inside an unpacked tree."""
     return files[name] if files[name].is_file() else inside(files[name], usual)
 
 
-def read_table(path: Path, first: str | None = None) -> Iterator[tuple[int, str, dict[str, str]]]:
-    """The rows of one of CelebA's lists: line, image, column -> value. Columns are separated by blanks.
+def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """Read one of CelebA's lists, with columns separated by blanks.
+
+    Yields:
+        Line number, image, and a dict column -> value.
 
     Raises:
-        DataError: it is no such list, or a row has another number of values.
+        DataError: the file is missing or empty, is no text, or a row has the wrong number of values.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not a text file ({error}); download it anew.") from error
+        raise DataError(f"{path}: is not a text file ({error}); download it again.") from error
     start = 1 if lines and lines[0].strip().isdecimal() else 0
     if len(lines) <= start:
         raise DataError(f"{path}: is empty.")
@@ -125,26 +136,29 @@ def read_table(path: Path, first: str | None = None) -> Iterator[tuple[int, str,
         values = line.split()
         if not values:
             continue
-        if len(values) == len(columns) + 1:  # CelebA's own lists do not name the column of the image
+        if len(values) == len(columns) + 1:  # CelebA's own lists have no header for the image column
             name, values = values[0], values[1:]
             yield number, name, dict(zip(columns, values, strict=True))
         elif len(values) == len(columns):
             yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))
         else:
-            raise DataError(f"{path}, line {number}: has {len(values)} values, and the header names {len(columns)}.")
+            raise DataError(f"{path}, line {number}: has {len(values)} values, but the header has {len(columns)}.")
 
 
-def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[str, int]]]:
-    """The rows of a list of attributes: (image, attribute -> 0 or 1, where), the `wanted` ones alone.
+def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[str, int], str]]:
+    """Read the `wanted` columns of a list of attributes.
+
+    Returns:
+        For each row, the image, a dict attribute -> 0 or 1, and file and line for messages.
 
     Raises:
-        DataError: an attribute is missing, or neither 0/1 nor -1/1.
+        DataError: an attribute is missing, or a value is not 0, 1 or -1.
     """
     rows, faults = [], Faults(str(path))
     values = {"0": 0, "-1": 0, "1": 1}
     for line, name, row in read_table(path):
         if missing := [attribute for attribute in wanted if attribute not in row]:
-            raise DataError(f"{path}: has no attribute {missing[0]}; is it a list of CelebA's attributes?")
+            raise DataError(f"{path}: has no attribute {missing[0]}; check that it is a list of CelebA's attributes.")
         if wrong := [attribute for attribute in wanted if row[attribute] not in values]:
             faults.add(f"line {line}: {wrong[0]} is {row[wrong[0]]!r}, not 0, 1 or -1")
             continue
@@ -154,30 +168,40 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[s
 
 
 def read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
-    """image -> the ten coordinates of `LANDMARKS`.
+    """Read CelebA's landmarks.
+
+    Returns:
+        Image -> the ten coordinates of `LANDMARKS`, in pixels.
 
     Raises:
-        DataError: a column is missing, or a value is no number.
+        DataError: a column is missing, or a value is not a number.
     """
     faces = {}
     for line, name, row in read_table(path):
         try:
             faces[name] = tuple(float(row[column]) for column in LANDMARKS)
         except KeyError as error:
-            raise DataError(f"{path}: has no column {error.args[0]}; is it CelebA's list of landmarks?") from error
+            raise DataError(
+                f"{path}: has no column {error.args[0]}; check that it is CelebA's list of landmarks."
+            ) from error
         except ValueError as error:
             raise DataError(f"{path}, line {line}: {error}.") from error
     return faces
 
 
 def boxes(face: Sequence[float], eye: tuple[float, float], mouth: tuple[float, float]) -> tuple[Box, ...]:
-    """Boxes around both eyes and the mouth, scaled by the distance between the eyes."""
+    """Boxes around both eyes and the mouth, scaled by the distance between the eyes.
+
+    Args:
+        face: the ten coordinates of `LANDMARKS`, in pixels.
+        eye, mouth: as in `Options`.
+    """
     left, right, corner, other = face[0:2], face[2:4], face[6:8], face[8:10]
     unit = ((right[0] - left[0]) ** 2 + (right[1] - left[1]) ** 2) ** 0.5
-    found = [(x - eye[0] * unit, y - eye[1] * unit, x + eye[0] * unit, y + eye[1] * unit) for x, y in (left, right)]
+    result = [(x - eye[0] * unit, y - eye[1] * unit, x + eye[0] * unit, y + eye[1] * unit) for x, y in (left, right)]
     middle = (corner[1] + other[1]) / 2
     ends = min(corner[0], other[0]), max(corner[0], other[0])
-    found.append(
+    result.append(
         (ends[0] - mouth[0] * unit, middle - mouth[1] * unit, ends[1] + mouth[0] * unit, middle + mouth[1] * unit)
     )
-    return tuple(found)
+    return tuple(result)

@@ -1,6 +1,6 @@
-"""Waterbirds as released (Sagawa et al. 2020): CUB-200-2011's birds on Places' backgrounds, and CUB's segmentations.
+"""Waterbirds as released (Sagawa et al. 2020): birds of CUB-200-2011 on backgrounds of Places, masks from CUB.
 
-metadata.csv has a row an image: img_id, img_filename, y (1: waterbird), split (0, 1, 2), place (1: water),
+metadata.csv has one row an image: img_id, img_filename, y (1: waterbird), split (0, 1, 2), place (1: water),
 place_filename. The mask of `A/B.jpg` is `segmentations/A/B.png`, grey where CUB's annotators disagreed.
 """
 
@@ -20,11 +20,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Release):
-    """Archives `images` and `segmentations` (left out: no masks).
+    """Options. Archives: `images`; `segmentations` for masks.
 
     Attributes:
-        resize, crop: (height, width); the published code squashes to 256x256 and crops 224x224.
-        threshold: the grey value of a segmentation from which a pixel is the bird.
+        resize, crop: (height, width); the published code resizes to 256x256 without keeping proportions and crops
+            224x224.
+        threshold: lowest grey value (0..255) of a bird's pixel in a segmentation.
     """
 
     resize: tuple[int, int] = (256, 256)
@@ -36,10 +37,16 @@ class Options(Release):
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
-    """The images in the order of metadata.csv.
+    """List the images in the order of metadata.csv.
+
+    Args:
+        options: how to read the release.
+        files: name of an archive -> where it is unpacked.
+        classes: names of the two classes.
+        groups: names of the two places.
 
     Raises:
-        DataError: a file is missing, a row is wrong, or the counts are others than the release's.
+        DataError: a file is missing, a row is wrong, or there is an unexpected number of images.
     """
     metadata = inside(files["images"], "metadata.csv")
     rows = read_csv(metadata, ("img_filename", "y", "split", "place"), DataError)

@@ -1,1 +1,1 @@
-"""Benchmarks whose images are drawn, or composed of pictures that packages ship."""
+"""Synthetic benchmarks: their images are drawn, or composed from pictures that Python packages include."""

@@ -1,7 +1,7 @@
-"""The miniature of the Backgrounds Challenge: nine figures on nine textures, which agree nine times in ten in training.
+"""The miniature of the Backgrounds Challenge: nine figures on nine textures, correlated in the training images.
 
-Test variants as in the challenge: mixed_same (the background of another image of the class), mixed_rand (of a random
-class), only_fg (black). All three show the same figures, so that their differences are the background's alone.
+Test variants as in the challenge: mixed_same (background of the same class), mixed_rand (background of a random class),
+only_fg (black background). All three show the same figures, so only the background differs between them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import (
     TEXTURES,
-    Dice,
     F,
+    Rng,
     any_colour,
     box,
     capsule,
@@ -47,17 +47,18 @@ HUES = np.array([0.30, 0.56, 0.08, 0.14, 0.22, 0.80, 0.95, 0.42, 0.63], np.float
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is drawn.
+    """Options of the drawing.
 
     Attributes:
-        seed: of everything random.
-        size: pixels a side.
+        seed: seed of all random draws.
+        size: height and width in pixels.
         counts: split (train, validation, mixed_same, mixed_rand, only_fg) -> images of each class.
-        correlation: share of the training images whose background is their class's; the rest have a random one.
-        scale: smallest and largest figure.
-        blend: least and greatest share of the background's texture; the rest is clouds that say nothing.
-        hue_spread: of a background's colour, in turns.
-        noise: standard deviation added to each pixel.
+        correlation: share of the training images with the background of their class; the others have a random one.
+        scale: smallest and largest size of a figure, relative to the image.
+        blend: smallest and largest share of the background's texture; the rest is clouds, which are independent of the
+            class.
+        hue_spread: largest deviation of a background's hue, in turns.
+        noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
     seed: int
@@ -82,11 +83,11 @@ class Options:
 
 
 def draw(options: Options) -> Drawn:
-    """Draw all splits. Validation has random backgrounds, as mixed_rand, and other figures."""
+    """Draw all splits. Validation has random backgrounds like mixed_rand, with figures of its own."""
     labels_of, groups_of, streams = {}, {}, {}
     names = np.array(CLASSES)
     for split, count in options.counts.items():
-        # Figures: train 0, validation 1, and 2 for all test variants.
+        # All test variants share stream 2, so that they show the same figures.
         stream = {"train": 0, "validation": 1}.get(split, 2)
         generator = np.random.default_rng([options.seed, stream, 0])
         labels = generator.permutation(np.repeat(np.arange(len(CLASSES)), count))
@@ -103,20 +104,21 @@ def draw(options: Options) -> Drawn:
 
 
 def _images(options: Options, black: bool, seed: list[int], labels: np.ndarray, groups: np.ndarray) -> tuple:
-    dice, size = Dice([*seed, 0], len(labels)), options.size
-    u, v, factor = pose(dice, size, options.scale, 0.35, 0.15)
+    """Images (n, S, S, 3) uint8 and masks (n, S, S) bool."""
+    rng, size = Rng([*seed, 0], len(labels)), options.size
+    u, v, factor = pose(rng, size, options.scale, 0.35, 0.15)
     distance = np.empty(u.shape, np.float32)
     for number, name in enumerate(CLASSES):
         where = np.flatnonzero(labels == name)
-        distance[where] = _figure(Dice([*seed, 1, number], len(where)), name, u[where], v[where]) * factor[where]
-    colour, noise = any_colour(dice, size), dice.noise(size, options.noise)
+        distance[where] = _figure(Rng([*seed, 1, number], len(where)), name, u[where], v[where]) * factor[where]
+    colour, noise = any_colour(rng, size), rng.noise(size, options.noise)
     ground = np.zeros((len(labels), 3, size, size), np.float32)
     if not black:
         field = np.empty(u.shape, np.float32)
         for number, name in enumerate(CLASSES):
             where = np.flatnonzero(groups == name)
-            field[where] = texture(Dice([*seed, 2, number], len(where)), TEXTURES[number], size)
-        behind = Dice([*seed, 3], len(labels))
+            field[where] = texture(Rng([*seed, 2, number], len(where)), TEXTURES[number], size)
+        behind = Rng([*seed, 3], len(labels))
         share = behind.uniform(*options.blend)
         field = share * field + (1 - share) * behind.cloud(4, size)
         hue = HUES[[CLASSES.index(name) for name in groups]][:, None, None]
@@ -124,8 +126,8 @@ def _images(options: Options, black: bool, seed: list[int], labels: np.ndarray, 
     return to_bytes(lay(ground, distance, colour) + noise), distance < 0
 
 
-def _figure(dice: Dice, name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Signed distance to a figure."""
+def _figure(rng: Rng, name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Signed distance to the figure of a class, (N, S, S)."""
 
     def stroke(x0, y0, x1, y1, r0, r1):
         return capsule(u, v, F(x0), F(y0), F(x1), F(y1), F(r0), F(r1))
@@ -136,7 +138,7 @@ def _figure(dice: Dice, name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     if name == "dog":
         legs = [stroke(x, 0.1, x + 0.03, 0.62, 0.06, 0.05) for x in (-0.4, -0.22, 0.25, 0.42)]
         head, tail = stroke(0.5, -0.1, 0.66, -0.42, 0.1, 0.17), stroke(-0.5, -0.05, -0.75, -0.4, 0.06, 0.03)
-        return union(disc(0, 0, 0.6, dice.uniform(0.26, 0.34)), head, tail, *legs)
+        return union(disc(0, 0, 0.6, rng.uniform(0.26, 0.34)), head, tail, *legs)
     if name == "bird":
         return union(
             disc(0, 0.1, 0.45, F(0.3)),
@@ -147,13 +149,13 @@ def _figure(dice: Dice, name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         )
     if name == "wheeled_vehicle":
         return union(
-            box(u, v, F(0), F(0), F(0.75), dice.uniform(0.16, 0.24)),
+            box(u, v, F(0), F(0), F(0.75), rng.uniform(0.16, 0.24)),
             box(u, v, F(0), F(-0.28), F(0.42), F(0.18)),
             disc(-0.45, 0.26, 0.18, F(0.18)),
             disc(0.45, 0.26, 0.18, F(0.18)),
         )
     if name == "reptile":
-        tail = capsule(u, v, F(-0.8), dice.uniform(-0.1, 0.1), F(-0.1), F(0.25), F(0.06), F(0.12))
+        tail = capsule(u, v, F(-0.8), rng.uniform(-0.1, 0.1), F(-0.1), F(0.25), F(0.06), F(0.12))
         return union(tail, stroke(-0.1, 0.25, 0.3, -0.2, 0.12, 0.12), stroke(0.3, -0.2, 0.8, -0.05, 0.12, 0.04))
     if name == "carnivore":
         legs = [stroke(s * 0.4, 0, s * 0.75, y, 0.09, 0.06) for s in (-1, 1) for y in (-0.5, 0.5)]
@@ -168,4 +170,4 @@ def _figure(dice: Dice, name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         arms = [stroke(s * 0.2, 0, s * 0.5, 0.45, 0.09, 0.08) for s in (-1, 1)]
         return union(disc(0, -0.45, 0.25, F(0.25)), stroke(0, -0.2, 0, 0.75, 0.22, 0.3), *arms)
     fin = np.maximum(np.abs(v) + F(0.8) * (u + F(0.3)), np.maximum(-u - F(0.95), u + F(0.35)))
-    return union(disc(0.1, 0, 0.6, dice.uniform(0.28, 0.36)), fin)  # fish
+    return union(disc(0.1, 0, 0.6, rng.uniform(0.28, 0.36)), fin)  # fish

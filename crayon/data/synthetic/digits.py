@@ -1,7 +1,7 @@
-"""Real handwriting on real photographs: scikit-learn's digits on scikit-image's photographs of grass and gravel.
+"""Handwritten digits of scikit-learn on photographs of grass and gravel from scikit-image.
 
-Label: is the digit below five? In training low digits lie mostly on grass, the others on gravel. Written as a plain
-folder of PNGs with a manifest, and read as any user's own images are.
+The label is whether the digit is below five. In training, low digits are mostly on grass and high digits on gravel.
+The images are written as a folder of PNGs with a manifest, which is then read like a user's own images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from crayon.data.dataset import Drawn
-from crayon.data.synthetic.drawing import Dice, F, hsv, to_bytes
+from crayon.data.synthetic.drawing import F, Rng, hsv, to_bytes
 from crayon.data.synthetic.splits import check_canvas, check_range, require
 from crayon.data.user.table import write_manifest_of
 from crayon.utils.errors import ParamsError
@@ -23,22 +23,22 @@ from crayon.utils.files import publish
 GROUNDS = ("grass", "gravel")
 CLASSES = ("low", "high")
 PHOTOGRAPH = 512
-"""Pixels a side of both photographs."""
+"""Height and width of both photographs in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is composed.
+    """Options of the composition.
 
     Attributes:
-        seed: of everything random.
-        size: pixels a side.
-        counts: split -> digits; at most 1,797 in all, each digit is used once.
-        agreement: split -> share of the digits that lie on their class's ground (low on grass, high on gravel).
+        seed: seed of all random draws.
+        size: height and width in pixels.
+        counts: split -> number of digits; at most 1,797 in all, since each digit is in one split only.
+        agreement: split -> share of the digits on the ground of their class (low on grass, high on gravel).
         ink: smallest and largest width and height of a digit, in pixels.
-        contrast: least difference between the ink's brightness and its ground's mean, of 1.
-        ground_contrast: what is left of the photographs' contrast; at 1, strokes drown in blades of grass.
-        copies: split -> how often each digit of the split is laid on a ground, each time elsewhere and otherwise.
+        contrast: smallest difference between the ink's brightness and the ground's mean, in [0, 1].
+        ground_contrast: factor for the contrast of the photographs; at 1, strokes are hard to see on grass.
+        copies: split -> number of images of each digit, each with other place, size, colour and crop of the ground.
     """
 
     seed: int
@@ -56,8 +56,8 @@ class Options:
         require(bool(self.counts), f"{where}.counts", "names no split.")
         for number, (split, count) in enumerate(self.counts.items()):
             require(count >= 1, f"{where}.counts.{split}", f"is {count}; it must be 1 or more.")
-            for key, values in (("agreement", self.agreement), ("copies", self.copies)):
-                require(split in values, f"{where}.{key}", f"says nothing of the split {split!r}; add it.")
+            for key, splits in (("agreement", self.agreement), ("copies", self.copies)):
+                require(split in splits, f"{where}.{key}", f"lacks the split {split!r}; add it.")
             share, copies = self.agreement[split], self.copies[split]
             require(0 <= share <= 1, f"{where}.agreement.{split}", f"is {share}; it must be from 0 to 1.")
             require(copies >= 1, f"{where}.copies.{split}", f"is {copies}; it must be 1 or more.")
@@ -69,12 +69,12 @@ class Options:
 
 
 def compose(options: Options) -> Drawn:
-    """Lay each digit on a random crop of a photograph, in random colour, size and place; the mask is the ink.
+    """Place each digit on a random crop of a photograph, in random colour, size and place; the mask is the ink.
 
-    The photographs are cut in three stripes, one a split, so that no ground is seen in two splits.
+    The photographs are cut into one stripe a split, so that splits share no ground.
 
     Raises:
-        ParamsError: more digits are asked for than there are.
+        ParamsError: the splits need more digits than there are.
     """
     from skimage.data import grass, gravel
     from sklearn.datasets import load_digits
@@ -83,7 +83,7 @@ def compose(options: Options) -> Drawn:
     handwriting = (digits.images / 16).astype(np.float32)
     wanted = sum(options.counts.values())
     if wanted > len(handwriting):
-        raise ParamsError(f"source.compose.counts: asks for {wanted} digits; there are {len(handwriting)}.")
+        raise ParamsError(f"source.compose.counts: needs {wanted} digits; there are {len(handwriting)}.")
     order = np.random.default_rng([options.seed, 0]).permutation(len(handwriting))
     photographs = {"grass": grass(), "gravel": gravel()}
     ids, splits, labels, groups, images, masks = [], [], [], [], [], []
@@ -116,7 +116,7 @@ def compose(options: Options) -> Drawn:
 
 
 def _agreeing(generator: np.random.Generator, is_high: np.ndarray, share: float) -> np.ndarray:
-    """Which digits lie on their class's ground: exactly this share of each class, rounded down."""
+    """Choose the digits on the ground of their class: exactly this share of each class, rounded down; (n,) bool."""
     own = np.zeros(len(is_high), bool)
     for value in (False, True):
         members = generator.permutation(np.flatnonzero(is_high == value))
@@ -125,7 +125,7 @@ def _agreeing(generator: np.random.Generator, is_high: np.ndarray, share: float)
 
 
 def _stripe(number: int, of: int, width: int) -> slice:
-    """The columns of a photograph that a split's grounds come from; the first split (training) takes half."""
+    """The columns of a photograph for one of `of` splits; the first split (training) gets half of the width."""
     if number == 0:
         return slice(0, width // 2)
     rest = width - width // 2
@@ -133,9 +133,10 @@ def _stripe(number: int, of: int, width: int) -> slice:
 
 
 def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, S, S, 3) uint8 and masks (n, S, S) bool."""
     size, count = options.size, len(handwriting)
-    dice = Dice(seed, count)
-    generator = dice.generator
+    rng = Rng(seed, count)
+    generator = rng.generator
     backdrop = np.empty((count, size, size), np.float32)
     cover = np.zeros((count, size, size), np.float32)
     for i in range(count):
@@ -148,29 +149,29 @@ def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.
         cover[i, top : top + side, left : left + side] = enlarge(handwriting[i], side)
     backdrop = F(0.48) + (backdrop / F(255) - F(0.48)) * F(options.ground_contrast)
     cover = np.clip((cover - F(0.25)) * F(2.5), 0, 1)
-    dark = np.clip(F(0.48 - options.contrast) * dice.uniform(0, 1), 0, 1)
-    bright = np.clip(F(0.48 + options.contrast) + (F(0.52 - options.contrast)) * dice.uniform(0, 1), 0, 1)
-    value = np.where(dice.sign() > 0, bright, dark)
-    ink = hsv(dice.uniform(0, 1), dice.uniform(0.2, 0.8), np.broadcast_to(value, cover.shape))
+    dark = np.clip(F(0.48 - options.contrast) * rng.uniform(0, 1), 0, 1)
+    bright = np.clip(F(0.48 + options.contrast) + (F(0.52 - options.contrast)) * rng.uniform(0, 1), 0, 1)
+    value = np.where(rng.sign() > 0, bright, dark)
+    ink = hsv(rng.uniform(0, 1), rng.uniform(0.2, 0.8), np.broadcast_to(value, cover.shape))
     images = backdrop[:, None] * (1 - cover[:, None]) + ink * cover[:, None]
     return to_bytes(images), cover > 0.5
 
 
 def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
-    """Bilinear (half-pixel centres) from (n, n) to (side, side) float32, in arithmetic that is exact everywhere."""
+    """Enlarge (n, n) to (side, side) float32: bilinear, half-pixel centres, with the same bits on every machine."""
     n = len(picture)
-    place = np.clip((np.arange(side, dtype=np.float32) + F(0.5)) * F(n) / F(side) - F(0.5), 0, n - 1)
-    low = np.minimum(np.floor(place).astype(np.int64), n - 2)
-    share = place - low.astype(np.float32)
+    position = np.clip((np.arange(side, dtype=np.float32) + F(0.5)) * F(n) / F(side) - F(0.5), 0, n - 1)
+    low = np.minimum(np.floor(position).astype(np.int64), n - 2)
+    share = position - low.astype(np.float32)
     rows = picture[low] * (1 - share)[:, None] + picture[low + 1] * share[:, None]
     return rows[:, low] * (1 - share) + rows[:, low + 1] * share
 
 
 def write(folder: str | Path, drawn: Drawn) -> None:
-    """Write images/ and masks/ as PNGs, and manifest.csv last."""
+    """Write images/ and masks/ as PNGs, then manifest.csv."""
     folder = Path(folder)
     for number, name in enumerate(drawn.image_ids):
-        for part, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
-            with publish(folder / part / f"{name}.png") as file:
+        for subfolder, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
+            with publish(folder / subfolder / f"{name}.png") as file:
                 Image.fromarray(picture).save(file, "png")
     write_manifest_of(folder, drawn)

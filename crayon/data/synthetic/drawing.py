@@ -1,11 +1,11 @@
-"""Primitives that draw the same bits on every machine.
+"""Drawing primitives that give the same bits on every machine.
 
-Only operations that IEEE 754 rounds exactly are used (+ - * / sqrt, comparisons, floor, minimum, maximum), element by
-element, and integers and uniforms of numpy's PCG64. sin, exp or a sum may differ in the last bit from one processor to
-the next; the sine here is a polynomial of its own.
+They use only element-wise operations for which IEEE 754 prescribes the exact result (+ - * / sqrt, comparisons, floor,
+minimum, maximum), and integers and uniforms of numpy's PCG64. Library functions such as sin and exp, and sums, may
+differ in the last bit between processors; `sine` is therefore a polynomial.
 
 Arrays are float32. A field has the shape (N, S, S); a value per image has the shape (N, 1, 1). Coordinates run from -1
-to 1; a signed distance is negative inside.
+to 1. Signed distances are negative inside a figure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ F = np.float32
 
 
 def sine(x: np.ndarray) -> np.ndarray:
-    """sin(x) to 1e-6 for |x| < 1e3: range reduction to a quarter turn, then the Taylor polynomial of degree 11."""
+    """sin(x) with an error below 2e-6 for |x| < 500: range reduction to a quarter turn, then a Taylor polynomial."""
     turns = np.asarray(x, np.float64) * (1 / (2 * np.pi))
     turns = turns - np.floor(turns + 0.5)  # [-1/2, 1/2)
     folded = np.where(turns > 0.25, 0.5 - turns, np.where(turns < -0.25, -0.5 - turns, turns))
@@ -29,39 +29,39 @@ def sine(x: np.ndarray) -> np.ndarray:
 
 
 def cosine(x: np.ndarray) -> np.ndarray:
-    """cos(x), as `sine`."""
+    """cos(x), computed by `sine`."""
     return sine(np.asarray(x, np.float64) + np.pi / 2)
 
 
 def wave(x: np.ndarray) -> np.ndarray:
-    """A sine between 0 and 1."""
+    """A sine scaled to [0, 1]."""
     return F(0.5) + F(0.5) * sine(x)
 
 
 def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of pixel centres, (1, S, S) each, -1 at the left and top edge, 1 at the right and bottom."""
+    """Coordinates x and y of the pixel centres, (1, S, S) each, from -1 (left, top edge) to 1 (right, bottom edge)."""
     axis = (np.arange(size, dtype=np.float32) + F(0.5)) / F(size) * F(2) - F(1)
     x, y = np.broadcast_arrays(axis[None, None, :], axis[None, :, None])
     return x, y
 
 
-class Dice:
-    """Random numbers of one stream, one value an image: arrays (N, 1, 1) float32."""
+class Rng:
+    """A random number generator that draws one value for each of `count` images, (N, 1, 1) float32."""
 
     def __init__(self, seed: int | Sequence[int], count: int) -> None:
         self.generator = np.random.default_rng(seed)
         self.count = count
 
     def uniform(self, low: float, high: float) -> np.ndarray:
-        """Uniform in [low, high)."""
+        """Draw uniform values in [low, high)."""
         return F(low) + F(high - low) * self.generator.random((self.count, 1, 1), dtype=np.float32)
 
     def sign(self) -> np.ndarray:
-        """-1 or 1."""
+        """Draw -1 or 1."""
         return np.where(self.generator.random((self.count, 1, 1), dtype=np.float32) < F(0.5), F(-1), F(1))
 
     def noise(self, size: int, sigma: float) -> np.ndarray:
-        """Bell-shaped noise (N, 3, S, S) of about this standard deviation: the sum of three uniforms, centred."""
+        """Draw noise (N, 3, S, S) with about this standard deviation: the centred sum of three uniforms."""
         shape = (self.count, 3, size, size)
         total = self.generator.random(shape, dtype=np.float32)
         total += self.generator.random(shape, dtype=np.float32)
@@ -69,37 +69,63 @@ class Dice:
         return (total - F(1.5)) * F(2 * sigma)
 
     def cloud(self, cells: int, size: int) -> np.ndarray:
-        """Smooth noise (N, S, S) in [0, 1): a random lattice of `cells` a side, interpolated linearly."""
+        """Draw smooth noise (N, S, S) in [0, 1): a random lattice of `cells` x `cells`, interpolated linearly."""
         lattice = self.generator.random((self.count, cells + 1, cells + 1), dtype=np.float32)
-        place = np.arange(size, dtype=np.float32) * F(cells) / F(size)
-        low = np.floor(place).astype(np.int64)
-        share = place - low.astype(np.float32)
+        position = np.arange(size, dtype=np.float32) * F(cells) / F(size)
+        low = np.floor(position).astype(np.int64)
+        share = position - low.astype(np.float32)
         rows = lattice[:, low] * (1 - share)[None, :, None] + lattice[:, low + 1] * share[None, :, None]
         return rows[:, :, low] * (1 - share) + rows[:, :, low + 1] * share
 
 
 def pose(
-    dice: Dice, size: int, scale: tuple[float, float], rotation: float, shift: float
+    rng: Rng, size: int, scale: tuple[float, float], rotation: float, shift: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates (u, v) of a figure at random size, angle, place and side, and its scale (N, 1, 1)."""
+    """Draw a random pose for a figure.
+
+    Args:
+        rng: the random number generator.
+        size: height and width of the images in pixels.
+        scale: smallest and largest size of the figure, relative to the image.
+        rotation: largest rotation, in radians.
+        shift: largest shift in x and in y, in image coordinates.
+
+    Returns:
+        The figure's own coordinates u and v of each pixel, (N, S, S), mirrored at random, and its size (N, 1, 1).
+    """
     x, y = grid(size)
-    factor, angle, side = dice.uniform(*scale), dice.uniform(-rotation, rotation), dice.sign()
-    x, y = x - dice.uniform(-shift, shift), y - dice.uniform(-shift, shift)
+    factor, angle, side = rng.uniform(*scale), rng.uniform(-rotation, rotation), rng.sign()
+    x, y = x - rng.uniform(-shift, shift), y - rng.uniform(-shift, shift)
     c, s = cosine(angle), sine(angle)
     return side * (c * x + s * y) / factor, (c * y - s * x) / factor, factor
 
 
 # Signed distances ------------------------------------------------------------------------------------------------
+#
+# Their first arguments u, v are the coordinates of the pixels, (N, S, S); the others are numbers or (N, 1, 1).
 
 
 def ellipse(u, v, x, y, a, b) -> np.ndarray:
-    """About the signed distance to an ellipse at (x, y) with the half axes a and b."""
+    """Approximate signed distance to an ellipse.
+
+    Args:
+        u, v: coordinates of the pixels.
+        x, y: centre.
+        a, b: half axes.
+    """
     p, q = (u - x) / a, (v - y) / b
     return (np.sqrt(p * p + q * q) - 1) * np.minimum(a, b)
 
 
 def capsule(u, v, x0, y0, x1, y1, r0, r1) -> np.ndarray:
-    """Signed distance to a stroke from (x0, y0) to (x1, y1) whose radius goes from r0 to r1."""
+    """Signed distance to a stroke with round ends.
+
+    Args:
+        u, v: coordinates of the pixels.
+        x0, y0: start.
+        x1, y1: end.
+        r0, r1: radius at the start and at the end.
+    """
     dx, dy = x1 - x0, y1 - y0
     t = np.clip(((u - x0) * dx + (v - y0) * dy) / (dx * dx + dy * dy + F(1e-6)), 0, 1)
     p, q = u - x0 - t * dx, v - y0 - t * dy
@@ -107,12 +133,26 @@ def capsule(u, v, x0, y0, x1, y1, r0, r1) -> np.ndarray:
 
 
 def box(u, v, x, y, a, b) -> np.ndarray:
-    """About the signed distance to an upright box at (x, y) with the half sides a and b."""
+    """Approximate signed distance to an upright box.
+
+    Args:
+        u, v: coordinates of the pixels.
+        x, y: centre.
+        a, b: half width and half height.
+    """
     return np.maximum(np.abs(u - x) - a, np.abs(v - y) - b)
 
 
 def star(u, v, points: int, inner: float, outer: float) -> np.ndarray:
-    """About the signed distance to a star; cos(points * angle) by Chebyshev's recurrence, so no angle is needed."""
+    """Approximate signed distance to a star around the origin.
+
+    Chebyshev's recurrence gives cos(points * angle) from cos(angle), so no angle is computed.
+
+    Args:
+        u, v: coordinates of the pixels.
+        points: number of points.
+        inner, outer: smallest and largest radius.
+    """
     r = np.sqrt(u * u + v * v) + F(1e-6)
     c = u / r
     before, now = np.ones_like(c), c
@@ -122,7 +162,7 @@ def star(u, v, points: int, inner: float, outer: float) -> np.ndarray:
 
 
 def union(*distances: np.ndarray) -> np.ndarray:
-    """Signed distance to the union."""
+    """Signed distance to the union of figures."""
     whole = distances[0]
     for distance in distances[1:]:
         whole = np.minimum(whole, distance)
@@ -133,7 +173,16 @@ def union(*distances: np.ndarray) -> np.ndarray:
 
 
 def hsv(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Colours (N, 3, S, S) in [0, 1] of hue (turns), saturation and value, which broadcast to (N, S, S)."""
+    """Convert HSV to RGB.
+
+    Args:
+        hue: in turns; broadcasts with the others to (N, S, S).
+        saturation: in [0, 1].
+        value: in [0, 1].
+
+    Returns:
+        (N, 3, S, S) float32 in [0, 1].
+    """
     hue, saturation, value = np.broadcast_arrays(hue, saturation, value)
     sector = (hue - np.floor(hue)) * F(6)
 
@@ -145,21 +194,39 @@ def hsv(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarra
     return np.stack([channel(5), channel(3), channel(1)], 1).astype(np.float32)
 
 
-def paint(dice: Dice, field: np.ndarray, hue, spread: float, saturation, value) -> np.ndarray:
-    """Colour a field (N, S, S) in [0, 1] around a hue; gives (N, 3, S, S)."""
-    base = hue + dice.uniform(-spread, spread)
-    light, strength = dice.uniform(*value), dice.uniform(*saturation)
+def paint(rng: Rng, field: np.ndarray, hue, spread: float, saturation, value) -> np.ndarray:
+    """Colour a field with shades around a hue.
+
+    Args:
+        rng: the random number generator.
+        field: (N, S, S) in [0, 1].
+        hue: in turns, a number or (N, 1, 1).
+        spread: largest deviation from the hue, in turns.
+        saturation: smallest and largest saturation.
+        value: smallest and largest brightness.
+
+    Returns:
+        (N, 3, S, S) float32 in [0, 1].
+    """
+    base = hue + rng.uniform(-spread, spread)
+    light, strength = rng.uniform(*value), rng.uniform(*saturation)
     return hsv(base + F(0.06) * field, strength, np.clip(light * (F(0.55) + F(0.6) * field), 0, 1))
 
 
-def any_colour(dice: Dice, size: int) -> np.ndarray:
-    """A random colour with mild shading, (N, 3, S, S): says nothing of the class."""
-    hue, saturation, value = dice.uniform(0, 1), dice.uniform(0.1, 0.9), dice.uniform(0.35, 0.95)
-    return hsv(hue, saturation, np.clip(value * (F(0.75) + F(0.5) * dice.cloud(4, size)), 0, 1))
+def any_colour(rng: Rng, size: int) -> np.ndarray:
+    """Draw a random colour with mild shading, (N, 3, S, S); it is independent of the class."""
+    hue, saturation, value = rng.uniform(0, 1), rng.uniform(0.1, 0.9), rng.uniform(0.35, 0.95)
+    return hsv(hue, saturation, np.clip(value * (F(0.75) + F(0.5) * rng.cloud(4, size)), 0, 1))
 
 
 def lay(ground: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Lay a figure of one colour field over the ground (N, 3, S, S), its edge one pixel soft."""
+    """Draw a figure onto images, with an edge that is one pixel soft.
+
+    Args:
+        ground: (N, 3, S, S), the images.
+        distance: (N, S, S), the signed distance to the figure.
+        colour: of the figure; broadcasts to (N, 3, S, S).
+    """
     edge = F(2) / F(ground.shape[-1])
     cover = np.clip(F(0.5) - distance / edge, 0, 1)[:, None]
     return ground * (1 - cover) + colour * cover
@@ -173,17 +240,26 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
 TEXTURES = ("waves", "trunks", "grain", "dots", "slopes", "checks", "rings", "clouds", "weave")
 
 
-def texture(dice: Dice, kind: str, size: int) -> np.ndarray:
-    """One of nine textures, (N, S, S) in [0, 1]."""
+def texture(rng: Rng, kind: str, size: int) -> np.ndarray:
+    """Draw a texture.
+
+    Args:
+        rng: the random number generator.
+        kind: one of `TEXTURES`.
+        size: height and width in pixels.
+
+    Returns:
+        (N, S, S) in [0, 1].
+    """
     x, y = grid(size)
-    phase, pitch, bend = dice.uniform(0, 6.28), dice.uniform(0.85, 1.15), dice.cloud(5, size)
+    phase, pitch, bend = rng.uniform(0, 6.28), rng.uniform(0.85, 1.15), rng.cloud(5, size)
     if kind == "waves":
         return wave(14 * pitch * y + F(2.5) * sine(3 * x + phase) + 3 * bend)
     if kind == "trunks":
         trunks = wave(13 * pitch * x + 6 * bend)
-        return np.clip(F(0.84) * trunks + F(0.6) * dice.cloud(14, size) - F(0.1), 0, 1)
+        return np.clip(F(0.84) * trunks + F(0.6) * rng.cloud(14, size) - F(0.1), 0, 1)
     if kind == "grain":
-        return dice.cloud(20, size)
+        return rng.cloud(20, size)
     if kind == "dots":
         return wave(9 * pitch * x + phase) * wave(9 * pitch * y + F(0.7) * phase)
     if kind == "slopes":
@@ -194,5 +270,5 @@ def texture(dice: Dice, kind: str, size: int) -> np.ndarray:
         p, q = x - F(0.3) * sine(phase), y - F(0.3) * cosine(phase)
         return wave(16 * pitch * np.sqrt(p * p + q * q) + phase)
     if kind == "clouds":
-        return dice.cloud(4, size)
-    return F(0.5) * wave(F(9.3) * pitch * (x - y) + phase) + F(0.5) * dice.cloud(10, size)  # weave
+        return rng.cloud(4, size)
+    return F(0.5) * wave(F(9.3) * pitch * (x - y) + phase) + F(0.5) * rng.cloud(10, size)  # weave

@@ -1,4 +1,4 @@
-"""Generic figures on generic textures: the task that stands in for ImageNet. No figure of a benchmark is among them."""
+"""Generic figures on generic textures: a pretraining task that replaces ImageNet. No benchmark uses these figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from crayon.data.synthetic.drawing import (
     TEXTURES,
-    Dice,
     F,
+    Rng,
     any_colour,
     box,
     capsule,
@@ -26,7 +26,12 @@ FIGURES = 12
 
 
 def draw_figures(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw images of one figure on one texture, both and all colours at random.
+    """Draw images with a random figure on a random texture, in random colours.
+
+    Args:
+        seed: seed of all random draws.
+        count: number of images N.
+        size: height and width S in pixels.
 
     Returns:
         images (N, S, S, 3) uint8, figures (N,) int64 in 0..11, textures (N,) int64 in 0..8.
@@ -34,43 +39,43 @@ def draw_figures(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarr
     generator = np.random.default_rng([seed, 0])
     figures = generator.integers(0, FIGURES, count)
     textures = generator.integers(0, len(TEXTURES), count)
-    parts = [
+    chunks = [
         _images([seed, 1, start], figures[start : start + CHUNK], textures[start : start + CHUNK], size)
         for start in range(0, count, CHUNK)
     ]
-    return np.concatenate(parts), figures, textures
+    return np.concatenate(chunks), figures, textures
 
 
 def _images(seed: list[int], figures: np.ndarray, textures: np.ndarray, size: int) -> np.ndarray:
-    dice = Dice([*seed, 0], len(figures))
-    u, v, factor = pose(dice, size, (0.7, 1.05), 0.6, 0.2)
+    rng = Rng([*seed, 0], len(figures))
+    u, v, factor = pose(rng, size, (0.7, 1.05), 0.6, 0.2)
     distance, field = np.empty(u.shape, np.float32), np.empty(u.shape, np.float32)
     for kind in range(FIGURES):
         where = np.flatnonzero(figures == kind)
-        distance[where] = _figure(Dice([*seed, 1, kind], len(where)), kind, u[where], v[where]) * factor[where]
+        distance[where] = _figure(Rng([*seed, 1, kind], len(where)), kind, u[where], v[where]) * factor[where]
     for kind, name in enumerate(TEXTURES):
         where = np.flatnonzero(textures == kind)
-        field[where] = texture(Dice([*seed, 2, kind], len(where)), name, size)
-    image = paint(dice, field, dice.uniform(0, 1), 0.1, (0.1, 0.8), (0.35, 0.95))
-    return to_bytes(lay(image, distance, any_colour(dice, size)) + dice.noise(size, 0.03))
+        field[where] = texture(Rng([*seed, 2, kind], len(where)), name, size)
+    image = paint(rng, field, rng.uniform(0, 1), 0.1, (0.1, 0.8), (0.35, 0.95))
+    return to_bytes(lay(image, distance, any_colour(rng, size)) + rng.noise(size, 0.03))
 
 
-def _figure(dice: Dice, kind: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _figure(rng: Rng, kind: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Signed distance to a disc, lens, block, bar, three stars, cross, bracket, ring, crescent or club."""
     zero = F(0)
     if kind == 0:
-        return ellipse(u, v, zero, zero, F(0.7), dice.uniform(0.6, 0.7))
+        return ellipse(u, v, zero, zero, F(0.7), rng.uniform(0.6, 0.7))
     if kind == 1:
-        return ellipse(u, v, zero, zero, F(0.75), dice.uniform(0.25, 0.4))
+        return ellipse(u, v, zero, zero, F(0.75), rng.uniform(0.25, 0.4))
     if kind == 2:
-        return box(u, v, zero, zero, F(0.6), dice.uniform(0.45, 0.6))
+        return box(u, v, zero, zero, F(0.6), rng.uniform(0.45, 0.6))
     if kind == 3:
-        return box(u, v, zero, zero, F(0.75), dice.uniform(0.15, 0.25))
+        return box(u, v, zero, zero, F(0.75), rng.uniform(0.15, 0.25))
     if kind in (4, 5, 6):
         return star(u, v, *{4: (3, 0.35, 0.8), 5: (5, 0.3, 0.8), 6: (8, 0.4, 0.75)}[kind])
     if kind == 7:
         return union(
-            capsule(u, v, F(-0.7), zero, F(0.7), zero, dice.uniform(0.1, 0.18), F(0.14)),
+            capsule(u, v, F(-0.7), zero, F(0.7), zero, rng.uniform(0.1, 0.18), F(0.14)),
             capsule(u, v, zero, F(-0.7), zero, F(0.7), F(0.14), F(0.14)),
         )
     if kind == 8:
@@ -79,11 +84,11 @@ def _figure(dice: Dice, kind: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
             capsule(u, v, F(-0.5), F(0.6), F(0.5), F(0.6), F(0.14), F(0.14)),
         )
     if kind == 9:
-        return np.abs(np.sqrt(u * u + v * v) - F(0.55)) - dice.uniform(0.1, 0.16)
+        return np.abs(np.sqrt(u * u + v * v) - F(0.55)) - rng.uniform(0.1, 0.16)
     if kind == 10:
-        moon = ellipse(u, v, dice.uniform(0.3, 0.4), zero, F(0.6), F(0.6))
+        moon = ellipse(u, v, rng.uniform(0.3, 0.4), zero, F(0.6), F(0.6))
         return np.maximum(ellipse(u, v, zero, zero, F(0.7), F(0.7)), -moon)
     return union(
         ellipse(u, v, F(-0.35), zero, F(0.4), F(0.32)),
-        capsule(u, v, F(-0.1), zero, F(0.8), dice.uniform(-0.4, 0.4), F(0.1), F(0.06)),
+        capsule(u, v, F(-0.1), zero, F(0.8), rng.uniform(-0.4, 0.4), F(0.1), F(0.06)),
     )

@@ -1,4 +1,4 @@
-"""Drawing a data set split by split, each split from a stream of its own."""
+"""Draws a data set split by split, each with its own random stream, and checks the options of drawings."""
 
 from __future__ import annotations
 
@@ -11,26 +11,44 @@ from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
 CHUNK = 1500
-"""Images drawn at a time: bounds the memory; part of what is drawn, so never change it for speed."""
+"""How many images are drawn at once, to limit memory. Images depend on it (each chunk has a seed): never change it."""
 
 DrawImages = Callable[[list[int], np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""(seed, labels (n,), groups (n,)) -> images (n, S, S, 3) uint8, masks (n, S, S) bool."""
+"""Function from seed, labels (n,) and groups (n,) to images (n, S, S, 3) uint8 and masks (n, S, S) bool."""
 
 
-def require(holds: bool, key: str, sentence: str) -> None:
-    """ParamsError with the key and the sentence, unless it holds."""
-    if not holds:
+def require(condition: bool, key: str, sentence: str) -> None:
+    """Raise ParamsError unless a condition is true.
+
+    Args:
+        condition: what must be true.
+        key: the key in params.yaml.
+        sentence: what is wrong with its value otherwise.
+    """
+    if not condition:
         raise ParamsError(f"{key}: {sentence}")
 
 
 def check_canvas(seed: int, size: int, where: str = "source") -> None:
-    """ParamsError unless something can be drawn with this seed at this size."""
+    """Raise ParamsError unless the seed is 0 or more, and the size 1 or more.
+
+    Args:
+        seed: seed of all random draws.
+        size: height and width in pixels.
+        where: the section of params.yaml, for the message.
+    """
     require(seed >= 0, f"{where}.seed", f"is {seed}; it must be 0 or more.")
     require(size >= 1, f"{where}.size", f"is {size}; it must be 1 pixel or more.")
 
 
 def check_range(values: tuple[float, float], least: float, key: str) -> None:
-    """ParamsError unless least <= low <= high; a NaN fails too."""
+    """Raise ParamsError unless least <= low <= high; NaN raises, too.
+
+    Args:
+        values: low and high.
+        least: smallest allowed value.
+        key: the key in params.yaml, for the message.
+    """
     low, high = values
     require(least <= low <= high, key, f"is [{low}, {high}]; it must rise, from {least} or more.")
 
@@ -38,9 +56,15 @@ def check_range(values: tuple[float, float], least: float, key: str) -> None:
 def check_counts(
     counts: Mapping[str, Mapping[str, int]], labels: Sequence[str], groups: Sequence[str], where: str = "source.counts"
 ) -> None:
-    """ParamsError unless every kind is `label/group` of known names, and every split has an image.
+    """Raise ParamsError unless all keys are `label/group` with known names, and every split has an image.
 
-    An unknown name must not reach the drawing: it would be drawn as the other class, under its own name.
+    The drawing functions rely on this check: they would draw an unknown name as the other class.
+
+    Args:
+        counts: split -> `label/group` -> number of images.
+        labels: names of all classes.
+        groups: names of all groups.
+        where: the key in params.yaml, for the message.
     """
     require(bool(counts), where, "names no split.")
     for split, wanted in counts.items():
@@ -50,14 +74,20 @@ def check_counts(
             require(label in labels, f"{where}.{split}", unknown("label", label, labels))
             require(group in groups, f"{where}.{split}", unknown("group", group, groups))
             require(count >= 0, f"{where}.{split}.{name}", f"is {count}; it must be 0 or more.")
-        require(sum(wanted.values()) > 0, f"{where}.{split}", "asks for no image; leave the split out.")
+        require(sum(wanted.values()) > 0, f"{where}.{split}", "has no image; remove the split.")
 
 
 def draw_splits(seed: int, counts: Mapping[str, Mapping[str, int]], draw: DrawImages) -> Drawn:
-    """Draw `counts[split]["label/group"]` images of each kind, in random order within the split."""
+    """Draw all splits, each in random order.
+
+    Args:
+        seed: seed of all random draws.
+        counts: split -> `label/group` -> number of images.
+        draw: draws the images.
+    """
     labels_of, groups_of = {}, {}
     for split, wanted in counts.items():
-        pairs = []
+        pairs: list[tuple[str, str]] = []
         for name, count in wanted.items():
             label, _, group = name.partition("/")
             pairs += [(label, group)] * count
@@ -74,13 +104,20 @@ def assemble(
     streams: Mapping[str, list[int]],
     draw: DrawImages | Mapping[str, DrawImages],
 ) -> Drawn:
-    """Draw the images of each split, with the stream that `streams` names, and put the splits after one another."""
+    """Draw the images of each split and concatenate the splits.
+
+    Args:
+        labels_of: split -> label of each image.
+        groups_of: split -> group of each image.
+        streams: split -> seed of its random stream.
+        draw: draws the images, of all splits or of one each.
+    """
     ids, splits, images, masks = [], [], [], []
     for split, labels in labels_of.items():
         function = draw[split] if isinstance(draw, Mapping) else draw
         for start in range(0, len(labels), CHUNK):
-            part = slice(start, start + CHUNK)
-            image, mask = function([*streams[split], start], labels[part], groups_of[split][part])
+            chunk = slice(start, start + CHUNK)
+            image, mask = function([*streams[split], start], labels[chunk], groups_of[split][chunk])
             images.append(image)
             masks.append(mask)
         ids += [f"{split}-{number:05d}" for number in range(len(labels))]

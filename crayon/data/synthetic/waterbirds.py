@@ -1,4 +1,4 @@
-"""The miniature of Waterbirds: drawn birds on water or land, which agree in 95% of the training images."""
+"""The miniature of Waterbirds: drawn land and water birds on land or water; kind and place correlate in training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import (
-    Dice,
     F,
+    Rng,
     any_colour,
     capsule,
     ellipse,
@@ -32,17 +32,17 @@ TEXTURES = {"water": "waves", "land": "trunks"}
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is drawn.
+    """Options of the drawing.
 
     Attributes:
-        seed: of everything random.
-        size: pixels a side.
+        seed: seed of all random draws.
+        size: height and width in pixels.
         counts: split -> `label/group` -> images.
-        scale: smallest and largest bird.
-        blend: least and greatest share of the place's texture; the rest is clouds that say nothing. With a full share
-            the places are so easy that no bird is ever looked at.
-        hue_spread: of a place's colour, in turns.
-        noise: standard deviation added to each pixel.
+        scale: smallest and largest size of a bird, relative to the image.
+        blend: smallest and largest share of the place's texture; the rest is clouds, which are independent of the
+            place. With a share of 1, places are so easy to recognise that models ignore the birds.
+        hue_spread: largest deviation of a place's hue, in turns.
+        noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
     seed: int
@@ -62,40 +62,41 @@ class Options:
 
 
 def draw(options: Options) -> Drawn:
-    """Draw all splits."""
+    """Draw all splits. The mask is the bird."""
     return draw_splits(options.seed, options.counts, lambda *arguments: _images(options, *arguments))
 
 
 def _images(options: Options, seed: list[int], labels: np.ndarray, groups: np.ndarray) -> tuple:
-    dice, size = Dice(seed, len(labels)), options.size
+    """Images (n, S, S, 3) uint8 and masks (n, S, S) bool."""
+    rng, size = Rng(seed, len(labels)), options.size
     x, _ = grid(size)
     is_water = (labels == "waterbird")[:, None, None]
-    body, eye = _bird(dice, size, is_water, options.scale)
+    body, eye = _bird(rng, size, is_water, options.scale)
     field = np.empty(body.shape, np.float32)
     hue = np.empty((len(labels), 1, 1), np.float32)
     for number, place in enumerate(("water", "land")):
         where = np.flatnonzero(groups == place)
-        field[where] = texture(Dice([*seed, number], len(where)), TEXTURES[place], size)
+        field[where] = texture(Rng([*seed, number], len(where)), TEXTURES[place], size)
         hue[where] = HUES[place]
-    share = dice.uniform(*options.blend)
-    field = share * field + (1 - share) * dice.cloud(4, size)
-    image = paint(dice, field, hue, options.hue_spread, (0.15, 0.6), (0.45, 0.9))
-    plumage = any_colour(dice, size)
-    bars = dice.uniform(0, 0.8) * wave(30 * x + dice.uniform(0, 6.28))  # a cue of random contrast, on land birds
+    share = rng.uniform(*options.blend)
+    field = share * field + (1 - share) * rng.cloud(4, size)
+    image = paint(rng, field, hue, options.hue_spread, (0.15, 0.6), (0.45, 0.9))
+    plumage = any_colour(rng, size)
+    bars = rng.uniform(0, 0.8) * wave(30 * x + rng.uniform(0, 6.28))  # land birds have bars of random contrast
     plumage = plumage * np.where(is_water, F(1), 1 - bars)[:, None]
     image = lay(image, body, plumage)
     image = np.where((eye < 0)[:, None], F(0.03), image)
-    return to_bytes(image + dice.noise(size, options.noise)), body < 0
+    return to_bytes(image + rng.noise(size, options.noise)), body < 0
 
 
-def _bird(dice: Dice, size: int, is_water: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Signed distances to a bird and to its eye. Water: long neck, flat beak, short tail; land: the reverse."""
+def _bird(rng: Rng, size: int, is_water: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distances to a bird and to its eye; water birds have a long neck, a flat long beak and a short tail."""
 
     def either(water: tuple[float, float], land: tuple[float, float]) -> np.ndarray:
-        return np.where(is_water, dice.uniform(*water), dice.uniform(*land))
+        return np.where(is_water, rng.uniform(*water), rng.uniform(*land))
 
-    u, v, factor = pose(dice, size, scale, 0.35, 0.2)
-    body = ellipse(u, v, F(0), F(0.1), dice.uniform(0.42, 0.52), dice.uniform(0.24, 0.32))
+    u, v, factor = pose(rng, size, scale, 0.35, 0.2)
+    body = ellipse(u, v, F(0), F(0.1), rng.uniform(0.42, 0.52), rng.uniform(0.24, 0.32))
     neck_length = either((0.30, 0.70), (0.0, 0.14))
     head_x, head_y = F(0.42) + F(0.25) * neck_length, F(-0.12) - neck_length
     head_radius = either((0.12, 0.16), (0.16, 0.22))
@@ -113,7 +114,7 @@ def _bird(dice: Dice, size: int, is_water: np.ndarray, scale: tuple[float, float
         np.where(is_water, F(0.055), F(0.01)),
     )
     tail_end = F(-0.48) - either((0.05, 0.20), (0.30, 0.55))
-    tail_drop = F(0.05) - dice.uniform(-0.1, 0.25)
+    tail_drop = F(0.05) - rng.uniform(-0.1, 0.25)
     tail = capsule(u, v, F(-0.38), F(0.05), tail_end, tail_drop, F(0.12), np.where(is_water, F(0.04), F(0.09)))
     legs = union(
         capsule(u, v, F(0.02), F(0.3), F(0.05), F(0.62), F(0.035), F(0.035)),

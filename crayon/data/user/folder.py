@@ -1,8 +1,9 @@
-"""The door for a person's own images (`kind: folder`): torchvision's ImageFolder layout, `<split>/<class>/<image>`.
+"""A user's own images in a folder (`kind: folder`), in torchvision's ImageFolder layout: `<split>/<class>/<image>`.
 
-`val` and `valid` are the split validation; other splits keep their folder's name. Where groups are declared, there is a
-level more, `<split>/<class>/<group>/<image>`. Masks, if there are any, lie in a folder of the same layout, the images'
-names with any image suffix; non-black pixels are relevant. The path within the folder is the image's id.
+The folders `val` and `valid` become the split validation; other splits keep the name of their folder. A benchmark with
+several groups has one more level, `<split>/<class>/<group>/<image>`. Masks are optional and lie in a second folder with
+the same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path
+within the folder.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ SPLITS = {"val": "validation", "valid": "validation"}
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is read.
+    """Options of `kind: folder`.
 
     Attributes:
-        path: the folder that holds `train`, `val`, `test`.
-        size: as for `kind: csv`.
+        path: the folder that contains `train`, `val`, `test`.
+        size: side of a square, or (height, width), in pixels; None if all images have the same size already.
         masks: the folder of the masks, or None.
         on_error: what to do with an image that cannot be decoded.
     """
@@ -40,28 +41,34 @@ class Options:
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
-    """The images, sorted by path.
+    """List the images, sorted by path.
+
+    Args:
+        options: what to read.
+        files: not used; all sources have the same signature.
+        classes: names of all classes.
+        groups: names of all groups.
 
     Raises:
-        DataError: no such folder, a folder that is no class or group, a mask that is missing; the first few, and how
-            many there are.
+        DataError: the folder is missing, a subfolder is no class or group, or a mask is missing.
     """
     folder = Path(options.path)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
     masks = _masks(Path(options.masks)) if options.masks else None
-    entries, faults, others = [], Faults(str(folder)), []
+    entries: list[Entry] = []
+    faults, others = Faults(str(folder)), []
     for split in _folders(folder):
         for below in _folders(split):
             if below.name not in classes:
                 faults.add(f"{split.name}/{below.name}: {unknown('class', below.name, classes)}")
                 continue
-            parts = [(groups[0], below)] if len(groups) == 1 else [(part.name, part) for part in _folders(below)]
-            for group, part in parts:
+            of_group = [(groups[0], below)] if len(groups) == 1 else [(inner.name, inner) for inner in _folders(below)]
+            for group, inner in of_group:
                 if group not in groups:
-                    faults.add(f"{part.relative_to(folder)}: {unknown('group', group, groups)}")
+                    faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
                     continue
-                for path in sorted(path for path in part.rglob("*") if path.is_file()):
+                for path in sorted(path for path in inner.rglob("*") if path.is_file()):
                     name = path.relative_to(folder)
                     if not is_image(path):
                         others.append(str(name))
@@ -81,7 +88,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                     )
     faults.stop("Rename the folder, or add its name to the benchmark in params.yaml.")
     if others:
-        report(f"{folder}: {len(others)} files are no images by their name and are left out, the first {others[0]}")
+        report(f"{folder}: left out {len(others)} files without the suffix of an image, the first is {others[0]}")
     check_entries(entries, classes, groups, str(folder))
     return Listing(
         of=str(folder),
@@ -93,12 +100,12 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folders in a folder, by name, without hidden ones."""
+    """The subfolders of a folder, sorted by name, without hidden ones."""
     return iter(sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
 
 
 def _masks(folder: Path) -> dict[Path, Path]:
-    """Path within the folder, without its suffix -> mask."""
+    """Path within the folder, without suffix -> mask file."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.masks in params.yaml.")
     return {

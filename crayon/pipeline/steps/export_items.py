@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from crayon.annotations.io import hit_layout, labelstudio, mturk
-from crayon.annotations.ui.items import Asked
+from crayon.annotations.ui.items import ItemSet
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.load_items import load_asked
 from crayon.pipeline.steps.people import asks_people
@@ -106,7 +106,7 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     return len(items)
 
 
-def _draw(asked: Asked, item: str, path: Path) -> int:
+def _draw(asked: ItemSet, item: str, path: Path) -> int:
     """Write an item's picture; gives its width."""
     picture = Image.fromarray(asked.picture(item))
     with publish(path) as file:

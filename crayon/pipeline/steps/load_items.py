@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crayon.annotations.io.published import neuron_item
-from crayon.annotations.ui.items import Asked, Item
+from crayon.annotations.ui.items import Item, ItemSet
 from crayon.data.dataset import load_dataset
 from crayon.models.checkpoints import channels_of
 from crayon.pipeline.plan import Plan
@@ -15,7 +15,7 @@ from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
 
 
-def load_asked(plan: Plan, name: str, kind: str) -> Asked:
+def load_asked(plan: Plan, name: str, kind: str) -> ItemSet:
     """Open what a benchmark asks.
 
     Raises:
@@ -55,7 +55,7 @@ def load_asked(plan: Plan, name: str, kind: str) -> Asked:
     digests = Digests()
     digest = digests.of(shown)
     digests.save()
-    return Asked(
+    return ItemSet(
         kind=kind,
         items=items,
         known=frozenset(items.keys() | known),

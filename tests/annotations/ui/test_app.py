@@ -89,7 +89,7 @@ def pixels(response: httpx.Response) -> np.ndarray:
 
 def test_an_item_is_shown_as_the_paper_shows_it(start):
     client = start()
-    asked = client.page.asked
+    asked = client.page.item_set
     order = made.in_order(list(asked.items), "ann")
     item = asked.items[order[3]]
     image, _ = readable(np.asarray(asked.images[item.row]), 384)
@@ -106,7 +106,7 @@ def test_an_item_is_shown_as_the_paper_shows_it(start):
 
 def test_a_patch_is_shown_in_its_image_and_asked_once(start):
     client = start("neurons")
-    asked = client.page.asked
+    asked = client.page.item_set
     assert list(asked.items) == [f"train-{n:05d}@0,0" for n in range(6)]  # of seven rows in patches.csv
     order = made.in_order(list(asked.items), "ann")
     item = asked.items[order[0]]
@@ -131,16 +131,16 @@ def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
     client = start()
     response = client.give(0, "unsure", -0.0)
     assert (response.status_code, response.json()) == (200, {"answer": "unsure"})
-    (one,) = read_answers(client.page.asked.answers, client.page.asked.known, made.digest(project))
-    assert one.item == made.in_order(list(client.page.asked.items), "ann")[0]
+    (one,) = read_answers(client.page.item_set.answers, client.page.item_set.known, made.digest(project))
+    assert one.item == made.in_order(list(client.page.item_set.items), "ann")[0]
     assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "0.00")
     assert (one.source, one.interface, one.digest) == ("people", "crayon page 1", made.digest(project))
     assert one.timestamp.endswith("+00:00")
 
 
-def test_annotators_have_their_own_order_and_see_their_own_answers(start):
+def test_annotators_have_own_order_and_own_answers(start):
     client = start()
-    orders = [made.in_order(list(client.page.asked.items), who) for who in ("ann", "ben")]
+    orders = [made.in_order(list(client.page.item_set.items), who) for who in ("ann", "ben")]
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
     client.give(0, "yes")
@@ -174,7 +174,7 @@ def test_a_tab_that_was_opened_on_something_else_answers_nothing(start, project,
     client.page.store.close()
     change(project)
     client = start(**options)
-    view = client.page.asked.views[0]
+    view = client.page.item_set.views[0]
     requests = [("POST", "/api/items/0/answer"), ("GET", "/api/items/0"), ("GET", f"/api/items/0/{view}.png")]
     for method, path in requests:
         for shown in (before, {SHOWN_HEADER: ""}):
@@ -312,7 +312,7 @@ def test_a_page_of_another_site_cannot_answer(start):
     assert "access-control-allow-origin" not in client.get("/api/session").headers
 
 
-def test_from_another_machine_a_token_is_demanded_and_says_who_it_is(start):
+def test_other_machines_need_a_token_that_names_the_annotator(start):
     tokens = tokens_for(["ann", "ben"], "mini/waterbirds/attention")
     ann, ben = tokens
     assert list(tokens.values()) == ["ann", "ben"]
@@ -344,7 +344,7 @@ def test_a_token_that_all_share_asks_for_the_name(start):
     assert client.get("/api/session", ANN | {"X-Crayon-Token": token}).json()["annotator"] == "ann"
 
 
-def test_tokens_keep_from_start_to_start_and_differ_between_pages(project):
+def test_tokens_survive_restarts_and_differ_between_pages(project):
     first = tokens_for(["ann", "ben"], "mini/waterbirds/attention")
     assert tokens_for(["ben", "ann"], "mini/waterbirds/attention") == first
     assert not set(tokens_for(["ann", "ben"], "mini/waterbirds/neurons")) & set(first)
@@ -354,7 +354,7 @@ def test_tokens_keep_from_start_to_start_and_differ_between_pages(project):
     assert not set(tokens_for(["ann", "ben"], "mini/waterbirds/attention")) & set(first)
 
 
-def test_what_comes_first_comes_first_for_all_and_in_an_order_of_their_own(project):
+def test_all_annotators_share_the_first_items_in_own_orders(project):
     maps = np.random.default_rng(1).random((30, 2, 2)).astype(np.float16)  # no two alike
     np.save(made_maps(project), maps)
     asks = order_of(load_plan(), made.NAME, "attention", None)

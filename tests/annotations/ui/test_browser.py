@@ -45,7 +45,7 @@ def answers(project: Path) -> dict[tuple[str, str], Answer]:
     return {(one.annotator, one.item): one for one in found}
 
 
-def test_a_session_with_keys_alone_left_half_way_and_taken_up_again(project, tab, record_property):
+def test_a_session_by_keyboard_is_left_and_resumed(project, tab, record_property):
     words = {"y": "yes", "n": "no", "u": "unsure"}
     keys = [("ynu" * 10)[n] for n in range(30)]
     with Server(project, "--annotator", "ann") as server:
@@ -110,7 +110,7 @@ def test_two_annotators_at_once(project, tab):
     }
 
 
-def test_a_server_killed_between_two_answers_and_started_again_loses_none(project, tab):
+def test_a_killed_server_loses_no_answer(project, tab):
     with Server(project, "--annotator", "ann") as server:
         one = tab(server.links[0])
         one.begin()
@@ -133,7 +133,7 @@ def test_a_server_killed_between_two_answers_and_started_again_loses_none(projec
     assert said == {item: "yes" if number < 4 else "no" for number, item in enumerate(order[:8])}
 
 
-def test_a_tab_that_is_left_open_over_a_restart_with_something_else_says_so_and_writes_nothing(project, tab):
+def test_an_outdated_tab_reports_it_and_writes_nothing(project, tab):
     with Server(project, "--annotator", "ann") as server:
         one = tab(server.links[0])
         one.begin()
@@ -144,7 +144,7 @@ def test_a_tab_that_is_left_open_over_a_restart_with_something_else_says_so_and_
         with Server(project, "--annotator", "ann", port=port, **more):
             one.press("y")
             one.page.locator("#alert").filter(has_text="reload").wait_for()
-            assert one.text("alert").startswith("Not saved: This page was opened on another")
+            assert one.text("alert").startswith("Not saved: The server now shows another")
             assert one.text("count") == "1 of 30"
             one.page.reload()
             one.see("guide" if "kind" in more else "ask")

@@ -35,8 +35,8 @@ def project(tmp_path):
         (("annotate", "waterbird", "--kind", "attention"), "did you mean 'waterbirds'"),
         (("annotate", made.NAME, "--kind", "maps"), "There is no kind 'maps'"),
         ((*KIND, "--order", "radnom"), "did you mean 'random'"),
-        ((*KIND, "--annotator", "../ann"), "--annotator '../ann': A name is up to 64"),
-        ((*KIND, "--host", "no.such.host.invalid"), "--host no.such.host.invalid: is no address"),
+        ((*KIND, "--annotator", "../ann"), "--annotator '../ann': A name has up to 64"),
+        ((*KIND, "--host", "no.such.host.invalid"), "--host no.such.host.invalid: is not an address"),
         (
             ("annotate", "digits", "--kind", "attention"),
             "suites.mini.benchmarks.digits.annotation: its source is",
@@ -66,7 +66,7 @@ def test_a_taken_port_is_one_sentence(project):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         message = refused(crayon("annotate", made.NAME, "--kind", "attention", "--port", port, cwd=project))
-    assert f"--port {port}: is taken" in message
+    assert f"--port {port}: is used" in message
 
 
 def test_the_end_says_how_many_answers_were_given_and_where(project):
@@ -74,7 +74,7 @@ def test_the_end_says_how_many_answers_were_given_and_where(project):
         assert server.said[0].startswith("ann: http://127.0.0.1:")
         assert server.said[0].endswith("/?annotator=ann")
         second = crayon(*KIND, cwd=project)
-        assert f"another program takes answers into it (process {server.process.pid})" in refused(second)
+        assert f"another program is adding answers to it (process {server.process.pid})" in refused(second)
         for number in range(3):
             server.give(number, "ann")
         server.give(0, "ben")

@@ -161,7 +161,7 @@ def test_a_dropped_line_is_told(path, opened, capsys):
 
 def test_two_at_once_are_refused(path, opened):
     first = opened()
-    with pytest.raises(AnnotationError, match=f"another program takes answers into it .process {os.getpid()}."):
+    with pytest.raises(AnnotationError, match=f"another program is adding answers to it .process {os.getpid()}."):
         opened()
     first.close()
     opened()
@@ -204,7 +204,7 @@ def test_answers_to_other_maps_are_refused_unless_allowed(path, opened, capsys):
     with pytest.raises(AnnotationError, match="allow_stale: true"):
         opened()
     store = opened(allow_stale=True)
-    assert "1 of its answers were given to another maps.npy" in capsys.readouterr().err
+    assert "1 of its answers refer to another maps.npy" in capsys.readouterr().err
     store.give(answer("train-1"))
     assert path.read_bytes().startswith(before)
     assert path.read_text().count(DIGEST) == path.read_text().count(other) == 1
@@ -244,7 +244,7 @@ def test_what_another_program_adds_meanwhile_stays(path, opened):
 
 
 @pytest.mark.parametrize("said_now", ["first", "added", "changed"])
-def test_an_answer_is_synced_before_it_is_taken_and_back_if_that_fails(path, opened, monkeypatch, said_now):
+def test_an_answer_is_synced_first_and_undone_if_that_fails(path, opened, monkeypatch, said_now):
     store = opened()
     if said_now != "first":
         store.give(answer("train-0"))

@@ -1,5 +1,5 @@
-// The server, as the page sees it. Who answers, the token of the link, and what this page was opened on go along as
-// headers.
+// Requests to the server. Headers carry the annotator's name, the token of the link, and the digest of the items that
+// this page was loaded with.
 
 const address = new URL(location.href);
 
@@ -10,26 +10,26 @@ export const me = {
 };
 if (address.searchParams.has("token")) {
   address.searchParams.delete("token");
-  history.replaceState(null, "", address); // or it would be seen over a shoulder; the server left a cookie
+  history.replaceState(null, "", address); // hide the token in the address bar; the server has set a cookie
 }
 
 function remembered(key) {
   const value = address.searchParams.get(key) ?? sessionStorage.getItem(key) ?? "";
-  if (!/^[\x21-\x7e]*$/.test(value)) return ""; // no header can hold it, so it is none of ours
+  if (!/^[\x21-\x7e]*$/.test(value)) return ""; // no valid header value, so it is no name or token of this server
   if (value) sessionStorage.setItem(key, value);
   return value;
 }
 
-// Who this tab's annotator may be: as the link says, or as it was; nobody has checked it yet.
+// The name in the link, or the last name in this tab; the server has not checked it yet.
 export const likely = () => address.searchParams.get("annotator") ?? sessionStorage.getItem("annotator") ?? "";
 
-// The server took this name.
+// The server has accepted this name.
 export function iAm(annotator) {
   me.annotator = annotator;
   sessionStorage.setItem("annotator", annotator);
 }
 
-// The name is refused: neither it nor the link leads here again.
+// The server has refused the name: forget it, also in the link.
 export function iAmNobody() {
   me.annotator = "";
   sessionStorage.removeItem("annotator");

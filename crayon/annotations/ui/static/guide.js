@@ -1,4 +1,4 @@
-// The guide: what the views mean, and an example of each answer.
+// The guide: explains the views, and shows an example of each answer.
 
 import { figure } from "./pictures.js";
 

@@ -1,7 +1,7 @@
-// How long an item is on screen, and how fast the annotator goes.
+// Measures how long an item is on screen, and how many answers the annotator gives a minute.
 
-const RECENT = 30; // answers that the pace is the mean of
-const PAUSE = 60_000; // a longer time on one item was a pause
+const RECENT = 30; // number of last answers whose mean time gives the pace
+const PAUSE = 60_000; // milliseconds; a longer time on one item counts as a pause
 
 const times = new Map(); // item -> milliseconds on screen so far
 let current = null;
@@ -41,7 +41,7 @@ export function answered(took) {
   if (recent.length > RECENT) recent.shift();
 }
 
-// Answers a minute, or null before there are enough to say.
+// Answers a minute; null while there are too few.
 export function perMinute() {
   if (recent.length < 3) return null;
   const whole = recent.reduce((sum, one) => sum + one, 0);

@@ -1,4 +1,4 @@
-// One item at a time: shown, answered, saved, and only then the next.
+// Shows one item at a time; the next one appears after the answer is saved.
 
 import { get, iAm, iAmNobody, likely, me, post } from "./api.js";
 import { fill } from "./guide.js";
@@ -6,13 +6,13 @@ import * as pace from "./pace.js";
 import { forget, item } from "./pictures.js";
 
 const LETTERS = { y: "yes", n: "no", u: "unsure" };
-const AHEAD = 5; // items that are loaded before they are needed
+const AHEAD = 5; // number of items that are loaded in advance
 
 const $ = (id) => document.getElementById(id);
 const many = new Intl.NumberFormat("en");
 
 let about;
-let answers = []; // a letter an item in my order; "-": none yet
+let answers = []; // one letter for each item in this annotator's order; "-": not answered yet
 let commands = [];
 let lacking = 0;
 let shown = null; // number of the item on screen
@@ -29,7 +29,7 @@ function go(to) {
   $("progress").hidden = !["ask", "done"].includes(to);
   if (to === "ask" && shown !== null) pace.show(shown);
   else pace.hide();
-  if (to === "ask" && from !== "ask") $("question").focus(); // the button that had it is gone
+  if (to === "ask" && from !== "ask") $("question").focus(); // the button that had the focus is hidden now
 }
 
 function complain(error) {
@@ -57,7 +57,7 @@ function progress() {
 
 // Items ------------------------------------------------------------------------------------------------------------
 
-// The first item without an answer from `from` on, and round again; null if all have one.
+// The first item without an answer at or after `from`, then from the start; null if all are answered.
 function open(from) {
   for (const start of [from, 0]) {
     const found = answers.indexOf("-", start);
@@ -101,7 +101,7 @@ async function next(from, said) {
   else await show(number, said);
 }
 
-// Does one thing at a time; what goes wrong is said, and the item stays.
+// Runs one action at a time; on an error, shows the message and stays on the item.
 async function alone(task) {
   if (busy) return;
   busy = true;
@@ -124,14 +124,14 @@ function give(answer) {
       await post(`api/items/${number}/answer`, { answer, seconds: took });
     } catch (error) {
       error.message = `Not saved: ${error.message} Your answer was not taken`;
-      error.message += error.status === 409 ? "." : "; give it again."; // first this page must be loaded anew
+      error.message += error.status === 409 ? "." : "; give it again."; // 409: the page must be reloaded first
       throw error;
     }
     if (answers[number] === "-") pace.answered(took);
     answers[number] = answer[0];
     await next(number, `Saved: ${answer}.`);
     requestAnimationFrame(() => {
-      const { port1, port2 } = new MessageChannel(); // its message comes after the frame is painted
+      const { port1, port2 } = new MessageChannel(); // the message arrives after the frame is painted
       port1.onmessage = () => performance.measure("answer to next item", { start });
       port2.postMessage(null);
     });
@@ -167,7 +167,7 @@ function finish() {
   $("done").querySelector("h1").focus();
 }
 
-// Beginning --------------------------------------------------------------------------------------------------------
+// Start ------------------------------------------------------------------------------------------------------------
 
 async function begin() {
   const session = await get("api/session");
@@ -213,7 +213,7 @@ function askName(why) {
 }
 
 async function enter(name) {
-  if (!new RegExp(`^(?:${about.pattern})$`).test(name)) { // not all text can go along as a header
+  if (!new RegExp(`^(?:${about.pattern})$`).test(name)) { // headers cannot carry all characters
     iAmNobody();
     askName(about.named);
     return;

@@ -1,4 +1,4 @@
-// Items with their pictures, loaded and decoded before they are shown.
+// Loads items and decodes their pictures before they are shown.
 
 import { get, picture } from "./api.js";
 
@@ -36,15 +36,15 @@ async function load(number, views) {
   return { number, question, figures };
 }
 
-// The item, from memory where it is there.
+// The item, from the cache if it is there.
 export function item(number, views) {
   let found = loaded.get(number);
   loaded.delete(number);
   if (!found) {
     found = load(number, views);
-    found.catch(() => loaded.delete(number)); // so that it is tried again
+    found.catch(() => loaded.delete(number)); // so that the next request tries again
   }
-  loaded.set(number, found); // the last used is the last to go
+  loaded.set(number, found); // moves it to the end: the least recently used item is dropped first
   for (const old of loaded.keys()) {
     if (loaded.size <= KEPT) break;
     const gone = loaded.get(old);
