@@ -31,7 +31,7 @@ class Forecast:
         gpu: whether that is a GPU.
         seconds: rule -> seconds of its jobs to do, one after another, without those counted in `unknown`.
         unknown: rule -> how many of its jobs to do have no comparable finished job.
-        run_first: the output to make first so that most of `unknown` can be forecast; None if nothing is unknown.
+        run_first: the output to make first, so that more can be forecast; None if nothing is unknown.
         other_devices: rule -> devices of the records it is forecast from, where none is of this machine's device.
         at_once: how many jobs this machine has room for.
         disk_bytes: bytes of the packed images and checkpoints to be made, without `unknown_files`.
@@ -69,8 +69,8 @@ class Forecast:
             jobs = ", ".join(unknown) if self.seconds else f"all {left}"
             yield f"unknown, because no comparable job has finished in this suite: {jobs}"
             yield (
-                f"to have them forecast, first run `snakemake --cores 1 {self.run_first}` (with `suite: {self.suite}` "
-                "in params.yaml), then `crayon plan` again"
+                f"to know more, run `snakemake --cores 1 {self.run_first}` first (with `suite: {self.suite}` in "
+                "params.yaml), then `crayon plan` again"
             )
         for rule, devices in self.other_devices.items():
             yield f"{rule}: no job has finished on {self.device}; these seconds are from {', '.join(devices)}"
@@ -93,6 +93,7 @@ def run(plan: Plan) -> Forecast:
     counts, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), todo))
     gpus = 0 if compute.device == "cpu" else gpu.here()
     names = gpu.models() if gpus else {"cpu"}
+    cpu = "the CPU (1 thread)" if compute.threads == 1 else f"the CPU ({compute.threads} threads)"
     finished = Finished(plan, names)
     seconds: dict[str, float] = defaultdict(float)
     unknown = []
@@ -106,12 +107,12 @@ def run(plan: Plan) -> Forecast:
     return Forecast(
         suite=plan.suite,
         jobs={rule: (left[rule], count) for rule, count in counts.items()},
-        device=", ".join(sorted(names)) or "a GPU of unknown name" if gpus else f"the CPU ({compute.threads} threads)",
+        device=(", ".join(sorted(names)) or "a GPU of unknown name") if gpus else cpu,
         gpu=gpus > 0,
         seconds=dict(seconds),
         unknown=dict(Counter(job.rule for job in unknown)),
         run_first=_run_first(plan, unknown),
-        other_devices={rule: names for rule, names in finished.other_devices.items() if rule in seconds},
+        other_devices={rule: others for rule, others in finished.other_devices.items() if rule in seconds},
         at_once=max(1, gpus or (os.cpu_count() or 1) // compute.threads),
         disk_bytes=disk_bytes,
         unknown_files=unknown_files,
