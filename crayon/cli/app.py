@@ -78,7 +78,7 @@ def forecast(
     suite: Annotated[str | None, typer.Option(metavar="NAME", help="this suite instead of the active one")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
-    """Say what there is to do, and forecast how long it takes on the device at hand, and the disk space that it needs.
+    """Count the jobs to do, and forecast their time, from the records of finished jobs, and the disk space they need.
 
     Nothing is downloaded, and no result is written.
     """

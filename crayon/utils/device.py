@@ -21,6 +21,11 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a device in records: `cpu`, or the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def start_torch(threads: int, device: str, jobs_per_gpu: int = 1) -> torch.device:
     """Set PyTorch's threads and determinism for this process, and choose the device.
 

@@ -53,6 +53,12 @@ def here() -> int:
     return len(devices) if visible is None else min(len(visible), len(devices))
 
 
+def models(driver: Path = Path("/proc/driver/nvidia/gpus")) -> set[str]:
+    """The names of the GPUs of this machine, as NVIDIA's driver lists them; empty where it lists none."""
+    lines = (line for path in driver.glob("*/information") for line in path.read_text().splitlines())
+    return {line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")}
+
+
 def _visible() -> list[str] | None:
     """The GPUs that CUDA_VISIBLE_DEVICES lists; None if it is not set."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")

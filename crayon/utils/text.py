@@ -25,7 +25,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Format a time in seconds with a suitable unit: `89 s`, `12 min`, `31.2 h`."""
+    """Format a time in seconds with a suitable unit: `under 1 s`, `89 s`, `12 min`, `31.2 h`."""
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

@@ -7,7 +7,15 @@ from crayon.utils.text import hours, storage
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (7200, "2.0 h"), (7_200_000, "2,000.0 h")],
+    [
+        (0.4, "under 1 s"),
+        (1, "1 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (600, "10 min"),
+        (7200, "2.0 h"),
+        (7_200_000, "2,000.0 h"),
+    ],
 )
 def test_hours(seconds, text):
     assert hours(seconds) == text

@@ -150,3 +150,11 @@ def test_snakemake_starts_as_many_gpu_jobs_as_there_are_places(device, jobs, tmp
     monkeypatch.setattr(gpu, "here", lambda: 3)
     workflow = Workflow(load_plan(tmp_path / "params.yaml"), enforce=False)
     assert workflow.gpu_jobs == jobs
+
+
+def test_models_are_read_from_the_drivers_files(tmp_path):
+    assert gpu.models(tmp_path) == set()
+    for bus, model in (("0000:01:00.0", "NVIDIA A100-SXM4-80GB"), ("0000:02:00.0", "NVIDIA A100-SXM4-80GB")):
+        (tmp_path / bus).mkdir()
+        (tmp_path / bus / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 18\nGPU UUID: \t GPU-1\n")
+    assert gpu.models(tmp_path) == {"NVIDIA A100-SXM4-80GB"}

@@ -19,7 +19,7 @@ from crayon.pipeline.record import Recording
 from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
 from crayon.training.metrics import Accuracies
-from crayon.utils.device import start_torch
+from crayon.utils.device import device_name, start_torch
 from crayon.utils.files import canonical
 
 RESUME = Path(".crayon/resume")
@@ -50,8 +50,7 @@ class Context:
     @property
     def environment(self) -> dict:
         """The device and the threads, for records."""
-        name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
-        return {"device": name, "threads": torch.get_num_threads()}
+        return {"device": device_name(self.device), "threads": torch.get_num_threads()}
 
     def network(self, seed: int = 0) -> Classifier:
         """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""

@@ -18,7 +18,7 @@ from crayon.models.inference import forward_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.training.optim import make_optimiser
-from crayon.utils.device import start_torch, to_device
+from crayon.utils.device import device_name, start_torch, to_device
 from crayon.utils.errors import MethodError
 from crayon.utils.log import report
 
@@ -68,7 +68,7 @@ def run(job: Job) -> None:
         )
     recording.publish(
         {"model": partial(save_checkpoint, state=network.state_dict())},
-        device=str(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         held_out_accuracy=accuracy,
     )
