@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from crayon.pipeline.build import load_plan
 from typer.testing import CliRunner
 
 from crayon.cli.app import app
