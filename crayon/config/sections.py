@@ -92,12 +92,15 @@ class Compute(Section):
     @model_validator(mode="before")
     @classmethod
     def _removed(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "processes" in value:
+        """Accept `processes: 1`, which files of version 0.1.0 have, and refuse more."""
+        if not isinstance(value, Mapping) or "processes" not in value:
+            return value
+        if value["processes"] != 1:
             raise ValueError(
                 "the key processes was removed: a network trains in one process, and Snakemake spreads runs over GPUs "
                 "and nodes; remove the key"
             )
-        return value
+        return {key: value[key] for key in value if key != "processes"}
 
 
 class Network(Section):

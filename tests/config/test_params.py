@@ -204,3 +204,5 @@ def test_a_key_that_was_removed_is_named_with_the_remedy(tmp_path, content):
     message = refused(tmp_path, content)
     assert "suites.mini.compute: the key processes was removed" in message
     assert message.endswith("remove the key")
+    content["suites"]["mini"]["compute"]["processes"] = 1  # as in files of version 0.1.0
+    assert load_plan(tiny.write(tmp_path / "old", content) / "params.yaml").jobs
