@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crayon.annotations.io.published import neuron_item
-from crayon.annotations.ui.items import ItemSet, Item
+from crayon.annotations.ui.items import Item, ItemSet
 from crayon.data.dataset import load_dataset
 from crayon.models.checkpoints import channels_of
 from crayon.pipeline.plan import Plan
