@@ -32,7 +32,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from crayon.benchmarks import figures, waterbirds
+from crayon.data.synthetic import figures, waterbirds
 
 TRAIN = {"waterbird/water": 264, "landbird/land": 875, "waterbird/land": 14, "landbird/water": 46}  # 95% live there
 GROUPS = tuple(TRAIN)

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent if "__file__" in globals() else Pat
 import one_page
 from one_page import GROUPS, group_accuracies
 
-from crayon.library import CrayonAttention, Guide, Training
+from crayon import CrayonAttention, Guide, Training
 
 SHARE = float(os.environ.get("CRAYON_EXAMPLE_SHARE", "1"))
 PICTURES = os.environ.get("CRAYON_EXAMPLE_PICTURES")
@@ -152,7 +152,7 @@ def refine(answers):
     def refined(rate, weight):
         method = CrayonAttention(alpha=weight, beta=weight, reduction="energy_ratio", target="label")
         training = Training(optimiser="adam", learning_rate=rate, weight_decay=1e-4, batch_size=64, epochs=5)
-        return guide.refine(method, training, attention=answers.int())
+        return guide.refine(method, training, attention=answers.int()).model
 
     return one_page.best(refined, one_page.ATTENTION, validation)
 

@@ -13,8 +13,9 @@ from torch import nn
 
 from crayon.methods.base import Batch
 from crayon.methods.crayon_attention import CrayonAttention
-from crayon.networks import Classifier, Parts
-from crayon.training import Problem
+from crayon.methods.problem import Problem
+from crayon.models.classifier import Classifier
+from crayon.models.parts import Parts
 
 from .. import tiny
 
