@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 from pandas import DataFrame
@@ -84,7 +86,8 @@ def dots(panels: Sequence[Panel], footer: str) -> Figure:
             methods = list(dict.fromkeys(panel.data["method"]))
             looks = {"hue": "method", "palette": {method: style.colour(method) for method in methods}, "legend": False}
             common = {"data": panel.data, "x": "value", "y": "method", "order": methods, "ax": field} | looks
-            seaborn.stripplot(**common, size=3, alpha=0.6, jitter=0.15)
+            with _fixed_jitter():
+                seaborn.stripplot(**common, size=3, alpha=0.6, jitter=0.15)
             for place, method in enumerate(methods):
                 mean = panel.data[panel.data["method"] == method]["value"].mean()
                 field.plot([mean], [place], style.marker(method), color=style.colour(method), markersize=8)
@@ -92,3 +95,14 @@ def dots(panels: Sequence[Panel], footer: str) -> Figure:
             field.set_yticks(range(len(methods)), [style.label(method) for method in methods])
         style.foot(figure, footer)
     return figure
+
+
+@contextmanager
+def _fixed_jitter() -> Iterator[None]:
+    """Make seaborn draw the same jitter each time: it draws from NumPy's global random state."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

@@ -303,6 +303,14 @@ def test_attention_is_over_seeds_and_keeps_each_label_and_group(project):
     assert rows["digits", "original", "pointing"]["mean"] == "100.0000"
 
 
+def test_figures_are_drawn_alike_each_time(project):
+    pictures = []
+    for _ in range(2):
+        render(project, "attention")
+        pictures.append([Path(f"results/attention.{suffix}").read_bytes() for suffix in ("svg", "png")])
+    assert pictures[0] == pictures[1]
+
+
 def record(job, seconds, **told):
     """Write the record of a job that took so many seconds, and nothing else of it."""
     told = {"wall_seconds": seconds, "device": "cpu", "threads": 1} | told
