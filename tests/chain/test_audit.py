@@ -83,7 +83,7 @@ def of_each_kind() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("fault", [flip, truncate, delete])
-def test_a_fault_in_a_file_of_any_kind_is_named_and_nothing_else_is(here, fault):
+def test_audit_names_only_the_faulty_file_of_any_kind(here, fault):
     place = random.Random(7)
     kinds = of_each_kind()
     assert len(kinds) > 40
@@ -130,7 +130,7 @@ def test_swapped_files_of_two_seeds_are_named_as_such(here):
         ]
 
 
-def test_an_edited_cell_is_named_with_the_number_that_its_runs_give(here):
+def test_edited_cell_is_named_with_its_recomputed_value(here):
     with Kept(TABLE) as file:
         text = file.read_text()
         row = next(line for line in text.splitlines() if line.startswith("mini,crayon_attention,") and ",WGA," in line)
@@ -142,7 +142,7 @@ def test_an_edited_cell_is_named_with_the_number_that_its_runs_give(here):
         ]
 
 
-def test_a_metric_that_is_not_what_its_counts_give_is_named_though_every_record_agrees(here):
+def test_metric_that_contradicts_its_counts_is_named(here):
     """A forger who seals the records anew is still found by the arithmetic."""
     from crayon.pipeline.record import Digests, sealed
 
@@ -201,7 +201,7 @@ def refuse(text: str) -> str:
         (lambda path: path.write_text(json.dumps({"format": 99})), "is a record of format 99.*install the later"),
     ],
 )
-def test_a_record_that_cannot_be_read_is_status_2_and_one_sentence(copy, spoil, words):
+def test_unreadable_record_gives_status_2_and_one_line(copy, spoil, words):
     import re
 
     path = copy.folder / "models/mini/digits/record.json"

@@ -44,7 +44,7 @@ def answer_all(browser, folder, kind: str, said: dict[str, str]) -> None:
         assert server.stop()[0] == 0
 
 
-def test_answers_given_through_the_page_reach_the_table_and_are_found_from_it(browser, tmp_path):
+def test_page_answers_reach_the_table_and_are_traced_from_it(browser, tmp_path):
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite |= {"methods": ["crayon_attention", "crayon_pruning", "erm"], "controls": {}, "studies": {}}

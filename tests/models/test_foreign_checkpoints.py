@@ -74,7 +74,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, content, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_checkpoint_without_weights_and_a_cut_off_one_are_named(tmp_path):
+def test_checkpoint_errors_name_missing_weights_and_truncation(tmp_path):
     torch.save({"epoch": 1}, tmp_path / "x.pt")
     with pytest.raises(CheckpointError, match="holds no weights"):
         read_weights(tmp_path / "x.pt")

@@ -60,7 +60,7 @@ def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
 @pytest.mark.skipif(
     shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no g++"
 )
-def test_a_compiled_step_is_timed_and_each_says_its_share_of_the_matrix_rate(tmp_path):
+def test_compiled_step_is_timed_and_rows_state_share_of_peak(tmp_path):
     methods = ("crayon_attention", "crayon_pruning", "gradmask")
     chosen = [word for name in methods for word in ("--method", name)]
     rows, said = run(tmp_path, "step", *SMALL, "--batch", "4", "--compile", *chosen)
@@ -106,7 +106,7 @@ def test_bytes_that_kernels_move_by_hand(kernels, tensors, monkeypatch):
     assert importlib.import_module("rate").work(lambda: kernels(torch, a, b)).moved == tensors * 400
 
 
-def test_operations_of_a_network_are_those_of_pytorchs_own_counter(monkeypatch):
+def test_operation_count_matches_pytorchs_counter(monkeypatch):
     from torch.utils.flop_counter import FlopCounterMode
 
     from .. import problems
@@ -122,7 +122,7 @@ def test_operations_of_a_network_are_those_of_pytorchs_own_counter(monkeypatch):
     assert importlib.import_module("rate").work(step).operations == counter.get_total_flops() > 1e5
 
 
-def test_a_difference_between_the_formulations_ends_the_step_benchmark(tmp_path):
+def test_step_benchmark_fails_if_formulations_differ(tmp_path):
     program = (
         "import sys, torch; sys.path.insert(0, sys.argv.pop(1)); import plain, step\n"
         "right = plain.grad_cam\n"

@@ -63,7 +63,7 @@ class Greedy(ERM):
 
 
 @pytest.mark.parametrize("micro_batch", [None, "auto"])
-def test_a_step_that_had_no_room_is_gone_before_a_smaller_one_is_tried(micro_batch):
+def test_out_of_memory_step_is_freed_before_a_smaller_one(micro_batch):
     problem = problems.problem()
     problem.micro_batch = micro_batch
     gc.disable()

@@ -59,7 +59,7 @@ def test_the_terms_that_are_combined_are_the_losss():
             assert set(outcome.history[0]) - known == set(combined)
 
 
-def test_auto_halves_until_there_is_room_and_then_trains_as_if_it_had_known():
+def test_auto_halves_until_it_fits_and_restarts_the_epoch():
     class Limited(ERM):
         def forward(self, problem, state):
             run = super().forward(problem, state)
