@@ -187,7 +187,7 @@ def test_a_large_file_is_read_in_a_time_that_its_rows_explain(tmp_path):
     (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(f"{item},ann,yes\n" for item in items))
     started = time.process_time()
     assert len(read_answers(tmp_path / "a.csv", items)) == 100_000
-    assert time.process_time() - started < 5  # it takes 0.3
+    assert time.process_time() - started < 5  # the threshold is 0.3
 
 
 def test_lines_are_right_after_a_quoted_line_break(tmp_path):

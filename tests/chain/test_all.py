@@ -1,4 +1,4 @@
-"""Everything that a suite shows, by the command without a target."""
+"""All results of a suite, made by the command without a target."""
 
 from __future__ import annotations
 

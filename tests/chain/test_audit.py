@@ -1,4 +1,4 @@
-"""The audit on a real chain: every fault is found and named, nothing else is, and each question has its answer."""
+"""The audit on a real chain: it names every fault and nothing else, and answers each kind of question."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BASE = "waterbirds/crayon_attention/WGA"
 
 @pytest.fixture
 def here(copy, monkeypatch) -> Project:
-    """The copy as working directory, its digests remembered."""
+    """The copy as working directory, with cached digests."""
     monkeypatch.chdir(copy.folder)
     assert verdict().breaks == []
     return copy
@@ -42,7 +42,7 @@ def faults(full: bool = False) -> list[tuple[str, str, str]]:
 
 
 class Kept:
-    """A file that is put back after a fault, its time too."""
+    """Restores a file and its modification time after a fault."""
 
     def __init__(self, path: str) -> None:
         self.path, self.status = Path(path), Path(path).stat()
@@ -143,7 +143,7 @@ def test_edited_cell_is_named_with_its_recomputed_value(here):
 
 
 def test_metric_that_contradicts_its_counts_is_named(here):
-    """A forger who seals the records anew is still found by the arithmetic."""
+    """A forger can seal the records again, but recomputing the metric still exposes the edit."""
     from crayon.pipeline.record import Digests, sealed
 
     path = "evaluations/mini/waterbirds/erm/0/metrics.json"
@@ -267,7 +267,7 @@ def commit(project: Project, message: str) -> None:
 
 @pytest.fixture
 def history(copy) -> Project:
-    """The copy under git, its results only: no data, no records."""
+    """The copy as a git repository that tracks only results: no data, no records."""
     (copy.folder / ".gitignore").write_text("/*/mini\n/.*\n/crayon\n*.record.json\n")
     copy.run("git", "init", "-q", "-b", "main")
     copy.run("git", "config", "user.email", "test@example.org")

@@ -1,4 +1,4 @@
-"""The chain under Snakemake and under DVC, by the commands that people type."""
+"""The chain under Snakemake and under DVC, run by the commands that users type."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_wrong_param_stops_snakemake_with_the_sentence(copy):
 
 
 def test_the_rules_and_the_plan_mean_the_same_jobs(project):
-    """Inputs and outputs of each job in Snakemake's own summary are those of the plan."""
+    """Snakemake's own summary lists the same inputs and outputs for each job as the plan."""
     text = project.run("snakemake", "--cores", "2", "--quiet", "all", "--detailed-summary", "--", TABLE)
     rows = [line.split("\t") for line in text.splitlines() if line.count("\t") >= 6]
     header = rows[0]

@@ -1,4 +1,4 @@
-"""Killed at any moment, and run again: the same bytes as if nothing had happened."""
+"""A chain that is killed at any moment and run again gives the same bytes as an undisturbed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DVC as memory: what is pushed is pulled whole, what changes is run alone, and nothing spoilt is taken for right."""
+"""DVC as storage: a pull restores what was pushed, only changes are rerun, and damaged files are detected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def audit(project: Project, *arguments: str, check: bool = True) -> str:
 
 
 def trained(text: str) -> set[str]:
-    """Which runs were trained, by the lines that they print."""
+    """The runs that were trained, read from the lines that they print."""
     return {line.split()[0] for line in text.splitlines() if " epoch 1/1 " in line}
 
 
@@ -172,7 +172,7 @@ def test_conflicted_lock_is_refused_and_mismatched_lock_named(mine):
         other = md5[:digit] + ("0" if md5[digit] != "0" else "1") + md5[digit + 1 :]
         lock.write_text(text.replace(md5, other))
         said = audit(mine, check=False)
-        if out["path"].endswith("record.json"):  # may only have been written anew
+        if out["path"].endswith("record.json"):  # a rerun may have rewritten it
             assert "note: dvc.lock is older than 1 of the records" in said
         else:
             assert f"dvc.lock: stale: {out['path']}" in said, out
@@ -199,7 +199,7 @@ def test_another_suite_makes_another_table_and_back_again(mine):
 
 
 def test_older_model_under_edited_answers_is_detected(mine):
-    """Answers are edited; then a model of before is laid beside them, as a checkout of that folder alone does."""
+    """Edit answers, then put an earlier model back, as a checkout of only the model's folder would do."""
     older = mine.read("models/mini/digits/original.safetensors")
     model = mine.folder / "models/mini/waterbirds/original.safetensors"
     right = model.read_bytes()
@@ -219,7 +219,7 @@ def test_older_model_under_edited_answers_is_detected(mine):
 
 
 def test_next_run_completes_a_job_killed_half_way(mine):
-    """The outputs of a refinement are there, its record is not; and the other way round."""
+    """First the outputs of a refinement exist without its record, then the record exists with a truncated output."""
     folder = mine.folder / "runs/mini/digits/erm/0"
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "record.json").unlink()

@@ -36,7 +36,7 @@ class Submitted(Project):
 
 
 def small(folder: Path) -> Path:
-    """The smallest suite with every kind of job; it asks for GPUs, and does without where there are none."""
+    """The smallest suite with every kind of job; it requests GPUs, but also runs without them."""
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite["methods"] = ["crayon_attention", "erm"]

@@ -1,4 +1,4 @@
-"""params.yaml: what is accepted, and the sentence for what is not."""
+"""params.yaml: which content is accepted, and the error message for the rest."""
 
 import pytest
 import yaml

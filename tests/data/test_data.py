@@ -1,4 +1,4 @@
-"""Packed data sets, and the doors for a person's own images."""
+"""Packed data sets, and the ways to read a user's own images."""
 
 from __future__ import annotations
 

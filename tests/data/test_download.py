@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that breaks off, lies and refuses; archives that cannot be trusted."""
+"""Downloads from a faulty server on this machine, which disconnects, misreports or refuses; untrusted archives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SoftCon, FLAC and CnC promise whatever the batch: bounds, zeros, and what they do not depend on; in float64."""
+"""Properties of SoftCon, FLAC and CnC for any batch: bounds, zeros and invariances; in float64."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def test_cnc_samples_passed_together_give_the_mean_loss(pixels, monkeypatch):
     found = sum(sum(cnc.loss(forward(index), state).values()) for index in step) / len(step)
     samples = torch.cat(step).split(sum(state.sizes))
     expected = []
-    for sample in samples:  # each image anew, each sample alone
+    for sample in samples:  # each image is computed again, each sample alone
         features = problem.network.pool(problem.network.features(problem.images(sample)))
         losses = torch.nn.functional.cross_entropy(
             problem.network.logits(features), problem.labels[sample], reduction="none"
@@ -298,7 +298,7 @@ def test_cheap_second_order_is_pytorchs():
     images = problem.images(torch.arange(12)).double().requires_grad_()
     for norm in (module for module in problem.network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.weight.data = random(norm.num_features)
-        norm.weight.data[0] = 0  # a switched-off channel has a gradient, too
+        norm.weight.data[0] = 0  # a disabled channel has a gradient, too
     networks = [problem.network, copy.deepcopy(problem.network)]
     found = []
     for network, context in zip(networks, (nullcontext(), CheapSecondOrder()), strict=True):
@@ -338,7 +338,7 @@ def test_a_convolutions_cheap_second_derivatives_are_pytorchs(options):
 
 
 def test_an_activation_in_place_may_follow_a_convolution():
-    """As in EfficientNets, whose squeeze and excitation has one."""
+    """The squeeze-and-excitation block of EfficientNets has such an activation."""
     layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.SiLU(inplace=True)).double()
     images, found = random(2, 3, 4, 4).requires_grad_(), []
     for context in (nullcontext(), CheapSecondOrder()):

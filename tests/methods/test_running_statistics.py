@@ -1,4 +1,4 @@
-"""One pass that moves batch normalisation's running statistics as two do."""
+"""One pass that updates batch normalisation's running statistics as two passes would."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STEP = Training(optimiser="sgd", learning_rate=1e-2, weight_decay=0.0, batch_siz
 
 
 class Shared(nn.Module):
-    """A layer that takes part twice in a pass, beside one whose statistics are plain means over all updates."""
+    """One layer is used twice in a pass; another keeps its statistics as plain means over all updates."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Checkpoints of others are read without executing them."""
+"""Checkpoints from other sources are read without executing their code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Evil:
 
 
 class Schedule:
-    """Something that only its author's code knows."""
+    """A class that exists only in the checkpoint author's code."""
 
     def __init__(self):
         self.steps, self.factor = [1, 2, 3], {"a": 0.5}
@@ -93,7 +93,7 @@ def test_a_torchscript_program_is_not_loaded(tmp_path):
 
 @pytest.fixture(scope="module")
 def published():
-    """torchvision's ResNet-50 of nine classes, in the published names' place."""
+    """torchvision's ResNet-50 with nine classes, under the published module names."""
     torch.manual_seed(0)
     whole = get_model("resnet50", weights=None, num_classes=9)
     for norm in (module for module in whole.modules() if isinstance(module, torch.nn.BatchNorm2d)):

@@ -1,4 +1,4 @@
-"""torchvision's classifiers, split: the parts together have the logits of the whole network."""
+"""torchvision's classifiers, split: the parts together give the same logits as the whole network."""
 
 from __future__ import annotations
 

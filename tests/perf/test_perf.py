@@ -1,4 +1,4 @@
-"""Each benchmark in its smallest setting, as a command: it ends well, compares what it says, and writes its CSV."""
+"""Each benchmark in its smallest setting, as a command: it succeeds, compares correctly and writes its CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = ("--network", "mini_resnet", "--pixels", "32", "--device", "cpu", "--thr
 
 
 def run(folder: Path, name: str, *arguments: str) -> tuple[list[dict[str, str]], str]:
-    """The rows of its CSV, and what it printed."""
+    """Run a benchmark; return the rows of its CSV and its output."""
     command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
@@ -168,7 +168,7 @@ def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """A tiny suite's run as it leaves itself behind, as far as the costs of Table 1 go."""
+    """The files that a run of a tiny suite leaves, as far as `costs.py` reads them."""
     from crayon.pipeline.record import FORMAT, sealed
     from crayon.utils.files import write_json
 
@@ -235,7 +235,7 @@ def test_costs_of_a_run_that_has_not_ended_are_not_told(tmp_path, finished):
 
 @pytest.fixture
 def refinable(tmp_path, monkeypatch) -> Path:
-    """A project of the tiny suite with Original, maps and labels of one benchmark."""
+    """A project of the tiny suite with the Original, maps and labels for one benchmark."""
     from crayon.pipeline.job import KINDS
     from crayon.pipeline.steps import download, ingest, interpret, original, simulate
 
@@ -310,7 +310,7 @@ def test_memory_of_commands_is_measured_at_two_sizes(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
 def test_a_mapped_file_is_resident_and_not_anonymous(tmp_path, harness):
-    """Both processes touch 100 MB; only the one that asks for them has them of its own."""
+    """Both processes touch 100 MB; only the one that allocates them counts them as its own memory."""
     (tmp_path / "file").write_bytes(bytes(100_000_000))
     programs = {
         "file": "import mmap, time; f = open('file', 'rb')\n"

@@ -1,4 +1,4 @@
-"""Where a network looks, counted per label and group."""
+"""Map scores of a network, averaged per label and group."""
 
 from __future__ import annotations
 

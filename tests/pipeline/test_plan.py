@@ -1,4 +1,4 @@
-"""The plan, and that the Snakemake rules mean the same jobs."""
+"""The plan, and the Snakemake rules that must define the same jobs."""
 
 from __future__ import annotations
 

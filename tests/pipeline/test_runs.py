@@ -1,4 +1,4 @@
-"""Runs that vary a method: their names, batches, answers, and what they train with."""
+"""Runs that vary a method: their names, batches, answers and training inputs."""
 
 from __future__ import annotations
 

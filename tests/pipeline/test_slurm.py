@@ -1,4 +1,4 @@
-"""What is said before jobs go to Slurm, by what its commands print."""
+"""Checks before jobs are submitted to Slurm, based on the output of Slurm's commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crayon.utils.errors import MachineError
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """Commands that print what Slurm's would."""
+    """Commands that print the same as Slurm's."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     def make(**texts: str) -> None:

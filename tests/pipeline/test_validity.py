@@ -1,4 +1,4 @@
-"""What holds and what does not: each way in which a result can go stale, on a whole plan with dummy outputs."""
+"""Validity of results: each way in which a result can become stale, on a whole plan with dummy outputs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def broken(target=TABLE) -> dict[str, list[str]]:
 
 
 def own(found) -> dict[str, list[str]]:
-    """Reasons of their own, without what only follows from a job below."""
+    """Jobs with a reason of their own; jobs that are only stale because of an upstream job are left out."""
     rest = {name: [r for r in reasons if not r.startswith("follows:")] for name, reasons in found.items()}
     return {name: reasons for name, reasons in rest.items() if reasons}
 
@@ -234,7 +234,7 @@ def test_valid_outputs_get_later_times_than_their_inputs(project):
         if not Path(job.record).exists():
             execute(job)
     files = [path for job in plan.jobs.values() for path in job.outputs.values()]
-    for number, path in enumerate(reversed(files)):  # results oldest of all
+    for number, path in enumerate(reversed(files)):  # results get the oldest times
         os.utime(path, ns=(OLD_NS + number * 10**9,) * 2)
     workflow = Workflow(load_plan())
     for jobs in workflow._groups().values():  # what one Snakemake job runs: each output above each input of all

@@ -306,7 +306,7 @@ def test_attention_is_over_seeds_and_keeps_each_label_and_group(project):
 
 
 def record(job, seconds, **told):
-    """Write the record of a job that took so many seconds, and nothing else of it."""
+    """Write only the record of a job that took so many seconds, without its outputs."""
     told = {"wall_seconds": seconds, "device": "cpu", "threads": 1} | told
     outputs = dict.fromkeys(job.outputs.values(), "0")
     content = {"format": FORMAT, "rule": job.rule, "wildcards": job.wildcards, "params": job.steering, "told": told}
@@ -469,7 +469,7 @@ class Balanced(HTMLParser):
 
 @pytest.fixture
 def shown(project):
-    """The page of a project whose digits have no ERM, and which has no figures."""
+    """The page of a project without figures and without ERM on Digits."""
     folder = Path("logs/mini/refine/digits/erm")
     folder.mkdir(parents=True)
     (folder / "0.log").write_text("digits/erm/0  epoch 1/1\ncrayon: digits/erm/0: ERM's loss is not finite.\n")

@@ -1,4 +1,4 @@
-"""Patches of neurons, and what annotators see."""
+"""Patches of neurons, and the overlays that annotators see."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ sizes at whose difference PyTorch's convolutions on a CPU change (16)."""
 
 @pytest.fixture
 def graphs():
-    """What is compiled from now on, counted; nothing was before."""
+    """Counts compilations from now on, starting from a cleared state."""
     from torch._dynamo.utils import counters
 
     torch.compiler.reset()
@@ -56,7 +56,7 @@ def compiler(graphs, tmp_path, monkeypatch):
 
 @pytest.fixture
 def traced(graphs, monkeypatch):
-    """As compiled, but that PyTorch's own kernels run what Inductor would make code of: in less time."""
+    """Like `compiler`, but PyTorch's own kernels run the graphs, which takes less time than Inductor."""
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled(self, backend="aot_eager", **how))
     return graphs

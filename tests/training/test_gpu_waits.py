@@ -35,11 +35,11 @@ INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_inde
 
 
 class Waited(Exception):
-    """A GPU would have been waited for."""
+    """The host would have waited for a GPU."""
 
 
 class NeverWait(TorchDispatchMode):
-    """Refuses what waits for `device`, in the forward and the backward pass."""
+    """Refuses operations that wait for `device`, in the forward and the backward pass."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def moved(thing):
 
 
 def step_on_meta(name: str, **settings) -> None:
-    """Everything of an epoch's first step but the optimiser."""
+    """Run an epoch's first step without the optimiser."""
     method = method_class(name)(**(SETTINGS[name] | settings))
     problem = problems.problem()
     problem.images = made(1 << 30)  # as on a GPU, where they fit

@@ -1,4 +1,4 @@
-"""The training loop: it learns, repeats itself to the bit, selects, refuses."""
+"""The training loop: it learns, is reproducible to the bit, selects an epoch and refuses bad input."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_adam_has_coupled_weight_decay_and_sgd_its_momentum():
 
 
 class Interrupted(Exception):
-    """Stands for a kill."""
+    """Raised in place of a kill."""
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -48,7 +48,7 @@ class Taker:
         return int(self.process.stdout.readline())
 
     def kill(self) -> str:
-        """Kill it as the kernel does for want of memory; what it had said."""
+        """Kill the process as the kernel does when memory runs out; return its remaining output."""
         self.process.send_signal(signal.SIGKILL)
         return self.process.communicate()[1]
 
@@ -99,7 +99,7 @@ def test_a_scheduler_that_gave_one_gpu_is_believed(taker, tmp_path):
 
 
 def test_processes_with_different_gpus_do_not_wait_on_each_other(taker):
-    """The first that each sees is called 0 by PyTorch, and is another one."""
+    """PyTorch calls the first visible GPU 0 in each process, although it is a different GPU."""
     assert taker(2, visible="0,1").index() == 0
     assert taker(2, visible="1,2").index() == 0
     assert taker(2, visible="1,2").index() == 1
