@@ -1,7 +1,7 @@
 """Where a finished run spent its processor time: CPU seconds by step and method, and the start-up of its processes.
 
-Reads what the run left behind and runs nothing: each job's record tells its CPU and wall seconds, and Snakemake's
-benchmark files tell those of whole processes. What a process takes beyond its jobs is its start-up, imports for the
+Reads what the run left behind and runs nothing: each job's record contains its CPU and wall seconds, and Snakemake's
+benchmark files contain those of whole processes. What a process takes beyond its jobs is its start-up, imports for the
 most part: wall seconds, which are CPU seconds where no more jobs run at once than there are processors. Snakemake's own
 time is in neither.
 
@@ -29,7 +29,7 @@ START_UP = "start-up of processes"
 
 
 def main() -> None:
-    """One row a step, of refinements one a method, the costliest first."""
+    """Print one row per step, and for refinements one row per method, the costliest first."""
     parser = harness.parser(__doc__)
     parser.add_argument("folder", type=Path, help="where the run is: params.yaml, records and logs/")
     parser.add_argument(
@@ -80,7 +80,7 @@ def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]
 
 
 def firsts(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
-    """(run, seed) -> the first ones of the batch that one process trains."""
+    """Map each (run, seed) to the first run and seed of the batch that one process trains."""
     return {
         (run, str(seed)): (batch.runs[0], str(batch.seeds[0]))
         for batch in batches(plan.params.active)

@@ -29,7 +29,7 @@ PACKAGES = ("crayon-attention", "torch", "torchvision", "numpy", "pillow", "snak
 
 
 def parser(doc: str, repeats: str | None = None) -> argparse.ArgumentParser:
-    """With --csv, and --repeats, whose default is told in words, where things are timed more than once."""
+    """A parser with --csv; with --repeats too if `repeats`, the text for its default value, is given."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if repeats is not None:
         made.add_argument("--repeats", type=positive, help=f"how often each is timed (default {repeats})")
@@ -52,7 +52,7 @@ def positive(text: str) -> int:
 
 
 def start(options: argparse.Namespace) -> torch.device:
-    """The device of --device, and PyTorch set up as crayon's verbs set it up."""
+    """Set up PyTorch as crayon's commands do, and return the device chosen by --device."""
     from crayon.utils.device import start_torch
     from crayon.utils.errors import CrayonError
 
@@ -63,7 +63,7 @@ def start(options: argparse.Namespace) -> torch.device:
 
 
 def stop(message: str) -> None:
-    """Exit status 1 and one sentence."""
+    """Print a one-line message and exit with status 1."""
     print(f"FAILED  {message}", file=sys.stderr)
     sys.exit(1)
 
@@ -106,7 +106,7 @@ def in_turn(takes: Mapping[str, Callable[[], float]], repeats: int) -> dict[str,
 
 
 def peak_memory(device: torch.device, run: Callable[[], object]) -> float | None:
-    """MB that `run()` takes at its peak on top of what is held before; None where the system does not tell.
+    """Peak memory of `run()` in MB above the memory in use before; None if the system does not report it.
 
     On a GPU what PyTorch allocates; on a CPU the process's resident memory, of which glibc gives back what is free
     beforehand (Linux alone).
@@ -123,7 +123,7 @@ def peak_memory(device: torch.device, run: Callable[[], object]) -> float | None
     try:
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = status("VmRSS")
         run()
         return status("VmHWM") - before
@@ -132,7 +132,7 @@ def peak_memory(device: torch.device, run: Callable[[], object]) -> float | None
 
 
 def status(key: str, process: int | str = "self") -> float:
-    """MB that the kernel tells of a process under a key, as VmRSS; OSError where it tells none, or it has ended."""
+    """A memory value such as VmRSS that the kernel reports for a process, in MB; OSError if it reports none."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -167,7 +167,7 @@ class Table:
 
     Attributes:
         name: of the benchmark; the CSV file's, too.
-        setting: what was measured, in words.
+        setting: a description of the measured configuration.
         device: see `device_name`.
         rows: one a measurement.
     """

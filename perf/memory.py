@@ -72,14 +72,14 @@ VERBS = sorted({command.split()[0] for command in CHAIN})
 
 
 def chain(until: str | None) -> list[str]:
-    """All commands, or those up to the last of this verb."""
+    """All commands, or those up to the last one with the verb `until`."""
     verbs = [command.split()[0] for command in CHAIN]
     last = len(verbs) - verbs[::-1].index(until or verbs[-1])
     return [command.format(name=NAME) for command in CHAIN[:last]]
 
 
 class Peak(NamedTuple):
-    """Of one process, in MB; `anonymous` is None where the system does not tell."""
+    """Peak memory of one process in MB; `anonymous` is None if the system does not report it."""
 
     resident: float
     anonymous: float | None
@@ -110,20 +110,20 @@ def peak(command: Sequence[str], folder: Path) -> Peak:
 
 
 def least(command: Sequence[str], folder: Path, repeats: int) -> Peak:
-    """The least of each, of so many runs of a command."""
+    """The least of each peak over repeated runs of a command."""
     resident, own = zip(*(peak(command, folder) for _ in range(repeats)), strict=True)
     return Peak(min(resident), None if None in own else min(own))
 
 
 def anonymous(process: int) -> float:
-    """MB that a process has now of its own, not of mapped files; 0 where it has ended or the system does not tell."""
+    """Current memory of a process in MB without mapped files; 0 if it has ended or the system does not report it."""
     with suppress(OSError):
         return status("RssAnon", process) + status("RssShmem", process)
     return 0.0
 
 
 def lay(folder: Path, images: int, pixels: int, network: str) -> None:
-    """A project of one benchmark, whose images lie in a folder of it."""
+    """Write a project with one benchmark and a folder of images."""
     import numpy as np
     from PIL import Image
 

@@ -58,7 +58,7 @@ def start(folder: Path) -> tuple[subprocess.Popen, str]:
 
 
 def memory(pid: int) -> float:
-    """MB that the process holds in memory that is its own: what it maps of files is left out."""
+    """Anonymous memory of the process in MiB, without mapped files."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return int(status["RssAnon"].split()[0]) / 1024
 

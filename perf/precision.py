@@ -52,22 +52,22 @@ class Comparison:
 
     @property
     def differences(self) -> list[float]:
-        """bfloat16 less float32."""
+        """bfloat16 minus float32, seed by seed."""
         return [one - other for one, other in zip(self.narrow, self.wide, strict=True)]
 
     @property
     def allowed(self) -> float:
-        """How far the mean difference may be from zero."""
+        """The greatest allowed absolute value of the mean difference."""
         pooled = math.sqrt((spread(self.narrow) ** 2 + spread(self.wide) ** 2) / 2)
         return max(2 * pooled, self.resolution)
 
     @property
     def agrees(self) -> bool:
-        """Whether it is within that."""
+        """Whether the mean difference is within the allowed range."""
         return abs(statistics.mean(self.differences)) <= self.allowed + 1e-9
 
     def columns(self) -> dict[str, float]:
-        """What the table says beyond median and spread."""
+        """The columns of the table beyond median and spread."""
         found = {}
         for precision, values in zip(PRECISIONS, (self.wide, self.narrow), strict=True):
             found |= {f"{precision}_mean": statistics.mean(values), f"{precision}_sd": spread(values)}
@@ -91,7 +91,7 @@ def resolution(rows: Mapping[str, Sequence[Mapping[str, Any]]], kind: str) -> fl
 
 
 def measured(context: Context, plan: Plan, reader: Reader, method: str, seed: int, folder: Path) -> dict[str, Any]:
-    """What `crayon evaluate` says of a refinement's last epoch, trained in the precision of `place`; and its losses."""
+    """Train in the precision of `context`; return the evaluation of the last epoch, and the losses."""
     from dataclasses import replace
 
     from crayon.models.checkpoints import save_checkpoint
@@ -114,7 +114,7 @@ def measured(context: Context, plan: Plan, reader: Reader, method: str, seed: in
 
 
 def compare(plan: Plan, name: str, methods: Sequence[str], seeds: Sequence[int], table: Table) -> list[str]:
-    """Add a benchmark's rows to the table; the metrics that differ, in words."""
+    """Add a benchmark's rows to the table; return a message for each metric that differs."""
     import torch
 
     from crayon.methods import method_class

@@ -29,7 +29,7 @@ COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
 
 
 class Work(TorchDispatchMode):
-    """Counts what is done within it.
+    """Counts the operations and the memory traffic of the block.
 
     PyTorch's FlopCounterMode also keeps account of modules, which gradients of images (RRR, GradMask) break.
 
@@ -53,14 +53,14 @@ class Work(TorchDispatchMode):
 
 
 def work(step: Callable[[], object]) -> Work:
-    """What `step()` does."""
+    """Count the work of `step()`."""
     with Work() as counted:
         step()
     return counted
 
 
 def _moved(schema: torch.FunctionSchema, args: Sequence, kwargs: Mapping, found: object) -> int:
-    """Nothing where no kernel runs: views, and memory that is only taken."""
+    """Bytes read and written by an operator; 0 if no kernel runs, as for views and uninitialised memory."""
     given = [
         (argument, args[n] if n < len(args) else kwargs.get(argument.name))
         for n, argument in enumerate(schema.arguments)
@@ -74,7 +74,7 @@ def _moved(schema: torch.FunctionSchema, args: Sequence, kwargs: Mapping, found:
 
 
 def _bytes(values: object) -> int:
-    """Of the tensors in `values`; an expanded one takes what lies in memory."""
+    """Bytes of the tensors in `values`; an expanded tensor counts only its actual memory."""
     return sum(
         leaf.dtype.itemsize * math.prod(size for size, step in zip(leaf.shape, leaf.stride(), strict=True) if step)
         for leaf in tree_leaves(values)
@@ -86,8 +86,8 @@ def _bytes(values: object) -> int:
 class Products:
     """Products of two square matrices; in float32 with TF32 where the GPU has it, as cuDNN's convolutions take it.
 
-    They are called before anything is compiled: torch.compile makes code anew where PyTorch's precision was set since,
-    though to what it was.
+    They are called before anything is compiled: torch.compile recompiles after PyTorch's precision has been set,
+    even to the same value.
     """
 
     device: torch.device
@@ -100,7 +100,7 @@ class Products:
         self.count = PRODUCTS if self.device.type == "cuda" else 1
 
     def __call__(self) -> None:
-        """All of them once."""
+        """Run all products once."""
         matmul = torch.backends.cuda.matmul
         allowed, matmul.allow_tf32 = matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         for _ in range(self.count):
@@ -108,7 +108,7 @@ class Products:
         matmul.allow_tf32 = allowed
 
     def rate(self, seconds: float) -> float:
-        """Operations a second, of the seconds that all of them took."""
+        """Operations per second, given the seconds for all products."""
         return 2 * self.count * len(self.factors[0]) ** 3 / seconds
 
 
@@ -124,9 +124,9 @@ class Copies:
         self.target = torch.empty_like(self.source)
 
     def __call__(self) -> None:
-        """Once."""
+        """Copy once."""
         self.target.copy_(self.source)
 
     def rate(self, seconds: float) -> float:
-        """Bytes read and written a second, of the seconds that it took."""
+        """Bytes read and written per second, given the seconds for one copy."""
         return 2 * len(self.source) / seconds

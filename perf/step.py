@@ -83,7 +83,7 @@ def method_of(name: str) -> Method:
 
 
 def copied(problem: Problem, precision: torch.dtype, compiled: bool = False) -> Problem:
-    """With a network of its own."""
+    """A copy of the problem with its own network."""
     return dataclasses.replace(problem, network=copy.deepcopy(problem.network), precision=precision, compile=compiled)
 
 

@@ -1,4 +1,4 @@
-"""Trainings in float64 whose batches pass through the network whole, or in parts."""
+"""Trainings in float64 with whole batches or with micro-batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What closed forms are held against."""
+"""Reference implementations for the closed forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packages of `crayon` stand on one another: imports go down, never up, and never in a circle."""
+"""The packages of `crayon` are layered: imports go to lower packages only, and there is no cycle."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ GRAPH = {module: imports(module) for module in MODULES}
 
 
 def room(module: str) -> str | None:
-    """The package of a module; None for `crayon` itself, which offers the library's names."""
+    """The package of a module; None for `crayon` itself, which exports the library's names."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in ROOMS else None
 

@@ -53,7 +53,7 @@ def params() -> dict:
 
 
 def write(folder: Path, content: dict | None = None) -> Path:
-    """Lay a project with the tiny suite into `folder`."""
+    """Write a project with the tiny suite into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore"):
         target = folder / name

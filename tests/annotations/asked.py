@@ -1,4 +1,4 @@
-"""A project whose people are asked: eight images and their maps, four patches, written by hand."""
+"""A project with human annotators: eight images with maps and four patches, written by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def params(**annotation) -> dict:
 
 
 def write(folder: Path, **annotation) -> Plan:
-    """Lay the project into `folder`, which must be the working directory."""
+    """Write the project into `folder`, which must be the working directory."""
     tiny.write(folder, params(**annotation))
     generator = np.random.default_rng(0)
     names = [*ITEMS, FORMULA, "test-0"]

@@ -150,7 +150,7 @@ def test_a_byte_order_mark_and_crlf_are_read(tmp_path, mark, end, last):
         (["", "yes!", "yes no", "2", "-1", "tak", "relevant", "yes.", "ye", "nope", "o", "Ｙ", "①"], None),
     ],
 )
-def test_words_mean_what_the_table_says_and_nothing_else_anything(words, means):
+def test_only_listed_answer_words_have_a_meaning(words, means):
     assert {word: meaning(word) for word in words} == dict.fromkeys(words, means)
 
 
@@ -174,7 +174,7 @@ def test_an_answers_file_may_use_any_known_word(tmp_path):
     assert [row["answer"] for row in read_raw(tmp_path / "a.csv")] == ["yes", "no"]
 
 
-def test_answers_to_other_maps_are_taken_only_where_params_say_so(tmp_path):
+def test_stale_answers_are_accepted_only_if_params_allow(tmp_path):
     old, new = "0" * 64, "1" * 64
     (tmp_path / "a.csv").write_text(HEAD + f"train-0,ann,yes,,,,,{old}\ntrain-1,ann,no,,,,,\n")
     with pytest.raises(AnnotationError, match=r"digest 000000000000, now 111111111111"):
@@ -187,7 +187,7 @@ def test_a_large_file_is_read_in_a_time_that_its_rows_explain(tmp_path):
     (tmp_path / "a.csv").write_text("item,annotator,answer\n" + "".join(f"{item},ann,yes\n" for item in items))
     started = time.process_time()
     assert len(read_answers(tmp_path / "a.csv", items)) == 100_000
-    assert time.process_time() - started < 5  # it takes 0.3
+    assert time.process_time() - started < 5  # the threshold is 0.3
 
 
 def test_lines_are_right_after_a_quoted_line_break(tmp_path):
@@ -263,7 +263,7 @@ def test_slips_are_as_frequent_as_asked_and_repeat_by_seed():
     assert answers != answer_attention(ids, maps, masks, attention_options(flip=0.07), 4, "")
 
 
-def test_a_patch_is_relevant_if_the_mask_covers_enough_of_it_and_is_asked_once():
+def test_patch_with_enough_mask_is_relevant_and_asked_once():
     patches = [
         Patch("a@0,0", 0, 1, "a", 0, 0, 1.0, 0, 0, 1, 2),  # all mask
         Patch("a@0,1", 0, 2, "a", 0, 1, 1.0, 0, 0, 2, 2),  # half
@@ -312,7 +312,7 @@ def test_neurons_by_hand(votes, tie, label):
     assert label_neurons(1, patches, answers, tie) == {"0": label}
 
 
-def test_neurons_without_patches_are_irrelevant_and_unanswered_ones_a_tie():
+def test_neurons_without_patches_are_irrelevant_unanswered_tie():
     assert label_neurons(2, {1: ["p"]}, [], "relevant") == {"0": "irrelevant", "1": "relevant"}
 
 
@@ -364,7 +364,7 @@ def test_a_wrong_labels_file_is_named(tmp_path, text, words):
 
 
 @given(st.lists(st.integers(-1, 1), min_size=1, max_size=30), st.integers(0, 5))
-def test_controls_leave_unused_alone_and_shuffling_keeps_the_counts(codes, seed):
+def test_controls_leave_unused_alone_and_shuffle_keeps_counts(codes, seed):
     codes = np.array(codes, np.int8)
     unused = codes == -1
     for kind in ("shuffle", "invert", "all_relevant", "all_irrelevant"):

@@ -1,4 +1,4 @@
-"""What every importer shares: no row is lost, none counts twice, nothing is half-written."""
+"""Rules for all importers: no row is lost, none counts twice, no file is half-written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ITEMS, DIGEST, OTHER = ("a", "b"), "d" * 64, "e" * 64
 
 
 def ingest(plan):
-    """As `crayon ingest waterbirds attention` does it."""
+    """Aggregate answers as `crayon ingest waterbirds attention` does."""
     job = plan.find("ingest", benchmark="waterbirds", kind="attention")
     plan.answers("waterbirds", "attention")
     run_ingest(job)
@@ -59,7 +59,7 @@ def ingest(plan):
 
 @st.composite
 def rows(draw, valid=False):
-    """Rows of overlapping exports: few items, annotators and assignments, so that they meet."""
+    """Rows of overlapping exports: few items, annotators and assignments, so that collisions occur."""
     word, item = ["yes", "No", "", "unsure"], list(ITEMS)
     more = {} if valid else {"digest": draw(st.sampled_from(["", DIGEST, OTHER, "e\r"]))}
     return Row(
@@ -95,7 +95,7 @@ def test_each_row_is_used_or_rejected_with_a_reason(read, existing, allow_stale)
     assert len(read) == len(settled.used) + len(settled.rejected)
     assert Counter(map(id, read)) == Counter(map(id, [*settled.used, *(row for row, _ in settled.rejected)]))
     assert all(reason for _, reason in settled.rejected)
-    # What is used may stand in the file: each assignment once, each annotator once on an item.
+    # The used rows are consistent: each assignment once, each annotator once per item.
     keys = [row.key for row in settled.used if row.key]
     assert len(set(keys)) == len(keys)
     assert not set(keys) & {row.key for row in read if row.refused and row.withdrawn}

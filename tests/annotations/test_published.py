@@ -1,4 +1,4 @@
-"""The authors' published answers, from files of their form."""
+"""The authors' published answers, read from files in the published format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to ask first."""
+"""Acquisition: which items to ask about first."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Cluster:
         return done.stdout
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """Number of each job that Slurm still knows -> what it tells of it."""
+        """Map the number of each job that Slurm still knows to Slurm's description of it."""
         told = self.run("scontrol", "--oneliner", "show", "job").splitlines()
         found = [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in told]
         return {job["JobId"]: job for job in found if "JobId" in job}

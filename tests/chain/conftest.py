@@ -34,7 +34,7 @@ class Project:
         }
 
     def run(self, *command: str, check: bool = True) -> str:
-        """Run a command; its output, both streams."""
+        """Run a command; return its output, both streams."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -71,7 +71,7 @@ class Project:
         return (self.folder / path).read_bytes()
 
     def keep(self, path: str):
-        """Remember a file; gives the function that puts it back, with a new time as an editor would."""
+        """Remember a file; return a function that restores it with a new modification time, as an editor would."""
         content = self.read(path)
         return lambda: (self.folder / path).write_bytes(content)
 
@@ -116,7 +116,7 @@ def project(shared) -> Project:
 
 @pytest.fixture
 def copy(project, tmp_path) -> Project:
-    """A copy of it, to be spoilt."""
+    """A copy of the tiny project that a test may damage."""
     shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
     return Project(tmp_path / "copy")
 
@@ -129,7 +129,7 @@ def versioned(project, shared) -> Project:
 
 
 def version(project: Project, folder: Path) -> str:
-    """Lay a copy of the project there, under git and DVC; what `dvc repro` prints."""
+    """Copy the project into a git and DVC repository; return what `dvc repro` prints."""
     shutil.copytree(project.folder, folder, symlinks=True)
     found = Project(folder)
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
@@ -151,7 +151,7 @@ def version(project: Project, folder: Path) -> str:
 
 @pytest.fixture
 def mine(versioned, tmp_path) -> Project:
-    """A copy of the project under git and DVC, its cache too, to be spoilt."""
+    """A copy of the project under git and DVC, with its cache, that a test may damage."""
     shutil.copytree(versioned.folder, tmp_path / "mine", symlinks=True)
     found = Project(tmp_path / "mine")
     found.repro = versioned.repro

@@ -1,4 +1,4 @@
-"""Everything that a suite shows, by the command without a target."""
+"""All results of a suite, made by the command without a target."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_nothing_is_left_to_do_and_all_of_it_holds(whole):
     assert "broken" not in text
 
 
-def test_what_it_took_is_told_by_the_records_and_made_anew_with_them(whole):
+def test_runtime_comes_from_records_and_depends_on_them(whole):
     found = [row for row in rows(whole, "results/runtime.csv") if row["source"] == "run"]
     assert len(found) == 4 * 2  # methods, seeds
     told = json.loads(whole.read("runs/mini/waterbirds/erm/1/record.json"))["told"]

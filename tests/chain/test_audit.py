@@ -1,4 +1,4 @@
-"""The audit on a real chain: every fault is found and named, nothing else is, and each question has its answer."""
+"""The audit on a real chain: it names every fault and nothing else, and answers each kind of question."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BASE = "waterbirds/crayon_attention/WGA"
 
 @pytest.fixture
 def here(copy, monkeypatch) -> Project:
-    """The copy as working directory, its digests remembered."""
+    """The copy as working directory, with cached digests."""
     monkeypatch.chdir(copy.folder)
     assert verdict().breaks == []
     return copy
@@ -42,7 +42,7 @@ def faults(full: bool = False) -> list[tuple[str, str, str]]:
 
 
 class Kept:
-    """A file that is put back after a fault, its time too."""
+    """Restores a file and its modification time after a fault."""
 
     def __init__(self, path: str) -> None:
         self.path, self.status = Path(path), Path(path).stat()
@@ -83,7 +83,7 @@ def of_each_kind() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("fault", [flip, truncate, delete])
-def test_a_fault_in_a_file_of_any_kind_is_named_and_nothing_else_is(here, fault):
+def test_audit_names_only_the_faulty_file_of_any_kind(here, fault):
     place = random.Random(7)
     kinds = of_each_kind()
     assert len(kinds) > 40
@@ -130,7 +130,7 @@ def test_swapped_files_of_two_seeds_are_named_as_such(here):
         ]
 
 
-def test_an_edited_cell_is_named_with_the_number_that_its_runs_give(here):
+def test_edited_cell_is_named_with_its_recomputed_value(here):
     with Kept(TABLE) as file:
         text = file.read_text()
         row = next(line for line in text.splitlines() if line.startswith("mini,crayon_attention,") and ",WGA," in line)
@@ -142,8 +142,8 @@ def test_an_edited_cell_is_named_with_the_number_that_its_runs_give(here):
         ]
 
 
-def test_a_metric_that_is_not_what_its_counts_give_is_named_though_every_record_agrees(here):
-    """A forger who seals the records anew is still found by the arithmetic."""
+def test_metric_that_contradicts_its_counts_is_named(here):
+    """A forger can seal the records again, but recomputing the metric still exposes the edit."""
     from crayon.pipeline.record import Digests, sealed
 
     path = "evaluations/mini/waterbirds/erm/0/metrics.json"
@@ -201,7 +201,7 @@ def refuse(text: str) -> str:
         (lambda path: path.write_text(json.dumps({"format": 99})), "is a record of format 99.*install the later"),
     ],
 )
-def test_a_record_that_cannot_be_read_is_status_2_and_one_sentence(copy, spoil, words):
+def test_unreadable_record_gives_status_2_and_one_line(copy, spoil, words):
     import re
 
     path = copy.folder / "models/mini/digits/record.json"
@@ -267,7 +267,7 @@ def commit(project: Project, message: str) -> None:
 
 @pytest.fixture
 def history(copy) -> Project:
-    """The copy under git, its results only: no data, no records."""
+    """The copy as a git repository that tracks only results: no data, no records."""
     (copy.folder / ".gitignore").write_text("/*/mini\n/.*\n/crayon\n*.record.json\n")
     copy.run("git", "init", "-q", "-b", "main")
     copy.run("git", "config", "user.email", "test@example.org")

@@ -1,4 +1,4 @@
-"""The chain under Snakemake and under DVC, by the commands that people type."""
+"""The chain under Snakemake and under DVC, run by the commands that users type."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def flip_one(project: Project) -> None:
     path.write_text(text.replace(",yes,", ",no,", 1))
 
 
-def test_one_command_ends_with_the_table_on_the_screen_and_in_results(project):
+def test_one_command_prints_and_writes_the_table(project):
     assert "## Waterbirds (miniature)" in project.first_output
     assert "simulated answers" in project.first_output
     lines = project.read(TABLE).decode().splitlines()
@@ -58,7 +58,7 @@ def test_a_changed_param_runs_what_it_steers_and_nothing_else(copy):
     assert copy.planned() == RUNS
 
 
-def test_an_edited_annotation_under_a_changed_original_stops_snakemake_with_the_sentence(copy):
+def test_edited_answers_to_a_changed_original_stop_snakemake(copy):
     flip_one(copy)
     path = copy.folder / "params.yaml"
     content = yaml.safe_load(path.read_text())
@@ -89,7 +89,7 @@ def test_two_params_swapped_and_swapped_back(copy):
     assert copy.planned() == set()
 
 
-def test_one_answer_changed_under_an_old_time_runs_what_depends_on_it_and_nothing_else(copy):
+def test_changed_answer_with_old_mtime_reruns_only_dependants(copy):
     path, back = copy.folder / ANSWERS, copy.keep(ANSWERS)
     old = path.stat().st_mtime_ns - 10**12
     flip_one(copy)
@@ -99,7 +99,7 @@ def test_one_answer_changed_under_an_old_time_runs_what_depends_on_it_and_nothin
     assert copy.planned() == set()
 
 
-def test_an_edited_answer_is_kept_by_the_run_and_named_by_the_audit(copy):
+def test_edited_answer_survives_the_run_and_the_audit_names_it(copy):
     flip_one(copy)
     edited = copy.read(ANSWERS)
     copy.snakemake(TABLE)
@@ -167,7 +167,7 @@ def test_a_wrong_param_stops_snakemake_with_the_sentence(copy):
 
 
 def test_the_rules_and_the_plan_mean_the_same_jobs(project):
-    """Inputs and outputs of each job in Snakemake's own summary are those of the plan."""
+    """Snakemake's own summary lists the same inputs and outputs for each job as the plan."""
     text = project.run("snakemake", "--cores", "2", "--quiet", "all", "--detailed-summary", "--", TABLE)
     rows = [line.split("\t") for line in text.splitlines() if line.count("\t") >= 6]
     header = rows[0]
@@ -199,7 +199,7 @@ def test_dvc_records_what_snakemake_made(mine):
     assert "up to date" in mine.run("dvc", "status", "download", "original", "refine", "evaluate", "render")
 
 
-def test_dvc_runs_what_a_changed_param_steers_and_shows_what_it_did_then_goes_back(mine):
+def test_dvc_reruns_for_a_changed_param_shows_diffs_and_reverts(mine):
     change_alpha(mine, 9e5)
     text = mine.run("dvc", "repro")
     trained = {line.split()[0] for line in text.splitlines() if " epoch 1/1 " in line}

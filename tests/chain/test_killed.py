@@ -1,4 +1,4 @@
-"""Killed at any moment, and run again: the same bytes as if nothing had happened."""
+"""A chain that is killed at any moment and run again gives the same bytes as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.chain
 MOMENTS = 20
 
 
-def test_killed_at_random_moments_and_run_again_it_ends_in_the_same_bytes(project, tmp_path):
+def test_workflow_killed_at_random_ends_in_the_same_bytes(project, tmp_path):
     other = make(tmp_path / "killed")
     moments = random.Random(11)
     for _ in range(MOMENTS):
@@ -43,7 +43,7 @@ def test_killed_at_random_moments_and_run_again_it_ends_in_the_same_bytes(projec
     assert other.planned() == set()
 
 
-def test_a_killed_training_goes_on_after_its_last_epoch_and_ends_in_the_same_bytes(copy):
+def test_killed_training_resumes_and_ends_in_the_same_bytes(copy):
     params = yaml.safe_load(copy.read("params.yaml"))
     suite = params["suites"]["mini"]
     suite["compute"]["save_seconds"] = 0

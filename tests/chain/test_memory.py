@@ -1,4 +1,4 @@
-"""DVC as memory: what is pushed is pulled whole, what changes is run alone, and nothing spoilt is taken for right."""
+"""DVC as storage: a pull restores what was pushed, only changes are rerun, and damaged files are detected."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def audit(project: Project, *arguments: str, check: bool = True) -> str:
 
 
 def trained(text: str) -> set[str]:
-    """Which runs were trained, by the lines that they print."""
+    """The runs that were trained, read from the lines that they print."""
     return {line.split()[0] for line in text.splitlines() if " epoch 1/1 " in line}
 
 
-def test_one_answer_edited_runs_what_depends_on_it_and_the_lock_follows(mine):
+def test_dvc_reruns_dependants_of_an_edited_answer(mine):
     flip_one(mine)
     text = audit(mine, check=False)
     assert mine.status == 1
@@ -84,7 +84,7 @@ def remote(request, tmp_path):
     loop.call_soon_threadsafe(loop.stop)
 
 
-def test_a_second_clone_pulls_and_holds_without_computing_anything(mine, remote, tmp_path):
+def test_second_clone_pulls_and_is_valid_without_computing(mine, remote, tmp_path):
     address, options = remote
     mine.run("dvc", "remote", "add", "-q", "-d", "store", address)
     for name, value in options.items():
@@ -153,7 +153,7 @@ def test_links_into_the_cache_are_replaced_never_written_through(mine):
     assert "valid: " in audit(mine)
 
 
-def test_a_lock_in_conflict_is_refused_and_one_of_other_files_named(mine):
+def test_conflicted_lock_is_refused_and_mismatched_lock_named(mine):
     lock = mine.folder / "dvc.lock"
     text = lock.read_text()
     lock.write_text(text.replace("stages:\n", "<<<<<<< HEAD\nstages:\n=======\nstages:\n>>>>>>> other\n", 1))
@@ -172,7 +172,7 @@ def test_a_lock_in_conflict_is_refused_and_one_of_other_files_named(mine):
         other = md5[:digit] + ("0" if md5[digit] != "0" else "1") + md5[digit + 1 :]
         lock.write_text(text.replace(md5, other))
         said = audit(mine, check=False)
-        if out["path"].endswith("record.json"):  # may only have been written anew
+        if out["path"].endswith("record.json"):  # a rerun may have rewritten it
             assert "note: dvc.lock is older than 1 of the records" in said
         else:
             assert f"dvc.lock: stale: {out['path']}" in said, out
@@ -198,8 +198,8 @@ def test_another_suite_makes_another_table_and_back_again(mine):
     assert "valid: " in audit(mine)
 
 
-def test_an_older_model_under_edited_answers_is_not_taken_for_the_present_one(mine):
-    """Answers are edited; then a model of before is laid beside them, as a checkout of that folder alone does."""
+def test_older_model_under_edited_answers_is_detected(mine):
+    """Edit answers, then put an earlier model back, as a checkout of only the model's folder would do."""
     older = mine.read("models/mini/digits/original.safetensors")
     model = mine.folder / "models/mini/waterbirds/original.safetensors"
     right = model.read_bytes()
@@ -218,8 +218,8 @@ def test_an_older_model_under_edited_answers_is_not_taken_for_the_present_one(mi
     assert (mine.read(TABLE), mine.read(ANSWERS)) == (table, edited)
 
 
-def test_a_job_killed_half_way_leaves_what_the_next_run_completes(mine):
-    """The outputs of a refinement are there, its record is not; and the other way round."""
+def test_next_run_completes_a_job_killed_half_way(mine):
+    """First the outputs of a refinement exist without its record, then the record exists with a truncated output."""
     folder = mine.folder / "runs/mini/digits/erm/0"
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "record.json").unlink()

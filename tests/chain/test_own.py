@@ -1,4 +1,4 @@
-"""The README's walk-through with a person's own folder, as it is written; then the same with all that one may have."""
+"""The README's walk-through with a user's own folder, exactly as written; then with every optional file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People's answers, given through the page in a browser, up to Table 1 and back from it."""
+"""People's answers, given through the page in a browser, traced to Table 1 and back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def browser():
 
 
 def answer_all(browser, folder, kind: str, said: dict[str, str]) -> None:
-    """Two people say what is to be seen, with keys alone."""
+    """Two people answer all items, using only the keyboard."""
     people = ("ann", "ben") if kind == "attention" else ("ann",)
     with Server(folder, *(word for who in people for word in ("--annotator", who)), kind=kind) as server:
         for who, link in zip(people, server.links, strict=True):
@@ -44,7 +44,7 @@ def answer_all(browser, folder, kind: str, said: dict[str, str]) -> None:
         assert server.stop()[0] == 0
 
 
-def test_answers_given_through_the_page_reach_the_table_and_are_found_from_it(browser, tmp_path):
+def test_page_answers_reach_the_table_and_are_traced_from_it(browser, tmp_path):
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite |= {"methods": ["crayon_attention", "crayon_pruning", "erm"], "controls": {}, "studies": {}}

@@ -36,7 +36,7 @@ class Submitted(Project):
 
 
 def small(folder: Path) -> Path:
-    """The smallest suite with every kind of job; it asks for GPUs, and does without where there are none."""
+    """The smallest suite with every kind of job; it requests GPUs, but also runs without them."""
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite["methods"] = ["crayon_attention", "erm"]
@@ -106,7 +106,7 @@ def test_logs_of_rules_stay_and_slurms_are_where_the_output_says(submitted):
     assert list((submitted.folder / LOGS).rglob("*.log")) == []  # all succeeded
 
 
-def test_a_cancelled_and_a_preempted_job_are_run_again_and_the_table_is_the_same(submitted, tmp_path):
+def test_cancelled_and_preempted_jobs_rerun_to_the_same_table(submitted, tmp_path):
     shutil.copytree(submitted.folder, tmp_path / "again", symlinks=True)
     again, cluster = Submitted(tmp_path / "again", submitted.cluster), submitted.cluster
     for path in (*again.folder.glob("runs/mini/*/*"), *again.folder.glob("evaluations/mini/*/*")):
@@ -156,7 +156,7 @@ def test_a_cancelled_and_a_preempted_job_are_run_again_and_the_table_is_the_same
     assert [path.stem for path in (again.folder / LOGS).rglob("*.log")] == [cancelled]
 
 
-def test_a_partition_that_does_not_exist_ends_it_before_anything_is_submitted(cluster, tmp_path):
+def test_unknown_partition_stops_before_submission(cluster, tmp_path):
     project = Submitted(small(tmp_path / "project"), cluster)
     before = set(cluster.jobs())
     text = project.submit("--default-resources", "slurm_partition=mian", check=False)

@@ -1,4 +1,4 @@
-"""The command line: one sentence and a status for what is wrong, no traceback."""
+"""The command line: a fault gives one sentence and an exit status, no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""params.yaml: what is accepted, and the sentence for what is not."""
+"""params.yaml: which content is accepted, and the error message for the rest."""
 
 import pytest
 import yaml
@@ -36,7 +36,7 @@ def test_the_projects_own_file_is_valid():
     assert list(params.active.benchmarks) == ["waterbirds", "biased_celeba", "backgrounds", "digits"]
 
 
-def test_a_method_inherits_the_benchmarks_training_and_overrides_it(tmp_path, content):
+def test_method_inherits_and_overrides_benchmark_training(tmp_path, content):
     benchmark = content["suites"]["mini"]["benchmarks"]["waterbirds"]
     benchmark["refinement"] |= {"learning_rate": 0.5, "batch_size": 7}
     benchmark["methods"]["crayon_pruning"] = {"batch_norm": "drifting", "batch_size": 3}
@@ -150,7 +150,7 @@ def test_a_missing_file_is_named(tmp_path):
         load(tmp_path / "params.yaml")
 
 
-def test_a_benchmark_of_ones_own_needs_a_source_and_classes_alone():
+def test_own_benchmark_needs_only_source_and_classes():
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
     own = content["suites"]["own"]
     assert own["methods"]

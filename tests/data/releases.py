@@ -1,4 +1,4 @@
-"""Small trees and archives of the very layouts of the three releases."""
+"""Small trees and archives with the same layouts as the three releases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ATTRIBUTES = ["Attractive", "Black_Hair", "Blond_Hair", "Smiling", "Young"]
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (30, 20), box: tuple[int, int, int, int] | None = None):
-    """A coloured picture; with a box, all outside of it is black."""
+    """A coloured picture; with a box, everything outside the box is black."""
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     pixels = np.empty((size[1], size[0], 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Colour jitter and lighting noise: as torchvision's and by hand, and for training batches alone."""
+"""Colour jitter and lighting noise: equal to torchvision's and to values by hand; applied to training batches only."""
 
 from __future__ import annotations
 

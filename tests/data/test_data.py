@@ -1,4 +1,4 @@
-"""Packed data sets, and the doors for a person's own images."""
+"""Packed data sets, and the ways to read a user's own images."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_groups_and_masks_are_optional(own):
         read(own)
 
 
-def test_images_are_scaled_to_cover_height_and_width_and_cropped_around_the_centre(own):
+def test_images_are_scaled_to_cover_and_centre_cropped(own):
     for number in range(6):
         picture = Image.new("RGB", (16, 8), (0, 0, 0))
         picture.paste((200, 100, 50), (4, 0, 12, 8))  # the middle square
@@ -148,7 +148,7 @@ def test_images_are_scaled_to_cover_height_and_width_and_cropped_around_the_cent
     assert found.masks.shape == (6, 4, 6)
 
 
-def test_grey_transparent_and_cmyk_images_and_camera_rotation_are_understood(own):
+def test_grey_alpha_cmyk_and_rotated_images_are_read(own):
     Image.new("L", (8, 8), 77).save(own / "images/i0.png")
     turned = Image.new("RGB", (8, 8))
     turned.putpixel((0, 0), (255, 0, 0))
@@ -221,7 +221,7 @@ def test_all_faults_are_counted_and_the_first_few_told(own):
         read(own)
 
 
-def test_images_that_cannot_be_decoded_are_skipped_if_asked_and_the_rows_stay_together(own, capsys):
+def test_undecodable_images_can_be_skipped_with_rows_aligned(own, capsys):
     (own / "images/i2.png").write_bytes(b"no image")
     found, data = read(own, on_error="skip"), drawn()
     kept = [0, 1, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""Two promises of the miniatures that a golden digest alone does not prove."""
+"""Two guarantees of the miniatures that a golden digest alone does not prove."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(hashlib.sha256(np.exp(x).tobytes() + np.sin(x.astype(np.float32)).tobytes(
 
 
 def _vector_features() -> list[str]:
-    """What numpy would switch to on this processor, and can be told to leave alone."""
+    """CPU features that numpy would use on this processor and that can be disabled."""
     try:
         from numpy._core import _multiarray_umath as core
     except ImportError:  # numpy 1

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that breaks off, lies and refuses; archives that cannot be trusted."""
+"""Downloads from a faulty server on this machine, which disconnects, misreports or refuses; untrusted archives."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
     assert [wanted for _, wanted in server.asked] == [None, f"bytes={STOPS}-", f"bytes={2 * STOPS}-"]
 
 
-def test_a_later_run_goes_on_too_unless_the_file_has_changed_meanwhile(server, tmp_path, monkeypatch):
+def test_later_run_resumes_unless_the_file_has_changed(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "ATTEMPTS", 1)
     archive = {tmp_path / "data.tgz": Archive(urls=(url(server),))}
     server.plan = ["break off"]

@@ -63,7 +63,7 @@ def digest(drawn) -> str:
     ],
 )
 def test_the_bits_are_the_same_on_every_machine(draw, expected):
-    """Golden digests, on purpose: they promise that a benchmark of a seed is one and the same everywhere."""
+    """Golden digests are deliberate: they guarantee that a seed gives the same benchmark on every machine."""
     assert digest(draw()) == expected
 
 

@@ -1,4 +1,4 @@
-"""What would be drawn or read wrongly is refused, in one sentence that names the key or the line."""
+"""Settings and files that would give wrong images are refused; the message names the key or the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three releases, from small archives of their very layouts."""
+"""The three releases, from small archives with the same layouts."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_without_an_answer_of_a_kind_its_term_is_zero():
     assert terms["relevant"].item() == terms["irrelevant"].item() == 0
 
 
-def test_an_all_zero_stored_map_gives_no_nan_and_no_relevant_term():
+def test_all_zero_stored_map_gives_no_nan_and_no_relevant_term():
     problem = problems.problem(4)
     problem.attention = torch.tensor([1, 1, 0, 0], dtype=torch.int8)
     problem.maps[0] = problem.maps[2] = 0
@@ -148,7 +148,7 @@ def test_target_prediction_takes_the_predicted_class(small):
     assert torch.allclose(given, expected)
 
 
-def test_the_map_loss_trains_the_convolutions_as_finite_differences_say():
+def test_map_loss_gradient_matches_finite_differences():
     """The gradient of the map terms in one convolution weight, in float64, against a central difference."""
     problem = problems.problem(6)
     network = problem.network.double().eval()
@@ -186,7 +186,7 @@ def test_the_map_loss_trains_the_convolutions_as_finite_differences_say():
     assert slope == pytest.approx((above - below) / (2 * step), rel=2e-2)
 
 
-def test_pruning_switches_off_irrelevant_neurons_and_trains_the_head_alone():
+def test_pruning_disables_irrelevant_neurons_and_trains_the_head():
     problem = problems.problem(12)
     method = CrayonPruning(batch_norm="frozen")
     method.prepare(problem)
@@ -213,7 +213,7 @@ def test_pruning_nothing_reproduces_the_originals_logits():
     assert torch.allclose(before, after, atol=1e-6)
 
 
-def test_frozen_pruning_caches_what_evaluation_computes_and_drifting_moves_the_running_statistics():
+def test_only_drifting_pruning_moves_the_running_statistics():
     frozen, drifting = problems.problem(12), problems.problem(12)
     for problem, how in ((frozen, "frozen"), (drifting, "drifting")):
         problem.network.train()
@@ -235,7 +235,7 @@ def test_pruning_attention_guides_the_map_of_the_pruned_head(small):
     assert whole.squeeze(1).tolist() == pytest.approx(np.array([[1, 1], [0.5, 1]]), abs=1e-7)
 
 
-def test_pruning_attention_may_guide_the_class_that_the_unpruned_head_predicts(small):
+def test_pruning_attention_can_guide_the_unpruned_prediction(small):
     features, _, labels = small
     weight = torch.tensor([[1.0, 0.0], [0.0, 9.0]], dtype=torch.float64)
     keep = torch.tensor([1.0, 0.0], dtype=torch.float64)  # with it class 0 wins, without it class 1

@@ -1,4 +1,4 @@
-"""What SoftCon, FLAC and CnC promise whatever the batch: bounds, zeros, and what they do not depend on; in float64."""
+"""Properties of SoftCon, FLAC and CnC for any batch: bounds, zeros and invariances; in float64."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def close(one, other):
 
 @unhurried
 @given(cases, temperatures)
-def test_soft_contrast_is_positive_and_knows_neither_order_nor_length(case, t):
+def test_soft_contrast_is_positive_and_order_and_scale_invariant(case, t):
     found = soft_contrast(case.features, unit(case.bias), case.labels, t)
     assert float(found) >= 0
     order = case.order
@@ -65,7 +65,7 @@ def test_soft_contrast_is_positive_and_knows_neither_order_nor_length(case, t):
 
 @unhurried
 @given(cases, temperatures, st.integers(0, 2))
-def test_where_all_share_their_bias_softcon_is_weighted_cross_entropy(case, t, axis):
+def test_softcon_with_shared_bias_is_weighted_cross_entropy(case, t, axis):
     bias = case.scales * torch.eye(3, dtype=D)[axis]  # parallel, of any length
     method = SoftCon(alpha=7.0, gamma=0.0, temperature=t)
     state = method.prepare(SimpleNamespace(bias_features=bias, labels=case.labels))
@@ -80,7 +80,8 @@ def test_where_all_share_their_bias_softcon_is_weighted_cross_entropy(case, t, a
 
 @unhurried
 @given(cases, st.floats(1.0, 60.0))
-def test_sampling_weights_go_with_the_images_and_are_clipped_at_gamma_times_the_least(case, gamma):
+def test_sampling_weights_permute_with_images_and_are_clipped(case, gamma):
+    """The greatest weight is at most gamma times the least positive one."""
     bias = unit(case.bias)
     found = sampling_weights(bias, case.labels, gamma)
     moved = sampling_weights(bias[case.order], case.labels[case.order], gamma)
@@ -118,7 +119,8 @@ def test_flac_is_not_negative_and_knows_neither_order_nor_length(case):
 
 @unhurried
 @given(cases)
-def test_flac_is_zero_where_similarities_are_the_biased_networks_distances(case):
+def test_flac_is_zero_if_similarities_equal_bias_distances(case):
+    """The bias distances are those of the biased model's features."""
     bias_similar = similarity(unit(case.bias), 0.5)
     similar = (case.scales * (1 - bias_similar)).requires_grad_()  # row by row, times anything
     loss = mismatch(similar, bias_similar, case.labels)
@@ -151,7 +153,7 @@ def test_contrast_is_positive_and_knows_no_order(seed, t, positives, negatives):
 
 @unhurried
 @given(seeds, temperatures, st.integers(1, 40))
-def test_contrast_of_the_anchor_itself_against_orthogonal_negatives(seed, t, count):
+def test_contrast_of_anchor_with_itself_and_orthogonal_negatives(seed, t, count):
     basis = torch.linalg.qr(Case([0, 0], seed).random(5, 5))[0]
     anchor, others = basis[0], basis[1:].repeat(10, 1)[:count]
     close(contrast(anchor, anchor[None], others, t), math.log(1 + count * math.exp(-1 / t)))
@@ -162,7 +164,8 @@ SIZES = [2, 3, 2, 1]
 
 @unhurried
 @given(seeds, st.floats(0.0, 1.0), st.integers(1, 3))
-def test_cnc_knows_no_length_and_without_contrast_is_cross_entropy(seed, share, samples):
+def test_cnc_is_scale_invariant_and_plain_without_contrast(seed, share, samples):
+    """Without contrast, the loss is the cross-entropy."""
     case = Case([n % 3 for n in range(sum(SIZES) * samples)], seed)
     state = SimpleNamespace(sizes=SIZES)
 

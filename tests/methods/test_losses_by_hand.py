@@ -55,7 +55,8 @@ def test_jtt_multiplies_and_does_not_renormalise():
 
 
 @pytest.mark.parametrize(("positive", "deviations", "masked"), [(4, 2.0, 0), (5, 1.9, 1), (6, 2.0, 1)])
-def test_masktune_blacks_out_above_mean_plus_population_deviations_of_the_positive_heat(positive, deviations, masked):
+def test_masktune_masks_heat_above_mean_plus_deviations(positive, deviations, masked):
+    """Mean and population standard deviation are taken over the positive heat only."""
     # Of n pixels one stands sqrt(n - 1) deviations above the mean: 1.73, 2, 2.24. With the sample's deviation five are
     # too few for 1.9, and over all sixteen pixels four would do.
     maps = torch.zeros(1, 4, 4)
@@ -72,7 +73,7 @@ def test_a_flat_map_masks_nothing(level):
     assert not hottest(torch.full((1, 3, 3), level), (9, 9), 2.0).any()
 
 
-def test_generalised_cross_entropy_has_the_gradient_of_the_reference():
+def test_generalised_cross_entropy_gradient_matches_reference():
     logits, labels = random(5, 3).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
     generalised_cross_entropy(logits, labels, 0.7).mean().backward()
     p = logits.detach().softmax(1)
@@ -81,7 +82,8 @@ def test_generalised_cross_entropy_has_the_gradient_of_the_reference():
     assert torch.allclose(logits.grad, expected, atol=1e-12)
 
 
-def test_running_losses_take_the_first_as_it_is_and_divide_by_the_class_over_the_whole_table():
+def test_running_losses_are_scaled_by_the_class_maximum():
+    """The first loss of an image enters unweighted; the maximum is over the whole table, not the batch."""
     table = Losses(torch.tensor([0, 0, 1, 1]), 0.7)
     assert table.update(torch.tensor([0, 2]), torch.tensor([4.0, 1.0])).tolist() == [1.0, 1.0]
     again = table.update(torch.tensor([1, 0]), torch.tensor([2.0, 1.0]))
@@ -113,7 +115,8 @@ def test_lc_means_by_group_and_prior_over_classes():
     assert prior[1].tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
 
 
-def test_lc_with_a_uniform_prior_is_cross_entropy_and_a_contrary_one_raises_it():
+def test_lc_with_uniform_prior_is_cross_entropy():
+    """A prior that contradicts the labels raises the loss."""
     logits, labels = random(4, 2), torch.tensor([0, 1, 0, 1])
 
     def loss(prior):
@@ -130,7 +133,7 @@ def test_lc_with_a_uniform_prior_is_cross_entropy_and_a_contrary_one_raises_it()
     assert loss(torch.tensor([[0.0, 1.0]] * 4)) == pytest.approx(np.mean(cross_entropies(never, labels)), rel=1e-9)
 
 
-def test_lc_mixes_within_the_class_and_with_wrongly_guessed_images():
+def test_lc_mixes_within_class_with_misclassified_images():
     labels, guess = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 0, 1, 1])
     partner = partners(labels, guess)
     assert partner[:3].tolist() == [1, 1, 1]
@@ -156,7 +159,7 @@ def test_softcon_by_loops():
     assert float(soft_contrast(features, alike, labels, t)) == pytest.approx(0, abs=1e-6)
 
 
-def test_softcon_without_positives_is_zero_with_a_finite_gradient():
+def test_softcon_without_positives_is_zero_with_finite_gradient():
     features = random(3, 4).requires_grad_()
     loss = soft_contrast(features, random(3, 4), torch.arange(3), 0.1)
     loss.backward()
@@ -241,7 +244,7 @@ def test_cnc_parts_are_what_they_are_called():
 
 
 @pytest.mark.parametrize("pixels", [1, 7 * 8 * 64, 10**9])
-def test_cnc_samples_that_go_through_together_give_the_mean_of_their_losses(pixels, monkeypatch):
+def test_cnc_samples_passed_together_give_the_mean_loss(pixels, monkeypatch):
     monkeypatch.setattr("crayon.methods.cnc.PIXELS", pixels)
     problem = problems.problem(20)
     problem.network.double()
@@ -255,7 +258,7 @@ def test_cnc_samples_that_go_through_together_give_the_mean_of_their_losses(pixe
     found = sum(sum(cnc.loss(forward(index), state).values()) for index in step) / len(step)
     samples = torch.cat(step).split(sum(state.sizes))
     expected = []
-    for sample in samples:  # each image anew, each sample alone
+    for sample in samples:  # each image is computed again, each sample alone
         features = problem.network.pool(problem.network.features(problem.images(sample)))
         losses = torch.nn.functional.cross_entropy(
             problem.network.logits(features), problem.labels[sample], reduction="none"
@@ -295,7 +298,7 @@ def test_cheap_second_order_is_pytorchs():
     images = problem.images(torch.arange(12)).double().requires_grad_()
     for norm in (module for module in problem.network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.weight.data = random(norm.num_features)
-        norm.weight.data[0] = 0  # a switched-off channel has a gradient, too
+        norm.weight.data[0] = 0  # a disabled channel has a gradient, too
     networks = [problem.network, copy.deepcopy(problem.network)]
     found = []
     for network, context in zip(networks, (nullcontext(), CheapSecondOrder()), strict=True):
@@ -335,7 +338,7 @@ def test_a_convolutions_cheap_second_derivatives_are_pytorchs(options):
 
 
 def test_an_activation_in_place_may_follow_a_convolution():
-    """As in EfficientNets, whose squeeze and excitation has one."""
+    """The squeeze-and-excitation block of EfficientNets has such an activation."""
     layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.SiLU(inplace=True)).double()
     images, found = random(2, 3, 4, 4).requires_grad_(), []
     for context in (nullcontext(), CheapSecondOrder()):
@@ -347,7 +350,7 @@ def test_an_activation_in_place_may_follow_a_convolution():
         assert torch.allclose(cheap, expected, rtol=1e-10, atol=1e-11)
 
 
-def test_cheap_second_order_refuses_to_differentiate_a_weights_gradient():
+def test_cheap_second_order_refuses_weight_gradients():
     layer, images = torch.nn.Conv2d(3, 2, 3), torch.rand(2, 3, 5, 5, requires_grad=True)
     with CheapSecondOrder():
         loss = layer(images).square().sum()
@@ -377,7 +380,8 @@ def test_an_image_without_a_mask_has_no_irrelevant_pixel(method):
     assert extra == pytest.approx(0.0, abs=1e-3)  # ActDiff: its epsilon
 
 
-def test_class_contrast_is_the_published_one_for_two_classes_and_ignores_a_shift():
+def test_class_contrast_matches_published_and_ignores_a_shift():
+    """The published form exists for two classes."""
     logits = random(5, 2)
     labels = torch.tensor([0, 1, 1, 0, 1])
     assert torch.allclose(class_contrast(logits, labels), (logits[:, 0] - logits[:, 1]).abs())
@@ -387,7 +391,8 @@ def test_class_contrast_is_the_published_one_for_two_classes_and_ignores_a_shift
     assert class_contrast(nine, torch.full((4,), 2)).tolist() == pytest.approx(by_hand)
 
 
-def test_actdiff_keeps_relevant_pixels_and_shuffles_the_others_with_their_colours():
+def test_actdiff_shuffles_whole_pixels_outside_the_mask():
+    """Relevant pixels stay; a shuffled pixel keeps its colour."""
     images = random(2, 3, 6, 6)
     relevant = torch.zeros(2, 6, 6, dtype=torch.bool)
     relevant[0, 2:5, 1:4] = True
@@ -404,7 +409,7 @@ def test_actdiff_shuffles_no_images_at_all():
     assert shuffle_pixels(torch.rand(0, 3, 6, 6), torch.ones(0, 6, 6, dtype=torch.bool)).shape == (0, 3, 6, 6)
 
 
-def test_actdiff_adds_the_epsilon_to_every_component_and_does_not_square():
+def test_actdiff_is_an_unsquared_norm_with_epsilon_per_component():
     class Network:
         pool = staticmethod(lambda features: features.mean((2, 3)))
 
@@ -472,7 +477,8 @@ PENALTIES = {
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-def test_the_penaltys_gradient_is_that_of_finite_differences_in_a_convolution(name):
+def test_penalty_gradient_matches_finite_differences(name):
+    """Checked in one weight of a convolution."""
     problem = problems.problem(6)
     problem.network.double()
     images = problem.images

@@ -1,4 +1,4 @@
-"""One pass that moves batch normalisation's running statistics as two do."""
+"""One pass that updates batch normalisation's running statistics as two passes would."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STEP = Training(optimiser="sgd", learning_rate=1e-2, weight_decay=0.0, batch_siz
 
 
 class Shared(nn.Module):
-    """A layer that takes part twice in a pass, beside one whose statistics are plain means over all updates."""
+    """One layer is used twice in a pass; another keeps its statistics as plain means over all updates."""
 
     def __init__(self):
         super().__init__()
@@ -70,7 +70,7 @@ def without_dropout(module):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_running_statistics_are_those_of_two_passes_however_often(name):
+def test_running_statistics_match_two_passes_in_repeated_steps(name):
     torch.manual_seed(0)
     once = NETWORKS[name]().to(D).train()
     twice = copy.deepcopy(once)
@@ -113,7 +113,7 @@ def problem():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_step_moves_the_statistics_as_the_published_codes_two_passes_do(name, problem):
+def test_step_moves_statistics_as_the_published_two_passes(name, problem):
     expected = copy.deepcopy(problem.network).train()
     (order,) = torch.randperm(24, generator=torch.Generator().manual_seed(0)).split(24)
     for _ in range(2):

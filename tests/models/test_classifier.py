@@ -25,7 +25,7 @@ def test_resnet50_has_the_papers_map_and_channels():
         assert network.features(torch.zeros(1, 3, 64, 64)).shape == (1, 2048, 2, 2)
 
 
-def test_the_receptive_field_of_the_miniatures_network_is_39_pixels():
+def test_mini_resnet_receptive_field_is_39_pixels():
     options = Network(name="mini_resnet", stem=16, channels=(24, 48, 128), strides=(2, 2, 1), kernels=(3, 3, 1))
     network = build_classifier(options, 2).eval()
     assert 70_000 < sum(p.numel() for p in network.parameters()) < 75_000
@@ -58,7 +58,7 @@ def test_a_checkpoint_comes_back_and_stays_pruned(tmp_path):
     assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())
 
 
-def test_the_backbone_alone_may_come_from_a_checkpoint_of_other_classes(tmp_path):
+def test_backbone_loads_from_a_checkpoint_with_other_classes(tmp_path):
     one, two = build_classifier(NETWORK, 21), build_classifier(NETWORK, 2)
     head = two.head.weight.clone()
     save_checkpoint(tmp_path / "a.safetensors", one.state_dict())
@@ -132,7 +132,7 @@ def test_bagnet_takes_the_benchmarks_sizes(size):
     assert network.features(torch.zeros(2, 3, *size)).shape == (2, 8, *expected)
 
 
-def test_bagnets_convolutions_start_as_published_and_its_statistics_move_slowly():
+def test_bagnet_initialisation_and_momentum_are_as_published():
     torch.manual_seed(0)
     network = bagnet(64)
     convolution = network.backbone[1]

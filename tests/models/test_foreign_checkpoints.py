@@ -1,4 +1,4 @@
-"""Checkpoints of others are read without executing them."""
+"""Checkpoints from other sources are read without executing their code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Evil:
 
 
 class Schedule:
-    """Something that only its author's code knows."""
+    """A class that exists only in the checkpoint author's code."""
 
     def __init__(self):
         self.steps, self.factor = [1, 2, 3], {"a": 0.5}
@@ -74,7 +74,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, content, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_checkpoint_without_weights_and_a_cut_off_one_are_named(tmp_path):
+def test_checkpoint_errors_name_missing_weights_and_truncation(tmp_path):
     torch.save({"epoch": 1}, tmp_path / "x.pt")
     with pytest.raises(CheckpointError, match="holds no weights"):
         read_weights(tmp_path / "x.pt")
@@ -93,7 +93,7 @@ def test_a_torchscript_program_is_not_loaded(tmp_path):
 
 @pytest.fixture(scope="module")
 def published():
-    """torchvision's ResNet-50 of nine classes, in the published names' place."""
+    """torchvision's ResNet-50 with nine classes, under the published module names."""
     torch.manual_seed(0)
     whole = get_model("resnet50", weights=None, num_classes=9)
     for norm in (module for module in whole.modules() if isinstance(module, torch.nn.BatchNorm2d)):

@@ -1,4 +1,4 @@
-"""torchvision's classifiers, split: the parts together have the logits of the whole network."""
+"""torchvision's classifiers, split: the parts together give the same logits as the whole network."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_such_a_map_can_be_trained_through(mobile):
     assert torch.allclose(found, expected, rtol=1e-7, atol=1e-15)
 
 
-def test_a_network_trains_in_training_mode_and_its_dropout_is_left_out():
+def test_network_has_no_dropout_and_trains_in_training_mode():
     network = build_classifier(Network(name="efficientnet_b0"), 2)
     assert not any(isinstance(module, nn.Dropout) for module in network.modules())
     network.train()(torch.rand(2, 3, 64, 64)).sum().backward()

@@ -1,4 +1,4 @@
-"""Each benchmark in its smallest setting, as a command: it ends well, compares what it says, and writes its CSV."""
+"""Each benchmark in its smallest setting, as a command: it succeeds, compares correctly and writes its CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = ("--network", "mini_resnet", "--pixels", "32", "--device", "cpu", "--thr
 
 
 def run(folder: Path, name: str, *arguments: str) -> tuple[list[dict[str, str]], str]:
-    """The rows of its CSV, and what it printed."""
+    """Run a benchmark; return the rows of its CSV and its output."""
     command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
@@ -60,7 +60,7 @@ def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
 @pytest.mark.skipif(
     shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no g++"
 )
-def test_a_compiled_step_is_timed_and_each_says_its_share_of_the_matrix_rate(tmp_path):
+def test_compiled_step_is_timed_and_rows_state_share_of_peak(tmp_path):
     methods = ("crayon_attention", "crayon_pruning", "gradmask")
     chosen = [word for name in methods for word in ("--method", name)]
     rows, said = run(tmp_path, "step", *SMALL, "--batch", "4", "--compile", *chosen)
@@ -106,7 +106,7 @@ def test_bytes_that_kernels_move_by_hand(kernels, tensors, monkeypatch):
     assert importlib.import_module("rate").work(lambda: kernels(torch, a, b)).moved == tensors * 400
 
 
-def test_operations_of_a_network_are_those_of_pytorchs_own_counter(monkeypatch):
+def test_operation_count_matches_pytorchs_counter(monkeypatch):
     from torch.utils.flop_counter import FlopCounterMode
 
     from .. import problems
@@ -122,7 +122,7 @@ def test_operations_of_a_network_are_those_of_pytorchs_own_counter(monkeypatch):
     assert importlib.import_module("rate").work(step).operations == counter.get_total_flops() > 1e5
 
 
-def test_a_difference_between_the_formulations_ends_the_step_benchmark(tmp_path):
+def test_step_benchmark_fails_if_formulations_differ(tmp_path):
     program = (
         "import sys, torch; sys.path.insert(0, sys.argv.pop(1)); import plain, step\n"
         "right = plain.grad_cam\n"
@@ -168,7 +168,7 @@ def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """A tiny suite's run as it leaves itself behind, as far as the costs of Table 1 go."""
+    """The files that a run of a tiny suite leaves, as far as `costs.py` reads them."""
     from crayon.pipeline.record import FORMAT, sealed
     from crayon.utils.files import write_json
 
@@ -235,7 +235,7 @@ def test_costs_of_a_run_that_has_not_ended_are_not_told(tmp_path, finished):
 
 @pytest.fixture
 def refinable(tmp_path, monkeypatch) -> Path:
-    """A project of the tiny suite with Original, maps and labels of one benchmark."""
+    """A project of the tiny suite with the Original, maps and labels for one benchmark."""
     from crayon.pipeline.job import KINDS
     from crayon.pipeline.steps import download, ingest, interpret, original, simulate
 
@@ -310,7 +310,7 @@ def test_memory_of_commands_is_measured_at_two_sizes(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
 def test_a_mapped_file_is_resident_and_not_anonymous(tmp_path, harness):
-    """Both processes touch 100 MB; only the one that asks for them has them of its own."""
+    """Both processes touch 100 MB; only the one that allocates them counts them as its own memory."""
     (tmp_path / "file").write_bytes(bytes(100_000_000))
     programs = {
         "file": "import mmap, time; f = open('file', 'rb')\n"

@@ -1,4 +1,4 @@
-"""Where a network looks, counted per label and group."""
+"""Map scores of a network, averaged per label and group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def place(masks):
     return SimpleNamespace(data=data, benchmark=SimpleNamespace(classes=("a", "b"), groups=("x", "y")))
 
 
-def test_scores_are_means_over_maps_that_look_somewhere_of_images_that_have_a_mask():
+def test_map_scores_skip_blank_maps_and_images_without_masks():
     masks = np.zeros((5, 2, 2), bool)
     masks[[0, 1, 2, 4], 0] = True  # the upper half; image 3 has none
     maps = torch.tensor(

@@ -1,4 +1,4 @@
-"""What a suite will take: from its params, and from the records of its finished jobs."""
+"""Forecast of a suite's cost, from its params and from the records of its finished jobs."""
 
 from __future__ import annotations
 

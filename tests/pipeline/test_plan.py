@@ -1,4 +1,4 @@
-"""The plan, and that the Snakemake rules mean the same jobs."""
+"""The plan, and the Snakemake rules that must define the same jobs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def plan():
     return build_plan(load(tiny.ROOT / "params.yaml"))
 
 
-def test_each_output_has_one_producer_and_each_input_one_or_is_a_persons(plan):
+def test_each_output_has_one_producer_and_each_input_has_one(plan):
     outputs = [path for job in plan.jobs.values() for path in (*job.outputs.values(), job.record)]
     assert len(outputs) == len(set(outputs))
     for job in plan.jobs.values():
         assert all(path in plan.producers for path in job.inputs.values()), job.name
 
 
-def test_table1_of_the_minis_is_sixteen_methods_five_seeds_four_benchmarks(plan):
+def test_mini_table1_covers_16_methods_5_seeds_4_benchmarks(plan):
     below = plan.below("results/table1.csv")
     assert sum(job.rule == "refine" for job in below) == 16 * 5 * 4
     assert set(plan.params.active.methods) == set(METHODS)
@@ -87,7 +87,7 @@ def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
     )  # what it downloads lies in raw/, and is no step's
 
 
-def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none(plan):
+def test_augmentation_is_in_training_job_params_only_if_set(plan):
     def steered(plan):
         jobs = plan.jobs.values()
         return {job.rule for job in jobs if "augmentation" in job.steering and "waterbirds" in job.name}
@@ -105,7 +105,7 @@ def test_augmentation_steers_what_is_trained_and_is_not_told_where_there_is_none
             assert changed.jobs[name].steering == job.steering
 
 
-def test_micro_batches_steer_what_is_trained_and_are_not_told_where_batches_are_whole(plan):
+def test_micro_batch_is_in_training_job_params_only_if_set(plan):
     small = plan.params.model_copy(deep=True)
     object.__setattr__(small.active.compute, "micro_batch", 8)
     for rule, wildcards in {"original": {}, "refine": {"run": "erm", "seed": 0}}.items():
@@ -113,7 +113,7 @@ def test_micro_batches_steer_what_is_trained_and_are_not_told_where_batches_are_
         assert job.steering == whole.steering | {"micro_batch": 8}
 
 
-def test_a_job_is_found_in_whatever_order_its_wildcards_are_given(plan):
+def test_find_ignores_the_order_of_wildcards(plan):
     job = plan.find("refine", benchmark="waterbirds", run="erm", seed=0)
     assert plan.find("refine", seed=0, run="erm", benchmark="waterbirds") is job
     assert job.name == "refine waterbirds erm 0"

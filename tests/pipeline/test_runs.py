@@ -1,4 +1,4 @@
-"""Runs that vary a method: their names, batches, answers, and what they train with."""
+"""Runs that vary a method: their names, batches, answers and training inputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_subset_keeps_the_answers_of_its_items_and_no_other(given_codes, other
     assert codes.tolist() == given_codes
 
 
-def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
+def test_variation_scales_only_its_own_weight():
     found = plan()
     benchmark = found.params.active.benchmark("waterbirds")
     training, own = settings_of("crayon_attention", benchmark)
@@ -52,7 +52,7 @@ def test_a_variation_multiplies_the_benchmarks_own_weight_and_nothing_else():
     assert job.steering["settings"]["alpha"] == own.alpha / 10
 
 
-def test_a_method_as_it_is_has_no_trace_of_the_studies_in_its_params():
+def test_studies_do_not_change_the_jobs_of_plain_methods():
     content = tiny.params()
     content["suites"]["mini"]["studies"] = {}
     alone = build_plan(Params.model_validate(content))
@@ -70,7 +70,8 @@ def test_answers_of_a_study_are_counted_where_the_method_asks():
     assert job.steering["answers"] == 2
 
 
-def test_a_transferred_original_has_its_own_network_and_the_suites_maps_and_answers():
+def test_transfer_run_has_own_network_and_the_suites_annotations():
+    """A transfer run refines another Original with the suite's maps and answers."""
     found = plan()
     job = found.find("refine", benchmark="waterbirds", run="crayon_attention-transfer-1", seed=0)
     assert job.inputs["model"] == "models/mini/waterbirds/transfer/1/original.safetensors"
@@ -81,7 +82,7 @@ def test_a_transferred_original_has_its_own_network_and_the_suites_maps_and_answ
     assert "refine digits crayon_attention-transfer-1 0" not in found.jobs  # not a benchmark of the study
 
 
-def test_every_run_is_in_one_batch_and_a_batch_reads_one_original():
+def test_each_study_run_is_in_one_batch_with_one_original():
     found = plan()
     made = batches(found.params.active)
     for run in found.runs.values():
@@ -157,7 +158,7 @@ def test_answers_left_out_are_unused_maps_and_kept_neurons():
     assert int((both.neurons == 0).sum()) == 6  # all answers to neurons are kept
 
 
-def test_what_nobody_was_asked_is_not_among_the_answers_that_are_kept():
+def test_answers_are_kept_only_for_items_that_were_asked():
     found = problem_of(run_of("crayon_attention", answers=3), asked=5)
     assert int((found.attention == 0).sum()) == 3
     assert set(np.flatnonzero(found.attention.numpy() == 0)) < set(range(5))
@@ -166,7 +167,8 @@ def test_what_nobody_was_asked_is_not_among_the_answers_that_are_kept():
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_the_first_of_an_order_are_answered_and_fewer_are_a_subset_of_more(order):
+def test_first_items_of_the_acquisition_order_are_answered(order):
+    """Fewer answers are a subset of more answers."""
     chosen = None if order == "random" else order
     many, few = (problem_of(run_of("crayon_attention", answers=count, order=chosen)) for count in (10, 4))
     expected = ORDERS[order](Pool(many.maps.numpy(), many.labels.numpy()), 1)
@@ -174,7 +176,7 @@ def test_the_first_of_an_order_are_answered_and_fewer_are_a_subset_of_more(order
         assert set(np.flatnonzero(found.attention.numpy() == 0)) == set(expected[:count])
 
 
-def test_an_order_reads_the_maps_and_is_among_what_steers_its_run():
+def test_acquisition_order_reads_maps_and_is_in_the_job_params():
     found = plan()
     job = found.find("refine", benchmark="waterbirds", run="crayon_attention-diverse-10", seed=1)
     assert job.inputs["maps"] == "interpretations/mini/waterbirds/maps.npy"
@@ -195,7 +197,8 @@ def test_random_runs_that_figure4_has_are_not_trained_again():
 @pytest.mark.parametrize(
     "other", [{"seeds": [0, 1, 2]}, {"seeds": [1, 0]}, {"maps": [5]}, {"benchmarks": ["waterbirds", "digits"]}]
 )
-def test_random_runs_of_other_seeds_benchmarks_or_numbers_have_a_name_of_their_own(other):
+def test_random_order_runs_that_differ_get_their_own_name(other):
+    """They differ in seeds, benchmarks or number of answers from the runs of Figure 4."""
     study = tiny.params()["suites"]["mini"]["studies"]["order"] | other
     found = plan(order=study)
     count = study["maps"][0]
@@ -218,7 +221,7 @@ def test_more_answers_than_there_are_items_are_refused():
         problem_of(run_of("crayon_attention", answers=25))
 
 
-def test_maps_of_another_size_are_brought_to_the_networks_bilinearly():
+def test_maps_are_resized_bilinearly_to_the_networks_map_size():
     maps = torch.tensor([[[1.0, 0.0]]])
     assert resized(maps, (1, 4)).tolist() == [[[1.0, 0.75, 0.25, 0.0]]]
     assert resized(maps, (1, 2)) is maps

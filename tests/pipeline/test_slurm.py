@@ -1,4 +1,4 @@
-"""What is said before jobs go to Slurm, by what its commands print."""
+"""Checks before jobs are submitted to Slurm, based on the output of Slurm's commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crayon.utils.errors import MachineError
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """Commands that print what Slurm's would."""
+    """Commands that print the same as Slurm's."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     def make(**texts: str) -> None:
@@ -22,7 +22,7 @@ def commands(tmp_path, monkeypatch):
     return make
 
 
-def test_a_partition_that_does_not_exist_is_named_with_those_that_do(commands):
+def test_unknown_partition_error_lists_the_known_ones(commands):
     commands(sinfo="echo gpu_long; echo cpu; echo cpu", squeue="")
     slurm.check([])
     slurm.check(["cpu", "gpu_long"])
@@ -31,7 +31,7 @@ def test_a_partition_that_does_not_exist_is_named_with_those_that_do(commands):
     assert "did you mean 'gpu_long'?" in str(raised.value)
 
 
-def test_jobs_that_an_earlier_workflow_left_in_this_folder_are_named(commands, tmp_path):
+def test_leftover_jobs_of_an_earlier_workflow_are_named(commands, tmp_path):
     line = "echo '{}|{}|{}'"
     here, other = tmp_path / "here", tmp_path / "other"
     commands(sinfo="echo cpu", squeue=line.format(7, "crayon_1", other) + "\n" + line.format(8, "bash", here))
@@ -41,7 +41,7 @@ def test_jobs_that_an_earlier_workflow_left_in_this_folder_are_named(commands, t
         slurm.check(["cpu"], here)
 
 
-def test_no_slurm_and_a_slurm_that_does_not_answer_are_one_sentence_each(commands):
+def test_missing_or_unreachable_slurm_gives_a_one_line_error(commands):
     with pytest.raises(MachineError, match=r"^sinfo: there is no such command; run this where jobs are submitted"):
         slurm.check([])
     commands(sinfo="echo 'Unable to contact' >&2; echo ' slurm controller' >&2; exit 1")

@@ -1,4 +1,4 @@
-"""What the search draws; its run is in tests/chain."""
+"""The draws of the hyper-parameter search; tests/chain runs the search itself."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .. import tiny
 SPACES = {"learning_rate": Space(log=(1e-4, 1e-2)), "q": Space(choice=(0.5, 0.7))}
 
 
-def test_draws_repeat_themselves_lie_in_their_space_and_differ_by_method():
+def test_draws_are_reproducible_in_range_and_differ_by_method():
     first = draw(SPACES, 50, 0, "lff")
     assert first == draw(SPACES, 50, 0, "lff")
-    assert first[:5] == draw(SPACES, 5, 0, "lff")  # more trials go on where fewer stopped
+    assert first[:5] == draw(SPACES, 5, 0, "lff")  # more trials extend the same sequence
     assert first != draw(SPACES, 50, 1, "lff")
     assert first != draw(SPACES, 50, 0, "lc")
     assert all(1e-4 <= values["learning_rate"] <= 1e-2 for values in first)

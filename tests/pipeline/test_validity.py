@@ -1,4 +1,4 @@
-"""What holds and what does not: each way in which a result can go stale, on a whole plan with dummy outputs."""
+"""Validity of results: each way in which a result can become stale, on a whole plan with dummy outputs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def broken(target=TABLE) -> dict[str, list[str]]:
 
 
 def own(found) -> dict[str, list[str]]:
-    """Reasons of their own, without what only follows from a job below."""
+    """Jobs with a reason of their own; jobs that are only stale because of an upstream job are left out."""
     rest = {name: [r for r in reasons if not r.startswith("follows:")] for name, reasons in found.items()}
     return {name: reasons for name, reasons in rest.items() if reasons}
 
@@ -81,7 +81,7 @@ def test_a_fresh_project_has_nothing_that_holds(tmp_path, monkeypatch):
     assert set(broken()) == {job.name for job in plan.below(TABLE)}
 
 
-def test_a_changed_param_breaks_the_runs_that_it_steers_and_what_follows(project):
+def test_changed_param_makes_its_runs_and_dependants_stale(project):
     change_params(lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alpha=7.0))
     found = broken()
     assert own(found) == {
@@ -114,7 +114,7 @@ def test_threads_and_device_make_nothing_stale(project):
     assert broken() == {}
 
 
-def test_compilation_makes_trainings_stale_where_it_is_on_and_nothing_where_it_is_off(project):
+def test_only_enabling_compile_makes_trainings_stale(project):
     change_params(lambda s: s["compute"].update(compile=False))
     assert broken() == {}
     change_params(lambda s: s["compute"].update(compile=True))
@@ -196,7 +196,7 @@ def test_an_edited_annotation_is_never_overwritten(project):
         Workflow(load_plan())
 
 
-def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
+def test_sentinel_is_old_for_a_valid_job_and_new_for_a_stale_one(project):
     edit(TABLE)
     ledger = Ledger(load_plan())
     table, original = ledger.plan.find("table1"), ledger.plan.find("original", benchmark="digits")
@@ -209,7 +209,9 @@ def test_tokens_are_old_where_a_job_holds_and_new_where_it_does_not(project):
     assert fresh.read_text() != first  # or Snakemake would take it for the file it remembers
 
 
-def test_a_jobs_own_process_on_a_cluster_leaves_tokens_and_times_alone_and_needs_no_turn(project):
+def test_cluster_job_process_leaves_sentinels_and_times_alone(project):
+    """It takes no lock either: the workflow process that the user started is still running."""
+
     def times():
         folders = (Path(".crayon/tokens"), Path("models"), Path("results"))
         return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
@@ -225,13 +227,14 @@ def test_a_jobs_own_process_on_a_cluster_leaves_tokens_and_times_alone_and_needs
         Workflow(load_plan())
 
 
-def test_outputs_that_hold_are_lifted_above_their_inputs_whatever_the_checkout_left(project):
+def test_valid_outputs_get_later_times_than_their_inputs(project):
+    """The times that a checkout left do not matter."""
     plan = load_plan()
     for job in plan.jobs.values():
         if not Path(job.record).exists():
             execute(job)
     files = [path for job in plan.jobs.values() for path in job.outputs.values()]
-    for number, path in enumerate(reversed(files)):  # results oldest of all
+    for number, path in enumerate(reversed(files)):  # results get the oldest times
         os.utime(path, ns=(OLD_NS + number * 10**9,) * 2)
     workflow = Workflow(load_plan())
     for jobs in workflow._groups().values():  # what one Snakemake job runs: each output above each input of all
@@ -266,7 +269,7 @@ def test_a_missing_input_is_named_with_the_command_that_makes_it(tmp_path, monke
         Recording(job)
 
 
-def test_a_record_says_what_was_read_written_and_asked_and_by_what(project):
+def test_record_states_inputs_outputs_params_and_environment(project):
     job = load_plan().find("refine", benchmark="waterbirds", run="crayon_attention", seed=1)
     record = read_record(job.record)
     assert record["rule"] == "refine"
@@ -280,7 +283,7 @@ def test_a_record_says_what_was_read_written_and_asked_and_by_what(project):
     )
 
 
-def test_digests_are_remembered_and_a_file_changed_just_now_is_not(tmp_path):
+def test_digests_are_cached_except_for_just_changed_files(tmp_path):
     memory = tmp_path / "memory.json"
     old, new = tmp_path / "old", tmp_path / "new"
     for path in (old, new):
@@ -295,7 +298,7 @@ def test_digests_are_remembered_and_a_file_changed_just_now_is_not(tmp_path):
     assert digests.of(tmp_path / "none") is None
 
 
-def test_times_follow_a_run_that_was_made_anew_though_its_outputs_are_equal(project):
+def test_runtime_is_stale_after_a_rerun_with_equal_outputs(project):
     plan, times = load_plan(), "results/runtime.csv"
     for job in plan.below(times):
         if not Path(job.record).exists():

@@ -98,7 +98,8 @@ def test_table1_has_a_value_a_row_and_the_papers_beside_it(project):
     assert find["erm", "digits", "MGA"]["paper_mean"] == ""
 
 
-def test_table1_markdown_names_the_suite_the_simulation_and_both_epochs(project):
+def test_table1_markdown_names_suite_simulation_and_both_epochs(project):
+    """Both epochs: the selected one and the last one."""
     render(project, "table1")
     text = Path("results/table1.md").read_text()
     assert "suite `mini`" in text
@@ -154,7 +155,7 @@ def test_markdown_is_padded():
     assert markdown(["a", "b"], [["xx", "1"]]) == "| a  | b |\n| -- | : |\n| xx | 1 |\n"
 
 
-def test_best_and_second_are_marked_by_what_is_printed_and_by_the_metrics_direction():
+def test_best_and_second_follow_printed_values_and_direction():
     cells = {
         "a": Cell(70.001, 1.0, 5),
         "b": Cell(70.004, 1.0, 5),
@@ -185,7 +186,8 @@ def erm_on_digits() -> dict[str, str]:
     return next(row for row in rows if (row["method"], row["benchmark"], row["metric"]) == ("erm", "digits", "WGA"))
 
 
-def test_a_missing_seed_is_counted_and_a_missing_run_is_an_empty_cell(project):
+def test_partial_table_counts_seeds_and_leaves_gaps_empty(project):
+    """A missing seed lowers the count; a cell without any run stays empty."""
     runs = {seed: project.find("evaluate", benchmark="digits", run="erm", seed=seed) for seed in (0, 1)}
     Path(runs[1].outputs["metrics"]).unlink()
     with pytest.raises(RecordError, match="erm/1"):
@@ -241,7 +243,7 @@ def test_figure4_goes_from_the_original_to_all_answers(project):
     assert Path("results/figure4.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_figure_order_has_each_order_between_the_original_and_all_answers(project):
+def test_figure_order_spans_from_original_to_all_answers(project):
     render(project, "figure_order")
     rows = [row for row in read("results/figure_order.csv") if row["metric"] == "WGA"]
     assert [(r["order"], r["annotations"], r["seed"], r["value"]) for r in rows] == [
@@ -312,7 +314,7 @@ def test_figures_are_drawn_alike_each_time(project):
 
 
 def record(job, seconds, **told):
-    """Write the record of a job that took so many seconds, and nothing else of it."""
+    """Write only the record of a job that took so many seconds, without its outputs."""
     told = {"wall_seconds": seconds, "device": "cpu", "threads": 1} | told
     outputs = dict.fromkeys(job.outputs.values(), "0")
     content = {"format": FORMAT, "rule": job.rule, "wildcards": job.wildcards, "params": job.steering, "told": told}
@@ -346,7 +348,7 @@ def test_a_line_is_fitted_by_hand():
     assert runtime.line(np.array([1.0, 2.0]), np.array([3.0, 3.0]))[2] == 1.0
 
 
-def test_runtime_has_what_was_measured_the_papers_and_each_run_of_table1(timed):
+def test_runtime_lists_measured_paper_and_table1_run_rows(timed):
     steered = timed.find("measure", benchmark="waterbirds").steering["methods"]
     assert all(steered[method][0]["epochs"] == 1 for method in CRAYON)
     render(timed, "runtime")
@@ -475,7 +477,7 @@ class Balanced(HTMLParser):
 
 @pytest.fixture
 def shown(project):
-    """The page of a project whose digits have no ERM, and which has no figures."""
+    """The page of a project without figures and without ERM on Digits."""
     folder = Path("logs/mini/refine/digits/erm")
     folder.mkdir(parents=True)
     (folder / "0.log").write_text("digits/erm/0  epoch 1/1\ncrayon: digits/erm/0: ERM's loss is not finite.\n")
@@ -491,7 +493,7 @@ def shown(project):
     return text, parser
 
 
-def test_the_page_needs_no_network_and_each_number_has_its_evidence(shown):
+def test_page_is_self_contained_and_links_numbers_to_evidence(shown):
     text, parser = shown
     assert all(source.startswith("data:") for source in parser.sources)
     assert "@import" not in text
@@ -519,7 +521,7 @@ def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
     assert "evidence-digits-erm" not in text
 
 
-def test_the_page_says_what_the_suite_took_and_how_to_forecast_the_papers(timed):
+def test_page_states_suite_cost_and_the_paper_forecast_command(timed):
     Path("results/table1.provenance.json").unlink()  # stood in for, above
     render(timed, "page", partly=True)
     text = " ".join(Path("results/report.html").read_text().split())
@@ -530,7 +532,7 @@ def test_the_page_says_what_the_suite_took_and_how_to_forecast_the_papers(timed)
     assert "<code>crayon plan --suite paper</code>" in text
 
 
-def test_a_page_without_times_reads_no_records_and_says_nothing_of_them(tmp_path, monkeypatch):
+def test_page_without_runtime_study_reads_no_records(tmp_path, monkeypatch):
     content = tiny.params()
     del content["suites"]["mini"]["studies"]["runtime"]
     monkeypatch.chdir(tiny.write(tmp_path, content))

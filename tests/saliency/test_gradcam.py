@@ -40,7 +40,7 @@ def test_closed_form_is_grad_cam(dtype, tolerance):
     assert torch.allclose(class_activation(features, head.weight[target]), expected, rtol=0, atol=tolerance)
 
 
-def test_gradients_of_the_closed_form_are_those_of_the_double_backward():
+def test_closed_form_gradients_match_double_backward():
     features, head, target = case()
     weight = torch.rand(5, 4, 3, dtype=torch.float64)
     closed = class_activation(features, head.weight[target])
@@ -82,7 +82,7 @@ def test_normalising_takes_the_scale_away(scale, seed):
     assert once.min() >= 0
 
 
-def test_an_all_zero_map_becomes_ones_in_the_loss_and_stays_zero_in_the_file():
+def test_all_zero_map_is_ones_in_the_loss_and_zeros_when_stored():
     maps = torch.zeros(1, 2, 2)
     assert normalise(maps).tolist() == [[[1, 1], [1, 1]]]
     assert normalise_stored(maps).tolist() == [[[0, 0], [0, 0]]]
@@ -102,6 +102,6 @@ def test_upsampling_is_bilinear_between_cell_centres():
     assert np.allclose(wide[0], [[0, 0.25, 0.75, 1]] * 2)
 
 
-def test_maps_of_features_in_bfloat16_are_float32s_of_those_values():
+def test_maps_of_bfloat16_features_are_computed_in_float32():
     features, weights = torch.rand(3, 5, 4, 4).bfloat16(), torch.randn(3, 5)
     assert torch.equal(class_activation(features, weights), class_activation(features.float(), weights))

@@ -1,4 +1,4 @@
-"""Patches of neurons, and what annotators see."""
+"""Patches of neurons, and the overlays that annotators see."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_rectangles_lie_around_their_cell_and_within_the_image(cell, cells, rect
     assert row.patch == f"a@{cell[0]},{cell[1]}"
 
 
-def test_a_dead_neuron_has_no_patch_and_shared_patches_have_one_name():
+def test_dead_neuron_has_no_patch_and_shared_patch_has_one_name():
     features = torch.zeros(2, 3, 2, 2)
     features[1, 0, 0, 1] = features[1, 2, 0, 1] = 5
     top = TopPatches(3, 3)

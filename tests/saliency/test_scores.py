@@ -17,7 +17,7 @@ def test_scores_by_hand_at_the_masks_own_size():
     energy, points = energy_inside(maps, masks).tolist(), points_inside(maps, masks).tolist()
     assert energy[:2] == [0.5, 0.5]
     assert points[:2] == [0.0, 1.0]  # of two maxima, the first
-    assert math.isnan(energy[2])  # looks at nothing
+    assert math.isnan(energy[2])  # a map of zeros
     assert math.isnan(points[2])
 
 

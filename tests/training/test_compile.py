@@ -33,7 +33,7 @@ sizes at whose difference PyTorch's convolutions on a CPU change (16)."""
 
 @pytest.fixture
 def graphs():
-    """What is compiled from now on, counted; nothing was before."""
+    """Counts compilations from now on, starting from a cleared state."""
     from torch._dynamo.utils import counters
 
     torch.compiler.reset()
@@ -56,7 +56,7 @@ def compiler(graphs, tmp_path, monkeypatch):
 
 @pytest.fixture
 def traced(graphs, monkeypatch):
-    """As compiled, but that PyTorch's own kernels run what Inductor would make code of: in less time."""
+    """Like `compiler`, but PyTorch's own kernels run the graphs, which takes less time than Inductor."""
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled(self, backend="aot_eager", **how))
     return graphs
@@ -72,7 +72,7 @@ def close(one, other) -> bool:
     return all(torch.allclose(value, other[key], rtol=1e-3, atol=1e-5) for key, value in one.items())
 
 
-def test_a_compiled_training_is_the_same_and_goes_on_where_it_was_broken_off(compiler, tmp_path):
+def test_compiled_training_matches_eager_and_resumes(compiler, tmp_path):
     def run(compiled, monitor=None, saved=None):
         return train(made[compiled], method, BATCHES, 0, monitor or problems.monitor(), "x", saved)
 
@@ -136,7 +136,7 @@ def test_every_method_is_compiled_once_or_says_that_it_is_not(name, traced):
 @pytest.mark.parametrize(
     ("name", "settings"), [("crayon_attention", {"passes": 2}), ("crayon_pruning", {"batch_norm": "drifting"})]
 )
-def test_running_statistics_that_move_otherwise_and_bfloat16_compile_once(name, settings, precision, traced):
+def test_special_running_statistics_and_bfloat16_compile_once(name, settings, precision, traced):
     method = method_class(name)(**(SETTINGS[name] | settings))
     plain, mine = (dataclasses.replace(problem(compiled), precision=precision) for compiled in (False, True))
     plain, outcome = (train(given, method, BATCHES, 0, problems.monitor(), "x") for given in (plain, mine))

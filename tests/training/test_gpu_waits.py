@@ -35,11 +35,11 @@ INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_inde
 
 
 class Waited(Exception):
-    """A GPU would have been waited for."""
+    """The host would have waited for a GPU."""
 
 
 class NeverWait(TorchDispatchMode):
-    """Refuses what waits for `device`, in the forward and the backward pass."""
+    """Refuses operations that wait for `device`, in the forward and the backward pass."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def moved(thing):
 
 
 def step_on_meta(name: str, **settings) -> None:
-    """Everything of an epoch's first step but the optimiser."""
+    """Run an epoch's first step without the optimiser."""
     method = method_class(name)(**(SETTINGS[name] | settings))
     problem = problems.problem()
     problem.images = made(1 << 30)  # as on a GPU, where they fit
@@ -114,7 +114,7 @@ def step_on_meta(name: str, **settings) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_waits_for_nothing_but_in_the_methods_that_are_listed(name):
+def test_only_listed_methods_synchronise_with_the_gpu_in_a_step(name):
     if name in WAITING:
         with pytest.raises(Waited):
             step_on_meta(name)
@@ -139,7 +139,7 @@ def test_nor_does_one_with_other_settings(name, settings):
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in (*WAITING, "softcon")])
-def test_a_trainings_loop_and_optimiser_read_no_value_before_the_epochs_end(name, monkeypatch):
+def test_training_loop_reads_no_tensor_value_within_an_epoch(name, monkeypatch):
     """On the CPU, where there are values; SoftCon reads random numbers, which are the host's on a GPU, too."""
     method, modes = method_class(name)(**SETTINGS[name]), []
     start_epoch, first_fault = type(method).start_epoch, Sums.first_fault

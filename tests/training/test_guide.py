@@ -1,4 +1,4 @@
-"""Crayon as a library, on a model and a data set of one's own."""
+"""Crayon as a library, on a user's own model and data set."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_torchvisions_models_come_back_with_their_keys(name):
 
 
 class Counting(Own):
-    """A network whose logits depend on how often it was called."""
+    """A network with logits that depend on the number of calls so far."""
 
     calls = 0
 
@@ -280,7 +280,7 @@ def test_a_loader_with_workers_gives_what_its_data_set_gives(dataset, method):
 
 
 class Numbered:
-    """Images that say which process has read them."""
+    """Images that record which process has read them."""
 
     def __len__(self):
         return 20

@@ -1,4 +1,4 @@
-"""A GPU that is full: tried here with an error of PyTorch's own, raised above a number of images."""
+"""A full GPU, simulated by PyTorch's own out-of-memory error above a number of images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .test_training import TRAINING
 
 
 def roomy(limit: int):
-    """Images that raise the error where more than `limit` are asked for at once."""
+    """A method that raises the error if more than `limit` images pass at once."""
 
     class Limited(ERM):
         def forward(self, problem, state):
@@ -46,7 +46,7 @@ def test_the_sentence_names_a_batch_size_that_has_room(limit, mend):
 
 
 class Greedy(ERM):
-    """Runs out of memory above two images, and insists that nothing of the last attempt is left."""
+    """Runs out of memory above two images, and checks that the last attempt was freed."""
 
     def forward(self, problem, state):
         run, held = super().forward(problem, state), []
@@ -63,7 +63,7 @@ class Greedy(ERM):
 
 
 @pytest.mark.parametrize("micro_batch", [None, "auto"])
-def test_a_step_that_had_no_room_is_gone_before_a_smaller_one_is_tried(micro_batch):
+def test_out_of_memory_step_is_freed_before_a_smaller_one(micro_batch):
     problem = problems.problem()
     problem.micro_batch = micro_batch
     gc.disable()

@@ -1,4 +1,4 @@
-"""Accuracies by group, and the metrics made of them."""
+"""Accuracies by group, and the metrics computed from them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def close(one, other, tolerance=1e-9):
 @pytest.mark.parametrize("micro_batch", [1, 3, 100])
 @pytest.mark.parametrize("name", micro_batches.CASES)
 def test_gradients_of_micro_batches_add_up_to_the_batchs(name, micro_batch):
-    """With batch normalisation as it stands; Equation 4's sums are of the batch, whatever passes at once."""
+    """Batch normalisation keeps its state; Equation 4 sums over the whole batch, whatever the micro-batch size."""
     whole, parts = micro_batches.run(name, 7, norms=False), micro_batches.run(name, 7, micro_batch, norms=False)
     close(parts.last, whole.last)
     for row, expected in zip(parts.history, whole.history, strict=True):
@@ -59,7 +59,7 @@ def test_the_terms_that_are_combined_are_the_losss():
             assert set(outcome.history[0]) - known == set(combined)
 
 
-def test_auto_halves_until_there_is_room_and_then_trains_as_if_it_had_known():
+def test_auto_halves_until_it_fits_and_restarts_the_epoch():
     class Limited(ERM):
         def forward(self, problem, state):
             run = super().forward(problem, state)
@@ -82,7 +82,7 @@ def test_auto_halves_until_there_is_room_and_then_trains_as_if_it_had_known():
         "x  no room on the GPU for 4 images at once; 2 from here on",
     ]
     assert [row["epoch"] for row in outcome.history] == [1, 2]
-    # The first epoch was whole, as 8 images three times; the second was begun anew with two at once.
+    # The first epoch passed whole batches of 8 images; the second was restarted with two images at once.
     first = train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(), "x")
     assert outcome.history[0] == first.history[0]
     assert outcome.history[1] != first.history[1]

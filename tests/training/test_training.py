@@ -1,4 +1,4 @@
-"""The training loop: it learns, repeats itself to the bit, selects, refuses."""
+"""The training loop: it learns, is reproducible to the bit, selects an epoch and refuses bad input."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_method_runs_and_repeats_itself_to_the_bit(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_in_bfloat16_losses_are_float32_and_the_gradient_is_about_float32s(name):
+def test_bfloat16_keeps_float32_losses_and_a_similar_gradient(name):
     method, gradients = method_class(name)(**SETTINGS[name]), []
     for precision in (torch.float32, torch.bfloat16):
         problem = problems.problem(seed=1)
@@ -105,7 +105,7 @@ def test_in_bfloat16_maps_of_all_channels_can_be_guided(name, target):
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "crayon_pruning"])
-def test_every_method_that_trains_the_network_learns_an_easy_task(name):
+def test_each_network_training_method_learns_an_easy_task(name):
     outcome = run(name, dataclasses.replace(TRAINING, epochs=15))
     assert outcome.history[-1]["validation"] >= 95
 
@@ -200,7 +200,7 @@ def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
         assert torch.allclose(value, erm.last[key], atol=1e-6), key
 
 
-def test_a_loss_that_is_no_number_is_refused_with_method_and_epoch():
+def test_non_finite_loss_error_names_method_and_epoch():
     training = dataclasses.replace(TRAINING, optimiser="sgd", learning_rate=1e30)
     with pytest.raises(
         MethodError,
@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_is_refused_with_method_and_epoch():
 
 
 @pytest.mark.parametrize(("name", "need"), [(name, need) for name in METHODS for need in method_class(name).needs])
-def test_a_need_that_the_benchmark_cannot_meet_is_refused_before_training(name, need):
+def test_missing_requirement_is_refused_before_training(name, need):
     problem = problems.problem()
     setattr(problem, need, None)
     method = method_class(name)(**SETTINGS[name])
@@ -236,7 +236,7 @@ def test_adam_has_coupled_weight_decay_and_sgd_its_momentum():
 
 
 class Interrupted(Exception):
-    """Stands for a kill."""
+    """Raised in place of a kill."""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -284,7 +284,9 @@ def test_what_is_not_this_trainings_state_is_not_taken_up(what, tmp_path):
     assert Saved(path, "this", every=0).load() is None
 
 
-def test_what_a_training_took_before_it_was_broken_off_is_counted(tmp_path):
+def test_time_before_an_interruption_is_counted(tmp_path):
+    """The seconds come back only with a saved state of the same fingerprint."""
+
     class Clock:
         spent, before = (5.0, 3.0), None
 
@@ -298,7 +300,7 @@ def test_what_a_training_took_before_it_was_broken_off_is_counted(tmp_path):
     assert (same.before, other.before) == ((5.0, 3.0), None)
 
 
-def test_a_training_that_was_broken_off_on_a_cpu_goes_on_on_a_gpu(monkeypatch):
+def test_training_interrupted_on_cpu_resumes_on_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: pytest.fail("there is none to put back"))
     generator = torch.Generator().manual_seed(3)
     state = random_state(torch.device("cpu"), generator)

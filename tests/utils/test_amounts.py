@@ -1,4 +1,4 @@
-"""Amounts in words, by hand."""
+"""Formatted amounts, against values by hand."""
 
 import pytest
 

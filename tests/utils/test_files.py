@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Atomic writes: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_file_is_published_whole_with_the_usual_rights(tmp_path):
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
 
 
-def test_a_write_that_fails_half_way_leaves_the_previous_file_and_no_other(tmp_path):
+def test_failed_write_leaves_only_the_previous_file(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "before")
 
@@ -79,7 +79,7 @@ def test_equal_values_have_one_canonical_text():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")  # noqa: PTH110
 @pytest.mark.parametrize("size", [1, 1 << 20])  # less, and more, than a buffer
-def test_a_disk_that_fills_up_while_writing_leaves_the_previous_file(tmp_path, monkeypatch, size):
+def test_full_disk_leaves_the_previous_file(tmp_path, monkeypatch, size):
     path = tmp_path / "a.npy"
     files.write_bytes(path, b"before")
 

@@ -48,7 +48,7 @@ class Taker:
         return int(self.process.stdout.readline())
 
     def kill(self) -> str:
-        """Kill it as the kernel does for want of memory; what it had said."""
+        """Kill the process as the kernel does when memory runs out; return its remaining output."""
         self.process.send_signal(signal.SIGKILL)
         return self.process.communicate()[1]
 
@@ -71,7 +71,8 @@ def test_each_process_takes_a_gpu_of_its_own(taker):
     assert sorted(taker(3).index() for _ in range(3)) == [0, 1, 2]
 
 
-def test_where_all_are_taken_it_waits_says_so_once_and_takes_that_of_a_process_that_was_killed(taker):
+def test_waits_for_a_free_gpu_and_takes_that_of_a_killed_process(taker):
+    """The waiting message is printed once."""
     first, second = taker(2), taker(2)
     freed = {first.index(): first, second.index(): second}
     third = taker(2)
@@ -84,7 +85,7 @@ def test_where_all_are_taken_it_waits_says_so_once_and_takes_that_of_a_process_t
     assert third.kill() == ""
 
 
-def test_several_jobs_share_a_gpu_and_each_gpu_gets_one_before_any_gets_two(taker):
+def test_jobs_share_gpus_and_are_spread_evenly(taker):
     takers = [taker(2, jobs=2) for _ in range(2)]
     assert sorted(one.index() for one in takers) == [0, 1]
     takers = [taker(2, jobs=2) for _ in range(2)]
@@ -97,8 +98,8 @@ def test_a_scheduler_that_gave_one_gpu_is_believed(taker, tmp_path):
     assert not (tmp_path / gpu.LOCKS).exists()
 
 
-def test_processes_that_see_other_gpus_do_not_wait_for_each_other(taker):
-    """The first that each sees is called 0 by PyTorch, and is another one."""
+def test_processes_with_different_gpus_do_not_wait_on_each_other(taker):
+    """PyTorch calls the first visible GPU 0 in each process, although it is a different GPU."""
     assert taker(2, visible="0,1").index() == 0
     assert taker(2, visible="1,2").index() == 0
     assert taker(2, visible="1,2").index() == 1

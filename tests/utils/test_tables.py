@@ -1,4 +1,4 @@
-"""CSV files: read whole, or refused with the line and the remedy."""
+"""CSV files: read completely, or refused with the line and the remedy."""
 
 from __future__ import annotations
 

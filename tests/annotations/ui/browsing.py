@@ -43,7 +43,7 @@ def _lacking(what: str) -> NoReturn:
 
 
 class Tab:
-    """A tab on the page, of a browser that nothing is stored in."""
+    """A tab with the page, in a browser with empty storage."""
 
     def __init__(self, browser, link: str, **options) -> None:
         self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
@@ -75,7 +75,7 @@ class Tab:
         return self.page.locator(f"#{name}").inner_text()
 
     def hears(self, words: str) -> None:
-        """What a screen reader is told comes to hold these words."""
+        """Wait until the text for screen readers contains these words."""
         self.page.locator("#status").filter(has_text=re.compile(re.escape(words))).wait_for(state="attached")
 
     def answer(self, key: str, number: int, of: int = 30) -> None:

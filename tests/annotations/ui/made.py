@@ -1,4 +1,4 @@
-"""A project by hand, as small as the page needs: images, maps, patches, and no training."""
+"""A handmade project, as small as the page allows: images, maps, patches, and no training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = ("landbird", "waterbird")
 
 
 def content(**changes) -> dict:
-    """The tiny suite's params, where people answer about the first benchmark."""
+    """The tiny suite's params, with people as annotators of the first benchmark."""
     found = tiny.params()
     benchmark = found["suites"]["mini"]["benchmarks"][NAME]
     found["suites"]["mini"]["studies"] = {}
@@ -65,10 +65,10 @@ def make(folder: Path, training: int = 30, size: int = 12, **changes) -> Path:
 
 
 def in_order(items: Sequence[str], annotator: str) -> list[str]:
-    """The items as an annotator is asked about them with `--order random`."""
+    """The items in the sequence that an annotator sees with `--order random`."""
     return [items[position] for position in at_random(len(items), seed_of(annotator))]
 
 
 def digest(folder: Path, kind: str = "attention") -> str:
-    """sha256 of what is shown."""
+    """sha256 of the file that determines what annotators see."""
     return sha256(folder / "interpretations/mini" / NAME / {"attention": "maps.npy", "neurons": "patches.csv"}[kind])

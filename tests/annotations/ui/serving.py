@@ -1,4 +1,4 @@
-"""A real server process, and a plain client of it."""
+"""A real server process, and a plain client for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import made
 
 
 class Server:
-    """`crayon annotate` in a project, from the `with` to its end; killed if it was not stopped."""
+    """Run `crayon annotate` in a project for the `with` block; kill it if it was not stopped."""
 
     def __init__(
         self, project: Path, *arguments: str, kind: str = "attention", port: int = 0, order: str = "random"
@@ -65,7 +65,7 @@ class Server:
         ).raise_for_status()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
-        """Its status, and what it said in the end."""
+        """The exit status, and the output at the end."""
         self.process.send_signal(how)
         words = self.process.communicate(timeout=20)[1]
         return self.process.returncode, words

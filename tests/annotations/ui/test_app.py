@@ -1,4 +1,4 @@
-"""The page's server: what it serves, what it takes, and all that it refuses."""
+"""The page's server: what it serves, accepts and refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ YES = {"answer": "yes", "seconds": 1}
 
 
 class Client:
-    """Requests to an application in this process, as of a browser on the page unless told otherwise."""
+    """Requests to an application in this process, with a browser's headers by default."""
 
     def __init__(self, app, host: str = "127.0.0.1:8765") -> None:
         self.app, self.host = app, host
@@ -65,7 +65,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def start(project):
-    """Opens the page of a kind, and closes its store in the end."""
+    """Opens the page for a kind of annotation, and closes its store at the end."""
     stores = []
 
     def starts(kind="attention", annotators=(), tokens=None, host="127.0.0.1", asks=made.in_order) -> Client:

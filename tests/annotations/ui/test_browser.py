@@ -1,4 +1,4 @@
-"""The page in a real browser: with keys alone, interrupted, killed under it, on a small screen."""
+"""The page in a real browser: keyboard only, interrupted, with a killed server, on a small screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers on disk: nothing acknowledged is lost, nothing of others is touched."""
+"""The answers on disk: no acknowledged answer is lost, and other annotators' answers stay untouched."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture
 def opened(path, tmp_path):
-    """Opens stores, and closes them in the end."""
+    """Opens stores, and closes them at the end."""
     stores = []
 
     def opens(**options) -> Store:
@@ -298,7 +298,7 @@ def test_a_full_disk_loses_nothing_and_says_so(path, opened, changing):
 
 
 def test_an_answer_is_on_disk_before_give_returns(path, tmp_path):
-    """Another process gives answers until it is killed; each one that it told of is there."""
+    """Another process gives answers until it is killed; each answer that it reported is on disk."""
     script = (
         "import sys; from crayon.annotations.ui.store import Store; from tests.annotations.ui.test_store import *;"
         f"store = Store({str(path)!r}, ITEMS, DIGEST, locks={str(tmp_path / 'locks')!r});"
