@@ -165,17 +165,22 @@ report("repaired model", repaired)
 # ## Before and after
 #
 # The same test images, which were neither trained on nor asked about: above with the maps of the biased model, below
-# with those of the repaired one. The title tells whether the model names the bird correctly.
+# with those of the repaired one. The title tells whether the model names the bird correctly. Eight pictures prove
+# nothing, so the same question is answered, as above, for the maps of all test images, and the share of yes is printed.
+# It need not rise: a model that is right more often in the worst group may still put fewer highlights on the bird.
 
 # %%
 figure, axes = plt.subplots(2, len(examples), figsize=(14, 4.4))
 for row, (name, network) in zip(axes, {"biased": model, "repaired": repaired}.items(), strict=True):
-    row_of_images(row, test, examples, one_page.maps_of(network, test))
+    test_maps = one_page.maps_of(network, test)
+    row_of_images(row, test, examples, test_maps)
+    on_bird = 100 * float(one_page.answer_maps(test_maps, test.masks).float().mean())
+    print(f"{name} model: {on_bird:.1f}% of the test images have their highlight mainly on the bird")
     with torch.no_grad():
         right = network(test.pixels[examples]).argmax(1) == test.labels[examples]
     row[0].set_ylabel(name)
     for axis, position, is_right in zip(row, examples.tolist(), right.tolist(), strict=True):
-        axis.set_title(f"{GROUPS[test.groups[position]]}\n{'right' if is_right else 'wrong'}", fontsize=8)
+        axis.set_title(f"{GROUPS[test.groups[position]]}\n{'correct' if is_right else 'wrong'}", fontsize=8)
 show(figure, "before_after.png")
 
 # %% [markdown]
