@@ -8,13 +8,14 @@ from pathlib import Path
 from crayon.data import registry
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
+from crayon.utils.checks import required
 from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
     """Write the folder that the benchmark's source names."""
     recording = Recording(job)
-    module, options = registry.compose(job.params.benchmark.source["compose"])
+    module, options = registry.compose(required(job.params.benchmark, "job.params.benchmark").source["compose"])
     drawn = module.compose(options)
 
     def images(path: str) -> None:

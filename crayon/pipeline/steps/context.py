@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from crayon.data.dataset import Dataset, load_dataset
@@ -19,6 +21,7 @@ from crayon.pipeline.record import Recording
 from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
 from crayon.training.metrics import Accuracies
+from crayon.utils.checks import required
 from crayon.utils.device import device_name, start_torch
 from crayon.utils.files import canonical
 
@@ -39,7 +42,8 @@ class Context:
 
     def __init__(self, job: Job) -> None:
         params = job.params
-        self.name, self.suite, self.benchmark = job.wildcards["benchmark"], params.suite, params.benchmark
+        self.name, self.suite = job.wildcards["benchmark"], params.suite
+        self.benchmark = required(params.benchmark, "job.params.benchmark")
         self.options = params.network
         self.device = start_torch(**self.suite.compute.where)
         self.dtype = getattr(torch, self.suite.compute.precision)
@@ -48,7 +52,7 @@ class Context:
         self._images: dict[str, ImageReader] = {}
 
     @property
-    def environment(self) -> dict:
+    def environment(self) -> dict[str, Any]:
         """The device and the threads, for records."""
         return {"device": device_name(self.device), "threads": torch.get_num_threads()}
 
@@ -103,7 +107,7 @@ class Context:
             **known,
         )
 
-    def accuracies(self, predictions, split: str) -> Accuracies:
+    def accuracies(self, predictions: np.ndarray, split: str) -> Accuracies:
         """Count the predictions (n,) of a split's images."""
         rows = self.data.rows(split)
         return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
@@ -115,7 +119,7 @@ class Context:
         path = RESUME / f"{recording.job.name.replace(' ', '-')}.pt"
         return Saved(path, identity, self.suite.compute.save_seconds, clock=recording)
 
-    def monitor(self, report) -> Monitor:
+    def monitor(self, report: Callable[[str], None]) -> Monitor:
         """What is measured after each epoch of a training here."""
         split = self.benchmark.selection.splits[0]
         rows = self.data.rows(split)

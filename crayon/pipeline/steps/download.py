@@ -16,6 +16,7 @@ from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
@@ -32,7 +33,7 @@ def run(job: Job, local: Path | None = None) -> None:
         local: a folder, or a file, that is taken instead of downloading.
     """
     recording = Recording(job)
-    name, benchmark = job.wildcards["benchmark"], job.params.benchmark
+    name, benchmark = job.wildcards["benchmark"], benchmark_of(job)
     work = Path(job.outputs["manifest"]).with_name(".packing")
     archives = fetched(job, local)
     found = listed(benchmark, archives, work / "files")
@@ -63,22 +64,24 @@ def check(job: Job) -> str:
     Raises:
         DataError: what is wrong, the first few faults and how many there are.
     """
-    name, benchmark = job.wildcards["benchmark"], job.params.benchmark
+    name, benchmark = job.wildcards["benchmark"], benchmark_of(job)
     archives = paths_of(job)
     if missing := [path for path in archives.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
     found = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
-    drawn = isinstance(found, Drawn)
-    splits = found.splits if drawn else [entry.split for entry in found.entries]
+    if isinstance(found, Drawn):
+        splits, listing = found.splits, None
+    else:
+        splits, listing = [entry.split for entry in found.entries], found
     check_splits(splits, benchmark, name)
-    faults = {} if drawn else examine(found)
+    faults = {} if listing is None else examine(listing)
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
     return f"{name}: {len(splits)} images ({counts})" + (f", {len(faults)} cannot be used" if faults else "") + "."
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
     """Name -> file of each archive of a benchmark's source, downloaded unless it is there."""
-    archives = registry.archives(job.params.benchmark.source)
+    archives = registry.archives(benchmark_of(job).source)
     if local is not None and not archives:
         raise ParamsError(
             f"benchmarks.{job.wildcards['benchmark']}: has no archives that --from could replace; leave it out."
@@ -90,7 +93,7 @@ def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
 
 def paths_of(job: Job) -> dict[str, Path]:
     """Name -> where a release's file lies, or is to lie."""
-    archives = registry.archives(job.params.benchmark.source)
+    archives = registry.archives(benchmark_of(job).source)
     return {key: raw_path(job, archive) for key, archive in archives.items()}
 
 
@@ -119,6 +122,11 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
     )
+
+
+def benchmark_of(job: Job) -> Benchmark:
+    """Return the params of the job's benchmark."""
+    return required(job.params.benchmark, "job.params.benchmark")
 
 
 def _publish_drawn(recording: Recording, drawn: Drawn, benchmark: Benchmark) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def run(jobs: Sequence[Job]) -> None:
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
         found = evaluate(context, job, images)
-        recording.publish({"metrics": lambda path, found=found: write_json(path, found)}, **context.environment)
+        recording.publish({"metrics": partial(write_json, value=found)}, **context.environment)
         values = "  ".join(f"{key} {value:.1f}%" for key, value in found["last"]["metrics"].items())
         report(f"{job.name}  {values}")
 
@@ -60,10 +61,10 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
     accuracies: dict[str, Accuracies] = {}
     attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
-        labels, maps = context.labels(split), None
+        labels, maps = context.labels(split), torch.empty(0)
         said = torch.empty_like(labels)
         for here, features in features_in_batches(network, reader, len(reader)):
-            if maps is None:
+            if not len(maps):  # the first batch shows the size of a map
                 maps = features.new_empty((len(labels), *features.shape[2:]))
             said[here] = network.classify(features).argmax(1)
             maps[here] = class_activation(features, network.map_weights(features, labels[here]))

@@ -16,6 +16,7 @@ from crayon.models.checkpoints import channels_of
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
+from crayon.utils.checks import required
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import write_json
 from crayon.utils.log import report
@@ -67,7 +68,7 @@ def run(job: Job) -> None:
     """Write labels/<suite>/<benchmark>/<kind>.csv and its summary."""
     name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
     recording = Recording(job)
-    benchmark = job.params.benchmark
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
     consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
     digest = recording.read[job.inputs["shown"]]
     given = read(job, digest, allow_stale)
@@ -76,7 +77,8 @@ def run(job: Job) -> None:
         if not {"relevant", "irrelevant"} & set(labels.values()):
             raise AnnotationError(f"{job.inputs['answers']}: {undecided(given.answers, consensus)}")
     else:
-        labels = label_neurons(given.neurons, given.patches, given.answers, consensus.tie)
+        patches = required(given.patches, "patches")
+        labels = label_neurons(given.neurons, patches, given.answers, consensus.tie)
     found = summary(labels, given.answers)
     if allow_stale:
         found["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in given.answers)

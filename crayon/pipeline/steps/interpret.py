@@ -24,12 +24,12 @@ def run(job: Job) -> None:
     options = context.benchmark.interpret
     network, images, labels = context.trained(job.inputs["model"]), context.images("train"), context.labels("train")
     patches = TopPatches(network.channels, options.patches)
-    maps = logits = None
+    maps = logits = torch.empty(0)
     for here, features in features_in_batches(network, images, len(labels)):
         scores = network.classify(features).detach()
         target = labels[here] if options.target == "label" else scores.argmax(1)
         weights = network.map_weights(features, target).detach()
-        if maps is None:  # filled in parts: parts that are kept would lie between large ones given back
+        if not len(maps):  # filled in parts: parts that are kept would lie between large ones given back
             maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
         maps[here] = normalise_stored(class_activation(features, weights))
         logits[here] = scores
@@ -37,10 +37,10 @@ def run(job: Job) -> None:
     if context.benchmark.imported is not None and context.benchmark.imported.maps is not None:
         maps = normalise_stored(imported_maps(job, maps))
     rows = context.data.rows("train")
+    image_ids = [context.data.image_ids[row] for row in rows]
     height, width = context.data.images.shape[1:3]
-    shown = patches.rows(
-        [context.data.image_ids[row] for row in rows], (height, width), tuple(maps.shape[1:]), options.cells
-    )
+    map_height, map_width = maps.shape[1:]
+    shown = patches.rows(image_ids, (height, width), (map_height, map_width), options.cells)
     recording.publish(
         {
             "maps": lambda path: write_npy(path, maps.half().numpy()),

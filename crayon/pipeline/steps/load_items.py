@@ -11,6 +11,7 @@ from crayon.models.checkpoints import channels_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.saliency.patches import read_patches
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
 
@@ -26,7 +27,8 @@ def load_asked(plan: Plan, name: str, kind: str) -> ItemSet:
     data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
     shown = inputs["shown"]
     questions = [benchmark.questions.ask(kind, label) for label in benchmark.classes]
-    maps, items, known = None, {}, set()
+    items: dict[str, Item] = {}
+    maps, known = None, set[str]()
     if kind == "attention":
         rows = data.rows("train")
         maps = read_npy(shown, DataError)
@@ -53,7 +55,7 @@ def load_asked(plan: Plan, name: str, kind: str) -> ItemSet:
     if not items:
         raise DataError(f"{shown}: holds nothing to ask about; make it anew with `snakemake --cores 2 {shown}`.")
     digests = Digests()
-    digest = digests.of(shown)
+    digest = required(digests.of(shown), "digest")
     digests.save()
     return ItemSet(
         kind=kind,

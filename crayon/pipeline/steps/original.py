@@ -13,6 +13,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 
@@ -30,7 +31,8 @@ def run(jobs: Sequence[Job]) -> None:
         network = context.pretrained(job.inputs.get("pretrained"))
         problem = context.problem(network)
         saved = context.saved(recording)
-        outcome = train(problem, ERM(), params.training, params.seed, context.monitor(report), job.name, saved)
+        training = required(params.training, "job.params.training")
+        outcome = train(problem, ERM(), training, params.seed, context.monitor(report), job.name, saved)
         recording.publish(
             {
                 "model": partial(save_checkpoint, state=outcome.last),

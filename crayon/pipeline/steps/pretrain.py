@@ -18,6 +18,7 @@ from crayon.models.inference import forward_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.training.optim import make_optimiser
+from crayon.utils.checks import required
 from crayon.utils.device import device_name, start_torch, to_device
 from crayon.utils.errors import MethodError
 from crayon.utils.log import report
@@ -34,12 +35,13 @@ def run(job: Job) -> None:
     """
     recording = Recording(job)
     suite, transfer = job.params.suite, "network" in job.wildcards
-    options = (suite.studies.transfer.pretraining if transfer else None) or suite.pretraining
+    own = required(suite.studies.transfer, "studies.transfer").pretraining if transfer else None
+    options = required(own or suite.pretraining, "pretraining")
     training = options.training
     device = start_torch(**suite.compute.where)
-    images, figures, textures = draw_figures(options.seed, options.images + options.held_out, options.size)
+    images, *labels = draw_figures(options.seed, options.images + options.held_out, options.size)
     reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
-    figures, textures = torch.from_numpy(figures).to(device), torch.from_numpy(textures).to(device)
+    figures, textures = (torch.from_numpy(values).to(device) for values in labels)
     torch.manual_seed(options.seed)
     network = build_classifier(job.params.network, FIGURES + len(TEXTURES)).to(device)
     optimiser = make_optimiser(list(network.parameters()), training)

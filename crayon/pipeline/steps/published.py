@@ -21,8 +21,9 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
-from crayon.pipeline.steps.download import raw_path
+from crayon.pipeline.steps.download import benchmark_of, raw_path
 from crayon.pipeline.steps.original import write_history
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
 
@@ -36,19 +37,19 @@ def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None =
         DataError: the maps cannot be those of these training images.
     """
     job = plan.find("original", benchmark=name)
-    benchmark = job.params.benchmark
-    if benchmark.imported is None or (maps is not None and benchmark.imported.maps is None):
-        key = "imported.maps" if benchmark.imported else "imported.original"
+    imported = benchmark_of(job).imported
+    if imported is None or (maps is not None and imported.maps is None):
+        key = "imported.maps" if imported else "imported.original"
         raise ParamsError(
             f"benchmarks.{name}.{key}: is missing; add it with a file name ({{ file: {(maps or checkpoint).name} }})."
         )
     _state(job, checkpoint)
-    take(checkpoint, raw_path(job, benchmark.imported.original))
+    take(checkpoint, raw_path(job, imported.original))
     if maps is not None:
         manifest = Path(job.inputs["manifest"])
         if manifest.exists():
             read_maps(maps, len(training_images(manifest)))
-        take(maps, raw_path(job, benchmark.imported.maps))
+        take(maps, raw_path(job, required(imported.maps, "imported.maps")))
 
 
 def _fetched(job: Job, archive: Archive) -> Path:
@@ -61,7 +62,7 @@ def _fetched(job: Job, archive: Archive) -> Path:
 def _state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
     """Our state dict of a published checkpoint."""
     options = job.params.network.model_copy(update={"weights": None})
-    network = build_classifier(options, len(job.params.benchmark.classes))
+    network = build_classifier(options, len(benchmark_of(job).classes))
     return classifier_state(read_weights(checkpoint), network, str(checkpoint))
 
 
@@ -69,7 +70,7 @@ def run_original(job: Job) -> None:
     """Write the imported Original as a checkpoint of ours; one row of history, epoch 0, has its validation metric."""
     recording = Recording(job)
     context = Context(job)
-    checkpoint = _fetched(job, context.benchmark.imported.original)
+    checkpoint = _fetched(job, required(context.benchmark.imported, "imported").original)
     state = _state(job, checkpoint)
     network = context.network()
     network.load_state_dict(state)
@@ -113,7 +114,8 @@ def imported_maps(job: Job, computed: torch.Tensor) -> torch.Tensor:
         DataError: another number or size, or they have nothing in common with the Original's own maps, so that the
             order must be another.
     """
-    path = _fetched(job, job.params.benchmark.imported.maps)
+    archive = required(benchmark_of(job).imported, "imported").maps
+    path = _fetched(job, required(archive, "imported.maps"))
     maps = torch.from_numpy(read_maps(path, len(computed)))
     if maps.shape != computed.shape:
         raise DataError(
@@ -144,7 +146,7 @@ def run_answers(job: Job) -> None:
     """Write annotations/<suite>/<benchmark>/<kind>.csv of the published answers."""
     recording = Recording(job)
     name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
-    files = job.params.benchmark.annotation.published
+    files = required(benchmark_of(job).annotation.published, "annotation.published")
     if kind == "attention":
         images = training_images(job.inputs["manifest"])
         asked = _fetched(job, files.asked) if files.asked is not None else None

@@ -22,6 +22,7 @@ from crayon.pipeline.runs import Run
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, MethodError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
@@ -33,19 +34,22 @@ def run(jobs: Sequence[Job]) -> None:
     """Train methods, controls or variations on one benchmark; each is published as it ends."""
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    context, read = None, {}
+    context: Context | None = None
+    readers: dict[str, Reader] = {}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
-        params, run = job.params, job.params.run
+        params = job.params
+        run, method = required(params.run, "job.params.run"), required(params.method, "job.params.method")
+        training = required(params.training, "job.params.training")
         if context is None or context.options != params.network:
-            context, read = Context(job), {}
-        if run.method not in read:
-            read[run.method] = Reader(context, job.inputs, run.needs)
-        problem = read[run.method].problem(job.inputs["model"])
+            context, readers = Context(job), {}
+        if run.method not in readers:
+            readers[run.method] = Reader(context, job.inputs, run.needs)
+        problem = readers[run.method].problem(job.inputs["model"])
         vary(problem, run, params.seed)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
-        outcome = train(problem, params.method, params.training, params.seed, context.monitor(report), name, saved)
+        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved)
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
@@ -71,7 +75,8 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
             if run.order is None:
                 asked = at_random(len(codes), seed)
             else:
-                asked = ORDERS[run.order](Pool(problem.maps.cpu().numpy(), problem.labels.cpu().numpy()), seed)
+                maps = required(problem.maps, "maps").cpu().numpy()
+                asked = ORDERS[run.order](Pool(maps, problem.labels.cpu().numpy()), seed)
             asked = asked[codes[asked] != CODES["unasked"]]
             if run.answers > len(asked):
                 raise MethodError(
@@ -81,7 +86,7 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
             codes = subset(codes, asked[: run.answers], otherwise=-1 if kind == "attention" else 1)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:
-        problem.maps = resized(problem.maps, problem.map_size())
+        problem.maps = resized(required(problem.maps, "maps"), problem.map_size())
 
 
 def resized(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -104,7 +109,7 @@ class Reader:
         self.context = context
         self.paths = {need: inputs[need] for need in needs if need in inputs and need != "masks"}
         count, device = len(context.data.rows("train")), context.device
-        self.read = {
+        self.read: dict[str, torch.Tensor | Masks] = {
             need: torch.from_numpy(array(self.paths[need], count)).to(device)
             for need in ("maps", "logits", "stage_one", "bias_features")
             if need in self.paths

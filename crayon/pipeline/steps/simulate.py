@@ -11,6 +11,7 @@ from crayon.data.dataset import load_dataset
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
@@ -23,7 +24,8 @@ def run(job: Job) -> None:
         DataError: the benchmark has no masks, which simulated annotators look at.
     """
     recording = Recording(job)
-    name, kind, benchmark = job.wildcards["benchmark"], job.wildcards["kind"], job.params.benchmark
+    name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
     data = load_dataset(Path(job.inputs["manifest"]).parent, benchmark.classes, benchmark.groups)
     if data.masks is None:
         raise DataError(
@@ -32,15 +34,18 @@ def run(job: Job) -> None:
         )
     rows = data.rows("train")
     digest = recording.read[job.inputs["shown"]]
-    options, seed = benchmark.annotation, benchmark.annotation.seed
+    annotation = benchmark.annotation
+    seed = required(annotation.seed, "annotation.seed")
     if kind == "attention":
         maps = read_npy(job.inputs["shown"], DataError)
         ids = [data.image_ids[row] for row in rows]
-        answers = answer_attention(ids, maps, data.masks, options.attention, seed, digest, rows)
+        attention = required(annotation.attention, "annotation.attention")
+        answers = answer_attention(ids, maps, data.masks, attention, seed, digest, rows)
     else:
         position = {data.image_ids[row]: int(row) for row in rows}
         patches = read_patches(job.inputs["shown"])
-        answers = answer_neurons(patches, position, data.masks, options.neurons, seed, digest)
+        neurons = required(annotation.neurons, "annotation.neurons")
+        answers = answer_neurons(patches, position, data.masks, neurons, seed, digest)
     recording.publish({"answers": partial(write_answers, answers=answers)}, source="simulated")
     yes = sum(answer.answer == "yes" for answer in answers)
     report(f"{name}/annotate {kind}  {len(answers)} simulated answers, {yes} yes")

@@ -17,6 +17,7 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
 
@@ -30,7 +31,8 @@ def run(job: Job) -> None:
     images, labels = context.images("train"), context.labels("train")
     problem = context.problem(network, images)
     name, saved = f"{context.name}/stage_one", context.saved(recording)
-    outcome = train(problem, ERM(), job.params.training, 0, context.monitor(report), name, saved)
+    training = required(job.params.training, "job.params.training")
+    outcome = train(problem, ERM(), training, 0, context.monitor(report), name, saved)
     logits = gathered(forward_in_batches(network, images, len(labels), network.classify), len(labels)).float().cpu()
     report(f"{name}  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
     recording.publish(

@@ -18,6 +18,7 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import Unwatched, train
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 
@@ -31,7 +32,7 @@ def run(job: Job) -> None:
     reading of files, no validation. Subsets of the training images are drawn with the repeat as seed.
     """
     recording = Recording(job)
-    context, study = Context(job), job.params.suite.studies.runtime
+    context, study = Context(job), required(job.params.suite.studies.runtime, "studies.runtime")
     readers = {method: Reader(context, job.inputs, method_class(method).needs) for method in CRAYON}
     count = len(context.labels("train"))
     sizes = [max(1, round(share * count)) for share in study.sizes]

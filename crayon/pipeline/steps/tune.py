@@ -19,6 +19,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, DivergedError, ParamsError
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
@@ -48,7 +49,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
             raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {method!r}; add it.")
     context = Context(plan.find("original", benchmark=name))
     path = Path(f"results/tuning/{plan.suite}/{name}.csv")
-    rows = read_csv(path, COLUMNS, DataError) if path.exists() else []
+    rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
     for method in methods or suite.tuning.spaces:
         rows = [row for row in rows if row["method"] != method] + _search(plan, context, method)
         order = list(suite.tuning.spaces)
@@ -67,12 +68,12 @@ def _value(space: Space, dice: random.Random) -> Any:
     """One draw; numbers have two significant digits, as one would write them down."""
     if space.choice is not None:
         return dice.choice(space.choice)
-    low, high = space.log
+    low, high = required(space.log, "log")
     return float(f"{exp(dice.uniform(log(low), log(high))):.1e}")
 
 
 def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
-    tuning, benchmark = plan.params.active.tuning, context.benchmark
+    tuning, benchmark = required(plan.params.active.tuning, "tuning"), context.benchmark
     job = plan.find("original", benchmark=context.name)
     own = benchmark.methods[name]
     read = None
