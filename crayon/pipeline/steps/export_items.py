@@ -18,7 +18,7 @@ from tqdm import tqdm
 from crayon.annotations.io import hit_layout, labelstudio, mturk
 from crayon.annotations.ui.items import ItemSet
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.steps.load_items import load_asked
+from crayon.pipeline.steps.load_items import load_items
 from crayon.pipeline.steps.people import asks_people
 from crayon.utils.errors import OutputError
 from crayon.utils.files import publish, write_csv, write_json, write_text
@@ -80,7 +80,7 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     asks_people(plan, name, kind)
     if folder.exists():
         raise OutputError(f"{folder}: exists already; give another name, nothing was written.")
-    asked = load_asked(plan, name, kind)
+    asked = load_items(plan, name, kind)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
