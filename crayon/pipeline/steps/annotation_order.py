@@ -90,7 +90,7 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
     maps = read_npy(job.outputs["maps"], DataError)
     if len(maps) != len(labels):
         raise DataError(
-            f"{job.outputs['maps']}: has {len(maps)} maps, but there are {len(labels)} training images; delete the file "
-            "to regenerate it."
+            f"{job.outputs['maps']}: has {len(maps)} maps, but there are {len(labels)} training images; delete it "
+            "to make Snakemake compute it again."
         )
     return ORDERS[name](Pool(np.array(maps, np.float32), labels), seed)

@@ -1,4 +1,4 @@
-"""Train the auxiliary biased network, and keep its features of the training images (for SoftCon and FLAC)."""
+"""Train the auxiliary biased network and save its features of the training images, for SoftCon and FLAC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Mean cross-entropy on the same images and labels; the features are pooled, raw, of the last epoch."""
+    """Train with cross-entropy on the same images and labels; save the pooled features after the last epoch."""
     recording = Recording(job)
     context = Context(job)
     torch.manual_seed(0)
