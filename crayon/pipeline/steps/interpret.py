@@ -1,4 +1,4 @@
-"""Grad-CAM maps of the training images, and the patches that excite each neuron (paper, Sec. III-A and III-C)."""
+"""Compute Grad-CAM maps of the training images, and the patches that activate each neuron most (Sec. III-A, III-C)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """One pass of the Original over the training images, in evaluation mode."""
+    """Write the maps, logits and patches of the Original, from one pass over the training images in evaluation mode."""
     recording = Recording(job)
     context = Context(job)
     options = context.benchmark.interpret
@@ -29,7 +29,7 @@ def run(job: Job) -> None:
         scores = network.classify(features).detach()
         target = labels[here] if options.target == "label" else scores.argmax(1)
         weights = network.map_weights(features, target).detach()
-        if not len(maps):  # filled in parts: parts that are kept would lie between large ones given back
+        if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
             maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
         maps[here] = normalise_stored(class_activation(features, weights))
         logits[here] = scores
@@ -40,13 +40,14 @@ def run(job: Job) -> None:
     image_ids = [context.data.image_ids[row] for row in rows]
     height, width = context.data.images.shape[1:3]
     map_height, map_width = maps.shape[1:]
-    shown = patches.rows(image_ids, (height, width), (map_height, map_width), options.cells)
+    top_patches = patches.rows(image_ids, (height, width), (map_height, map_width), options.cells)
     recording.publish(
         {
             "maps": lambda path: write_npy(path, maps.half().numpy()),
             "logits": lambda path: write_npy(path, logits.float().numpy()),
-            "patches": partial(write_patches, rows=shown),
+            "patches": partial(write_patches, rows=top_patches),
         },
         **context.environment,
     )
-    report(f"{context.name}/interpret  {len(maps)} maps, {len({row.patch for row in shown})} patches of {len(shown)}")
+    distinct = len({row.patch for row in top_patches})
+    report(f"{context.name}/interpret  {len(maps)} maps, {distinct} distinct patches in {len(top_patches)} rows")

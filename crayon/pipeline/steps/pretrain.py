@@ -1,4 +1,4 @@
-"""Train the backbone to name figures and textures; stands in for ImageNet, whose weights the miniatures cannot use."""
+"""Pretrain the backbone to classify drawn figures and textures, in place of ImageNet for the small networks."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Two heads on the pooled features: figure and texture, the texture's loss weighted.
+    """Train two linear heads on the pooled features, one for the figure and one, with a weighted loss, for the texture.
 
     Args:
-        job: that of the suite's network, or of the transfer study's.
+        job: the pretraining of the suite's network, or of the transfer study's network.
 
     Raises:
-        MethodError: too few held-out figures are named rightly for the features to be of use.
+        MethodError: the accuracy on held-out figures is below `minimum_accuracy`.
     """
     recording = Recording(job)
     suite, transfer = job.params.suite, "network" in job.wildcards
-    own = required(suite.studies.transfer, "studies.transfer").pretraining if transfer else None
-    options = required(own or suite.pretraining, "pretraining")
+    transfer_options = required(suite.studies.transfer, "studies.transfer").pretraining if transfer else None
+    options = required(transfer_options or suite.pretraining, "pretraining")
     training = options.training
     device = start_torch(**suite.compute.where)
     images, *labels = draw_figures(options.seed, options.images + options.held_out, options.size)
@@ -65,8 +65,8 @@ def run(job: Job) -> None:
             report(f"pretrain  epoch {epoch}/{training.epochs}  held-out figures {100 * accuracy:.1f}%")
     if accuracy < options.minimum_accuracy:
         raise MethodError(
-            f"pretraining names {accuracy:.1%} of the held-out figures, fewer than pretraining.minimum_accuracy "
-            f"({options.minimum_accuracy:.0%}): train it longer."
+            f"pretraining: its accuracy on held-out figures is {accuracy:.1%}, below pretraining.minimum_accuracy "
+            f"({options.minimum_accuracy:.0%}); train it for more epochs."
         )
     recording.publish(
         {"model": partial(save_checkpoint, state=network.state_dict())},
@@ -77,7 +77,7 @@ def run(job: Job) -> None:
 
 
 def _accuracy(network: Classifier, reader: ImageReader, figures: torch.Tensor, first: int) -> float:
-    """Share of the images from `first` on whose figure is named rightly."""
+    """Compute the share of the images `first`, `first` + 1, ... whose figure is classified correctly."""
     logits = torch.cat(list(forward_in_batches(network, reader, len(reader), network.classify)))
-    right = logits[first:, :FIGURES].argmax(1) == figures[first:]
-    return float(right.float().mean())
+    correct = logits[first:, :FIGURES].argmax(1) == figures[first:]
+    return float(correct.float().mean())

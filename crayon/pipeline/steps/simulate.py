@@ -1,4 +1,4 @@
-"""Simulate the answers to the Original's maps, or to its neurons' patches."""
+"""Simulate the answers of annotators to the Original's maps, or to the patches of its neurons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(job: Job) -> None:
     """Write annotations/<suite>/<benchmark>/<kind>.csv.
 
     Raises:
-        DataError: the benchmark has no masks, which simulated annotators look at.
+        DataError: the data set has no masks, from which the answers are computed.
     """
     recording = Recording(job)
     name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
@@ -29,8 +29,8 @@ def run(job: Job) -> None:
     data = load_dataset(Path(job.inputs["manifest"]).parent, benchmark.classes, benchmark.groups)
     if data.masks is None:
         raise DataError(
-            f"{job.inputs['masks']}: {name} has no masks, which simulated annotators need; set its annotation to "
-            "`source: people` in params.yaml and put their answers there."
+            f"{job.inputs['masks']}: {name} has no masks, from which simulated answers are computed; set its "
+            "annotation to `source: people` in params.yaml and collect people's answers."
         )
     rows = data.rows("train")
     digest = recording.read[job.inputs["shown"]]

@@ -1,7 +1,7 @@
-"""Train the first stage of JtT and CnC, an ERM stopped early, and keep its predictions of the training images.
+"""Train the first stage of JtT and CnC, ERM for few epochs, and save its logits of the training images.
 
-An Original that fits its training images makes no mistakes to learn from; both methods' papers stop their first stage
-before that.
+Both methods learn from the images that the first stage misclassifies. An Original that fits all its training images
+misclassifies none, so the papers of both methods stop the first stage earlier.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """As the Original, with the training of `stage_one`; the logits are those of evaluation mode."""
+    """Train like the Original, with the params of `stage_one`; the logits are computed in evaluation mode."""
     recording = Recording(job)
     context = Context(job)
     torch.manual_seed(0)
