@@ -250,7 +250,7 @@ def test_people_are_not_mixed_with_a_simulation(plan, tmp_path):
     write_answers(asked.ANSWERS, [Answer(item="train-3", annotator="s", answer="no", source="simulated")])
     before = asked.ANSWERS.read_bytes()
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes"))
-    with pytest.raises(AnnotationError, match="contains simulated answers.*move the file away"):
+    with pytest.raises(AnnotationError, match=r"contains simulated answers.*move the file away"):
         import_mturk(plan, "waterbirds", "attention", [path])
     assert asked.ANSWERS.read_bytes() == before
     assert sorted(path.name for path in asked.ANSWERS.parent.iterdir()) == ["attention.csv"]

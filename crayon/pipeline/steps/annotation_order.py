@@ -16,7 +16,7 @@ from crayon.utils.files import read_npy
 from crayon.utils.text import unknown
 
 BLOCK = 20
-"""Number of consecutive items of an order that are shuffled for each annotator; random orders are not cut in blocks."""
+"""Number of consecutive items that are shuffled for each annotator, in orders other than random."""
 
 
 def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
@@ -38,7 +38,7 @@ def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
     """
     common = order_items(plan, benchmark, kind, name, 0)  # computed here so that errors are raised at the start
 
-    def ask(items: Sequence[str], annotator: str) -> list[str]:
+    def ordered(items: Sequence[str], annotator: str) -> list[str]:
         rng = np.random.default_rng(seed_of(annotator))
         if (name or DEFAULTS[kind]) == "random":
             positions = order_items(plan, benchmark, kind, name, seed_of(annotator))
@@ -47,7 +47,7 @@ def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
             positions = np.concatenate([rng.permutation(common[start : start + BLOCK]) for start in starts])
         return [items[position] for position in positions]
 
-    return ask
+    return ordered
 
 
 def seed_of(annotator: str) -> int:

@@ -68,11 +68,11 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
     for split, reader in images.items():
         labels, maps = context.labels(split), torch.empty(0)
         predictions = torch.empty_like(labels)
-        for here, features in features_in_batches(network, reader, len(reader)):
+        for batch, features in features_in_batches(network, reader, len(reader)):
             if not len(maps):  # the first batch shows the size of a map
                 maps = features.new_empty((len(labels), *features.shape[2:]))
-            predictions[here] = network.classify(features).argmax(1)
-            maps[here] = class_activation(features, network.map_weights(features, labels[here]))
+            predictions[batch] = network.classify(features).argmax(1)
+            maps[batch] = class_activation(features, network.map_weights(features, labels[batch]))
         accuracies[split] = context.accuracies(predictions.cpu().numpy(), split)
         attention[split] = where_it_looks(context, split, maps.cpu())
     benchmark = context.benchmark
@@ -121,11 +121,11 @@ def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dic
     scored = []
     for label, name in enumerate(context.benchmark.classes):
         for group, group_name in enumerate(context.benchmark.groups):
-            here = masked & (labels == label) & (groups == group)
-            not_blank = here & ~energy.isnan()
+            selected = masked & (labels == label) & (groups == group)
+            not_blank = selected & ~energy.isnan()
             if not_blank.any():
                 scores = {"energy": energy, "pointing": pointing}
                 means = {key: 100 * float(values[not_blank].double().mean()) for key, values in scores.items()}
-                counts = {"count": int(not_blank.sum()), "blank": int((here & ~not_blank).sum())}
+                counts = {"count": int(not_blank.sum()), "blank": int((selected & ~not_blank).sum())}
                 scored.append({"label": name, "group": group_name, **means, **counts})
     return scored

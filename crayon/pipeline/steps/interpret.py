@@ -25,15 +25,15 @@ def run(job: Job) -> None:
     network, images, labels = context.trained(job.inputs["model"]), context.images("train"), context.labels("train")
     patches = TopPatches(network.channels, options.patches)
     maps = logits = torch.empty(0)
-    for here, features in features_in_batches(network, images, len(labels)):
+    for batch, features in features_in_batches(network, images, len(labels)):
         scores = network.classify(features).detach()
-        target = labels[here] if options.target == "label" else scores.argmax(1)
+        target = labels[batch] if options.target == "label" else scores.argmax(1)
         weights = network.map_weights(features, target).detach()
         if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
             maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
-        maps[here] = normalise_stored(class_activation(features, weights))
-        logits[here] = scores
-        patches.update(features, here.start)
+        maps[batch] = normalise_stored(class_activation(features, weights))
+        logits[batch] = scores
+        patches.update(features, batch.start)
     if context.benchmark.imported is not None and context.benchmark.imported.maps is not None:
         maps = normalise_stored(imported_maps(job, maps))
     rows = context.data.rows("train")

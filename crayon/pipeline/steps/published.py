@@ -117,7 +117,7 @@ def read_maps(path: str | Path, count: int) -> np.ndarray:
     if maps.ndim != 3 or len(maps) != count:
         raise DataError(f"{path}: holds maps of the shape {maps.shape}, and there are {count} training images.")
     if not np.isfinite(maps).all() or (maps < 0).any():
-        raise DataError(f"{path}: has a negative or infinite value; these are no maps after ReLU.")
+        raise DataError(f"{path}: has a negative or infinite value, which maps after ReLU cannot have.")
     return maps
 
 

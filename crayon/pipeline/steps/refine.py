@@ -28,6 +28,7 @@ from crayon.utils.files import read_npy
 from crayon.utils.log import report
 
 CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
+"""Label of an item -> its code in `Problem.attention` and `Problem.neurons`."""
 
 
 def run(jobs: Sequence[Job]) -> None:
