@@ -30,7 +30,8 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
     if name not in plan.annotated:
         plan.params.active.benchmark(name)
         raise AnnotationError(f"{name}: takes no answers, because its annotation.source in params.yaml is none.")
-    jobs = [plan.find("ingest", benchmark=name, kind=one) for one in ([kind] if kind else KINDS)]
+    kinds = (kind,) if kind else KINDS
+    jobs = [plan.find("ingest", benchmark=name, kind=kind) for kind in kinds]
     answered = [job for job in jobs if Path(job.inputs["answers"]).exists()]
     allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
     sections = []
@@ -51,7 +52,7 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
 def _overall(path: str, answers: int, shares: dict[str, float | None]) -> str:
     """Format the number of answers and the agreement as one line."""
     if shares["agreement"] is None:
-        return f"{path}: {answers} answers, one per item, so that agreement cannot be measured"
+        return f"{path}: {answers} answers, one per item, so agreement cannot be measured"
     measures = [f"the annotators agree on {shares['agreement']:.1%} of the items with several answers"]
     measures += [
         f"{label} {shares[key]:.2f}"

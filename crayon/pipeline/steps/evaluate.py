@@ -105,7 +105,7 @@ def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dic
     Returns:
         One {label, group, energy, pointing, count, blank} for each label and group with maps to score: `energy` and
         `pointing` are means in percent over the `count` maps that are not zero everywhere, `blank` is the number of
-        those that are. Images without a mask are left out; the list is empty if the data set has no masks.
+        maps that are. Images without a mask are left out; the list is empty if the data set has no masks.
     """
     if context.data.masks is None:
         return []

@@ -45,8 +45,8 @@ def export_mturk(plan: Plan, name: str, kind: str, folder: Path, url: str | None
         rows = (mturk.batch_row(address, html.escape(question), item, digest) for address, question, item in items)
         write_csv(temporary / "batch.csv", mturk.BATCH_COLUMNS, rows)
         views = plan.params.active.benchmark(name).views
-        count = len(views) if kind == "attention" else 1
-        write_text(temporary / "hit.html", hit_layout.layout(kind, views, max(width, 360 * count)))
+        panels = len(views) if kind == "attention" else 1
+        write_text(temporary / "hit.html", hit_layout.layout(kind, views, max(width, 360 * panels)))
 
     count = _export(plan, name, kind, folder, f"{IMAGES}/" if url is None else _prefix(url), write)
     where = "and give their address with --url" if url is None else f"to {_prefix(url)}"

@@ -25,7 +25,9 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Train two linear heads on the pooled features, one for the figure and one, with a weighted loss, for the texture.
+    """Train the backbone with two heads on its pooled features, one for the figure and one for the texture.
+
+    The loss is the cross-entropy of the figure plus `texture_weight` times the cross-entropy of the texture.
 
     Args:
         job: the pretraining of the suite's network, or of the transfer study's network.
