@@ -144,8 +144,8 @@ def imported_maps(job: Job, computed: torch.Tensor) -> torch.Tensor:
     correlation = agreement(maps, computed)
     if correlation < LIKE:
         raise DataError(
-            f"{path}: its maps do not belong to this Original and these images in this order (mean correlation with the "
-            f"computed maps {correlation:.2f}, at least {LIKE} is expected)."
+            f"{path}: its maps do not belong to this Original and these images in this order (mean correlation with "
+            f"the computed maps {correlation:.2f}, at least {LIKE} is expected)."
         )
     return maps
 
