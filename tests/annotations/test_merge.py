@@ -250,7 +250,7 @@ def test_people_are_not_mixed_with_a_simulation(plan, tmp_path):
     write_answers(asked.ANSWERS, [Answer(item="train-3", annotator="s", answer="no", source="simulated")])
     before = asked.ANSWERS.read_bytes()
     path = write(tmp_path / "r.csv", result("3A", "train-0", "Yes"))
-    with pytest.raises(AnnotationError, match="holds simulated answers; move it away"):
+    with pytest.raises(AnnotationError, match=r"contains simulated answers.*move the file away"):
         import_mturk(plan, "waterbirds", "attention", [path])
     assert asked.ANSWERS.read_bytes() == before
     assert sorted(path.name for path in asked.ANSWERS.parent.iterdir()) == ["attention.csv"]
@@ -309,7 +309,7 @@ def test_answers_to_other_maps_are_refused_or_recorded(plan, tmp_path, capsys):
 
 def test_answers_that_decide_nothing_are_refused_with_the_reason(plan):
     write_answers(asked.ANSWERS, [Answer(item=item, annotator="ann", answer="yes") for item in asked.ITEMS[:3]])
-    with pytest.raises(AnnotationError, match=r"minimum_answers is 2, and none has more than 1; let another person"):
+    with pytest.raises(AnnotationError, match=r"minimum_answers is 2, but no image has more than 1; collect more"):
         ingest(plan)
     answers = [
         Answer(item=item, annotator=who, answer=word)

@@ -156,7 +156,7 @@ def test_where_no_order_is_asked_for_the_kinds_own_is_taken(project):
 def test_patches_are_asked_about_at_random_only(project):
     plan, _ = project
     assert (order_items(plan, "waterbirds", "neurons", "random", 3) == at_random(3, 3)).all()
-    with pytest.raises(ParamsError, match=r"'diverse' is made of the images' maps.*at random"):
+    with pytest.raises(ParamsError, match=r"'diverse' is computed from the maps of images.*order random"):
         order_items(plan, "waterbirds", "neurons", "diverse", 3)
 
 
@@ -171,5 +171,5 @@ def test_an_unknown_order_or_benchmark_is_named(project):
 def test_what_was_computed_of_other_images_is_refused(project):
     plan, pool = project
     write_npy(plan.find("interpret", benchmark="waterbirds").outputs["maps"], pool.maps[:5])
-    with pytest.raises(DataError, match=r"maps\.npy: has 5 maps of 8 images"):
+    with pytest.raises(DataError, match=r"maps\.npy: has 5 maps, but there are 8 training images"):
         order_items(plan, "waterbirds", "attention", "uncertain", 0)

@@ -169,6 +169,6 @@ def test_maps_of_another_network_are_refused(project, tmp_path):
         assert run(project, *command).returncode == 0
         done = run(project, "crayon", "interpret", "waterbirds")
         assert done.returncode == 1
-        assert "its maps are not those of this Original on these images in this order" in done.stderr
+        assert "its maps do not belong to this Original and these images in this order" in done.stderr
     finally:
         params.write_text(before)

@@ -162,7 +162,7 @@ def test_answers_are_kept_only_for_items_that_were_asked():
     found = problem_of(run_of("crayon_attention", answers=3), asked=5)
     assert int((found.attention == 0).sum()) == 3
     assert set(np.flatnonzero(found.attention.numpy() == 0)) < set(range(5))
-    with pytest.raises(MethodError, match=r"5 items were asked, and a study in params\.yaml wants 6"):
+    with pytest.raises(MethodError, match=r"needs 6 annotated items, but there are 5"):
         problem_of(run_of("crayon_attention", answers=6), asked=5)
 
 
@@ -217,7 +217,7 @@ def test_a_name_stands_for_one_run_in_every_suite():
 
 
 def test_more_answers_than_there_are_items_are_refused():
-    with pytest.raises(MethodError, match=r"24 items were asked.*wants 25 of them"):
+    with pytest.raises(MethodError, match=r"needs 25 annotated items, but there are 24"):
         problem_of(run_of("crayon_attention", answers=25))
 
 

@@ -1,1 +1,1 @@
-"""One module a step of the chain; each reads and writes what its job in `crayon.pipeline.plan` says."""
+"""The steps of the pipeline, one module each; a step reads the inputs of its job and writes the job's outputs."""

@@ -1,4 +1,4 @@
-"""How well a benchmark's annotators agree, and whose answers should be looked at."""
+"""Measure how well a benchmark's annotators agree, and list the annotators with unusual answers."""
 
 from __future__ import annotations
 
@@ -14,63 +14,69 @@ from crayon.utils.files import write_csv, write_json
 
 
 def run(plan: Plan, name: str, kind: str | None = None) -> str:
-    """Write annotations/<suite>/<benchmark>/<kind>.annotators.csv, an annotator a row, and <kind>.agreement.json.
-
-    Gives what is to be printed.
+    """Write `<kind>.annotators.csv`, one row per annotator, and `<kind>.agreement.json` beside the answers.
 
     Args:
-        kind: attention or neurons; both, as far as there are answers, if left out.
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` or `neurons`; None for every kind that has answers.
+
+    Returns:
+        The text to print: the agreement and a table of the annotators, for each kind.
 
     Raises:
-        AnnotationError: nobody answers here, or the answers are malformed.
+        AnnotationError: the benchmark takes no answers, or its answers are missing or malformed.
     """
     if name not in plan.annotated:
         plan.params.active.benchmark(name)
-        raise AnnotationError(f"{name}: nobody answers here (annotation: none in params.yaml).")
-    jobs = [plan.find("ingest", benchmark=name, kind=one) for one in ([kind] if kind else KINDS)]
-    there = [job for job in jobs if Path(job.inputs["answers"]).exists()]
+        raise AnnotationError(f"{name}: takes no answers, because its annotation.source in params.yaml is none.")
+    kinds = (kind,) if kind else KINDS
+    jobs = [plan.find("ingest", benchmark=name, kind=kind) for kind in kinds]
+    answered = [job for job in jobs if Path(job.inputs["answers"]).exists()]
     allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
-    parts = []
-    if not there:
-        plan.answers(name, kind or KINDS[0])  # says how to get them
-    for job in there or jobs[:1]:
+    sections = []
+    if not answered:
+        plan.answers(name, kind or KINDS[0])  # raises an error that explains how to get answers
+    for job in answered or jobs[:1]:
         answers = read(job, Digests().of(job.inputs["shown"]) or "", allow_stale).answers
         annotators = by_annotator(answers)
         path = Path(job.inputs["answers"]).with_suffix(".annotators.csv")
         shares = agreement(answers)
         write_csv(path, COLUMNS, as_rows(annotators))
         write_json(path.with_suffix("").with_suffix(".agreement.json"), {"answers": len(answers), **shares})
-        parts.append("\n".join([_overall(job.inputs["answers"], len(answers), shares), *_table(annotators), f"{path}"]))
-    return "\n\n".join(parts)
+        lines = [_overall(job.inputs["answers"], len(answers), shares), *_table(annotators), f"{path}"]
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections)
 
 
 def _overall(path: str, answers: int, shares: dict[str, float | None]) -> str:
+    """Format the number of answers and the agreement as one line."""
     if shares["agreement"] is None:
-        return f"{path}: {answers} answers, one an item, so that there is nothing to agree on"
-    words = [f"{shares['agreement']:.1%} of the items that several answered have one answer"]
-    words += [
+        return f"{path}: {answers} answers, one per item, so agreement cannot be measured"
+    measures = [f"the annotators agree on {shares['agreement']:.1%} of the items with several answers"]
+    measures += [
         f"{label} {shares[key]:.2f}"
         for key, label in (("kappa", "Cohen's kappa"), ("alpha", "Krippendorff's alpha"))
         if shares[key] is not None
     ]
-    return f"{path}: {answers} answers; {', '.join(words)}"
+    return f"{path}: {answers} answers; {', '.join(measures)}"
 
 
 def _table(annotators: list[Annotator]) -> list[str]:
-    """A line an annotator, in columns."""
+    """Format one line per annotator, in aligned columns."""
     rows = [("annotator", "answers", "median s", "yes", "unsure", "agrees with others", "")]
-    for one in annotators:
-        seconds = "-" if one.seconds is None else f"{one.seconds:.1f}"
-        agrees = "-" if one.agrees is None else f"{one.agrees:.0%} of {one.shared}"
+    for annotator in annotators:
+        seconds = "-" if annotator.seconds is None else f"{annotator.seconds:.1f}"
+        agrees = "-" if annotator.agrees is None else f"{annotator.agrees:.0%} of {annotator.shared}"
         rows.append(
             (
-                one.annotator if one.annotator.isprintable() else ascii(one.annotator),
-                str(one.answers),
+                annotator.annotator if annotator.annotator.isprintable() else ascii(annotator.annotator),
+                str(annotator.answers),
                 seconds,
-                f"{one.yes:.0%}",
-                f"{one.unsure:.0%}",
+                f"{annotator.yes:.0%}",
+                f"{annotator.unsure:.0%}",
                 agrees,
-                one.remark,
+                annotator.remark,
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""`crayon annotate`: let people answer on a local web page."""
+"""`crayon annotate`: serve the local web page on which people annotate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crayon.annotations.ui.store import Store
 from crayon.pipeline.job import KINDS
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.annotation_order import order_of
-from crayon.pipeline.steps.load_items import load_asked
+from crayon.pipeline.steps.load_items import load_items
 from crayon.utils.errors import AnnotationError, ParamsError
 from crayon.utils.log import report
 from crayon.utils.text import unknown
@@ -33,10 +33,20 @@ def run(
 ) -> None:
     """Serve the page until Ctrl-C.
 
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` or `neurons`.
+        annotators: names of the annotators; empty to let the page ask for a name.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        order: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
+
     Raises:
-        ParamsError: an unknown benchmark, kind, order or host, a taken port, a name that is none, or a benchmark whose
-            answers are not people's.
-        AnnotationError, DataError: what is asked, or what was answered, is missing or malformed.
+        ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
+            allowed; or the benchmark does not take people's answers.
+        AnnotationError: the answers file is malformed, or refuses an annotator.
+        DataError: the maps, patches or images are missing or malformed.
     """
     benchmark = plan.params.active.benchmark(name)
     if kind not in KINDS:
@@ -52,25 +62,26 @@ def run(
     answers = plan.answers_file(name, kind)
     source = benchmark.annotation.source
     if source != "people":
-        aside = f", and move {answers} away" if Path(answers).exists() else ""
+        remedy = f", and move {answers} away" if Path(answers).exists() else ""
         raise ParamsError(
             f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, and people's answers are not "
-            f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{aside}."
+            f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
-    torch.set_num_threads(1)  # pictures are small, and made several at once
-    asked, asks = load_asked(plan, name, kind), order_of(plan, name, kind, order)
-    store = Store(answers, asked.known, asked.digest, asked.shown, allow_stale=benchmark.annotation.allow_stale)
+    torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
+    item_set, order_for = load_items(plan, name, kind), order_of(plan, name, kind, order)
+    allow_stale = benchmark.annotation.allow_stale
+    store = Store(answers, item_set.known, item_set.digest, item_set.shown, allow_stale=allow_stale)
     try:
         for annotator in annotators:
-            if (why := store.refuse(annotator)) is not None:
-                raise AnnotationError(why)
-        of = f"{plan.suite}/{name}/{kind}"
-        wanted = benchmark.consensus.minimum_answers if kind == "attention" else 1
-        page = Page(asked, store, benchmark.title, annotators, asks, of, _commands(plan, name, kind), wanted)
+            if (reason := store.refuse(annotator)) is not None:
+                raise AnnotationError(reason)
+        task = f"{plan.suite}/{name}/{kind}"
+        minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
+        page = Page(item_set, store, benchmark.title, annotators, order_for, task, _commands(plan, name, kind), minimum)
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
-            tokens = {} if local else tokens_for(annotators, of)
+            tokens = {} if local else tokens_for(annotators, task)
             app = Guard(build(page), names_of(host, local), tokens)
             for line in _links(host, port, annotators, tokens):
                 report(line, secret=bool(tokens))
@@ -81,7 +92,7 @@ def run(
 
 
 def _commands(plan: Plan, name: str, kind: str) -> list[str]:
-    """What is to be run after the last answer."""
+    """List the commands to run after the last answer."""
     other = KINDS[1 - KINDS.index(kind)]
     missing = not Path(plan.answers_file(name, other)).exists()
     return [*([f"crayon annotate {name} --kind {other}"] if missing else []), "snakemake --cores 2 results/table1.csv"]

@@ -1,4 +1,4 @@
-"""In which order an annotator is asked."""
+"""The order in which an annotator gets the items."""
 
 from __future__ import annotations
 
@@ -16,55 +16,64 @@ from crayon.utils.files import read_npy
 from crayon.utils.text import unknown
 
 BLOCK = 20
-"""How many items of an order that is not random are shuffled at a time."""
+"""Number of consecutive items that are shuffled for each annotator, in orders other than random."""
 
 
 def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
-    """An order by its name (None: the kind's own), which is each annotator's own, and the same each time.
+    """Return the function that sorts the items for an annotator; its result is the same each time.
 
-    Of an order that is not random the first `BLOCK` items are the first of all annotators, so that these soon have as
-    many answers as the consensus wants; among themselves, each annotator is asked about them in an order of their own.
-    So are the next `BLOCK`, and all that follow.
+    With a random order, every annotator gets an independent permutation. With any other order, all annotators get the
+    same first `BLOCK` items, so that these soon have enough answers for the consensus, then the same next `BLOCK`
+    items, and so on; within a block, every annotator has a different order.
+
+    Args:
+        plan: the plan of the active suite.
+        benchmark: name of the benchmark.
+        kind: `attention` or `neurons`.
+        name: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
 
     Raises:
-        ParamsError: it is unknown, or not for this kind.
-        DataError: what it is made of is not there.
+        ParamsError: the order is unknown, or not available for this kind.
+        DataError: a file from which the order is computed is missing or malformed.
     """
-    common = order_items(plan, benchmark, kind, name, 0)  # what is wrong with it is said at the start
+    common = order_items(plan, benchmark, kind, name, 0)  # computed here so that errors are raised at the start
 
-    def ask(items: Sequence[str], annotator: str) -> list[str]:
-        dice = np.random.default_rng(seed_of(annotator))
+    def ordered(items: Sequence[str], annotator: str) -> list[str]:
+        rng = np.random.default_rng(seed_of(annotator))
         if (name or DEFAULTS[kind]) == "random":
             positions = order_items(plan, benchmark, kind, name, seed_of(annotator))
         else:
             starts = range(0, len(common), BLOCK)
-            positions = np.concatenate([dice.permutation(common[start : start + BLOCK]) for start in starts])
+            positions = np.concatenate([rng.permutation(common[start : start + BLOCK]) for start in starts])
         return [items[position] for position in positions]
 
-    return ask
+    return ordered
 
 
 def seed_of(annotator: str) -> int:
-    """The seed of an annotator's order."""
+    """Derive the seed of an annotator's order from the name."""
     return int.from_bytes(hashlib.sha256(annotator.encode()).digest()[:4], "big")
 
 
 def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: int) -> np.ndarray:
-    """In which order to ask about what a benchmark's annotators are shown.
+    """Compute the order in which a benchmark's items are annotated.
 
     Args:
-        kind: `attention`, of whose items the positions are those of the training images; `neurons`, those of the
-            distinct patches as patches.csv first names them.
-        name: of the order; None is the kind's default.
+        plan: the plan of the active suite.
+        benchmark: name of the benchmark.
+        kind: `attention` or `neurons`.
+        name: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
+        seed: seed of the strategy.
 
     Returns:
-        (n,) int64, a permutation.
+        (n,) int64, a permutation of the positions of the training images (attention), or of the distinct patches in the
+        order of their first rows in patches.csv (neurons).
 
     Raises:
-        ParamsError: the benchmark or the order is unknown, or the order is not for neurons' patches.
-        DataError: what the order is made of is not there, or not of the same images.
+        ParamsError: the benchmark or the order is unknown, or the order is not available for neurons.
+        DataError: the maps or patches are missing, or belong to other images.
     """
-    own = plan.params.active.benchmark(benchmark)
+    section = plan.params.active.benchmark(benchmark)
     name = name or DEFAULTS[kind]
     if name not in ORDERS:
         raise ParamsError(unknown("order", name, ORDERS))
@@ -72,15 +81,16 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
     if kind == "neurons":
         if name != "random":
             raise ParamsError(
-                f"The order {name!r} is made of the images' maps, which neurons' patches do not have; "
-                "ask about these at random."
+                f"The order {name!r} is computed from the maps of images, which neurons' patches do not have; use the "
+                "order random for them."
             )
         return at_random(len({patch.patch for patch in read_patches(job.outputs["patches"])}), seed)
-    data = load_dataset(f"data/{plan.suite}/{benchmark}", own.classes, own.groups)
+    data = load_dataset(f"data/{plan.suite}/{benchmark}", section.classes, section.groups)
     labels = data.labels[data.rows("train")]
     maps = read_npy(job.outputs["maps"], DataError)
     if len(maps) != len(labels):
         raise DataError(
-            f"{job.outputs['maps']}: has {len(maps)} maps of {len(labels)} images; delete it, so that it is made anew."
+            f"{job.outputs['maps']}: has {len(maps)} maps, but there are {len(labels)} training images; delete it "
+            "to make Snakemake compute it again."
         )
     return ORDERS[name](Pool(np.array(maps, np.float32), labels), seed)

@@ -1,4 +1,4 @@
-"""Train the auxiliary biased network, and keep its features of the training images (for SoftCon and FLAC)."""
+"""Train the auxiliary biased network and save its features of the training images, for SoftCon and FLAC."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Mean cross-entropy on the same images and labels; the features are pooled, raw, of the last epoch."""
+    """Train with cross-entropy on the same images and labels; save the pooled features after the last epoch."""
     recording = Recording(job)
     context = Context(job)
     torch.manual_seed(0)
-    network = build_classifier(context.suite.auxiliary.network, len(context.benchmark.classes)).to(context.device)
+    options = required(context.suite.auxiliary, "auxiliary").network
+    network = build_classifier(options, len(context.benchmark.classes)).to(context.device)
     problem = context.problem(network)
     saved = context.saved(recording)
-    outcome = train(problem, ERM(), job.params.training, 0, context.monitor(report), f"{context.name}/auxiliary", saved)
+    training = required(job.params.training, "job.params.training")
+    outcome = train(problem, ERM(), training, 0, context.monitor(report), f"{context.name}/auxiliary", saved)
     features = problem.pooled_features().cpu().numpy()
     recording.publish(
         {

@@ -1,11 +1,13 @@
-"""What several steps read: the data set, the network, the images of a split."""
+"""What several steps share: the data set, the device, networks, and the images of a split."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from crayon.data.dataset import Dataset, load_dataset
@@ -19,27 +21,31 @@ from crayon.pipeline.record import Recording
 from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
 from crayon.training.metrics import Accuracies
+from crayon.utils.checks import required
 from crayon.utils.device import device_name, start_torch
 from crayon.utils.files import canonical
 
 RESUME = Path(".crayon/resume")
-"""Where the state of trainings lies that were interrupted."""
+"""Folder with the saved states of interrupted trainings."""
 
 
 class Context:
-    """A benchmark opened for computing: params, data set, device.
+    """A benchmark with its params, data set and device, ready to compute with.
 
     Args:
         job: a job that reads the benchmark's data set.
 
     Attributes:
-        dtype: of the forward pass.
-        options: the network's params.
+        name, suite, benchmark: name and params of the benchmark, and params of its suite.
+        options: params of the network.
+        device, dtype: device, and dtype of the forward pass.
+        data: the data set, memory-mapped.
     """
 
     def __init__(self, job: Job) -> None:
         params = job.params
-        self.name, self.suite, self.benchmark = job.wildcards["benchmark"], params.suite, params.benchmark
+        self.name, self.suite = job.wildcards["benchmark"], params.suite
+        self.benchmark = required(params.benchmark, "job.params.benchmark")
         self.options = params.network
         self.device = start_torch(**self.suite.compute.where)
         self.dtype = getattr(torch, self.suite.compute.precision)
@@ -48,19 +54,22 @@ class Context:
         self._images: dict[str, ImageReader] = {}
 
     @property
-    def environment(self) -> dict:
-        """The device and the threads, for records."""
+    def environment(self) -> dict[str, Any]:
+        """Device and number of threads, for records."""
         return {"device": device_name(self.device), "threads": torch.get_num_threads()}
 
     def network(self, seed: int = 0) -> Classifier:
-        """A classifier of this benchmark's classes on the device, its weights drawn by `seed`."""
+        """Create a classifier for the classes of this benchmark, on the device, with random weights from `seed`."""
         torch.manual_seed(seed)
         return build_classifier(self.options, len(self.benchmark.classes)).to(self.device)
 
     def pretrained(self, path: str | None) -> Classifier:
-        """A classifier of the pretrained backbone (of the checkpoint `path`, if the suite pretrains) and a fresh head.
+        """Create a classifier with a pretrained backbone and a new head.
 
-        Drawn from torch's random state as it is, so that runs of several seeds differ.
+        The weights of the head come from PyTorch's global random state, so that they differ between seeds.
+
+        Args:
+            path: checkpoint of the pretrained backbone; None keeps the initial weights of the network.
         """
         network = build_classifier(self.options, len(self.benchmark.classes)).to(self.device)
         if path is not None:
@@ -68,28 +77,29 @@ class Context:
         return network
 
     def trained(self, path: str) -> Classifier:
-        """The classifier of a checkpoint."""
+        """Load the classifier of a checkpoint."""
         network = self.network()
         load_checkpoint(path, network)
         return network
 
     def images(self, split: str) -> ImageReader:
-        """The normalised images of a split, on a GPU once for all who ask for them."""
+        """Return the reader of a split's images, which is created once and then shared."""
         if split not in self._images:
             rows = self.data.rows(split)
             self._images[split] = ImageReader(self.data.images, rows, self.benchmark.normalisation, self.device)
         return self._images[split]
 
     def labels(self, split: str) -> torch.Tensor:
-        """The labels of a split, (n,) int64 on the device."""
+        """Return the labels of a split, (n,) int64 on the device."""
         return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
 
     def problem(self, network: Classifier, images: ImageReader | None = None, **known: Any) -> Problem:
-        """The training of a network on the training images here, as params would have it computed.
+        """Create the inputs of a method from the training images, with the augmentation and precision of params.yaml.
 
         Args:
-            images: a reader of them, if there is one already.
-            known: what else a method may use.
+            network: the network to train.
+            images: reader of the training images; None for the shared one.
+            known: further attributes of `Problem`.
         """
         compute = self.suite.compute
         return Problem(
@@ -103,20 +113,20 @@ class Context:
             **known,
         )
 
-    def accuracies(self, predictions, split: str) -> Accuracies:
-        """Count the predictions (n,) of a split's images."""
+    def accuracies(self, predictions: np.ndarray, split: str) -> Accuracies:
+        """Count the correct predictions of a split's images; `predictions` is (n,) int64."""
         rows = self.data.rows(split)
         return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
 
     def saved(self, recording: Recording) -> Saved:
-        """Where a job's training is kept between two epochs, known by its present params, code and inputs."""
+        """Return the saved state of a job's training, which is valid only for the same params, code and inputs."""
         definition = recording.definition | {"torch": torch.__version__}
         identity = hashlib.sha256(canonical(definition).encode()).hexdigest()
         path = RESUME / f"{recording.job.name.replace(' ', '-')}.pt"
         return Saved(path, identity, self.suite.compute.save_seconds, clock=recording)
 
-    def monitor(self, report) -> Monitor:
-        """What is measured after each epoch of a training here."""
+    def monitor(self, report: Callable[[str], None]) -> Monitor:
+        """Create the monitor that measures the selection metric after each epoch; `report` takes a line of progress."""
         split = self.benchmark.selection.splits[0]
         rows = self.data.rows(split)
         return Monitor(

@@ -1,4 +1,4 @@
-"""Draw, read or unpack a benchmark's images, and pack them."""
+"""Draw or download the images of a benchmark, and pack them into arrays."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
@@ -24,30 +25,31 @@ from crayon.utils.text import unknown
 
 
 def run(job: Job, local: Path | None = None) -> None:
-    """Write data/<suite>/<benchmark>/; without masks, masks.npy holds none, (0, H, W).
+    """Write data/<suite>/<benchmark>/; for a data set without masks, masks.npy has the shape (0, H, W).
 
-    The files of a release are downloaded to raw/<suite>/<benchmark>/ unless they lie there, and stay there.
+    Archives are downloaded to raw/<suite>/<benchmark>/ unless they are there already, and are kept.
 
     Args:
-        local: a folder, or a file, that is taken instead of downloading.
+        job: a job of the rule `download`.
+        local: a folder with the archives, or an archive, to use instead of downloading.
     """
     recording = Recording(job)
-    name, benchmark = job.wildcards["benchmark"], job.params.benchmark
+    name, benchmark = job.wildcards["benchmark"], benchmark_of(job)
     work = Path(job.outputs["manifest"]).with_name(".packing")
     archives = fetched(job, local)
-    found = listed(benchmark, archives, work / "files")
-    if isinstance(found, Drawn):
-        _publish_drawn(recording, found, benchmark)
+    content = listed(benchmark, archives, work / "files")
+    if isinstance(content, Drawn):
+        _publish_drawn(recording, content, benchmark)
     else:
-        check_splits([entry.split for entry in found.entries], benchmark, name)
-        entries, images, masks = pack(found, work)
+        check_splits([entry.split for entry in content.entries], benchmark, name)
+        entries, images, masks = pack(content, work)
         recording.publish(
             {
                 "manifest": partial(write_manifest, rows=_rows(entries)),
                 "images": images.replace,
                 "masks": masks.replace,
             },
-            left_out=len(found.entries) - len(entries),
+            left_out=len(content.entries) - len(entries),
             archives={path.name: recording.digests.of(path) for path in archives.values()},
         )
     recording.digests.save()
@@ -56,32 +58,42 @@ def run(job: Job, local: Path | None = None) -> None:
 
 
 def check(job: Job) -> str:
-    """Look through a benchmark's source as `run` does, decode every image, publish nothing; what is there, in words.
+    """Check a benchmark's source: read it as `run` does and decode every image, but publish and download nothing.
 
-    Nothing is downloaded; what is unpacked stays until `run` has packed it.
+    Unpacked archives stay until `run` has packed them.
+
+    Returns:
+        A sentence with the number of images in each split.
 
     Raises:
-        DataError: what is wrong, the first few faults and how many there are.
+        DataError: an archive is missing or images are unusable; the message has their number and the first few.
     """
-    name, benchmark = job.wildcards["benchmark"], job.params.benchmark
+    name, benchmark = job.wildcards["benchmark"], benchmark_of(job)
     archives = paths_of(job)
     if missing := [path for path in archives.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
-    found = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
-    drawn = isinstance(found, Drawn)
-    splits = found.splits if drawn else [entry.split for entry in found.entries]
+    content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
+    if isinstance(content, Drawn):
+        splits, listing = content.splits, None
+    else:
+        splits, listing = [entry.split for entry in content.entries], content
     check_splits(splits, benchmark, name)
-    faults = {} if drawn else examine(found)
+    faults = {} if listing is None else examine(listing)
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
     return f"{name}: {len(splits)} images ({counts})" + (f", {len(faults)} cannot be used" if faults else "") + "."
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
-    """Name -> file of each archive of a benchmark's source, downloaded unless it is there."""
-    archives = registry.archives(job.params.benchmark.source)
+    """Download the archives of a benchmark that are not in raw/ yet; returns the name -> path of each.
+
+    Args:
+        job: a job of the benchmark.
+        local: a folder with the archives, or an archive, to use instead of downloading.
+    """
+    archives = registry.archives(benchmark_of(job).source)
     if local is not None and not archives:
         raise ParamsError(
-            f"benchmarks.{job.wildcards['benchmark']}: has no archives that --from could replace; leave it out."
+            f"benchmarks.{job.wildcards['benchmark']}: downloads no archives, so --from has no use; leave it out."
         )
     paths = paths_of(job)
     fetch_all({paths[key]: archive for key, archive in archives.items()}, local)
@@ -89,18 +101,24 @@ def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
 
 
 def paths_of(job: Job) -> dict[str, Path]:
-    """Name -> where a release's file lies, or is to lie."""
-    archives = registry.archives(job.params.benchmark.source)
+    """Return the name -> path in raw/ of each archive of a benchmark, whether it is downloaded or not."""
+    archives = registry.archives(benchmark_of(job).source)
     return {key: raw_path(job, archive) for key, archive in archives.items()}
 
 
 def raw_path(job: Job, archive: Archive) -> Path:
-    """Where a downloaded file of a job's benchmark lies: raw/<suite>/<benchmark>/."""
+    """Return the path to which an archive is downloaded, in raw/<suite>/<benchmark>/."""
     return Path("raw", job.params.suite_name, job.wildcards["benchmark"], archive.name)
 
 
 def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> Drawn | Listing:
-    """Draw a benchmark's images, or list them; archives are unpacked into `folder`, each once."""
+    """Draw a benchmark's images, or list their files.
+
+    Args:
+        benchmark: params of the benchmark.
+        archives: name -> path of each archive.
+        folder: where archives are unpacked; an archive that has not changed since is not unpacked again.
+    """
     files = {}
     for key, path in archives.items():
         marker, status = folder / f"{key}.done", path.stat()
@@ -112,13 +130,18 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
         if files[key] != path:
             marker.write_text(stamp, encoding="utf-8")
     source = benchmark.source
-    if source.get("tree") is not None:  # an unpacked tree stands for all archives
+    if source.get("tree") is not None:  # an unpacked tree replaces all archives
         if not Path(source["tree"]).is_dir():
             raise DataError(f"{source['tree']}: there is no such folder; correct source.tree in params.yaml.")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
     )
+
+
+def benchmark_of(job: Job) -> Benchmark:
+    """Return the params of the job's benchmark."""
+    return required(job.params.benchmark, "job.params.benchmark")
 
 
 def _publish_drawn(recording: Recording, drawn: Drawn, benchmark: Benchmark) -> None:
@@ -142,11 +165,20 @@ def _rows(entries: list[Entry]) -> list[tuple[str, str, str, str]]:
 
 
 def check_splits(splits: list[str], benchmark: Benchmark, name: str) -> None:
-    """DataError unless every split that is trained on or measured has images."""
-    there = sorted(set(splits))
+    """Check that the training split and every split that a metric is measured on have images.
+
+    Args:
+        splits: (N,) the split of each image.
+        benchmark: params of the benchmark.
+        name: its name, for the message.
+
+    Raises:
+        DataError: a split has no images.
+    """
+    present = sorted(set(splits))
     metrics = [benchmark.selection, *benchmark.metrics.values()]
     for split in ("train", *sorted({split for metric in metrics for split in metric.splits})):
-        if split not in there:
+        if split not in present:
             raise DataError(
-                f"{name}: params.yaml needs a split that its source does not have. {unknown('split', split, there)}"
+                f"{name}: params.yaml needs a split that its source does not have. {unknown('split', split, present)}"
             )

@@ -1,8 +1,9 @@
-"""Measure what a refined network, or the Original, says on the splits of a benchmark's metrics, and where it looks."""
+"""Measure the accuracy of a refined network or the Original, and its attention to the relevant pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from crayon.utils.tables import read_csv
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Write metrics.json for each of the jobs, which are of one benchmark and one network."""
+    """Write metrics.json for each job; all jobs have the same benchmark and network architecture."""
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
     context = Context(jobs[0])
@@ -31,27 +32,32 @@ def run(jobs: Sequence[Job]) -> None:
     images = {split: context.images(split) for split in splits}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
-        found = evaluate(context, job, images)
-        recording.publish({"metrics": lambda path, found=found: write_json(path, found)}, **context.environment)
-        values = "  ".join(f"{key} {value:.1f}%" for key, value in found["last"]["metrics"].items())
+        metrics = evaluate(context, job, images)
+        recording.publish({"metrics": partial(write_json, value=metrics)}, **context.environment)
+        values = "  ".join(f"{key} {value:.1f}%" for key, value in metrics["last"]["metrics"].items())
         report(f"{job.name}  {values}")
 
 
 def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict[str, Any]:
-    """The metrics of a run's last epoch and, where a selected one was kept, of that.
+    """Measure the network of a run's last epoch and, if there is one, that of the selected epoch.
+
+    Args:
+        context: the benchmark.
+        job: a job of the rule `evaluate`.
+        images: split -> reader of its images, for every split to measure.
 
     Returns:
         {"last": {...}, "selected": {...}}, each with `epoch`, `metrics` (name -> percent), `splits`
-        (split -> list of {label, group, correct, count}) and `attention`, see `where_it_looks`.
+        (split -> list of {label, group, correct, count}) and `attention` (split -> list, see `where_it_looks`).
     """
     history = read_csv(job.inputs["history"], ("epoch", "validation"), DataError)
     best = max(history, key=lambda row: float(row["validation"]))
-    found: dict[str, Any] = {"last": _measure(context, job.inputs["last"], images) | {"epoch": len(history)}}
+    metrics: dict[str, Any] = {"last": _measure(context, job.inputs["last"], images) | {"epoch": len(history)}}
     if "selected" in job.inputs:
-        same = int(best["epoch"]) == len(history)  # the selected epoch is the last one, and so is its network
-        selected = found["last"] if same else _measure(context, job.inputs["selected"], images)
-        found["selected"] = selected | {"epoch": int(best["epoch"])}
-    return found
+        same = int(best["epoch"]) == len(history)  # the last epoch is the selected one: do not measure it twice
+        selected = metrics["last"] if same else _measure(context, job.inputs["selected"], images)
+        metrics["selected"] = selected | {"epoch": int(best["epoch"])}
+    return metrics
 
 
 @torch.no_grad()
@@ -60,14 +66,14 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
     accuracies: dict[str, Accuracies] = {}
     attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
-        labels, maps = context.labels(split), None
-        said = torch.empty_like(labels)
-        for here, features in features_in_batches(network, reader, len(reader)):
-            if maps is None:
+        labels, maps = context.labels(split), torch.empty(0)
+        predictions = torch.empty_like(labels)
+        for batch, features in features_in_batches(network, reader, len(reader)):
+            if not len(maps):  # the first batch shows the size of a map
                 maps = features.new_empty((len(labels), *features.shape[2:]))
-            said[here] = network.classify(features).argmax(1)
-            maps[here] = class_activation(features, network.map_weights(features, labels[here]))
-        accuracies[split] = context.accuracies(said.cpu().numpy(), split)
+            predictions[batch] = network.classify(features).argmax(1)
+            maps[batch] = class_activation(features, network.map_weights(features, labels[batch]))
+        accuracies[split] = context.accuracies(predictions.cpu().numpy(), split)
         attention[split] = where_it_looks(context, split, maps.cpu())
     benchmark = context.benchmark
     return {
@@ -89,11 +95,17 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
 
 
 def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dict[str, Any]]:
-    """The attention scores of a split's maps (N, h, w), each of its image's label.
+    """Compute the attention scores of a split for each label and group, with `crayon.saliency.scores`.
+
+    Args:
+        context: the benchmark.
+        split: the split.
+        maps: (N, h, w) float, >= 0; the map of each image of the split for its label.
 
     Returns:
-        For each label and group {label, group, energy, pointing (mean percent over the maps that look anywhere), count
-        (how many these are), blank (how many look nowhere)}. Images without a mask are left out; empty without any.
+        One {label, group, energy, pointing, count, blank} for each label and group with maps to score: `energy` and
+        `pointing` are means in percent over the `count` maps that are not zero everywhere, `blank` is the number of
+        maps that are. Images without a mask are left out; the list is empty if the data set has no masks.
     """
     if context.data.masks is None:
         return []
@@ -101,19 +113,19 @@ def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dic
     masked, energy, pointing = (
         torch.empty(len(rows), dtype=kind) for kind in (torch.bool, torch.float32, torch.float32)
     )
-    for part in parts(len(rows)):
-        masks = torch.from_numpy(context.data.masks[rows[part]])
-        masked[part] = masks.flatten(1).any(1)
-        energy[part], pointing[part] = energy_inside(maps[part], masks), points_inside(maps[part], masks)
+    for chunk in parts(len(rows)):
+        masks = torch.from_numpy(context.data.masks[rows[chunk]])
+        masked[chunk] = masks.flatten(1).any(1)
+        energy[chunk], pointing[chunk] = energy_inside(maps[chunk], masks), points_inside(maps[chunk], masks)
     labels, groups = (torch.from_numpy(values[rows]) for values in (context.data.labels, context.data.group_ids))
-    found = []
+    scored = []
     for label, name in enumerate(context.benchmark.classes):
-        for group, of_group in enumerate(context.benchmark.groups):
-            here = masked & (labels == label) & (groups == group)
-            looks = here & ~energy.isnan()
-            if looks.any():
+        for group, group_name in enumerate(context.benchmark.groups):
+            selected = masked & (labels == label) & (groups == group)
+            not_blank = selected & ~energy.isnan()
+            if not_blank.any():
                 scores = {"energy": energy, "pointing": pointing}
-                means = {key: 100 * float(values[looks].double().mean()) for key, values in scores.items()}
-                counts = {"count": int(looks.sum()), "blank": int((here & ~looks).sum())}
-                found.append({"label": name, "group": of_group, **means, **counts})
-    return found
+                means = {key: 100 * float(values[not_blank].double().mean()) for key, values in scores.items()}
+                counts = {"count": int(not_blank.sum()), "blank": int((selected & ~not_blank).sum())}
+                scored.append({"label": name, "group": group_name, **means, **counts})
+    return scored

@@ -1,4 +1,4 @@
-"""A folder of images as a person might have it: miniatures of Waterbirds, to try `kind: folder` with."""
+"""Draw an example of a folder of images, miniatures of Waterbirds, on which to try `source.kind: folder`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ COUNTS = {"waterbird/water": 40, "landbird/land": 40, "waterbird/land": 8, "land
 
 
 def run(folder: Path, masks: Path | None = None, groups: bool = False) -> None:
-    """Write `<folder>/<train|val|test>/<class>/*.png`.
+    """Write images as `<folder>/<train|val|test>/<class>/*.png`.
 
     Args:
-        masks: a folder for the masks, in the same layout.
-        groups: with a level more of folders, the place.
+        folder: the folder to create.
+        masks: folder for the masks, with the same layout; None writes no masks.
+        groups: add one more level of folders, which name the group (the background) of the images.
 
     Raises:
         OutputError: the folder exists.
@@ -40,9 +41,9 @@ def run(folder: Path, masks: Path | None = None, groups: bool = False) -> None:
     drawn = draw(options)
     rows = zip(drawn.manifest(), drawn.images, drawn.masks, strict=True)
     for (name, split, label, group), image, mask in rows:
-        place = Path(SPLITS[split], label, *([group] if groups else []), f"{name}.png")
+        relative = Path(SPLITS[split], label, *([group] if groups else []), f"{name}.png")
         for root, picture in ((folder, image), (masks, mask)):
             if root is not None:
-                with publish(root / place) as file:
+                with publish(root / relative) as file:
                     Image.fromarray(picture).save(file, "png")
     report(f"{folder}: {len(drawn.images)} images of {', '.join(sorted(set(drawn.labels)))}")

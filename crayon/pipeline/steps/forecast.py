@@ -27,7 +27,7 @@ class Forecast:
     Attributes:
         suite: its name.
         jobs: rule -> how many jobs are to do, and how many there are.
-        device: the device of this machine, in words.
+        device: name of the device of this machine.
         gpu: whether that is a GPU.
         seconds: rule -> seconds of its jobs to do, one after another, without those counted in `unknown`.
         unknown: rule -> how many of its jobs to do have no comparable finished job.
@@ -89,21 +89,21 @@ class Forecast:
 def run(plan: Plan) -> Forecast:
     """Forecast what is left of the plan's suite; write nothing."""
     ledger, compute = Ledger(plan), plan.params.active.compute
-    todo = [job for job in plan.jobs.values() if ledger.breaks(job)]
-    counts, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), todo))
+    to_do = [job for job in plan.jobs.values() if ledger.breaks(job)]
+    counts, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), to_do))
     gpus = 0 if compute.device == "cpu" else gpu.here()
     names = gpu.models() if gpus else {"cpu"}
     cpu = "the CPU (1 thread)" if compute.threads == 1 else f"the CPU ({compute.threads} threads)"
     finished = Finished(plan, names)
     seconds: dict[str, float] = defaultdict(float)
     unknown = []
-    for job in todo:
+    for job in to_do:
         value = finished.seconds(job)
         if value is None:
             unknown.append(job)
         else:
             seconds[job.rule] += value
-    disk_bytes, unknown_files = finished.disk(todo)
+    disk_bytes, unknown_files = finished.disk(to_do)
     return Forecast(
         suite=plan.suite,
         jobs={rule: (left[rule], count) for rule, count in counts.items()},
@@ -120,9 +120,9 @@ def run(plan: Plan) -> Forecast:
 
 
 def _run_first(plan: Plan, unknown: list[Job]) -> str | None:
-    """The output to make first: of the evaluation of a refinement, since that needs a job of most rules.
+    """Choose the output to make first: that of the evaluation of a refinement, because it needs a job of most rules.
 
-    Benchmarks may lack people's answers, so each file that it depends on must be there or have a job that makes it.
+    People's answers may be missing, so every input it depends on must exist or be the output of a job.
     """
 
     def can_be_made(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Answers that were given elsewhere, added to a benchmark's: annotations/<suite>/<benchmark>/<kind>.csv."""
+"""Import answers from Mechanical Turk and Label Studio into annotations/<suite>/<benchmark>/<kind>.csv."""
 
 from __future__ import annotations
 
@@ -32,7 +32,22 @@ def import_mturk(
     salt: Path | None = None,
     reject_invalid: bool = False,
 ) -> None:
-    """Add the answers of batch results to a benchmark's."""
+    """Add the answers in batch results of Mechanical Turk to a benchmark's answers.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` or `neurons`.
+        files: the batch results, as CSV.
+        answer_column: column with the answers; None to recognise it.
+        items: CSV with the columns image_url and item, for results that do not name the items.
+        salt: file with the secret from which annotators' pseudonyms are derived; None for .crayon/salt.
+        reject_invalid: write rows with unknown answers or items to <kind>.rejected.csv instead of raising an error.
+
+    Raises:
+        ParamsError: the kind is unknown, or the benchmark does not take people's answers.
+        AnnotationError: a file is malformed, or the answers cannot be merged.
+    """
     asks_people(plan, name, kind)
     pseudonyms, table = Pseudonyms(salt), None if items is None else mturk.read_items(items)
     rows = [row for path in files for row in mturk.read_results(path, pseudonyms, answer_column, table)]
@@ -49,7 +64,21 @@ def import_labelstudio(
     salt: Path | None = None,
     reject_invalid: bool = False,
 ) -> None:
-    """Add the answers of a project's exports to a benchmark's."""
+    """Add the answers in exports of a Label Studio project to a benchmark's answers.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` or `neurons`.
+        files: the exports, as JSON.
+        choices: name of the control tag with the answers; None to recognise it.
+        salt: file with the secret from which annotators' pseudonyms are derived; None for .crayon/salt.
+        reject_invalid: write unknown answers or items to <kind>.rejected.csv instead of raising an error.
+
+    Raises:
+        ParamsError: the kind is unknown, or the benchmark does not take people's answers.
+        AnnotationError: a file is malformed, or the answers cannot be merged.
+    """
     asks_people(plan, name, kind)
     pseudonyms = Pseudonyms(salt)
     rows = [row for path in files for row in labelstudio.read_export(path, pseudonyms, choices)]
@@ -69,7 +98,7 @@ def _import(
         pseudonyms.keep()
         write_rejected(rejected, settled.rejected)
         if settled.withdrawn and not (settled.kept or settled.used):
-            path.unlink()  # a file without an answer is no answers file
+            path.unlink()  # an answers file must contain at least one answer
         elif settled.used or settled.withdrawn:
             write_merged(path, settled.kept, settled.used, source)
     total = len(settled.kept) + len(settled.used)
@@ -77,19 +106,23 @@ def _import(
 
 
 def _existing(path: Path, known: frozenset[str]) -> list[Answer]:
-    """The answers that are there; AnnotationError if the chain wrote some of them."""
+    """Read the existing answers.
+
+    Raises:
+        AnnotationError: some of them are simulated or published, not people's.
+    """
     answers = read_answers(path, known) if path.exists() else []
     if made := {answer.source for answer in answers} & set(MADE):
         raise AnnotationError(
-            f"{path}: holds {made.pop()} answers; move it away, so that people's are not mixed with them."
+            f"{path}: contains {made.pop()} answers, with which people's answers cannot be mixed; move the file away."
         )
     return answers
 
 
 def _items(plan: Plan, name: str, kind: str) -> frozenset[str]:
-    """What may be answered, as ingestion has it."""
+    """Return the items that answers may refer to, the same as the step `ingest` accepts."""
     inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
     if kind == "attention":
         return frozenset(training_images(inputs["manifest"]))
-    wholes = map(neuron_item, range(channels_of(inputs["model"]))) if Path(inputs["model"]).exists() else ()
-    return frozenset(patch.patch for patch in read_patches(inputs["shown"])).union(wholes)
+    whole_neurons = map(neuron_item, range(channels_of(inputs["model"]))) if Path(inputs["model"]).exists() else ()
+    return frozenset(patch.patch for patch in read_patches(inputs["shown"])).union(whole_neurons)

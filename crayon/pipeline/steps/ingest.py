@@ -1,4 +1,4 @@
-"""Validate the answers and turn them into labels, with a summary of who answered and how well they agree."""
+"""Validate the answers and aggregate them into labels, with a summary of the annotators and their agreement."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from crayon.models.checkpoints import channels_of
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
+from crayon.utils.checks import required
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import write_json
 from crayon.utils.log import report
@@ -23,13 +24,13 @@ from crayon.utils.log import report
 
 @dataclass(frozen=True)
 class Answered:
-    """The answers to a benchmark's maps or neurons, and what they were asked of.
+    """The answers to a benchmark's maps or neurons, and the items that they belong to.
 
     Attributes:
-        answers: validated.
-        images: ids of the training images (attention), or None.
-        patches: neuron -> its patches (neurons), the neuron as a whole among them where it was asked so; or None.
-        neurons: how many there are, or 0.
+        answers: the validated answers.
+        images: ids of the training images; None for neurons.
+        patches: neuron -> its patches, and the item of the whole neuron if that was annotated; None for attention.
+        neurons: number of neurons; 0 for attention.
     """
 
     answers: list[Answer]
@@ -39,14 +40,15 @@ class Answered:
 
 
 def read(job: Job, digest: str, allow_stale: bool = False) -> Answered:
-    """What an ingest job reads.
+    """Read the answers and items of a job of the rule `ingest`.
 
     Args:
-        digest: sha256 of the present maps or patches.
-        allow_stale: take answers that were given to others.
+        job: the job.
+        digest: sha256 of the current maps or patches.
+        allow_stale: accept answers to earlier maps or patches.
 
     Raises:
-        AnnotationError: the answers are malformed, or were given to something else.
+        AnnotationError: the answers are malformed, or belong to other maps or patches.
     """
     if "manifest" in job.inputs:
         images = training_images(job.inputs["manifest"])
@@ -55,11 +57,11 @@ def read(job: Job, digest: str, allow_stale: bool = False) -> Answered:
     for patch in read_patches(job.inputs["shown"]):
         of_neuron[patch.neuron].append(patch.patch)
     channels = channels_of(job.inputs["model"])
-    as_a_whole = {neuron_item(neuron): neuron for neuron in range(channels)}
-    items = {patch for patches in of_neuron.values() for patch in patches} | set(as_a_whole)
+    whole_neurons = {neuron_item(neuron): neuron for neuron in range(channels)}
+    items = {patch for patches in of_neuron.values() for patch in patches} | set(whole_neurons)
     answers = read_answers(job.inputs["answers"], items, digest, allow_stale)
-    for item in {answer.item for answer in answers} & set(as_a_whole):
-        of_neuron[as_a_whole[item]].append(item)
+    for item in {answer.item for answer in answers} & set(whole_neurons):
+        of_neuron[whole_neurons[item]].append(item)
     return Answered(answers, patches=dict(of_neuron), neurons=channels)
 
 
@@ -67,38 +69,39 @@ def run(job: Job) -> None:
     """Write labels/<suite>/<benchmark>/<kind>.csv and its summary."""
     name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
     recording = Recording(job)
-    benchmark = job.params.benchmark
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
     consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
     digest = recording.read[job.inputs["shown"]]
-    given = read(job, digest, allow_stale)
-    if given.images is not None:
-        labels = label_images(given.images, given.answers, consensus.minimum_answers, consensus.agreement)
+    answered = read(job, digest, allow_stale)
+    if answered.images is not None:
+        labels = label_images(answered.images, answered.answers, consensus.minimum_answers, consensus.agreement)
         if not {"relevant", "irrelevant"} & set(labels.values()):
-            raise AnnotationError(f"{job.inputs['answers']}: {undecided(given.answers, consensus)}")
+            raise AnnotationError(f"{job.inputs['answers']}: {undecided(answered.answers, consensus)}")
     else:
-        labels = label_neurons(given.neurons, given.patches, given.answers, consensus.tie)
-    found = summary(labels, given.answers)
+        patches = required(answered.patches, "patches")
+        labels = label_neurons(answered.neurons, patches, answered.answers, consensus.tie)
+    summarised = summary(labels, answered.answers)
     if allow_stale:
-        found["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in given.answers)
+        summarised["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in answered.answers)
     recording.publish(
         {
             "labels": partial(write_labels, item_column="image" if kind == "attention" else "neuron", labels=labels),
-            "summary": partial(write_json, value=found),
+            "summary": partial(write_json, value=summarised),
         },
-        sources=found["sources"],
-        **({"stale": found["stale"]} if allow_stale else {}),
+        sources=summarised["sources"],
+        **({"stale": summarised["stale"]} if allow_stale else {}),
     )
-    counts = "  ".join(f"{count} {label}" for label, count in found["labels"].items())
-    stale = f"; {found['stale']} answers were given to other maps or patches (allow_stale)" if allow_stale else ""
-    report(f"{name}/ingest {kind}  {found['answers']} answers on {found['items']} items: {counts}{stale}")
+    counts = "  ".join(f"{count} {label}" for label, count in summarised["labels"].items())
+    stale = f"; {summarised['stale']} answers were given to other maps or patches (allow_stale)" if allow_stale else ""
+    report(f"{name}/ingest {kind}  {summarised['answers']} answers on {summarised['items']} items: {counts}{stale}")
 
 
 def undecided(answers: Sequence[Answer], consensus: Consensus) -> str:
-    """Why no image is relevant or irrelevant, so that there is nothing to guide a network by."""
+    """Explain why the answers label no image as relevant or irrelevant, which leaves nothing to guide a network."""
     most = max(Counter(answer.item for answer in answers).values())
     if most < consensus.minimum_answers:
         return (
-            f"decides no image: consensus.minimum_answers is {consensus.minimum_answers}, and none has more than "
-            f"{most}; let another person answer, or set it to {most} in params.yaml."
+            f"labels no image: consensus.minimum_answers is {consensus.minimum_answers}, but no image has more than "
+            f"{most}; collect more answers, or set it to {most} in params.yaml."
         )
-    return "decides no image: none has enough answers that agree (consensus in params.yaml); let more people answer."
+    return "labels no image: none has enough answers that agree (consensus in params.yaml); collect more answers."

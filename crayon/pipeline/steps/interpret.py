@@ -1,4 +1,4 @@
-"""Grad-CAM maps of the training images, and the patches that excite each neuron (paper, Sec. III-A and III-C)."""
+"""Compute Grad-CAM maps of the training images, and the patches that activate each neuron most (Sec. III-A, III-C)."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """One pass of the Original over the training images, in evaluation mode."""
+    """Write the maps, logits and patches of the Original, from one pass over the training images in evaluation mode."""
     recording = Recording(job)
     context = Context(job)
     options = context.benchmark.interpret
     network, images, labels = context.trained(job.inputs["model"]), context.images("train"), context.labels("train")
     patches = TopPatches(network.channels, options.patches)
-    maps = logits = None
-    for here, features in features_in_batches(network, images, len(labels)):
+    maps = logits = torch.empty(0)
+    for batch, features in features_in_batches(network, images, len(labels)):
         scores = network.classify(features).detach()
-        target = labels[here] if options.target == "label" else scores.argmax(1)
+        target = labels[batch] if options.target == "label" else scores.argmax(1)
         weights = network.map_weights(features, target).detach()
-        if maps is None:  # filled in parts: parts that are kept would lie between large ones given back
+        if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
             maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
-        maps[here] = normalise_stored(class_activation(features, weights))
-        logits[here] = scores
-        patches.update(features, here.start)
+        maps[batch] = normalise_stored(class_activation(features, weights))
+        logits[batch] = scores
+        patches.update(features, batch.start)
     if context.benchmark.imported is not None and context.benchmark.imported.maps is not None:
         maps = normalise_stored(imported_maps(job, maps))
     rows = context.data.rows("train")
+    image_ids = [context.data.image_ids[row] for row in rows]
     height, width = context.data.images.shape[1:3]
-    shown = patches.rows(
-        [context.data.image_ids[row] for row in rows], (height, width), tuple(maps.shape[1:]), options.cells
-    )
+    map_height, map_width = maps.shape[1:]
+    top_patches = patches.rows(image_ids, (height, width), (map_height, map_width), options.cells)
     recording.publish(
         {
             "maps": lambda path: write_npy(path, maps.half().numpy()),
             "logits": lambda path: write_npy(path, logits.float().numpy()),
-            "patches": partial(write_patches, rows=shown),
+            "patches": partial(write_patches, rows=top_patches),
         },
         **context.environment,
     )
-    report(f"{context.name}/interpret  {len(maps)} maps, {len({row.patch for row in shown})} patches of {len(shown)}")
+    distinct = len({row.patch for row in top_patches})
+    report(f"{context.name}/interpret  {len(maps)} maps, {distinct} distinct patches in {len(top_patches)} rows")

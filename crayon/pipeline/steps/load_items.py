@@ -1,4 +1,4 @@
-"""Load the items that a benchmark's annotators are shown."""
+"""Load the items to annotate in a benchmark."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from crayon.models.checkpoints import channels_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.saliency.patches import read_patches
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
 
 
-def load_asked(plan: Plan, name: str, kind: str) -> ItemSet:
-    """Open what a benchmark asks.
+def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
+    """Load a benchmark's items to annotate, with their questions, images and maps.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` or `neurons`.
 
     Raises:
         DataError: a file is missing or malformed, or the maps do not belong to the training images.
@@ -26,14 +32,15 @@ def load_asked(plan: Plan, name: str, kind: str) -> ItemSet:
     data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
     shown = inputs["shown"]
     questions = [benchmark.questions.ask(kind, label) for label in benchmark.classes]
-    maps, items, known = None, {}, set()
+    items: dict[str, Item] = {}
+    maps, known = None, set[str]()
     if kind == "attention":
         rows = data.rows("train")
         maps = read_npy(shown, DataError)
         if maps.ndim != 3 or len(maps) != len(rows) or maps.dtype.kind != "f":
             raise DataError(
                 f"{shown}: is {maps.dtype} {maps.shape}, not a map of floats for each of the {len(rows)} training "
-                f"images; make it anew with `snakemake --cores 2 {shown}`."
+                f"images; regenerate it with `snakemake --cores 2 {shown}`."
             )
         for position, row in enumerate(rows.tolist()):
             question = questions[data.labels[row]]
@@ -43,17 +50,17 @@ def load_asked(plan: Plan, name: str, kind: str) -> ItemSet:
         for patch in read_patches(shown):
             if patch.image not in row_of:
                 raise DataError(
-                    f"{shown}: names the image {patch.image!r}, which {data.folder}/manifest.csv lacks; make it anew "
-                    f"with `snakemake --cores 2 {shown}`."
+                    f"{shown}: names the image {patch.image!r}, which {data.folder}/manifest.csv lacks; regenerate "
+                    f"it with `snakemake --cores 2 {shown}`."
                 )
             row = row_of[patch.image]
             items.setdefault(patch.patch, Item(row=row, question=questions[data.labels[row]], patch=patch))
         if Path(inputs["model"]).exists():
             known = {neuron_item(neuron) for neuron in range(channels_of(inputs["model"]))}
     if not items:
-        raise DataError(f"{shown}: holds nothing to ask about; make it anew with `snakemake --cores 2 {shown}`.")
+        raise DataError(f"{shown}: contains no items to annotate; regenerate it with `snakemake --cores 2 {shown}`.")
     digests = Digests()
-    digest = digests.of(shown)
+    digest = required(digests.of(shown), "digest")
     digests.save()
     return ItemSet(
         kind=kind,

@@ -13,15 +13,16 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Train from the pretrained backbone with a fresh head, or from `network.weights` without pretraining.
+    """Train from the pretrained backbone with a new head, or from `network.weights` without pretraining.
 
     Args:
-        jobs: that of the benchmark's Original, or those of the transfer study's.
+        jobs: the job of the benchmark's Original, or the jobs of the transfer study's Originals.
     """
     for job in jobs:
         recording = Recording(job)
@@ -30,7 +31,8 @@ def run(jobs: Sequence[Job]) -> None:
         network = context.pretrained(job.inputs.get("pretrained"))
         problem = context.problem(network)
         saved = context.saved(recording)
-        outcome = train(problem, ERM(), params.training, params.seed, context.monitor(report), job.name, saved)
+        training = required(params.training, "job.params.training")
+        outcome = train(problem, ERM(), training, params.seed, context.monitor(report), job.name, saved)
         recording.publish(
             {
                 "model": partial(save_checkpoint, state=outcome.last),
@@ -42,6 +44,6 @@ def run(jobs: Sequence[Job]) -> None:
 
 
 def write_history(path: str, history: list[dict[str, float]]) -> None:
-    """Publish a training's history, one row an epoch; numbers as they are, to the last digit."""
+    """Publish the history of a training, one row per epoch, with all digits of the numbers."""
     columns = list(history[0])
     write_csv(path, columns, ([row[column] for column in columns] for row in history))

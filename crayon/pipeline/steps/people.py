@@ -1,4 +1,4 @@
-"""What exports and imports of people's answers have in common."""
+"""Checks that exports and imports of people's answers share."""
 
 from __future__ import annotations
 
@@ -10,19 +10,37 @@ from crayon.utils.text import unknown
 
 
 def asks_people(plan: Plan, name: str, kind: str) -> None:
-    """ParamsError unless people answer this kind of question about the benchmark."""
+    """Check that a benchmark takes people's answers.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: must be `attention` or `neurons`.
+
+    Raises:
+        ParamsError: the kind is unknown, or the answers of the benchmark come from another source.
+    """
     source = plan.params.active.benchmark(name).annotation.source
     if kind not in KINDS:
         raise ParamsError(unknown("kind", kind, KINDS))
     if source != "people":
         raise ParamsError(
-            f"params.yaml: the annotation of {name} has the source {source}; set `annotation: {{ source: people }}`, "
-            "so that the chain takes people's answers."
+            f"params.yaml: the annotation of {name} has the source {source}; set `annotation: {{ source: people }}` "
+            "to use people's answers."
         )
 
 
 def digest_of_shown(plan: Plan, name: str, kind: str) -> str:
-    """sha256 of the present maps or patches."""
+    """Compute the sha256 of the current maps or patches.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` (maps) or `neurons` (patches).
+
+    Raises:
+        RecordError: they have not been computed.
+    """
     path = plan.find("ingest", benchmark=name, kind=kind).inputs["shown"]
     digests = Digests()
     digest = digests.of(path)

@@ -1,4 +1,4 @@
-"""Train the backbone to name figures and textures; stands in for ImageNet, whose weights the miniatures cannot use."""
+"""Pretrain the backbone to classify drawn figures and textures, in place of ImageNet for the small networks."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ from crayon.models.inference import forward_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.training.optim import make_optimiser
+from crayon.utils.checks import required
 from crayon.utils.device import device_name, start_torch, to_device
 from crayon.utils.errors import MethodError
 from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Two heads on the pooled features: figure and texture, the texture's loss weighted.
+    """Train the backbone with two heads on its pooled features, one for the figure and one for the texture.
+
+    The loss is the cross-entropy of the figure plus `texture_weight` times the cross-entropy of the texture.
 
     Args:
-        job: that of the suite's network, or of the transfer study's.
+        job: the pretraining of the suite's network, or of the transfer study's network.
 
     Raises:
-        MethodError: too few held-out figures are named rightly for the features to be of use.
+        MethodError: the accuracy on held-out figures is below `minimum_accuracy`.
     """
     recording = Recording(job)
     suite, transfer = job.params.suite, "network" in job.wildcards
-    options = (suite.studies.transfer.pretraining if transfer else None) or suite.pretraining
+    transfer_options = required(suite.studies.transfer, "studies.transfer").pretraining if transfer else None
+    options = required(transfer_options or suite.pretraining, "pretraining")
     training = options.training
     device = start_torch(**suite.compute.where)
-    images, figures, textures = draw_figures(options.seed, options.images + options.held_out, options.size)
+    images, *labels = draw_figures(options.seed, options.images + options.held_out, options.size)
     reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
-    figures, textures = torch.from_numpy(figures).to(device), torch.from_numpy(textures).to(device)
+    figures, textures = (torch.from_numpy(values).to(device) for values in labels)
     torch.manual_seed(options.seed)
     network = build_classifier(job.params.network, FIGURES + len(TEXTURES)).to(device)
     optimiser = make_optimiser(list(network.parameters()), training)
@@ -63,8 +67,8 @@ def run(job: Job) -> None:
             report(f"pretrain  epoch {epoch}/{training.epochs}  held-out figures {100 * accuracy:.1f}%")
     if accuracy < options.minimum_accuracy:
         raise MethodError(
-            f"pretraining names {accuracy:.1%} of the held-out figures, fewer than pretraining.minimum_accuracy "
-            f"({options.minimum_accuracy:.0%}): train it longer."
+            f"pretraining: its accuracy on held-out figures is {accuracy:.1%}, below pretraining.minimum_accuracy "
+            f"({options.minimum_accuracy:.0%}); train it for more epochs."
         )
     recording.publish(
         {"model": partial(save_checkpoint, state=network.state_dict())},
@@ -75,7 +79,7 @@ def run(job: Job) -> None:
 
 
 def _accuracy(network: Classifier, reader: ImageReader, figures: torch.Tensor, first: int) -> float:
-    """Share of the images from `first` on whose figure is named rightly."""
+    """Compute the share of the images `first`, `first` + 1, ... whose figure is classified correctly."""
     logits = torch.cat(list(forward_in_batches(network, reader, len(reader), network.classify)))
-    right = logits[first:, :FIGURES].argmax(1) == figures[first:]
-    return float(right.float().mean())
+    correct = logits[first:, :FIGURES].argmax(1) == figures[first:]
+    return float(correct.float().mean())

@@ -1,4 +1,4 @@
-"""What the authors published of a benchmark: the Original, its maps, the answers to them."""
+"""Import the files that the authors published for a benchmark: the Original, its maps, and the answers to them."""
 
 from __future__ import annotations
 
@@ -21,75 +21,90 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
-from crayon.pipeline.steps.download import raw_path
+from crayon.pipeline.steps.download import benchmark_of, raw_path
 from crayon.pipeline.steps.original import write_history
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
 
 
 def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None = None) -> None:
-    """Put a published checkpoint, and its maps, where params.yaml expects them, after a look into them.
+    """Check a published checkpoint and its maps, and copy them to the paths that params.yaml gives.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        checkpoint: the published checkpoint.
+        maps: the published maps of the training images, see `read_maps`; None if there are none.
 
     Raises:
-        ParamsError: params.yaml does not say that this benchmark's Original is imported.
-        CheckpointError: the checkpoint is of another network.
-        DataError: the maps cannot be those of these training images.
+        ParamsError: params.yaml has no section `imported` for this benchmark, or none for the maps.
+        CheckpointError: the checkpoint belongs to another network.
+        DataError: the number of maps is not that of the training images, or they are malformed.
     """
     job = plan.find("original", benchmark=name)
-    benchmark = job.params.benchmark
-    if benchmark.imported is None or (maps is not None and benchmark.imported.maps is None):
-        key = "imported.maps" if benchmark.imported else "imported.original"
+    imported = benchmark_of(job).imported
+    if imported is None or (maps is not None and imported.maps is None):
+        key = "imported.maps" if imported else "imported.original"
         raise ParamsError(
             f"benchmarks.{name}.{key}: is missing; add it with a file name ({{ file: {(maps or checkpoint).name} }})."
         )
     _state(job, checkpoint)
-    take(checkpoint, raw_path(job, benchmark.imported.original))
+    take(checkpoint, raw_path(job, imported.original))
     if maps is not None:
         manifest = Path(job.inputs["manifest"])
         if manifest.exists():
             read_maps(maps, len(training_images(manifest)))
-        take(maps, raw_path(job, benchmark.imported.maps))
+        take(maps, raw_path(job, required(imported.maps, "imported.maps")))
 
 
 def _fetched(job: Job, archive: Archive) -> Path:
-    """The file of an archive in raw/, downloaded unless it is there."""
+    """Return the path of an archive in raw/; downloads it unless it is there already."""
     path = raw_path(job, archive)
     fetch_all({path: archive})
     return path
 
 
 def _state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Our state dict of a published checkpoint."""
+    """Convert a published checkpoint to the state dict of a `Classifier`."""
     options = job.params.network.model_copy(update={"weights": None})
-    network = build_classifier(options, len(job.params.benchmark.classes))
+    network = build_classifier(options, len(benchmark_of(job).classes))
     return classifier_state(read_weights(checkpoint), network, str(checkpoint))
 
 
 def run_original(job: Job) -> None:
-    """Write the imported Original as a checkpoint of ours; one row of history, epoch 0, has its validation metric."""
+    """Write the imported Original as a checkpoint, and a history whose one row, epoch 0, has its validation metric."""
     recording = Recording(job)
     context = Context(job)
-    checkpoint = _fetched(job, context.benchmark.imported.original)
+    checkpoint = _fetched(job, required(context.benchmark.imported, "imported").original)
     state = _state(job, checkpoint)
     network = context.network()
     network.load_state_dict(state)
-    measured = context.monitor(report).measure(network)
+    validation = context.monitor(report).measure(network)
     recording.publish(
         {
             "model": partial(save_checkpoint, state=state),
-            "history": partial(write_history, history=[{"epoch": 0, "validation": measured}]),
+            "history": partial(write_history, history=[{"epoch": 0, "validation": validation}]),
         },
         imported={checkpoint.name: recording.digests.of(checkpoint)},
         **context.environment,
     )
-    report(f"{context.name}/original  imported from {checkpoint}, validation {measured:.1f}%")
+    report(f"{context.name}/original  imported from {checkpoint}, validation {validation:.1f}%")
 
 
 def read_maps(path: str | Path, count: int) -> np.ndarray:
-    """Published maps: a JSON list of N maps, each a list of h rows of w numbers; (N, h, w) float32, >= 0.
+    """Read published maps from a JSON list of N maps, each a list of h rows of w numbers.
+
+    Args:
+        path: the JSON file.
+        count: the expected number of maps, N.
+
+    Returns:
+        (N, h, w) float32, >= 0.
 
     Raises:
-        DataError: no such list, another number of maps, a map of another size, a negative or infinite value.
+        DataError: the file is missing or malformed, N is not `count`, the maps differ in size, or a value is negative
+            or infinite.
     """
     try:
         maps = np.array(json.loads(Path(path).read_bytes()), np.float32)
@@ -102,53 +117,63 @@ def read_maps(path: str | Path, count: int) -> np.ndarray:
     if maps.ndim != 3 or len(maps) != count:
         raise DataError(f"{path}: holds maps of the shape {maps.shape}, and there are {count} training images.")
     if not np.isfinite(maps).all() or (maps < 0).any():
-        raise DataError(f"{path}: has a negative or infinite value; these are no maps after ReLU.")
+        raise DataError(f"{path}: has a negative or infinite value, which maps after ReLU cannot have.")
     return maps
 
 
 def imported_maps(job: Job, computed: torch.Tensor) -> torch.Tensor:
-    """The published maps in context of `computed` (N, h, w) ones, if they can be the same network's on the same images.
+    """Read the published maps, and check that they belong to this Original and these images in this order.
+
+    Args:
+        job: a job of the rule `interpret`.
+        computed: (N, h, w) float, the maps computed from the Original.
+
+    Returns:
+        (N, h, w) float32, the published maps.
 
     Raises:
-        DataError: another number or size, or they have nothing in common with the Original's own maps, so that the
-            order must be another.
+        DataError: the number or size of the maps differs, or their mean correlation with `computed` is below `LIKE`.
     """
-    path = _fetched(job, job.params.benchmark.imported.maps)
+    archive = required(benchmark_of(job).imported, "imported").maps
+    path = _fetched(job, required(archive, "imported.maps"))
     maps = torch.from_numpy(read_maps(path, len(computed)))
     if maps.shape != computed.shape:
         raise DataError(
-            f"{path}: holds maps of {tuple(maps.shape[1:])} cells, the Original's {tuple(computed.shape[1:])}."
+            f"{path}: its maps have {tuple(maps.shape[1:])} cells, but the Original's have {tuple(computed.shape[1:])}."
         )
-    likeness = agreement(maps, computed)
-    if likeness < LIKE:
+    correlation = agreement(maps, computed)
+    if correlation < LIKE:
         raise DataError(
-            f"{path}: its maps are not those of this Original on these images in this order (mean correlation "
-            f"{likeness:.2f}, at least {LIKE} is expected)."
+            f"{path}: its maps do not belong to this Original and these images in this order (mean correlation with "
+            f"the computed maps {correlation:.2f}, at least {LIKE} is expected)."
         )
     return maps
 
 
 LIKE = 0.5
-"""The least mean correlation of published maps with the Original's own: other images' maps have about 0."""
+"""Least mean correlation of published maps with the computed maps; maps of other images have about 0."""
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The mean correlation over cells of two sets of maps (N, h, w), of those that are not flat in either."""
+    """Compute the mean over images of the correlation of two maps over their cells, without images with a constant map.
+
+    Both sets of maps are (N, h, w); the result is 0 if every image has a constant map.
+    """
     one, other = (maps.float().flatten(1) - maps.float().flatten(1).mean(1, keepdim=True) for maps in (one, other))
     length = one.norm(dim=1) * other.norm(dim=1)
-    kept = length > 0
-    return float(((one * other).sum(1)[kept] / length[kept]).mean()) if kept.any() else 0.0
+    varies = length > 0
+    return float(((one * other).sum(1)[varies] / length[varies]).mean()) if varies.any() else 0.0
 
 
 def run_answers(job: Job) -> None:
-    """Write annotations/<suite>/<benchmark>/<kind>.csv of the published answers."""
+    """Write annotations/<suite>/<benchmark>/<kind>.csv from the published answers."""
     recording = Recording(job)
     name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
-    files = job.params.benchmark.annotation.published
+    files = required(benchmark_of(job).annotation.published, "annotation.published")
     if kind == "attention":
         images = training_images(job.inputs["manifest"])
-        asked = _fetched(job, files.asked) if files.asked is not None else None
-        answers = published_maps(_fetched(job, files.attention), images, asked)
+        annotated_maps = _fetched(job, files.asked) if files.asked is not None else None
+        answers = published_maps(_fetched(job, files.attention), images, annotated_maps)
     else:
         answers = published_neurons(_fetched(job, files.neurons), channels_of(job.inputs["model"]))
     recording.publish({"answers": partial(write_answers, answers=answers)}, source="published")

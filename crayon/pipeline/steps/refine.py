@@ -22,30 +22,35 @@ from crayon.pipeline.runs import Run
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, MethodError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
 
 CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
+"""Label of an item -> its code in `Problem.attention` and `Problem.neurons`."""
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Train methods, controls or variations on one benchmark; each is published as it ends."""
+    """Train methods, controls or variations on one benchmark; the outputs of each job are published when it ends."""
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    context, read = None, {}
+    context: Context | None = None
+    readers: dict[str, Reader] = {}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
-        params, run = job.params, job.params.run
+        params = job.params
+        run, method = required(params.run, "job.params.run"), required(params.method, "job.params.method")
+        training = required(params.training, "job.params.training")
         if context is None or context.options != params.network:
-            context, read = Context(job), {}
-        if run.method not in read:
-            read[run.method] = Reader(context, job.inputs, run.needs)
-        problem = read[run.method].problem(job.inputs["model"])
+            context, readers = Context(job), {}
+        if run.method not in readers:
+            readers[run.method] = Reader(context, job.inputs, run.needs)
+        problem = readers[run.method].problem(job.inputs["model"])
         vary(problem, run, params.seed)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
-        outcome = train(problem, params.method, params.training, params.seed, context.monitor(report), name, saved)
+        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved)
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
@@ -58,10 +63,15 @@ def run(jobs: Sequence[Job]) -> None:
 
 
 def vary(problem: Problem, run: Run, seed: int) -> None:
-    """Replace the answers of a control, leave some of them out, and fit the maps to another network's size.
+    """Apply what the run varies: replaced labels, fewer answers, or an Original of another architecture.
+
+    Args:
+        problem: the inputs of the method, changed in place; for another architecture, the maps are resized.
+        run: the run.
+        seed: seed of the replaced labels and of the random order of the answers.
 
     Raises:
-        MethodError: more answers are wanted than items were asked.
+        MethodError: the run needs more annotated items than there are.
     """
     for kind in set(KINDS) & set(run.needs):
         codes = getattr(problem, kind).cpu().numpy()
@@ -69,42 +79,43 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
             codes = control(codes, run.labels, seed)
         if run.answers is not None and kind == run.sampled:
             if run.order is None:
-                asked = at_random(len(codes), seed)
+                order = at_random(len(codes), seed)
             else:
-                asked = ORDERS[run.order](Pool(problem.maps.cpu().numpy(), problem.labels.cpu().numpy()), seed)
-            asked = asked[codes[asked] != CODES["unasked"]]
-            if run.answers > len(asked):
+                maps = required(problem.maps, "maps").cpu().numpy()
+                order = ORDERS[run.order](Pool(maps, problem.labels.cpu().numpy()), seed)
+            order = order[codes[order] != CODES["unasked"]]
+            if run.answers > len(order):
                 raise MethodError(
-                    f"{run.name}: {len(asked)} items were asked, and a study in params.yaml wants {run.answers} of "
-                    "them; leave that number out."
+                    f"{run.name}: a study in params.yaml needs {run.answers} annotated items, but there are "
+                    f"{len(order)}; remove that number from the study."
                 )
-            codes = subset(codes, asked[: run.answers], otherwise=-1 if kind == "attention" else 1)
+            codes = subset(codes, order[: run.answers], otherwise=-1 if kind == "attention" else 1)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:
-        problem.maps = resized(problem.maps, problem.map_size())
+        problem.maps = resized(required(problem.maps, "maps"), problem.map_size())
 
 
 def resized(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Maps (N, h, w), bilinearly of another size (H, W) where theirs is not that."""
+    """Resize maps (N, h, w) bilinearly to (N, H, W), or return them unchanged if they have the size (H, W) already."""
     if tuple(maps.shape[1:]) == size:
         return maps
     return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 class Reader:
-    """Reads once what a method needs, and makes fresh problems of it.
+    """Reads the inputs of a method once, and creates a new `Problem` from them for each training.
 
     Args:
         context: the benchmark.
-        inputs: of a job that trains with the method; the file of each need is named after it.
-        needs: of the method; masks are the data set's.
+        inputs: need -> file, the inputs of a job that trains with the method.
+        needs: the needs of the method; its masks come from the data set.
     """
 
     def __init__(self, context: Context, inputs: Mapping[str, str], needs: Sequence[str]) -> None:
         self.context = context
         self.paths = {need: inputs[need] for need in needs if need in inputs and need != "masks"}
         count, device = len(context.data.rows("train")), context.device
-        self.read = {
+        self.read: dict[str, torch.Tensor | Masks] = {
             need: torch.from_numpy(array(self.paths[need], count)).to(device)
             for need in ("maps", "logits", "stage_one", "bias_features")
             if need in self.paths
@@ -113,8 +124,13 @@ class Reader:
             self.read["masks"] = Masks(context.data.masks, device, context.data.rows("train"))
 
     def problem(self, model: str, images: ImageReader | None = None) -> Problem:
-        """The Original of the checkpoint `model`, and all that was read; `images` in context of the training images."""
-        made = self.context.problem(
+        """Create a problem.
+
+        Args:
+            model: checkpoint of the Original.
+            images: reader of the training images; None for the shared one.
+        """
+        problem = self.context.problem(
             self.context.trained(model),
             images,
             pretrained=lambda: self.context.pretrained(self.paths.get("pretrained")),
@@ -122,22 +138,32 @@ class Reader:
         )
         for kind in KINDS:
             if kind in self.paths:
-                answered = read_labels(self.paths[kind], items(kind, self.context, made.network.channels))
-                codes = np.array([CODES[label] for label in answered], np.int8)
-                setattr(made, kind, torch.from_numpy(codes).to(self.context.device))
-        return made
+                labels = read_labels(self.paths[kind], items(kind, self.context, problem.network.channels))
+                codes = np.array([CODES[label] for label in labels], np.int8)
+                setattr(problem, kind, torch.from_numpy(codes).to(self.context.device))
+        return problem
 
 
 def items(kind: str, context: Context, channels: int) -> list[str]:
-    """The items that a labels file must name, in order: training images, or neurons."""
+    """List the items that a labels file must contain, in order.
+
+    Args:
+        kind: `attention` for the training images, `neurons` for the neurons.
+        context: the benchmark.
+        channels: number of neurons.
+    """
     if kind == "attention":
         return [context.data.image_ids[row] for row in context.data.rows("train")]
     return [str(channel) for channel in range(channels)]
 
 
 def array(path: str, count: int) -> np.ndarray:
-    """The float32 array of a row for each training image; DataError if it has another number of rows."""
-    found = read_npy(path, DataError)
-    if found.ndim < 2 or len(found) != count:
-        raise DataError(f"{path}: is {found.shape}, not ({count}, ...); delete it, so that it is made anew.")
-    return np.array(found, np.float32)
+    """Read a float32 array with one row per training image.
+
+    Raises:
+        DataError: the number of rows is not `count`.
+    """
+    values = read_npy(path, DataError)
+    if values.ndim < 2 or len(values) != count:
+        raise DataError(f"{path}: is {values.shape}, not ({count}, ...); delete it to regenerate it.")
+    return np.array(values, np.float32)

@@ -1,4 +1,4 @@
-"""Simulate the answers to the Original's maps, or to its neurons' patches."""
+"""Simulate the answers of annotators to the Original's maps, or to the patches of its neurons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from crayon.data.dataset import load_dataset
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
@@ -20,27 +21,31 @@ def run(job: Job) -> None:
     """Write annotations/<suite>/<benchmark>/<kind>.csv.
 
     Raises:
-        DataError: the benchmark has no masks, which simulated annotators look at.
+        DataError: the data set has no masks, from which the answers are computed.
     """
     recording = Recording(job)
-    name, kind, benchmark = job.wildcards["benchmark"], job.wildcards["kind"], job.params.benchmark
+    name, kind = job.wildcards["benchmark"], job.wildcards["kind"]
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
     data = load_dataset(Path(job.inputs["manifest"]).parent, benchmark.classes, benchmark.groups)
     if data.masks is None:
         raise DataError(
-            f"{job.inputs['masks']}: {name} has no masks, which simulated annotators need; set its annotation to "
-            "`source: people` in params.yaml and put their answers there."
+            f"{job.inputs['masks']}: {name} has no masks, from which simulated answers are computed; set its "
+            "annotation to `source: people` in params.yaml and collect people's answers."
         )
     rows = data.rows("train")
     digest = recording.read[job.inputs["shown"]]
-    options, seed = benchmark.annotation, benchmark.annotation.seed
+    annotation = benchmark.annotation
+    seed = required(annotation.seed, "annotation.seed")
     if kind == "attention":
         maps = read_npy(job.inputs["shown"], DataError)
         ids = [data.image_ids[row] for row in rows]
-        answers = answer_attention(ids, maps, data.masks, options.attention, seed, digest, rows)
+        attention = required(annotation.attention, "annotation.attention")
+        answers = answer_attention(ids, maps, data.masks, attention, seed, digest, rows)
     else:
         position = {data.image_ids[row]: int(row) for row in rows}
         patches = read_patches(job.inputs["shown"])
-        answers = answer_neurons(patches, position, data.masks, options.neurons, seed, digest)
+        neurons = required(annotation.neurons, "annotation.neurons")
+        answers = answer_neurons(patches, position, data.masks, neurons, seed, digest)
     recording.publish({"answers": partial(write_answers, answers=answers)}, source="simulated")
     yes = sum(answer.answer == "yes" for answer in answers)
     report(f"{name}/annotate {kind}  {len(answers)} simulated answers, {yes} yes")

@@ -1,7 +1,7 @@
-"""Train the first stage of JtT and CnC, an ERM stopped early, and keep its predictions of the training images.
+"""Train the first stage of JtT and CnC, ERM for few epochs, and save its logits of the training images.
 
-An Original that fits its training images makes no mistakes to learn from; both methods' papers stop their first stage
-before that.
+Both methods learn from the images that the first stage misclassifies. An Original that fits all its training images
+misclassifies none, so the papers of both methods stop the first stage earlier.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """As the Original, with the training of `stage_one`; the logits are those of evaluation mode."""
+    """Train like the Original, with the params of `stage_one`; the logits are computed in evaluation mode."""
     recording = Recording(job)
     context = Context(job)
     torch.manual_seed(0)
@@ -30,7 +31,8 @@ def run(job: Job) -> None:
     images, labels = context.images("train"), context.labels("train")
     problem = context.problem(network, images)
     name, saved = f"{context.name}/stage_one", context.saved(recording)
-    outcome = train(problem, ERM(), job.params.training, 0, context.monitor(report), name, saved)
+    training = required(job.params.training, "job.params.training")
+    outcome = train(problem, ERM(), training, 0, context.monitor(report), name, saved)
     logits = gathered(forward_in_batches(network, images, len(labels), network.classify), len(labels)).float().cpu()
     report(f"{name}  {int((logits.argmax(1) != labels.cpu()).sum())} of {len(labels)} images misclassified")
     recording.publish(

@@ -1,4 +1,4 @@
-"""Time the three Crayon variants on training sets of several sizes (paper, Sec. III-D: linear in their size)."""
+"""Time the three Crayon variants on training sets of several sizes (paper, Sec. III-D: time is linear in the size)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import Unwatched, train
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 
@@ -25,25 +26,26 @@ COLUMNS = ("method", "images", "repeat", "seconds", "device", "threads")
 
 
 def run(job: Job) -> None:
-    """Write the seconds of each variant, size and repeat; sizes and variants take turns, after one unmeasured round.
+    """Write the training time of each variant, size and repeat, in seconds.
 
-    Measured is the refinement alone, from the Original in memory to the refined network: no start-up of the process, no
-    reading of files, no validation. Subsets of the training images are drawn with the repeat as seed.
+    Only the refinement is timed, from the Original in memory to the refined network, without the start of the process,
+    reading files and validation. A first round without measurement warms up; then each repeat times all sizes and
+    variants in turn. The repeat is the seed by which the subset of the training images is drawn.
     """
     recording = Recording(job)
-    context, study = Context(job), job.params.suite.studies.runtime
+    context, study = Context(job), required(job.params.suite.studies.runtime, "studies.runtime")
     readers = {method: Reader(context, job.inputs, method_class(method).needs) for method in CRAYON}
     count = len(context.labels("train"))
     sizes = [max(1, round(share * count)) for share in study.sizes]
-    rows, unwatched = [], Unwatched(context.benchmark.selection)
+    rows, no_monitor = [], Unwatched(context.benchmark.selection)
     for repeat in range(study.repeats + 1):
         order = np.random.default_rng([repeat, 4]).permutation(count)
         for size in sizes if repeat else sizes[:1]:
-            for method, read in readers.items():
+            for method, reader in readers.items():
                 training, settings = settings_of(method, context.benchmark)
-                problem = part(read, context, job.inputs["model"], order[:size])
+                problem = subset_problem(reader, context, job.inputs["model"], order[:size])
                 start = _now(context.device)
-                train(problem, settings, training, repeat, unwatched, f"{context.name}/{method}/{size} images")
+                train(problem, settings, training, repeat, no_monitor, f"{context.name}/{method}/{size} images")
                 seconds = _now(context.device) - start
                 if repeat:
                     rows.append(
@@ -60,12 +62,19 @@ def run(job: Job) -> None:
     recording.publish({"seconds": partial(write_csv, columns=COLUMNS, rows=rows)}, **context.environment)
 
 
-def part(read: Reader, context: Context, model: str, chosen: np.ndarray) -> Problem:
-    """The refinement of a checkpoint on the training images at the positions `chosen` (n,) alone."""
+def subset_problem(reader: Reader, context: Context, model: str, chosen: np.ndarray) -> Problem:
+    """Create the inputs of a method from a subset of the training images.
+
+    Args:
+        reader: the inputs for all training images.
+        context: the benchmark.
+        model: checkpoint of the Original.
+        chosen: (n,) int64, positions of the training images to use.
+    """
     index = torch.from_numpy(np.sort(chosen)).to(context.device)
     rows = context.data.rows("train")[np.sort(chosen)]
     images = ImageReader(context.data.images, rows, context.benchmark.normalisation, context.device)
-    problem = read.problem(model, images)
+    problem = reader.problem(model, images)
     for name in ("labels", "maps", "attention", "logits"):
         if getattr(problem, name) is not None:
             setattr(problem, name, getattr(problem, name)[index])

@@ -1,7 +1,7 @@
 """Search hyper-parameters by the selection metric on the validation split, with equal effort for every method.
 
-A seeded random search: every method gets the same number of trials, each the mean over the same seeds, which no table
-may use. Test images are never looked at. What it finds is written into params.yaml by hand.
+Seeded random search: every method gets the same number of trials, and a trial's score is the mean over the same seeds,
+which no table may use. Test images are never used. The user copies the best settings into params.yaml.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
 from crayon.training.fit import train
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, DivergedError, ParamsError
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
@@ -31,11 +32,14 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     """Run all trials of the methods on a benchmark and publish results/tuning/<suite>/<benchmark>.csv.
 
     Args:
-        methods: all of the suite's with a search space if empty; rows of others are kept as they are.
+        plan: the plan of the active suite.
+        name: the benchmark.
+        methods: the methods to tune; empty for all that have a search space. The table's rows of other methods are
+            kept.
 
     Returns:
-        The path of the table, one trial a row: settings as `key=value` pairs, validation metric in percent (empty for a
-        trial whose loss was not finite), `chosen` 1 for the best, the first among equals.
+        The path of the table, with one row per trial: settings as `key=value` pairs, validation metric in percent
+        (empty if the training diverged), and `chosen`, which is 1 for the best trial (the first of equal ones).
 
     Raises:
         ParamsError: the suite has no section `tuning`, or no space for a method.
@@ -48,7 +52,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
             raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {method!r}; add it.")
     context = Context(plan.find("original", benchmark=name))
     path = Path(f"results/tuning/{plan.suite}/{name}.csv")
-    rows = read_csv(path, COLUMNS, DataError) if path.exists() else []
+    rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
     for method in methods or suite.tuning.spaces:
         rows = [row for row in rows if row["method"] != method] + _search(plan, context, method)
         order = list(suite.tuning.spaces)
@@ -58,34 +62,42 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
 
 
 def draw(spaces: dict[str, Space], trials: int, seed: int, method: str) -> list[dict[str, Any]]:
-    """The settings of each trial; the same for the same seed and method, whatever other methods there are."""
-    dice = random.Random(f"{seed} {method}")
-    return [{key: _value(space, dice) for key, space in spaces.items()} for _ in range(trials)]
+    """Draw the settings of each trial.
+
+    Args:
+        spaces: hyper-parameter -> its distribution.
+        trials: number of trials.
+        seed: seed of the search.
+        method: name of the method; together with `seed` it determines the draws, so that other methods do not matter.
+    """
+    rng = random.Random(f"{seed} {method}")
+    return [{key: _value(space, rng) for key, space in spaces.items()} for _ in range(trials)]
 
 
-def _value(space: Space, dice: random.Random) -> Any:
-    """One draw; numbers have two significant digits, as one would write them down."""
+def _value(space: Space, rng: random.Random) -> Any:
+    """Draw one value; log-uniform numbers are rounded to two significant digits."""
     if space.choice is not None:
-        return dice.choice(space.choice)
-    low, high = space.log
-    return float(f"{exp(dice.uniform(log(low), log(high))):.1e}")
+        return rng.choice(space.choice)
+    low, high = required(space.log, "log")
+    return float(f"{exp(rng.uniform(log(low), log(high))):.1e}")
 
 
 def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
-    tuning, benchmark = plan.params.active.tuning, context.benchmark
+    """Run the trials of a method and return their rows of the table."""
+    tuning, benchmark = required(plan.params.active.tuning, "tuning"), context.benchmark
     job = plan.find("original", benchmark=context.name)
-    own = benchmark.methods[name]
-    read = None
+    current = benchmark.methods[name]
+    reader = None
     trials = []
     for number, settings in enumerate(draw(tuning.spaces[name], tuning.trials, tuning.seed, name), start=1):
-        changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: own | settings}})
+        changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: current | settings}})
         training, method = settings_of(name, changed)
-        read = read or Reader(context, plan.needed(context.name, name), method.needs)
-        told = " ".join(f"{key}={value}" for key, value in settings.items())
+        reader = reader or Reader(context, plan.needed(context.name, name), method.needs)
+        described = " ".join(f"{key}={value}" for key, value in settings.items())
         try:
             values = [
                 train(
-                    read.problem(job.outputs["model"]),
+                    reader.problem(job.outputs["model"]),
                     method,
                     training,
                     seed,
@@ -94,26 +106,26 @@ def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
                 ).history[-1]["validation"]
                 for seed in tuning.seeds
             ]
-        except DivergedError as error:  # a trial that failed, and counts as one
+        except DivergedError as error:  # a diverged trial counts as a trial, without a score
             report(str(error))
             values = []
-        found = fmean(values) if values else None
-        trials.append((found, told))
-        outcome = "diverged" if found is None else f"validation {found:.1f}%"
-        report(f"{context.name}/{name}  trial {number}/{tuning.trials}  {told}  {outcome}")
-    best = max((found for found, _ in trials if found is not None), default=None)
-    first = next((number for number, (found, _) in enumerate(trials) if found is not None and found == best), None)
+        score = fmean(values) if values else None
+        trials.append((score, described))
+        outcome = "diverged" if score is None else f"validation {score:.1f}%"
+        report(f"{context.name}/{name}  trial {number}/{tuning.trials}  {described}  {outcome}")
+    best = max((score for score, _ in trials if score is not None), default=None)
+    first = next((number for number, (score, _) in enumerate(trials) if score is not None and score == best), None)
     return [
         {
             "suite": plan.suite,
             "benchmark": context.name,
             "method": name,
             "trial": str(number + 1),
-            "settings": told,
+            "settings": described,
             "metric": benchmark.selection.kind,
-            "validation": "" if found is None else f"{found:.2f}",
+            "validation": "" if score is None else f"{score:.2f}",
             "seeds": " ".join(str(seed) for seed in tuning.seeds),
             "chosen": str(int(number == first)),
         }
-        for number, (found, told) in enumerate(trials)
+        for number, (score, described) in enumerate(trials)
     ]

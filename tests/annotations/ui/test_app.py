@@ -19,7 +19,7 @@ from crayon.annotations.ui.security import Guard, names_of, tokens_for
 from crayon.annotations.ui.session import Page
 from crayon.annotations.ui.store import Store
 from crayon.pipeline.steps.annotation_order import BLOCK, order_items, order_of
-from crayon.pipeline.steps.load_items import load_asked
+from crayon.pipeline.steps.load_items import load_items
 from crayon.report.build import load_plan
 from crayon.saliency.overlays import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.utils.files import write_npy
@@ -70,7 +70,7 @@ def start(project):
 
     def starts(kind="attention", annotators=(), tokens=None, host="127.0.0.1", asks=made.in_order) -> Client:
         plan = load_plan()
-        asked = load_asked(plan, made.NAME, kind)
+        asked = load_items(plan, made.NAME, kind)
         stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
         page = Page(asked, stores[-1], "Waterbirds", annotators, asks, f"mini/{made.NAME}/{kind}", ["snakemake"])
         client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}))
