@@ -68,21 +68,28 @@ def _file(name: str) -> Path | None:
     return None
 
 
+def _source(name: str) -> Path:
+    """The source file of a module that `closure` found."""
+    file = _file(name)
+    assert file is not None, f"{name} is not a module of this package"
+    return file
+
+
 @cache
 def _tree(name: str) -> ast.Module:
-    return ast.parse(_file(name).read_bytes())
+    return ast.parse(_source(name).read_bytes())
 
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Every module that `name` imports, at its top or inside a function, but not for type checking only."""
-    is_package = _file(name).name == "__init__.py"
+    is_package = _source(name).name == "__init__.py"
     found: list[str] = []
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child)
+            for statement in node.orelse:
+                visit(statement)
             return
         if isinstance(node, ast.Import):
             found.extend(alias.name for alias in node.names)
@@ -103,7 +110,7 @@ def _imports(name: str) -> tuple[str, ...]:
 
 @cache
 def _digest_of(name: str) -> str:
-    return hashlib.sha256(essence(_file(name).read_text(encoding="utf-8")).encode()).hexdigest()
+    return hashlib.sha256(essence(_source(name).read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def essence(source: str) -> str:
@@ -117,9 +124,8 @@ def essence(source: str) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in node.body:
                 if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                    lines[statement.lineno - 1 : statement.end_lineno] = [""] * (
-                        statement.end_lineno - statement.lineno + 1
-                    )
+                    first, last = statement.lineno, statement.end_lineno or statement.lineno
+                    lines[first - 1 : last] = [""] * (last - first + 1)
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
@@ -140,7 +146,7 @@ def uncommitted(modules: Iterable[str]) -> list[str] | None:
     told = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
     changed = [line[3:] for line in told.split("\0")]
     prefix = _git("rev-parse", "--show-prefix") or ""
-    files = {name: _file(name).relative_to(PACKAGE).as_posix() for name in modules}
+    files = {name: _source(name).relative_to(PACKAGE).as_posix() for name in modules}
     found = []
     for name, file in sorted(files.items()):
         if prefix + file in changed:
@@ -148,7 +154,7 @@ def uncommitted(modules: Iterable[str]) -> list[str] | None:
                 before = _git("show", f"HEAD:{prefix}{file}", strip=False) or ""
             except subprocess.CalledProcessError:  # a new file
                 before = ""
-            if essence(before) != essence(_file(name).read_text(encoding="utf-8")):
+            if essence(before) != essence(_source(name).read_text(encoding="utf-8")):
                 found.append(file)
     return found
 

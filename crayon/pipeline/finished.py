@@ -83,7 +83,7 @@ class Finished:
         """The kinds of a job with these params, nearest first, each with what its seconds are proportional to."""
         run, name = job.wildcards.get("run", ""), job.wildcards.get("benchmark")
         method = self.plan.runs[run].method if run in self.plan.runs else job.wildcards.get("kind", run)
-        kind = job.rule, method, canonical(params.get("network"))
+        kind = job.rule, method, canonical(params.get("network", {}))
         epochs = params["training"]["epochs"] if "training" in params else 1
         yield (*kind, name or ""), epochs
         size = self.sizes[name] if name else Size(1, 1, (1, 1))

@@ -11,6 +11,7 @@ from crayon.config.sections import Network, Training
 from crayon.config.suite import Benchmark, Suite
 from crayon.methods.base import Method
 from crayon.pipeline.runs import Run
+from crayon.utils.errors import RecordError
 
 MADE = ("simulated", "published")
 """Sources of answers that the chain writes; people's are theirs."""
@@ -56,7 +57,7 @@ class Job:
         inputs, outputs: name -> path, relative to the project's root; folders are allowed.
         record: path of its record.
         steering: the subset of the params that determines its outputs, as JSON; a change makes the job stale.
-        params: the params that its step works with, as objects.
+        step_params: the params that its step works with, as objects; None for a job that makes a result. See `params`.
         code: the modules it starts from.
         keeps_edits: a person may edit its outputs, and it never overwrites an edit (annotation files).
     """
@@ -69,12 +70,23 @@ class Job:
     steering: dict[str, Any]
     code: tuple[str, ...]
     keeps_edits: bool = False
-    params: StepParams | None = field(default=None, compare=False, repr=False)
+    step_params: StepParams | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def name(self) -> str:
         """A readable name, unique in the suite: `refine waterbirds erm 0`."""
         return name_of(self.rule, self.wildcards)
+
+    @property
+    def params(self) -> StepParams:
+        """The params that the job's step works with.
+
+        Raises:
+            RecordError: the job makes a result, which has no such params.
+        """
+        if self.step_params is None:
+            raise RecordError(f"`{self.name}` makes a result; only the jobs of steps have params.")
+        return self.step_params
 
 
 def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:

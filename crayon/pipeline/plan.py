@@ -16,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crayon.config.annotation import Imported
 from crayon.config.sections import Network, changed, dump
-from crayon.config.studies import CRAYON
+from crayon.config.studies import CRAYON, Transfer
 from crayon.config.suite import Benchmark, Params
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
@@ -61,7 +62,7 @@ class Plan:
         if "run" in wildcards:
             self._where(str(wildcards["run"]))
         if wildcards.get("kind", KINDS[0]) not in KINDS:
-            raise ParamsError(unknown("kind", wildcards["kind"], KINDS))
+            raise ParamsError(unknown("kind", str(wildcards["kind"]), KINDS))
         name = name_of(rule, wildcards)
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))
@@ -183,7 +184,7 @@ class Plan:
             record=f"{folder}/pretrained.record.json",
             steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.pipeline.steps.pretrain",),
-            params=self._params(transfer=transfer),
+            step_params=self._params(transfer=transfer),
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
@@ -194,8 +195,19 @@ class Plan:
 
     def network(self, transfer: bool = False) -> Network:
         """The suite's network, or that of the transfer study."""
-        suite = self.params.active
-        return suite.studies.transfer.network if transfer else suite.network
+        return self._transfer.network if transfer else self.params.active.network
+
+    @property
+    def _transfer(self) -> Transfer:
+        """The transfer study.
+
+        Raises:
+            ParamsError: the suite does not have it.
+        """
+        study = self.params.active.studies.transfer
+        if study is None:
+            raise ParamsError(f"suites.{self.suite}.studies: there is no transfer study.")
+        return study
 
     def _compose(self, name: str, benchmark: Benchmark) -> Job:
         folder = benchmark.source["path"]
@@ -207,7 +219,7 @@ class Plan:
             record=f"{folder}/record.json",
             steering={"compose": benchmark.source["compose"]},
             code=("crayon.pipeline.steps.compose", f"crayon.data.synthetic.{benchmark.source['compose']['kind']}"),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def _data(self, name: str) -> dict[str, str]:
@@ -229,7 +241,7 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.download", registry.module_of(source)),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def _model(self, name: str) -> str:
@@ -237,11 +249,11 @@ class Plan:
 
     def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
         """The benchmark's Original, or that of the transfer study's network with this number."""
-        suite, transfer = self.params.active, number is not None
+        transfer = number is not None
         if benchmark.imported is not None and not transfer:
-            return self._imported(name, benchmark)
+            return self._imported(name, benchmark, benchmark.imported)
         folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
-        training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
+        training = changed(benchmark.original, self._transfer.original) if transfer else benchmark.original
         return Job(
             rule="original",
             wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
@@ -252,10 +264,10 @@ class Plan:
             | {"training": dump(training), "selection": dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
-            params=self._params(benchmark, transfer, training=training, seed=number or 0),
+            step_params=self._params(benchmark, transfer, training=training, seed=number or 0),
         )
 
-    def _imported(self, name: str, benchmark: Benchmark) -> Job:
+    def _imported(self, name: str, benchmark: Benchmark, imported: Imported) -> Job:
         """The benchmark's Original from a file of others."""
         folder = f"models/{self.suite}/{name}"
         return Job(
@@ -265,9 +277,9 @@ class Plan:
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self.network_params(benchmark)
-            | {"imported": benchmark.imported.original.steering, "selection": dump(benchmark.selection)},
+            | {"imported": imported.original.steering, "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.published",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
@@ -318,7 +330,7 @@ class Plan:
             | {"interpret": dump(benchmark.interpret)}
             | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.pipeline.steps.interpret",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def answers_file(self, name: str, kind: str) -> str:
@@ -358,7 +370,7 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.simulate",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -376,7 +388,7 @@ class Plan:
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={"published": {key: archive.steering for key, archive in archives.items()}},
             code=("crayon.pipeline.steps.published",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -405,12 +417,12 @@ class Plan:
             steering={"consensus": dump(benchmark.consensus)}
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.pipeline.steps.ingest",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def _auxiliary(self, name: str) -> Job:
-        suite = self.params.active
-        benchmark = suite.benchmark(name)
+        benchmark, auxiliary = self.params.active.benchmark(name), self.params.active.auxiliary
+        assert auxiliary is not None  # `validate` requires it where a method needs its features
         folder = f"auxiliary/{self.suite}/{name}/bagnet"
         return Job(
             rule="auxiliary",
@@ -424,12 +436,12 @@ class Plan:
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark)
             | {
-                "network": dump(suite.auxiliary.network),
-                "training": dump(suite.auxiliary.training),
+                "network": dump(auxiliary.network),
+                "training": dump(auxiliary.training),
                 "selection": dump(benchmark.selection),
             },
             code=("crayon.pipeline.steps.auxiliary", "crayon.methods.erm"),
-            params=self._params(benchmark, training=suite.auxiliary.training),
+            step_params=self._params(benchmark, training=auxiliary.training),
         )
 
     def _stage_one(self, name: str) -> Job:
@@ -444,7 +456,7 @@ class Plan:
             steering=self.training_params(benchmark)
             | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.stage_one", "crayon.methods.erm"),
-            params=self._params(benchmark, training=benchmark.stage_one),
+            step_params=self._params(benchmark, training=benchmark.stage_one),
         )
 
     def needed(self, name: str, method: str) -> dict[str, str]:
@@ -477,7 +489,7 @@ class Plan:
             }
             | {key: value for key, value in varied.items() if value is not None},
             code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
-            params=self._params(
+            step_params=self._params(
                 benchmark, self.transferred(run.name), training=training, method=settings, seed=seed, run=run
             ),
         )
@@ -497,6 +509,7 @@ class Plan:
 
     def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
         if run in self.runs:
+            assert seed is not None  # only the Original has no seed
             models = self._refined(name, run, seed)
         else:  # an Original, of which no selected epoch is kept
             original = self._original(name, benchmark, seed).outputs
@@ -511,7 +524,7 @@ class Plan:
             steering=self.network_params(benchmark, self.transferred(run))
             | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.pipeline.steps.evaluate",),
-            params=self._params(benchmark, self.transferred(run)),
+            step_params=self._params(benchmark, self.transferred(run)),
         )
 
     def _measure(self, name: str, benchmark: Benchmark) -> Job:
@@ -534,7 +547,7 @@ class Plan:
                 "threads": suite.compute.threads,
             },
             code=("crayon.pipeline.steps.timing", *(METHODS[method][0] for method in CRAYON)),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def evaluations(

@@ -82,10 +82,9 @@ class Digests:
                     unknown.append((Path(path), stamp, newest))
         if len(unknown) > 1:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for (path, stamp, newest), digest in zip(
-                    unknown, pool.map(sha256, [path for path, _, _ in unknown]), strict=True
-                ):
-                    self._keep(path, stamp, newest, digest)
+                computed = pool.map(sha256, [file for file, _, _ in unknown])
+                for (file, stamp, newest), digest in zip(unknown, computed, strict=True):
+                    self._keep(file, stamp, newest, digest)
 
     def md5(self, path: str | Path) -> str | None:
         """The md5 of a file, by which DVC knows it; remembered by the content's sha256. None if there is no file."""
@@ -155,12 +154,13 @@ class Recording:
     def _inputs(self) -> dict[str, str]:
         found = {}
         for path in self.job.inputs.values():
-            if not Path(path).exists():
+            digest = self.digests.of(path)
+            if digest is None:
                 raise RecordError(
                     f"{path}: there is no such file, and `{self.job.name}` reads it; make it with "
                     f"`snakemake --cores 2 {path}`, or put it there."
                 )
-            found[path] = self.digests.of(path)
+            found[path] = digest
         return found
 
     def publish(self, writers: Mapping[str, Writer], **told: Any) -> None:

@@ -153,7 +153,7 @@ class Ledger:
         read = (_seen(path) for job in jobs for path in job.inputs.values())
         newest = max((path.stat().st_mtime_ns for path in read), default=0)
         timing = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
-        written = [path for job in jobs for path in (*job.outputs.values(), job.record)]
+        written = [Path(path) for job in jobs for path in (*job.outputs.values(), job.record)]
         for path in map(_seen, [*written, timing] if timing.exists() else written):
             if path.stat().st_mtime_ns < newest:
                 told = path == timing or path.is_dir() or path.name == SNAKEMAKES

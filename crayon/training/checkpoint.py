@@ -57,7 +57,8 @@ class Saved:
             return None
         if self.clock is not None:
             self.clock.spent_before(*found["spent"])
-        return found["state"]
+        state: dict[str, Any] = found["state"]
+        return state
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Publish the state, if enough time has gone since the last time."""

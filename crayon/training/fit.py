@@ -18,7 +18,7 @@ from crayon.models.classifier import Classifier
 from crayon.models.inference import forward_in_batches, gathered
 from crayon.training.checkpoint import Saved
 from crayon.training.metrics import Accuracies, measure
-from crayon.training.trainer import Loop, Outcome
+from crayon.training.trainer import Outcome, Trainer
 from crayon.utils.errors import DivergedError, MethodError
 
 
@@ -89,15 +89,15 @@ def train(
             raise MethodError(f"{name}: {method.label} needs {NEEDS[need]}, and this benchmark has none.")
     torch.manual_seed(seed)
     outcome = Outcome({}, {}, 0)
-    loop = Loop(problem, method, training, seed, name, outcome, monitor.report)
+    trainer = Trainer(problem, method, training, seed, name, outcome, monitor.report)
     network, first = problem.network, 1
     if saved is not None and (found := saved.load()) is not None:
-        first = loop.restore(found) + 1
+        first = trainer.restore(found) + 1
         monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
     best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
     for epoch in range(first, training.epochs + 1):
-        rate = loop.optimiser.param_groups[0]["lr"]
-        sums = loop.run(epoch)
+        rate = trainer.optimiser.param_groups[0]["lr"]
+        sums = trainer.run(epoch)
         if fault := sums.first_fault():
             raise DivergedError(
                 f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; lower its learning rate "
@@ -109,7 +109,7 @@ def train(
             best, outcome.selected_epoch = row["validation"], epoch
             outcome.selected = {key: value.detach().clone() for key, value in network.state_dict().items()}
         if saved is not None and epoch < training.epochs:
-            saved.save(loop.content(epoch))
+            saved.save(trainer.content(epoch))
         left = (time.monotonic() - started) / (epoch - first + 1) * (training.epochs - epoch)
         monitor.report(
             f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "

@@ -11,10 +11,11 @@ from crayon.config.sections import Training
 
 def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Optimizer:
     """The optimiser that `training` names, of parameters or of groups of them, fused where the device offers it."""
-    common = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": True}
+    rate, decay = training.learning_rate, training.weight_decay
     if training.optimiser == "sgd":
-        return torch.optim.SGD(parameters, momentum=training.momentum, **common)
-    return (torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW)(parameters, **common)
+        return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
+    adam = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
+    return adam(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch.optim.lr_scheduler.LRScheduler:

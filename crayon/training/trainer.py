@@ -26,11 +26,11 @@ Terms = Mapping[str, torch.Tensor]
 """The terms of a loss by name, scalars."""
 
 
-class Loop:
+class Trainer:
     """The steps of a training, and all that they change.
 
     Attributes:
-        combined: see `Method.combined`; None where a batch passes through the network as a whole.
+        term_reductions: see `Method.term_reductions`; None if a batch must pass through the network as a whole.
         micro: how many images of a batch pass through the network at once; None: all of them.
     """
 
@@ -47,16 +47,16 @@ class Loop:
         self.problem, self.method, self.training, self.seed = problem, method, training, seed
         self.name, self.report = name, report
         self.network, self.device = problem.network, problem.labels.device
-        self.combined = method.term_reductions()
+        self.term_reductions = method.term_reductions()
         self.micro = problem.micro_batch if isinstance(problem.micro_batch, int) else None
-        if self.combined is None:
+        if self.term_reductions is None:
             if self.micro is not None:
                 self.report(
                     f"{name}: {method.label} compares the images of a batch, which pass through the network as a "
                     "whole, whatever compute.micro_batch says"
                 )
             self.micro = None
-        self.halving = problem.micro_batch == "auto" and self.combined is not None
+        self.halving = problem.micro_batch == "auto" and self.term_reductions is not None
         self.state = method.prepare(problem)
         if problem.compile:
             compile_backbones(self.network, method, self.state, name, report)
@@ -103,7 +103,7 @@ class Loop:
         self.schedule.step()
         return sums
 
-    def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager:
+    def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager[None]:
         if self.halving:
             return nullcontext()
 
@@ -111,7 +111,7 @@ class Loop:
             pieces = (index[start:stop].to(self.device) for start, stop in self._pieces(len(index)))
             self._micro_batch(len(index), pieces, 1, augment, Sums())
 
-        return room_for(step, attempt, self.name, self.micro, divisible=self.combined is not None)
+        return room_for(step, attempt, self.name, self.micro, divisible=self.term_reductions is not None)
 
     def _micro_batch(
         self, count: int, pieces: Iterator[torch.Tensor], parts: int, augment: Augmenter | None, sums: Sums
@@ -130,7 +130,9 @@ class Loop:
             here = self.method.loss(batch, self.state)
             if not whole:
                 here = {name: self._share(name, value, (stop - start) / count) for name, value in here.items()}
-            (sum(here.values()) / parts).backward(inputs=self.trained)  # not images, which RRR asks for a gradient
+            loss = sum(here.values()) / parts
+            assert isinstance(loss, torch.Tensor)  # every method has at least one term
+            loss.backward(inputs=self.trained)  # not with respect to the images, whose gradient RRR computes itself
             for name, value in here.items():
                 terms[name] = terms[name] + value.detach() if name in terms else value.detach()
             sums.count(batch)
@@ -144,7 +146,8 @@ class Loop:
 
     def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
         """What the term of a piece with this share of a micro-batch's images adds to it."""
-        return value if self.combined[name] == "sum" else value * share
+        assert self.term_reductions is not None  # otherwise no micro-batch is split
+        return value if self.term_reductions[name] == "sum" else value * share
 
     @property
     def narrow(self) -> torch.autocast:
@@ -183,7 +186,8 @@ class Loop:
         set_random_state(content["random"], self.device, self.generator)
         self.outcome.__dict__.update(content["outcome"])
         self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
-        return content["epoch"]
+        epoch: int = content["epoch"]
+        return epoch
 
 
 def _content(value: Any) -> Any:
