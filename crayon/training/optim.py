@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate's course that `Training` names."""
+"""The optimiser and the learning rate schedule that `Training` names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from crayon.config.sections import Training
 
 
 def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Optimizer:
-    """The optimiser that `training` names, of parameters or of groups of them, fused where the device offers it."""
+    """Create the optimiser that `training` names, in PyTorch's fused implementation.
+
+    Args:
+        parameters: parameters or parameter groups.
+        training: the optimiser's name and hyper-parameters.
+    """
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
@@ -19,7 +24,7 @@ def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Opt
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate's course over the epochs."""
+    """Create the learning rate schedule that `training` names; one step per epoch."""
     if training.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs)
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, list(training.milestones), training.milestone_factor)
