@@ -1,6 +1,6 @@
-"""Which code a job runs: the files of this package that its modules import, and their digest.
+"""The code that a job depends on: the files of this package that its modules import, and their digest.
 
-Comments, docstrings and blank lines are left out, so that explaining a thing better re-runs nothing.
+Comments, docstrings and blank lines do not count, so that a change of them makes no result stale.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ NEUTRAL = frozenset(
         *("pipeline.validate", "pipeline.validity"),
     )
 )
-"""Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""
+"""Modules that do not influence any number directly: the paths and params that they determine are in the record."""
 
 
 @cache
 def digest(modules: tuple[str, ...]) -> str:
-    """sha256 over the code of `modules` and of all that they import from this package."""
+    """sha256 over the code of `modules` and of all modules of this package that they import."""
     of_modules = digests(modules)
     return hashlib.sha256("".join(f"{name}\0{of_modules[name]}\n" for name in sorted(of_modules)).encode()).hexdigest()
 
 
 @cache
 def digests(modules: tuple[str, ...]) -> Mapping[str, str]:
-    """Module -> sha256 of its code, of `modules` and of all that they import from this package."""
+    """Module -> sha256 of its code, for `modules` and all modules of this package that they import."""
     return {name: _digest_of(name) for name in closure(modules)}
 
 
 @cache
 def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
-    """The modules of this package that `modules` import, directly or not, themselves included; sorted."""
+    """`modules` and all modules of this package that they import directly or indirectly, sorted."""
     seen: set[str] = set()
     todo = list(modules)
     while todo:
@@ -57,7 +57,7 @@ def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _file(name: str) -> Path | None:
-    """The source of a module `crayon.a.b`, or None if it is not one of this package's."""
+    """The source file of a module `crayon.a.b`; None if this package has no such module."""
     parts = name.split(".")
     if parts[0] != PACKAGE.name:
         return None
@@ -82,7 +82,7 @@ def _tree(name: str) -> ast.Module:
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
-    """Every module that `name` imports, at its top or inside a function, but not for type checking only."""
+    """Every module that `name` imports, at its top or inside a function, except under `if TYPE_CHECKING`."""
     is_package = _source(name).name == "__init__.py"
     found: list[str] = []
 
@@ -130,7 +130,7 @@ def essence(source: str) -> str:
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The commit that this package is of, and whether its files differ from it; None where git does not know them."""
+    """The checked-out commit, and whether this package differs from it; (None, None) if git does not track it."""
     try:
         if _git("ls-files", "--", "__init__.py") is None:
             return None, None
@@ -140,11 +140,11 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def uncommitted(modules: Iterable[str]) -> list[str] | None:
-    """The files of `modules` whose code no commit holds, relative to the package; None where git does not know it."""
+    """The files of `modules` with uncommitted code, relative to the package; None if git does not track the package."""
     if commit()[0] is None:
         return None
-    told = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
-    changed = [line[3:] for line in told.split("\0")]
+    status = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
+    changed = [line[3:] for line in status.split("\0")]
     prefix = _git("rev-parse", "--show-prefix") or ""
     files = {name: _source(name).relative_to(PACKAGE).as_posix() for name in modules}
     found = []
@@ -160,7 +160,7 @@ def uncommitted(modules: Iterable[str]) -> list[str] | None:
 
 
 def _git(*arguments: str, strip: bool = True) -> str | None:
-    """What git says in the package's folder; None for nothing."""
+    """What git prints when it runs in the package's folder; None if it prints nothing."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=PACKAGE,

@@ -43,8 +43,8 @@ def compile_backbones(
     """
     if method.differentiates_twice:
         report(
-            f"{name}  is not compiled: {method.label}'s loss contains a gradient of the network, and torch.compile does "
-            "not support second derivatives."
+            f"{name}  is not compiled: {method.label}'s loss contains a gradient of the network, and torch.compile "
+            "does not support second derivatives."
         )
         return
     biased_models = [state[key] for key in method.changing if isinstance(state[key], Classifier)]

@@ -245,7 +245,7 @@ class Outcome:
         last: state dict after the last epoch.
         selected: state dict after the epoch with the best validation metric (the earliest of several best ones).
         selected_epoch: number of that epoch, counted from 1.
-        history: one row per epoch: epoch, learning_rate, loss, each term (means over steps), train_accuracy, validation.
+        history: one row per epoch: epoch, learning_rate, loss, each term (mean over steps), train_accuracy, validation.
     """
 
     last: dict[str, torch.Tensor]
