@@ -14,7 +14,7 @@ from crayon.utils.errors import RecordError
 
 FORMAT = 1
 
-TOLD = ("crayon", "commit", "dirty", "python", "packages", "machine", "device", "threads")
+ENVIRONMENT = ("crayon", "commit", "dirty", "python", "packages", "machine", "device", "threads")
 """The keys that are copied from a record's environment; time and memory are not, as they differ between runs."""
 
 
@@ -53,7 +53,7 @@ class Provenance:
         found = cls(suite)
         makers: dict[str, str] = {}
         for name, record in records.items():
-            made = {key: record["told"].get(key) for key in TOLD}
+            made = {key: record["told"].get(key) for key in ENVIRONMENT}
             if made not in found.made:
                 found.made.append(made)
             found.code.setdefault(record["code"]["digest"], record["code"]["modules"])

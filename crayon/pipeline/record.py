@@ -169,14 +169,14 @@ class Recording:
             found[path] = digest
         return found
 
-    def publish(self, writers: Mapping[str, Writer], **told: Any) -> None:
+    def publish(self, writers: Mapping[str, Writer], **environment: Any) -> None:
         """Write the outputs, then the record.
 
         If a writer fails, all outputs are deleted, so that old and new outputs never lie side by side.
 
         Args:
             writers: name of an output -> function that writes it to a path.
-            told: entries of the record's environment, in addition to those of every job.
+            environment: entries of the record's environment, in addition to those of every job.
 
         Raises:
             RecordError: an input changed while the job ran.
@@ -191,18 +191,18 @@ class Recording:
             with suppress(NotADirectoryError):  # the first write raises a clearer error
                 Path(job.record).unlink(missing_ok=True)
             if job.keeps_edits:  # record first: if killed in between, a file without record would look edited
-                self._publish_behind_record(writers, told)
+                self._publish_behind_record(writers, environment)
             else:
                 for name, write in writers.items():
                     write(job.outputs[name])
-                write_json(job.record, self._record(told, {path: sha256(path) for path in job.outputs.values()}))
+                write_json(job.record, self._record(environment, {path: sha256(path) for path in job.outputs.values()}))
         except BaseException:
             for path in job.outputs.values():
                 with suppress(OSError):
                     Path(path).unlink()
             raise
 
-    def _publish_behind_record(self, writers: Mapping[str, Writer], told: Mapping[str, Any]) -> None:
+    def _publish_behind_record(self, writers: Mapping[str, Writer], environment: Mapping[str, Any]) -> None:
         staged = {}
         try:
             for name, write in writers.items():
@@ -211,7 +211,7 @@ class Recording:
             for path in self.job.outputs.values():
                 Path(path).unlink(missing_ok=True)
             digests = {self.job.outputs[name]: sha256(path) for name, path in staged.items()}
-            write_json(self.job.record, self._record(told, digests))
+            write_json(self.job.record, self._record(environment, digests))
             for name, path in staged.items():
                 Path(path).replace(self.job.outputs[name])
         finally:
@@ -230,7 +230,7 @@ class Recording:
             "code": fingerprint.digest(job.code),
         }
 
-    def _record(self, told: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
+    def _record(self, environment: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
         commit, dirty = fingerprint.commit()
         wall, cpu = self.spent
         return sealed(
@@ -253,7 +253,7 @@ class Recording:
                     "wall_seconds": round(wall, 3),
                     "cpu_seconds": round(cpu, 3),
                     "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-                    **told,
+                    **environment,
                 },
             }
         )

@@ -4,7 +4,7 @@ A job is up to date if its record matches the current params, code, inputs and o
 on is up to date. Neither modification times nor Snakemake's own metadata matter.
 
 Snakemake compares modification times. For this reason, each job has a sentinel file (token) among its inputs. If the
-job is up to date, the sentinel file gets an old time, and the outputs get a time that is not older than that of the inputs.
+job is up to date, the sentinel file gets an old time, and the outputs get a time that is no older than the inputs'.
 Otherwise the sentinel file is new. Snakemake therefore runs exactly the jobs that are not up to date.
 """
 
