@@ -1,4 +1,4 @@
-"""Read the evaluations of runs, and summarise them over seeds."""
+"""Read the evaluations of runs, and aggregate them over seeds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        mean: percent, over seeds.
-        std: sample standard deviation, or None of a single run.
-        seeds: how many runs.
+        mean: mean over the seeds, in percent.
+        std: sample standard deviation over the seeds; None for a single run.
+        seeds: the number of runs.
     """
 
     mean: float
@@ -37,15 +37,22 @@ class Cell:
 
 
 def spread(mean: float | None, std: float | None) -> str:
-    """Mean and standard deviation as they are printed, `72.00 ± 2.83`; what is None is left out."""
+    """Format a mean and a standard deviation, as in `72.00 ± 2.83`; a value that is None is left out."""
     return number(mean, 2) + ("" if std is None else f" ± {std:.2f}")
 
 
 def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(benchmark, run) -> seed (or `-`) -> metrics.json, of the inputs that are a metrics.json.
+    """Read the inputs that are a metrics.json.
 
     Args:
-        partly: leave out those that are not there; without it they are an error.
+        inputs: `benchmark/run/seed` -> path.
+        partly: leave out missing files; otherwise a missing file is an error.
+
+    Returns:
+        (benchmark, run) -> seed (`-` if the run has none) -> content of metrics.json.
+
+    Raises:
+        RecordError: a file is missing or damaged.
     """
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for name, path in inputs.items():
@@ -57,11 +64,20 @@ def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[s
 
 
 def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last") -> Cell | None:
-    """Aggregate a metric of the last or the selected epoch over seeds; None where a run has no such epoch."""
+    """Aggregate a metric over seeds.
+
+    Args:
+        runs: seed -> content of metrics.json.
+        metric: name of the metric.
+        family: `last` or `selected`, the epoch that was evaluated.
+
+    Returns:
+        The aggregate, or None if no run has such an epoch.
+    """
     values = [run[family]["metrics"][metric] for run in runs.values() if family in run]
     return Cell.of(values) if values else None
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number of a CSV: rounded to 1e-4 percent, empty if there is none."""
+    """Format a number for a CSV file with this number of digits; None and NaN give an empty text."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"

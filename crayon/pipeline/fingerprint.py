@@ -1,6 +1,6 @@
-"""Which code a job runs: the files of this package that its modules import, and their digest.
+"""The code that a job depends on: the files of this package that its modules import, and their digest.
 
-Comments, docstrings and blank lines are left out, so that explaining a thing better re-runs nothing.
+Comments, docstrings and blank lines do not count, so that a change of them makes no result stale.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ NEUTRAL = frozenset(
         *("pipeline.validate", "pipeline.validity"),
     )
 )
-"""Modules that steer no number by themselves: what they decide (paths, params) stands in the record."""
+"""Modules that do not influence any number directly: the paths and params that they determine are in the record."""
 
 
 @cache
 def digest(modules: tuple[str, ...]) -> str:
-    """sha256 over the code of `modules` and of all that they import from this package."""
+    """sha256 over the code of `modules` and of all modules of this package that they import."""
     of_modules = digests(modules)
     return hashlib.sha256("".join(f"{name}\0{of_modules[name]}\n" for name in sorted(of_modules)).encode()).hexdigest()
 
 
 @cache
 def digests(modules: tuple[str, ...]) -> Mapping[str, str]:
-    """Module -> sha256 of its code, of `modules` and of all that they import from this package."""
+    """Module -> sha256 of its code, for `modules` and all modules of this package that they import."""
     return {name: _digest_of(name) for name in closure(modules)}
 
 
 @cache
 def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
-    """The modules of this package that `modules` import, directly or not, themselves included; sorted."""
+    """`modules` and all modules of this package that they import directly or indirectly, sorted."""
     seen: set[str] = set()
     todo = list(modules)
     while todo:
@@ -57,7 +57,7 @@ def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _file(name: str) -> Path | None:
-    """The source of a module `crayon.a.b`, or None if it is not one of this package's."""
+    """The source file of a module `crayon.a.b`; None if this package has no such module."""
     parts = name.split(".")
     if parts[0] != PACKAGE.name:
         return None
@@ -68,21 +68,28 @@ def _file(name: str) -> Path | None:
     return None
 
 
+def _source(name: str) -> Path:
+    """The source file of a module that `closure` found."""
+    file = _file(name)
+    assert file is not None, f"{name} is not a module of this package"
+    return file
+
+
 @cache
 def _tree(name: str) -> ast.Module:
-    return ast.parse(_file(name).read_bytes())
+    return ast.parse(_source(name).read_bytes())
 
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
-    """Every module that `name` imports, at its top or inside a function, but not for type checking only."""
-    is_package = _file(name).name == "__init__.py"
+    """Every module that `name` imports, at its top or inside a function, except under `if TYPE_CHECKING`."""
+    is_package = _source(name).name == "__init__.py"
     found: list[str] = []
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child)
+            for statement in node.orelse:
+                visit(statement)
             return
         if isinstance(node, ast.Import):
             found.extend(alias.name for alias in node.names)
@@ -103,7 +110,7 @@ def _imports(name: str) -> tuple[str, ...]:
 
 @cache
 def _digest_of(name: str) -> str:
-    return hashlib.sha256(essence(_file(name).read_text(encoding="utf-8")).encode()).hexdigest()
+    return hashlib.sha256(essence(_source(name).read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def essence(source: str) -> str:
@@ -117,14 +124,13 @@ def essence(source: str) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in node.body:
                 if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                    lines[statement.lineno - 1 : statement.end_lineno] = [""] * (
-                        statement.end_lineno - statement.lineno + 1
-                    )
+                    first, last = statement.lineno, statement.end_lineno or statement.lineno
+                    lines[first - 1 : last] = [""] * (last - first + 1)
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The commit that this package is of, and whether its files differ from it; None where git does not know them."""
+    """The checked-out commit, and whether this package differs from it; (None, None) if git does not track it."""
     try:
         if _git("ls-files", "--", "__init__.py") is None:
             return None, None
@@ -134,13 +140,13 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def uncommitted(modules: Iterable[str]) -> list[str] | None:
-    """The files of `modules` whose code no commit holds, relative to the package; None where git does not know it."""
+    """The files of `modules` with uncommitted code, relative to the package; None if git does not track the package."""
     if commit()[0] is None:
         return None
-    told = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
-    changed = [line[3:] for line in told.split("\0")]
+    status = _git("status", "--porcelain", "--untracked-files=all", "-z", "--", ".") or ""
+    changed = [line[3:] for line in status.split("\0")]
     prefix = _git("rev-parse", "--show-prefix") or ""
-    files = {name: _file(name).relative_to(PACKAGE).as_posix() for name in modules}
+    files = {name: _source(name).relative_to(PACKAGE).as_posix() for name in modules}
     found = []
     for name, file in sorted(files.items()):
         if prefix + file in changed:
@@ -148,13 +154,13 @@ def uncommitted(modules: Iterable[str]) -> list[str] | None:
                 before = _git("show", f"HEAD:{prefix}{file}", strip=False) or ""
             except subprocess.CalledProcessError:  # a new file
                 before = ""
-            if essence(before) != essence(_file(name).read_text(encoding="utf-8")):
+            if essence(before) != essence(_source(name).read_text(encoding="utf-8")):
                 found.append(file)
     return found
 
 
 def _git(*arguments: str, strip: bool = True) -> str | None:
-    """What git says in the package's folder; None for nothing."""
+    """What git prints when it runs in the package's folder; None if it prints nothing."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=PACKAGE,

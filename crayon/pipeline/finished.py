@@ -1,12 +1,12 @@
-"""What the finished jobs of a plan took, by their records: seconds, devices, and bytes of checkpoints.
+"""Time and disk space of the finished jobs of a plan, from their records, as the basis of a forecast.
 
-The seconds of a job to do are a median over finished jobs, of the nearest kind that has any:
+The time of a pending job is estimated from the median of comparable finished jobs. Comparable are, in this order:
 
-1. the same rule, method, network and benchmark; in proportion to the epochs,
-2. the same rule, method and network on any benchmark; in proportion to images x epochs,
-3. the same rule; in proportion to images x epochs.
+1. jobs of the same rule, method, network and benchmark; the time is proportional to the epochs,
+2. jobs of the same rule, method and network on any benchmark; the time is proportional to images x epochs,
+3. jobs of the same rule; the time is proportional to images x epochs.
 
-The paper finds seconds linear in the number of images (Sec. III-D).
+The paper finds that the time grows linearly with the number of images (Sec. III-D).
 """
 
 from __future__ import annotations
@@ -38,16 +38,18 @@ class Size:
 
 
 class Finished:
-    """What the finished jobs of a plan took, by their records.
+    """Time and disk space of the finished jobs of a plan.
 
     Args:
-        devices: this machine's devices, named as in records. Records of others count where a rule has none of these.
+        plan: the plan.
+        devices: the devices of this machine, named as in records. Records of other devices count only for rules that
+            have no record of these devices.
 
     Attributes:
         sizes: benchmark -> its size, None if it is unknown.
-        other_devices: rule -> the devices of its records, where none is of this machine's.
-        checkpoint_bytes: params of a network, as JSON -> bytes of its checkpoint.
-        rates: kind of job -> median seconds a unit, which is an epoch, or an image and epoch.
+        other_devices: rule -> the devices of its records, for rules that have records of other devices only.
+        checkpoint_bytes: params of a network, as JSON -> size of its checkpoint in bytes.
+        rates: kind of job -> median number of seconds per epoch, or per image and epoch.
     """
 
     def __init__(self, plan: Plan, devices: Set[str]) -> None:
@@ -57,7 +59,7 @@ class Finished:
         self.checkpoint_bytes: dict[str, int] = {}
         by_rule = defaultdict(list)
         for job in plan.jobs.values():
-            with suppress(RecordError):  # there is none, or it is damaged
+            with suppress(RecordError):  # the record is missing or damaged
                 record = read_record(job.record)
                 by_rule[job.rule].append((job, record["params"], record["told"]))
                 for path in _checkpoints(job):
@@ -74,16 +76,16 @@ class Finished:
         self.rates = {kind: median(values) for kind, values in rates.items()}
 
     def seconds(self, job: Job) -> float | None:
-        """Seconds of a job to do; None where no comparable job has finished."""
+        """Estimate the seconds of a pending job; None if no comparable job has finished."""
         return next(
             (self.rates[kind] * units for kind, units in self._kinds(job, job.steering) if kind in self.rates), None
         )
 
     def _kinds(self, job: Job, params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
-        """The kinds of a job with these params, nearest first, each with what its seconds are proportional to."""
+        """The kinds of a job with these params, most similar first, each with the unit count that scales its time."""
         run, name = job.wildcards.get("run", ""), job.wildcards.get("benchmark")
         method = self.plan.runs[run].method if run in self.plan.runs else job.wildcards.get("kind", run)
-        kind = job.rule, method, canonical(params.get("network"))
+        kind = job.rule, method, canonical(params.get("network", {}))
         epochs = params["training"]["epochs"] if "training" in params else 1
         yield (*kind, name or ""), epochs
         size = self.sizes[name] if name else Size(1, 1, (1, 1))
@@ -93,12 +95,12 @@ class Finished:
             yield kind[:1], epochs * images
 
     def disk(self, todo: Iterable[Job]) -> tuple[int, int]:
-        """Bytes of the packed images and checkpoints of jobs to do, and how many of these files are of unknown size."""
+        """Estimate the bytes of images and checkpoints of pending jobs; also count the files of unknown size."""
         counted, unknown = 0, 0
         for job in todo:
             size = self.sizes.get(job.wildcards.get("benchmark", ""))
             if job.rule == "download" and size:
-                counted += size.images * size.pixels[0] * size.pixels[1] * 4  # three colours and a mask
+                counted += size.images * size.pixels[0] * size.pixels[1] * 4  # three colour channels and a mask
             unknown += job.rule == "download" and not size
             for _ in _checkpoints(job):
                 known = self.checkpoint_bytes.get(canonical(job.steering["network"]))
@@ -111,7 +113,7 @@ def _checkpoints(job: Job) -> list[str]:
 
 
 def _size(plan: Plan, name: str) -> Size | None:
-    """The size of the packed images, or what params.yaml states; None where neither is there."""
+    """The size of the packed images, or the one that params.yaml states; None if there is neither."""
     folder = Path(f"data/{plan.suite}/{name}")
     with suppress(DataError):
         shape = read_npy(folder / "images.npy", DataError).shape

@@ -1,4 +1,4 @@
-"""A job of the plan: what it reads, writes, and which params determine its outputs."""
+"""A job of the plan: its inputs, its outputs, and the params that determine the outputs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from crayon.config.sections import Network, Training
 from crayon.config.suite import Benchmark, Suite
 from crayon.methods.base import Method
 from crayon.pipeline.runs import Run
+from crayon.utils.errors import RecordError
 
 MADE = ("simulated", "published")
-"""Sources of answers that the chain writes; people's are theirs."""
+"""Sources of answers for which the pipeline writes the annotation file itself."""
 
 
 KINDS = ("attention", "neurons")
-"""The two kinds of annotation: of maps, and of neurons' patches."""
+"""The two kinds of annotation: of maps, and of the patches of neurons."""
 
 
 WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
-"""What can tell a job from the others of its rule, in the order of its name."""
+"""The wildcards that distinguish the jobs of a rule, in the order in which a job's name lists them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepParams:
-    """What a step reads of params.yaml, after all defaults.
+    """The params that a step works with: the content of params.yaml, completed by defaults.
 
     Attributes:
-        suite_name, suite: the active suite.
-        network: the network that the job builds: the suite's, or that of the transfer study.
-        benchmark: the job's benchmark, if it has one.
-        training, method, seed: how the job trains, if it does.
-        run: what a refinement varies.
+        suite_name: name of the active suite.
+        suite: the active suite.
+        network: the network that the job builds: the suite's, or the one of the transfer study.
+        benchmark: the job's benchmark; None if it has none.
+        training: how the job trains; None if it does not train.
+        method: the method that the job trains with; None if it does not refine a network.
+        seed: seed of the training.
+        run: the run that a refinement belongs to; None for other jobs.
     """
 
     suite_name: str
@@ -51,14 +55,16 @@ class Job:
     """One job.
 
     Attributes:
-        rule: the step's name, that of its Snakemake rule; and of its command, which for `annotate` is `crayon answer`.
-        wildcards: what tells it from the other jobs of the rule; of WILDCARDS.
-        inputs, outputs: name -> path, relative to the project's root; folders are allowed.
+        rule: name of the step and of its Snakemake rule. The command has the same name, except that the command of
+            `annotate` is `crayon answer`.
+        wildcards: name, one of WILDCARDS -> value; together they distinguish the jobs of a rule.
+        inputs: name -> path of a file or folder, relative to the project's root.
+        outputs: the same for what the job writes.
         record: path of its record.
-        steering: the subset of the params that determines its outputs, as JSON; a change makes the job stale.
-        params: the params that its step works with, as objects.
-        code: the modules it starts from.
-        keeps_edits: a person may edit its outputs, and it never overwrites an edit (annotation files).
+        steering: the params subset that determines the outputs, as JSON; a change makes the job stale.
+        step_params: the params that its step works with, as objects; None for a job that makes a result. See `params`.
+        code: the modules that implement it; what they import counts as well.
+        keeps_edits: whether people may edit its outputs (annotation files); the job never overwrites an edit.
     """
 
     rule: str
@@ -69,21 +75,32 @@ class Job:
     steering: dict[str, Any]
     code: tuple[str, ...]
     keeps_edits: bool = False
-    params: StepParams | None = field(default=None, compare=False, repr=False)
+    step_params: StepParams | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def name(self) -> str:
         """A readable name, unique in the suite: `refine waterbirds erm 0`."""
         return name_of(self.rule, self.wildcards)
 
+    @property
+    def params(self) -> StepParams:
+        """The params that the job's step works with.
+
+        Raises:
+            RecordError: the job makes a result, which has no such params.
+        """
+        if self.step_params is None:
+            raise RecordError(f"`{self.name}` makes a result; only the jobs of steps have params.")
+        return self.step_params
+
 
 def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:
-    """The name of a rule's job, in whatever order its wildcards are given."""
+    """The name of a job; the order of `wildcards` does not matter."""
     return " ".join([rule, *(str(wildcards[key]) for key in sorted(wildcards, key=WILDCARDS.index))])
 
 
 def below(jobs: Iterable[Job], producers: Mapping[str, Job]) -> list[Job]:
-    """These jobs and those that make what they read, each after what it depends on."""
+    """`jobs` and all jobs that they depend on, in topological order; `producers` maps an output to its job."""
     order: dict[str, Job] = {}
 
     def visit(job: Job) -> None:

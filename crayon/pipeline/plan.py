@@ -1,11 +1,11 @@
-"""The plan: every job of a suite, with what it reads, writes, and is steered by.
+"""The plan: every job of a suite, with its inputs, outputs and params.
 
     download -> data/       original  -> models/        interpret -> interpretations/   annotate -> annotations/
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
     render   -> results/
 
-The jobs of the steps are here, those that make results in `crayon.report.registry`. The Snakemake rules execute them,
-and a record beside the outputs of each says what they came from.
+This module defines the jobs of the steps; `crayon.report.registry` defines the jobs that make results. The Snakemake
+rules execute the jobs, and each job writes a record beside its outputs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crayon.config.annotation import Imported
 from crayon.config.sections import Network, changed, dump
-from crayon.config.studies import CRAYON
+from crayon.config.studies import CRAYON, Transfer
 from crayon.config.suite import Benchmark, Params
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
@@ -40,7 +41,7 @@ class Plan:
         self.add(self._steps())
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Add jobs, one by one: some are made of those before them."""
+        """Add jobs one by one, since the iterator may look up jobs that it has yielded before."""
         for job in jobs:
             self.jobs[job.name] = job
 
@@ -50,7 +51,7 @@ class Plan:
         return self.params.suite
 
     def find(self, rule: str, **wildcards: str | int) -> Job:
-        """The job of a rule.
+        """Find the job of a rule with these wildcards.
 
         Raises:
             ParamsError: the benchmark, method, control or kind is unknown.
@@ -61,7 +62,7 @@ class Plan:
         if "run" in wildcards:
             self._where(str(wildcards["run"]))
         if wildcards.get("kind", KINDS[0]) not in KINDS:
-            raise ParamsError(unknown("kind", wildcards["kind"], KINDS))
+            raise ParamsError(unknown("kind", str(wildcards["kind"]), KINDS))
         name = name_of(rule, wildcards)
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))
@@ -69,30 +70,30 @@ class Plan:
 
     @cached_property
     def producers(self) -> dict[str, Job]:
-        """Output path, or path of a record -> the job that makes it."""
+        """Path of an output or of a record -> the job that writes it."""
         return {path: job for job in self.jobs.values() for path in (*job.outputs.values(), job.record)}
 
     def below(self, target: str) -> list[Job]:
-        """The jobs that `target` (an output path) depends on, its own last.
+        """The jobs that `target` (an output path) depends on; the job that writes it is the last one.
 
         Raises:
-            RecordError: no job makes the target.
+            RecordError: no job writes the target.
         """
         if target not in self.producers:
             raise RecordError(unknown("output", target, sorted(self.producers)))
         return below([self.producers[target]], self.producers)
 
     def records_among(self, job: Job) -> dict[str, str]:
-        """Name of a job -> its record, of those that `job` reads."""
+        """The records that `job` reads: name of the job that wrote it -> path."""
         read = ((self.producers.get(path), path) for path in job.inputs.values())
         return {made.name: path for made, path in read if made is not None and made.record == path}
 
     def data(self, name: str) -> dict[str, str]:
-        """`benchmark/manifest`, `benchmark/images`, `benchmark/masks` -> path, of a benchmark's data set."""
+        """The files of a benchmark's data set: `benchmark/manifest`, `benchmark/images`, `benchmark/masks` -> path."""
         return {f"{name}/{key}": path for key, path in self.find("download", benchmark=name).outputs.items()}
 
     def summaries(self, benchmarks: Iterable[str]) -> dict[str, str]:
-        """`benchmark/kind` -> the summary of its answers, of those of these benchmarks that are annotated."""
+        """The summaries of the answers of those benchmarks that are annotated: `benchmark/kind` -> path."""
         return {
             f"{name}/{kind}": self.find("ingest", benchmark=name, kind=kind).outputs["summary"]
             for name in self.annotated
@@ -101,7 +102,7 @@ class Plan:
         }
 
     def results(self) -> list[str]:
-        """The outputs that people read: all of results/ but what other results are made of."""
+        """The outputs for readers: all files of results/ that are not the input of another result."""
         read = {path for job in self.jobs.values() if job.rule != "page" for path in job.inputs.values()}
         outputs = [path for job in self.jobs.values() for path in job.outputs.values()]
         return [path for path in outputs if path.startswith("results/") and path not in read]
@@ -139,7 +140,7 @@ class Plan:
             yield self._measure(name, suite.benchmarks[name])
 
     def _params(self, benchmark: Benchmark | None = None, transfer: bool = False, **own: Any) -> StepParams:
-        """What a step works with: of the suite, of a benchmark, and of the job's own."""
+        """The params of a step: of the suite, of a benchmark, and the job's `own` values of StepParams."""
         return StepParams(
             suite_name=self.suite,
             suite=self.params.active,
@@ -149,16 +150,17 @@ class Plan:
         )
 
     def select(self, rule: str, benchmark: str, runs: Iterable[str], seeds: Iterable[int] | None = None) -> list[Job]:
-        """The jobs of runs and seeds.
+        """The jobs of some runs and seeds on a benchmark.
 
         Args:
             rule: `refine` or `evaluate`.
             benchmark: the benchmark's name.
-            runs: names of runs; for `evaluate` also `original`, and that of the transferred Originals.
-            seeds: all of a run's if left out.
+            runs: names of runs; for `evaluate` also `original`, and TRANSFERRED for the transferred Originals.
+            seeds: the seeds; all seeds of each run by default.
 
         Raises:
-            ParamsError, RecordError: a benchmark, run or seed is unknown.
+            ParamsError: the benchmark or a run is unknown.
+            RecordError: a run has no such seed, or is not on this benchmark.
         """
         chosen = []
         for run in runs:
@@ -168,7 +170,7 @@ class Plan:
                 chosen.append(self.find(rule, **wildcards))
         return chosen
 
-    # One function a step.
+    # One method per step.
 
     def _pretrain(self, transfer: bool = False) -> Job:
         suite = self.params.active
@@ -183,19 +185,30 @@ class Plan:
             record=f"{folder}/pretrained.record.json",
             steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.pipeline.steps.pretrain",),
-            params=self._params(transfer=transfer),
+            step_params=self._params(transfer=transfer),
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
-        """The pretrained backbone, if the suite has one."""
+        """The input `pretrained` -> path of the pretrained backbone; empty if the suite has none."""
         if self.params.active.pretraining is None:
             return {}
         return {"pretrained": self._pretrain(transfer).outputs["model"]}
 
     def network(self, transfer: bool = False) -> Network:
-        """The suite's network, or that of the transfer study."""
-        suite = self.params.active
-        return suite.studies.transfer.network if transfer else suite.network
+        """The suite's network, or the one of the transfer study."""
+        return self._transfer.network if transfer else self.params.active.network
+
+    @property
+    def _transfer(self) -> Transfer:
+        """The transfer study.
+
+        Raises:
+            ParamsError: the suite does not have it.
+        """
+        study = self.params.active.studies.transfer
+        if study is None:
+            raise ParamsError(f"suites.{self.suite}.studies: there is no transfer study.")
+        return study
 
     def _compose(self, name: str, benchmark: Benchmark) -> Job:
         folder = benchmark.source["path"]
@@ -207,7 +220,7 @@ class Plan:
             record=f"{folder}/record.json",
             steering={"compose": benchmark.source["compose"]},
             code=("crayon.pipeline.steps.compose", f"crayon.data.synthetic.{benchmark.source['compose']['kind']}"),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def _data(self, name: str) -> dict[str, str]:
@@ -229,19 +242,19 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.download", registry.module_of(source)),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def _model(self, name: str) -> str:
         return f"models/{self.suite}/{name}/original.safetensors"
 
     def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
-        """The benchmark's Original, or that of the transfer study's network with this number."""
-        suite, transfer = self.params.active, number is not None
+        """The benchmark's Original, or with a number, an Original of the transfer study's network."""
+        transfer = number is not None
         if benchmark.imported is not None and not transfer:
-            return self._imported(name, benchmark)
+            return self._imported(name, benchmark, benchmark.imported)
         folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
-        training = changed(benchmark.original, suite.studies.transfer.original) if transfer else benchmark.original
+        training = changed(benchmark.original, self._transfer.original) if transfer else benchmark.original
         return Job(
             rule="original",
             wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
@@ -252,11 +265,11 @@ class Plan:
             | {"training": dump(training), "selection": dump(benchmark.selection)}
             | ({"seed": number} if transfer else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
-            params=self._params(benchmark, transfer, training=training, seed=number or 0),
+            step_params=self._params(benchmark, transfer, training=training, seed=number or 0),
         )
 
-    def _imported(self, name: str, benchmark: Benchmark) -> Job:
-        """The benchmark's Original from a file of others."""
+    def _imported(self, name: str, benchmark: Benchmark, imported: Imported) -> Job:
+        """The benchmark's Original, imported from a published file."""
         folder = f"models/{self.suite}/{name}"
         return Job(
             rule="original",
@@ -265,13 +278,13 @@ class Plan:
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self.network_params(benchmark)
-            | {"imported": benchmark.imported.original.steering, "selection": dump(benchmark.selection)},
+            | {"imported": imported.original.steering, "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.published",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
-        """What steers a network of a benchmark, however it came to its weights."""
+        """The params subset of every job that uses a benchmark's network, whether it trains the network or not."""
         suite = self.params.active
         return {
             "network": dump(self.network(transfer)),
@@ -284,10 +297,14 @@ class Plan:
     def training_params(
         self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None
     ) -> dict[str, Any]:
-        """What steers a network and its training: how images are changed and pass through it, where they are.
+        """The params subset of every job that trains a network.
+
+        Augmentation, micro-batches and compilation are included only if they are used.
 
         Args:
-            method: whose training it is; ERM's if left out.
+            benchmark: the benchmark.
+            transfer: whether the network is the one of the transfer study.
+            method: the method of the training; ERM by default.
         """
         compute, more = self.params.active.compute, {}
         if benchmark.augmentation is not None:
@@ -318,24 +335,24 @@ class Plan:
             | {"interpret": dump(benchmark.interpret)}
             | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
             code=("crayon.pipeline.steps.interpret",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def answers_file(self, name: str, kind: str) -> str:
-        """Where a benchmark's answers lie, or will."""
+        """The path of a benchmark's annotation file, whether it exists or not."""
         return f"annotations/{self.suite}/{name}/{kind}.csv"
 
     def answers(self, name: str, kind: str) -> str:
-        """The path of a benchmark's answers, which are there or are made by the chain.
+        """The path of a benchmark's annotation file, which exists or is the output of a job.
 
         Raises:
-            AnnotationError: they are people's, and nobody has answered.
+            AnnotationError: people have to annotate, and the file does not exist yet.
         """
         path = self.find("ingest", benchmark=name, kind=kind).inputs["answers"]
         if path not in self.producers and not Path(path).exists():
             raise AnnotationError(
-                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` asks, or put the answers "
-                "there."
+                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation, or "
+                "put the answers there."
             )
         return path
 
@@ -358,12 +375,12 @@ class Plan:
                 "groups": list(benchmark.groups),
             },
             code=("crayon.pipeline.steps.simulate",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
             keeps_edits=True,
         )
 
     def _published(self, name: str, benchmark: Benchmark, kind: str) -> Job:
-        """The authors' answers, in place of a simulation."""
+        """The job that converts the authors' published answers, instead of a simulation."""
         files = benchmark.annotation.published
         read = {"attention": ("attention", "asked"), "neurons": ("neurons",)}[kind]
         archives = {key: getattr(files, key) for key in read if getattr(files, key) is not None}
@@ -376,7 +393,7 @@ class Plan:
             record=f"annotations/{self.suite}/{name}/{kind}.record.json",
             steering={"published": {key: archive.steering for key, archive in archives.items()}},
             code=("crayon.pipeline.steps.published",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
             keeps_edits=True,
         )
 
@@ -386,7 +403,7 @@ class Plan:
         return [name for name, b in self.params.active.benchmarks.items() if b.annotation.source != "none"]
 
     def _labels(self, name: str) -> dict[str, str]:
-        """Kind of annotation -> the labels made of its answers."""
+        """Kind of annotation -> path of the labels that are aggregated from its answers."""
         return {kind: f"labels/{self.suite}/{name}/{kind}.csv" for kind in KINDS}
 
     def _ingest(self, name: str, benchmark: Benchmark, kind: str) -> Job:
@@ -405,12 +422,12 @@ class Plan:
             steering={"consensus": dump(benchmark.consensus)}
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.pipeline.steps.ingest",),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def _auxiliary(self, name: str) -> Job:
-        suite = self.params.active
-        benchmark = suite.benchmark(name)
+        benchmark, auxiliary = self.params.active.benchmark(name), self.params.active.auxiliary
+        assert auxiliary is not None  # `validate` requires it where a method needs its features
         folder = f"auxiliary/{self.suite}/{name}/bagnet"
         return Job(
             rule="auxiliary",
@@ -424,12 +441,12 @@ class Plan:
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark)
             | {
-                "network": dump(suite.auxiliary.network),
-                "training": dump(suite.auxiliary.training),
+                "network": dump(auxiliary.network),
+                "training": dump(auxiliary.training),
                 "selection": dump(benchmark.selection),
             },
             code=("crayon.pipeline.steps.auxiliary", "crayon.methods.erm"),
-            params=self._params(benchmark, training=suite.auxiliary.training),
+            step_params=self._params(benchmark, training=auxiliary.training),
         )
 
     def _stage_one(self, name: str) -> Job:
@@ -444,11 +461,11 @@ class Plan:
             steering=self.training_params(benchmark)
             | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.stage_one", "crayon.methods.erm"),
-            params=self._params(benchmark, training=benchmark.stage_one),
+            step_params=self._params(benchmark, training=benchmark.stage_one),
         )
 
     def needed(self, name: str, method: str) -> dict[str, str]:
-        """What a method reads beside the data and the Original: need -> path."""
+        """The inputs of a method besides the data and the Original: need -> path."""
         needs, made = method_class(method).needs, self._interpretation(name)
         early = self.params.active.benchmark(name).stage_one is not None
         paths = self._labels(name) | self._pretrained() | {"maps": made["maps"], "logits": made["logits"]}
@@ -477,13 +494,13 @@ class Plan:
             }
             | {key: value for key, value in varied.items() if value is not None},
             code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
-            params=self._params(
+            step_params=self._params(
                 benchmark, self.transferred(run.name), training=training, method=settings, seed=seed, run=run
             ),
         )
 
     def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
-        """What a refinement writes."""
+        """The outputs of a refinement."""
         folder = f"runs/{self.suite}/{name}/{run}/{seed}"
         return {
             "last": f"{folder}/last.safetensors",
@@ -492,13 +509,14 @@ class Plan:
         }
 
     def _evaluated(self, name: str, run: str, seed: int | None) -> str:
-        """Where an evaluation is written."""
+        """The folder of an evaluation."""
         return f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
 
     def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
         if run in self.runs:
+            assert seed is not None  # only the Original has no seed
             models = self._refined(name, run, seed)
-        else:  # an Original, of which no selected epoch is kept
+        else:  # an Original, which has no checkpoint of the selected epoch
             original = self._original(name, benchmark, seed).outputs
             models = {"last": original["model"], "history": original["history"]}
         folder = self._evaluated(name, run, seed)
@@ -511,11 +529,11 @@ class Plan:
             steering=self.network_params(benchmark, self.transferred(run))
             | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.pipeline.steps.evaluate",),
-            params=self._params(benchmark, self.transferred(run)),
+            step_params=self._params(benchmark, self.transferred(run)),
         )
 
     def _measure(self, name: str, benchmark: Benchmark) -> Job:
-        """Seconds of the Crayon variants on a benchmark, for several sizes of its training set."""
+        """The job that measures the time of the Crayon variants, for several sizes of the training set."""
         suite = self.params.active
         needed = {need: path for method in CRAYON for need, path in self.needed(name, method).items()}
         folder = f"evaluations/{self.suite}/{name}"
@@ -534,18 +552,21 @@ class Plan:
                 "threads": suite.compute.threads,
             },
             code=("crayon.pipeline.steps.timing", *(METHODS[method][0] for method in CRAYON)),
-            params=self._params(benchmark),
+            step_params=self._params(benchmark),
         )
 
     def evaluations(
         self, runs: Iterable[str], benchmarks: Iterable[str] = (), seeds: Iterable[int] | None = None
     ) -> dict[str, str]:
-        """`benchmark/run/seed` (`benchmark/original`) -> metrics.json, in the order of params.yaml.
+        """The evaluations of some runs, in the order of params.yaml.
 
         Args:
-            runs: names of runs, or `original`, or that of the transferred Originals.
-            benchmarks: all of a run's if left out.
-            seeds: all of a run's if left out.
+            runs: names of runs, also `original`, and TRANSFERRED for the transferred Originals.
+            benchmarks: the benchmarks; all benchmarks of each run by default.
+            seeds: the seeds; all seeds of each run by default.
+
+        Returns:
+            `benchmark/run/seed` (`benchmark/original` for the Original) -> path of metrics.json.
         """
         paths, wanted = {}, set(benchmarks)
         for name in self.params.active.benchmarks:
@@ -559,17 +580,21 @@ class Plan:
         return paths
 
     def run(self, name: str) -> Run:
-        """The run of a name; ParamsError if the suite has none."""
+        """The run with this name.
+
+        Raises:
+            ParamsError: the suite has no such run.
+        """
         if name not in self.runs:
             raise ParamsError(unknown("run", name, self.runs))
         return self.runs[name]
 
     def transferred(self, run: str) -> bool:
-        """Whether the networks of a run are those of the transfer study."""
+        """Whether a run uses the network of the transfer study."""
         return run == TRANSFERRED or (run in self.runs and self.runs[run].original is not None)
 
     def _where(self, run: str) -> tuple[Iterable[str], tuple[int | None, ...]]:
-        """The benchmarks and the seeds of what is evaluated under a name."""
+        """The benchmarks and seeds that are evaluated under the name of a run; the Original has the only seed None."""
         if run == "original":
             return self.params.active.benchmarks, (None,)
         study = self.params.active.studies.transfer

@@ -1,4 +1,7 @@
-"""What every job below a table says of itself, in one small file: a table and its provenance travel in git together."""
+"""The provenance of a result: the records of all jobs that it depends on, collected in one small file.
+
+Results and their provenance files are committed to git together.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,22 @@ from crayon.utils.errors import RecordError
 
 FORMAT = 1
 
-TOLD = ("crayon", "commit", "dirty", "python", "packages", "machine", "device", "threads")
-"""What is taken of the part of a record that is told; not times and memory, which differ from run to run."""
+ENVIRONMENT = ("crayon", "commit", "dirty", "python", "packages", "machine", "device", "threads")
+"""The keys that are copied from a record's environment; time and memory are not, as they differ between runs."""
 
 
 @dataclass
 class Provenance:
-    """The jobs below a result, from their records.
+    """The jobs that a result depends on, from their records.
 
     Attributes:
         suite: name of the suite.
-        jobs: name -> rule, wildcards, params, inputs and outputs (paths), code (a key of `code`), made (a place in
-            `made`); each after those that it depends on.
+        jobs: name -> rule, wildcards, params, inputs and outputs (paths), code (a key of `code`), made (an index into
+            `made`); in topological order.
         files: path -> sha256.
-        code: digest -> module -> digest.
-        made: by what software on what machine.
-        edited: outputs that a person edited (answers).
+        code: digest of a job's code -> module -> digest of its code.
+        made: the environments of the jobs: software and machine.
+        edited: outputs that a person edited (annotation files).
     """
 
     suite: str
@@ -38,15 +41,19 @@ class Provenance:
 
     @classmethod
     def of(cls, suite: str, records: Mapping[str, Mapping[str, Any]]) -> Provenance:
-        """Gather the records of jobs (name -> record), each after those that it depends on.
+        """Collect the records of jobs.
+
+        Args:
+            suite: name of the suite.
+            records: name of a job -> its record, in topological order.
 
         Raises:
-            RecordError: two of them disagree about a file.
+            RecordError: two records have different digests of the same file.
         """
         found = cls(suite)
         makers: dict[str, str] = {}
         for name, record in records.items():
-            made = {key: record["told"].get(key) for key in TOLD}
+            made = {key: record["told"].get(key) for key in ENVIRONMENT}
             if made not in found.made:
                 found.made.append(made)
             found.code.setdefault(record["code"]["digest"], record["code"]["modules"])
@@ -64,7 +71,7 @@ class Provenance:
                     continue
                 if path not in makers or found.jobs[makers[path]]["rule"] != "annotate":
                     raise RecordError(
-                        f"{path}: is not what `{name}` read; run `snakemake --cores 2` again, so that it is made anew."
+                        f"{path}: has changed since `{name}` read it; run `snakemake --cores 2` again to regenerate it."
                     )
                 found.files[path] = digest
                 found.edited.append(path)
@@ -75,28 +82,32 @@ class Provenance:
 
     @classmethod
     def read(cls, content: Any, where: str) -> Provenance:
-        """From the JSON that `content()` gave.
+        """Create the object from the JSON content that `content()` returned.
+
+        Args:
+            content: the JSON content.
+            where: path or name of the file, for messages.
 
         Raises:
-            RecordError: it is none.
+            RecordError: the content is not a provenance of this format.
         """
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise RecordError(f"{where}: is no provenance of format {FORMAT}.")
+            raise RecordError(f"{where}: is not a provenance file of format {FORMAT}.")
         return cls(**{key: value for key, value in content.items() if key != "format"})
 
     def content(self) -> dict[str, Any]:
-        """As JSON."""
+        """The content of the file, as JSON."""
         return {"format": FORMAT} | {
             key: getattr(self, key) for key in ("suite", "jobs", "files", "code", "made", "edited")
         }
 
     @cached_property
     def producers(self) -> dict[str, str]:
-        """Path -> the job that makes it."""
+        """Output path -> name of the job that writes it."""
         return {path: name for name, job in self.jobs.items() for path in job["outputs"]}
 
     def below(self, paths: Iterable[str]) -> list[str]:
-        """The jobs that make `paths` and what these depend on, each after what it depends on."""
+        """The jobs that write `paths` and all jobs that they depend on, in topological order."""
         wanted: set[str] = set()
         todo = [self.producers[path] for path in paths if path in self.producers]
         while todo:

@@ -1,7 +1,8 @@
-"""The record beside every output: what made it, out of what.
+"""The record beside every output: the job that wrote it, and everything that determined it.
 
-A record has two parts. What is compared: rule, wildcards, params, code, and the sha256 of each file read and written.
-What is told: versions, device, time, memory; it may differ between two runs that are equal.
+A record has two parts. The first decides whether the outputs are valid: rule, wildcards, params, code, and the sha256
+of each input and output. The second, with the key `told`, describes the environment: versions, device, time and memory.
+It may differ between two runs that give the same outputs.
 """
 
 from __future__ import annotations
@@ -30,17 +31,18 @@ from crayon.utils.version import __version__
 FORMAT = 2
 
 Writer = Callable[[str], Any]
-"""Writes one output to the path it is given."""
+"""A function that writes one output to the path that it gets."""
 
 
 class Digests:
-    """sha256 of files and folders, remembered by path, size, mtime and inode.
+    """sha256 of files and folders, cached by path, size, mtime and inode.
 
-    A file changed within the last moments is not remembered: a second change could leave all three as they are.
+    The digest of a file that changed in the last two seconds is not cached: a second change might leave size, mtime and
+    inode as they are.
 
     Args:
-        memory: where they are remembered.
-        full: read every file again.
+        memory: path of the cache.
+        full: ignore cached digests and read every file again.
     """
 
     def __init__(self, memory: str | Path = ".crayon/digests.json", full: bool = False) -> None:
@@ -50,12 +52,12 @@ class Digests:
         try:
             remembered = json.loads(self.memory.read_bytes())
             self.known: dict[str, list] = {} if full else dict(remembered["files"])
-            self.md5s |= remembered["md5"]  # of a content, so that it is true whatever happens to a file
+            self.md5s |= remembered["md5"]  # keyed by the sha256 of the content, so always valid
         except (OSError, ValueError, TypeError, KeyError):
             self.known = {}
 
     def of(self, path: str | Path) -> str | None:
-        """The digest, or None if there is no such file or folder."""
+        """The sha256 of a file or folder; None if it does not exist."""
         path = Path(path)
         try:
             stamp, newest = _stamp(path)
@@ -73,7 +75,7 @@ class Digests:
         return digest
 
     def read(self, paths: Iterable[str]) -> None:
-        """Take the digests of many files, those that are not remembered on all cores at once."""
+        """Compute the digests of many files that are not cached, on all cores in parallel."""
         unknown = []
         for path in dict.fromkeys(paths):
             with suppress(OSError):
@@ -82,13 +84,12 @@ class Digests:
                     unknown.append((Path(path), stamp, newest))
         if len(unknown) > 1:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for (path, stamp, newest), digest in zip(
-                    unknown, pool.map(sha256, [path for path, _, _ in unknown]), strict=True
-                ):
-                    self._keep(path, stamp, newest, digest)
+                computed = pool.map(sha256, [file for file, _, _ in unknown])
+                for (file, stamp, newest), digest in zip(unknown, computed, strict=True):
+                    self._keep(file, stamp, newest, digest)
 
     def md5(self, path: str | Path) -> str | None:
-        """The md5 of a file, by which DVC knows it; remembered by the content's sha256. None if there is no file."""
+        """The md5 of a file, which DVC identifies it by, cached by its sha256; None if the file does not exist."""
         digest = self.of(path)
         if digest is None:
             return None
@@ -99,12 +100,12 @@ class Digests:
         return self.md5s[digest]
 
     def moved(self, path: str | Path, digest: str) -> None:
-        """Remember `digest` for a file whose mtime was just set to the past, its content untouched."""
+        """Cache `digest` for a file whose mtime was just set to the past, while its content did not change."""
         self.known[str(path)] = [_stamp(Path(path))[0], digest]
         self.changed = True
 
     def save(self) -> None:
-        """Write the memory, if it changed; in a project that may not be written to it is not kept."""
+        """Write the cache if it changed; in a project without write permission, the cache is not saved."""
         if self.changed:
             with suppress(OutputError):
                 write_text(self.memory, json.dumps({"files": self.known, "md5": self.md5s}))
@@ -112,7 +113,7 @@ class Digests:
 
 
 def _stamp(path: Path) -> tuple[str, int]:
-    """What changes when a file or a folder's files do: names, sizes, mtimes, inodes; and the newest mtime."""
+    """A text that changes with the names, sizes, mtimes and inodes of a file or folder, and the newest mtime in ns."""
     status = path.stat()
     if not path.is_dir():
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
@@ -127,9 +128,13 @@ def _stamp(path: Path) -> tuple[str, int]:
 
 @dataclass
 class Recording:
-    """Runs the end of a job: publishes its outputs, then its record, so that a record vouches for whole outputs only.
+    """Publishes the outputs of a job, then its record, so that a record exists only beside complete outputs.
 
-    Make it before the job reads its inputs: their digests are taken then, and again at the end.
+    Create it before the job reads its inputs: it computes their digests then, and compares them at the end.
+
+    Attributes:
+        job: the job.
+        digests: the cache of digests.
     """
 
     job: Job
@@ -140,7 +145,7 @@ class Recording:
         self.read = self._inputs()
 
     def start_clock(self) -> None:
-        """Count wall and CPU seconds from now: a process that runs several jobs calls it as each begins."""
+        """Measure wall and CPU seconds from now on; a process with several jobs calls it when each job starts."""
         self.started, self.cpu = time.monotonic(), _cpu_seconds()
 
     @property
@@ -149,24 +154,29 @@ class Recording:
         return time.monotonic() - self.started, _cpu_seconds() - self.cpu
 
     def spent_before(self, wall: float, cpu: float) -> None:
-        """Count these, too: seconds of a process that was killed, and whose work this one goes on with."""
+        """Add the seconds of an interrupted process, if this one resumes its work."""
         self.started, self.cpu = self.started - wall, self.cpu - cpu
 
     def _inputs(self) -> dict[str, str]:
         found = {}
         for path in self.job.inputs.values():
-            if not Path(path).exists():
+            digest = self.digests.of(path)
+            if digest is None:
                 raise RecordError(
                     f"{path}: there is no such file, and `{self.job.name}` reads it; make it with "
                     f"`snakemake --cores 2 {path}`, or put it there."
                 )
-            found[path] = self.digests.of(path)
+            found[path] = digest
         return found
 
-    def publish(self, writers: Mapping[str, Writer], **told: Any) -> None:
-        """Write each output with its writer (name of the output -> function of its path), then the record.
+    def publish(self, writers: Mapping[str, Writer], **environment: Any) -> None:
+        """Write the outputs, then the record.
 
-        If a writer fails, none of the outputs stays: gone rather than mixed.
+        If a writer fails, all outputs are deleted, so that old and new outputs never lie side by side.
+
+        Args:
+            writers: name of an output -> function that writes it to a path.
+            environment: entries of the record's environment, in addition to those of every job.
 
         Raises:
             RecordError: an input changed while the job ran.
@@ -178,21 +188,21 @@ class Recording:
             changed = [path for path, digest in self._inputs().items() if self.read[path] != digest]
             raise RecordError(f"{changed[0]}: was changed while `{job.name}` ran; run the command again.")
         try:
-            with suppress(NotADirectoryError):  # the first write will say it better
+            with suppress(NotADirectoryError):  # the first write raises a clearer error
                 Path(job.record).unlink(missing_ok=True)
-            if job.keeps_edits:  # its record first, or a job killed in between would leave what looks like an edit
-                self._publish_behind_record(writers, told)
+            if job.keeps_edits:  # record first: if killed in between, a file without record would look edited
+                self._publish_behind_record(writers, environment)
             else:
                 for name, write in writers.items():
                     write(job.outputs[name])
-                write_json(job.record, self._record(told, {path: sha256(path) for path in job.outputs.values()}))
+                write_json(job.record, self._record(environment, {path: sha256(path) for path in job.outputs.values()}))
         except BaseException:
             for path in job.outputs.values():
                 with suppress(OSError):
                     Path(path).unlink()
             raise
 
-    def _publish_behind_record(self, writers: Mapping[str, Writer], told: Mapping[str, Any]) -> None:
+    def _publish_behind_record(self, writers: Mapping[str, Writer], environment: Mapping[str, Any]) -> None:
         staged = {}
         try:
             for name, write in writers.items():
@@ -201,7 +211,7 @@ class Recording:
             for path in self.job.outputs.values():
                 Path(path).unlink(missing_ok=True)
             digests = {self.job.outputs[name]: sha256(path) for name, path in staged.items()}
-            write_json(self.job.record, self._record(told, digests))
+            write_json(self.job.record, self._record(environment, digests))
             for name, path in staged.items():
                 Path(path).replace(self.job.outputs[name])
         finally:
@@ -210,7 +220,7 @@ class Recording:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What decides the outputs, as far as it is known before the job runs."""
+        """Everything that determines the outputs, as it is known before the job runs."""
         job = self.job
         return {
             "rule": job.rule,
@@ -220,7 +230,7 @@ class Recording:
             "code": fingerprint.digest(job.code),
         }
 
-    def _record(self, told: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
+    def _record(self, environment: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
         commit, dirty = fingerprint.commit()
         wall, cpu = self.spent
         return sealed(
@@ -243,14 +253,14 @@ class Recording:
                     "wall_seconds": round(wall, 3),
                     "cpu_seconds": round(cpu, 3),
                     "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-                    **told,
+                    **environment,
                 },
             }
         )
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """The content with its own digest, so that a record which was edited says so."""
+    """The content with its own digest, which reveals whether a record was edited."""
     return content | {"seal": hashlib.sha256(canonical(content).encode()).hexdigest()}
 
 
@@ -258,8 +268,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """Read a record.
 
     Raises:
-        EditedError: it is not what was written.
-        RecordError: it is missing, cut off, or of another version of this software.
+        EditedError: the record was edited.
+        RecordError: the record is missing, truncated, or of another format.
     """
     record = read_json(path, RecordError)
     version = record.get("format") if isinstance(record, dict) else None
@@ -267,12 +277,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
         later = isinstance(version, int) and version > FORMAT
         raise RecordError(
             f"{path}: is a record of format {version}, and this Crayon knows {FORMAT}; install the later version that "
-            "wrote it, or delete it, so that it is made anew."
+            "wrote it, or delete the record to regenerate it."
             if later
-            else f"{path}: is not a record of format {FORMAT}; delete it, so that it is made anew."
+            else f"{path}: is not a record of format {FORMAT}; delete it to regenerate it."
         )
     if sealed({key: value for key, value in record.items() if key != "seal"}) != record:
-        raise EditedError(f"{path}: is not what was written; delete it, so that it is made anew.")
+        raise EditedError(f"{path}: was changed after it was written; delete it to regenerate it.")
     return record
 
 
@@ -282,7 +292,7 @@ def _cpu_seconds() -> float:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the packages that this process has loaded, of those that compute numbers."""
+    """Versions of the numerical packages that this process has loaded."""
     found = {}
     for name in ("torch", "torchvision", "numpy", "pandas", "PIL", "skimage", "sklearn"):
         module = sys.modules.get(name)

@@ -1,13 +1,13 @@
-"""The runs of a suite: each method as it is, the controls, and the variations that the tables and figures ask for.
+"""The runs of a suite: the methods, the controls, and the variations that the tables and figures need.
 
-A run is trained once for each seed on each of its benchmarks. Its name tells what was varied:
+A run is trained once for each seed on each of its benchmarks. Its name states what is varied:
 
     crayon_attention                the method as params.yaml has it
-    shuffled_answers                a control: the same with answers replaced
-    crayon_attention-beta-0         a hyper-parameter times this factor (ablation, sensitivity)
-    crayon_attention-answers-100    only the first so many items of a seeded order count as answered
-    crayon_attention-diverse-100    the same, in an order of this name
-    crayon_attention-transfer-2     another network's Original number 2, the maps and answers those of this one's
+    shuffled_answers                a control: its method with replaced answers
+    crayon_attention-beta-0         a hyper-parameter is multiplied by this factor (ablation, sensitivity)
+    crayon_attention-answers-100    only the first 100 items of a random order are annotated
+    crayon_attention-diverse-100    the same with the acquisition strategy `diverse` instead of a random order
+    crayon_attention-transfer-2     refines another network's Original number 2 with this network's maps and answers
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from crayon.methods.base import Method, Need
 from crayon.methods.settings import reason_left_out, settings_of
 
 TRANSFERRED = "transfer_original"
-"""The name under which another network's Originals are evaluated, its seeds being their numbers."""
+"""The name under which another network's Originals are evaluated; its seeds are their numbers."""
 
 
 ANY_RUN = "{run}"
-"""Stands in a batch for any one method or control; Snakemake's wildcard."""
+"""The Snakemake wildcard that stands for any single method or control in a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is trained under one name.
+    """A method, or a variation of it, that is trained with several seeds on several benchmarks.
 
     Attributes:
         name: unique in the suite, part of paths.
         method: the method's name.
-        benchmarks, seeds: where and how often.
-        labels: how answers are replaced (a control), or None.
-        factors: hyper-parameter -> what the benchmark's own value is multiplied by.
-        answers: how many items count as answered, or None for all.
-        order: of `annotations.order.ORDERS`, whose first ones these are; None is at random.
-        original: number of the other network's Original that is refined, or None for the benchmark's Original.
-        training: what differs in the training.
+        benchmarks: names of the benchmarks.
+        seeds: one training per seed.
+        labels: how a control replaces the answers; None to keep them.
+        factors: hyper-parameter -> factor by which the benchmark's own value is multiplied.
+        answers: how many items count as annotated; None for all.
+        order: the acquisition strategy that selects these items; None for a random selection.
+        original: number of the other network's Original that is refined; None for the benchmark's Original.
+        training: params of the training that differ from the benchmark's.
     """
 
     name: str
@@ -59,30 +60,30 @@ class Run:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self, benchmark: Benchmark) -> tuple[Training, Method]:
-        """How it trains on a benchmark, and its hyper-parameters."""
+        """The params of the training on a benchmark, and the method with its hyper-parameters."""
         training, method = settings_of(self.method, benchmark)
         varied = {key: getattr(method, key) * factor for key, factor in self.factors.items()}
         return changed(training, self.training), replace(method, **varied)
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What its method needs."""
+        """The inputs that its method needs."""
         return method_class(self.method).needs
 
     @property
     def sampled(self) -> str:
-        """The kind of annotation that `answers` counts: of maps, or of neurons where the method asks for these only."""
+        """The kind of annotation that `answers` limits: `neurons` if the method uses only these, else `attention`."""
         return "attention" if "attention" in self.needs else "neurons"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Runs and seeds that one process trains, because starting it costs more than a miniature's training.
+    """Runs and seeds that one process trains, since starting a process takes longer than a training of a small suite.
 
     Attributes:
-        runs: their names; `{run}` alone stands for any one method or control.
-        seeds: of each run.
-        benchmarks: where.
+        runs: names of the runs; `{run}` alone stands for any single method or control.
+        seeds: the seeds of each run.
+        benchmarks: names of the benchmarks; there is one process for each.
     """
 
     runs: tuple[str, ...]
@@ -91,7 +92,7 @@ class Batch:
 
 
 def expand(suite: Suite) -> dict[str, Run]:
-    """Name -> run, of all methods, controls and studies of a suite; a method only where it can be had."""
+    """All runs of a suite by name: methods, controls and studies; a method only on the benchmarks that allow it."""
 
     def common(method: str) -> dict[str, Any]:
         able = tuple(name for name, benchmark in suite.benchmarks.items() if reason_left_out(method, benchmark) is None)
@@ -103,7 +104,7 @@ def expand(suite: Suite) -> dict[str, Run]:
 
 
 def studies(suite: Suite) -> dict[str, list[Run]]:
-    """Study -> its runs beyond the methods themselves, which it reads as well."""
+    """Study -> its additional runs; a study also compares these with the methods without variation."""
     found: dict[str, list[Run]] = {}
     for name in type(suite.studies).model_fields:
         study = getattr(suite.studies, name)
@@ -114,17 +115,17 @@ def studies(suite: Suite) -> dict[str, list[Run]]:
 
 
 def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
-    """Runs of the study `order` that Figure 4 has as well, but for their name, are Figure 4's."""
-    for place, run in enumerate(found.get("order", [])):
+    """Replace runs of the study `order` by those of Figure 4 (`annotations`) that differ in their name only."""
+    for index, run in enumerate(found.get("order", [])):
         alike = [other for other in found.get("annotations", []) if replace(other, name=run.name) == run]
-        found["order"][place] = alike[0] if alike else run
+        found["order"][index] = alike[0] if alike else run
     return found
 
 
 def batches(suite: Suite) -> list[Batch]:
-    """The batches of a suite: a method or control alone, a study's variations of a method together.
+    """The batches of a suite: one for each method or control, and one for all variations of a method in a study.
 
-    With one seed a job, each variation is a batch as well. The Originals that are transferred are a batch of their own.
+    With `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch.
     """
 
     def chunks(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -134,8 +135,8 @@ def batches(suite: Suite) -> list[Batch]:
     known: set[str] = set()
     for part in studies(suite).values():
         kinds: dict[tuple, list[str]] = {}
-        for run in part:  # a process reads one Original
-            if run.name in known:  # of two studies
+        for run in part:  # a process refines a single Original
+            if run.name in known:  # it belongs to two studies
                 continue
             known.add(run.name)
             kinds.setdefault((run.method, run.original, run.benchmarks, run.seeds), []).append(run.name)

@@ -1,4 +1,4 @@
-"""Before jobs go to Slurm: what would go wrong there, found at once and said in one sentence."""
+"""Checks before jobs are submitted to Slurm, so that predictable problems are reported early."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from crayon.utils.errors import MachineError
 from crayon.utils.text import unknown
 
 PREFIX = "crayon"
-"""What the names of this workflow's jobs in Slurm begin with: `slurm-jobname-prefix` in profiles/slurm."""
+"""Prefix of the names of this workflow's Slurm jobs: `slurm-jobname-prefix` in profiles/slurm."""
 
 
 def check(partitions: Iterable[str], folder: str | Path = ".") -> None:
-    """Look whether Slurm has the partitions, and whether it still runs jobs of an earlier workflow in this folder.
+    """Check that Slurm has the partitions, and that it has no jobs of an earlier workflow in this folder.
 
     Raises:
-        MachineError: no Slurm, no such partition, or jobs that would write the same files.
+        MachineError: there is no Slurm or no such partition, or jobs in the queue would write the same files.
     """
     known = sorted(set(_ask("sinfo", "--all", "--noheader", "--format=%R")))
     for name in partitions:
@@ -26,9 +26,9 @@ def check(partitions: Iterable[str], folder: str | Path = ".") -> None:
             raise MachineError(
                 f"{unknown('Slurm partition', name, known)} Give one with --default-resources slurm_partition=NAME."
             )
-    told = _ask("squeue", f"--user={os.getuid()}", "--noheader", "--format=%i|%j|%Z")
-    jobs = [line.split("|", 2) for line in told]
-    left = [number for number, name, place in jobs if name.startswith(f"{PREFIX}_") and _same(place, folder)]
+    lines = _ask("squeue", f"--user={os.getuid()}", "--noheader", "--format=%i|%j|%Z")
+    jobs = [line.split("|", 2) for line in lines]
+    left = [number for number, name, path in jobs if name.startswith(f"{PREFIX}_") and _same(path, folder)]
     if left:
         many = "a job" if len(left) == 1 else f"{len(left)} jobs"
         raise MachineError(
@@ -37,8 +37,8 @@ def check(partitions: Iterable[str], folder: str | Path = ".") -> None:
         )
 
 
-def _same(place: str, folder: str | Path) -> bool:
-    return Path(place).resolve() == Path(folder).resolve()
+def _same(path: str, folder: str | Path) -> bool:
+    return Path(path).resolve() == Path(folder).resolve()
 
 
 def _ask(*command: str) -> list[str]:
@@ -47,10 +47,10 @@ def _ask(*command: str) -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise MachineError(
-            f"{command[0]}: there is no such command; run this where jobs are submitted to Slurm, or leave the profile "
-            "away to run everything on this machine."
+            f"{command[0]}: there is no such command; run this where jobs are submitted to Slurm, or omit the "
+            "profile to run everything on this machine."
         ) from None
     if done.returncode != 0:
-        said = " ".join(done.stderr.split())[:300]
-        raise MachineError(f"{command[0]}: Slurm does not answer ({said}); try again when it does.")
+        message = " ".join(done.stderr.split())[:300]
+        raise MachineError(f"{command[0]}: Slurm does not answer ({message}); try again when it does.")
     return [line for line in done.stdout.splitlines() if line]

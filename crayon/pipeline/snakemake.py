@@ -1,6 +1,6 @@
-"""What the Snakemake rules ask: tokens, and the inputs that depend on params.yaml.
+"""Sentinel files and input functions for the Snakemake rules.
 
-Functions of wildcards are what Snakemake calls input functions. Imports neither Snakemake nor torch.
+An input function computes the inputs of a rule from its wildcards. This module imports neither Snakemake nor torch.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from crayon.utils.errors import RecordError
 from crayon.utils.locks import holder, try_lock
 
 TURN = Path(".crayon/running")
-"""Locked while a workflow runs here. The operating system lets go of it even if the process is killed."""
+"""Locked while a workflow runs in this folder. The operating system releases the lock even if the process is killed."""
 
 InputFunction = Callable[[Any], str | list[str]]
 
 
 def take_turn() -> FileLock | None:
-    """Make sure that no other workflow runs in this folder, for as long as the returned lock is kept.
+    """Lock this folder, so that no other workflow runs in it until the lock is released.
 
-    A workflow that was killed leaves Snakemake's own lock behind; where no workflow runs, that is removed.
+    A killed workflow leaves Snakemake's own lock files behind; they are removed if no workflow is running.
 
     Returns:
-        The lock; None on a file system without locks, where Snakemake's own lock has to do.
+        The lock; None on a file system without locks, where only Snakemake's own lock protects the folder.
 
     Raises:
         RecordError: another workflow is running.
@@ -60,12 +60,12 @@ def named(batch: Batch, wildcards: Any) -> list[str]:
 
 
 class Workflow:
-    """The plan of the active suite, as the rules see it.
+    """Gives the Snakemake rules access to the plan of the active suite.
 
     Args:
-        plan: of the active suite.
-        enforce: bring tokens up to date with the ledger; only the process that the user started may do so, since a
-            job's own process on a cluster would see files that other jobs are writing.
+        plan: the plan of the active suite.
+        enforce: update the sentinel files. Only the process that the user started may do so; the process of a job on a
+            cluster would see files that other jobs are writing.
 
     Raises:
         RecordError: another workflow is running here, or a person's answers would be overwritten.
@@ -78,38 +78,38 @@ class Workflow:
         self.name = self.plan.suite
         self.suite: Suite = self.plan.params.active
         if enforce:
-            # All at once and before Snakemake looks: it lists a folder once, and goes by that list.
+            # All at once and before Snakemake starts, since it lists each folder only once.
             for name, jobs in self._groups().items():
                 self.ledger.token(jobs, name)
 
     @property
     def runs(self) -> list[str]:
-        """The names of the runs that a wildcard stands for: methods and controls."""
+        """The values of the wildcard `run`: methods and controls."""
         return [*METHODS, *self.suite.controls]
 
     @property
     def gpus(self) -> int:
-        """How many GPUs a job that computes asks for."""
+        """How many GPUs a job requests if it uses the device."""
         return 0 if self.suite.compute.device == "cpu" else 1
 
     @property
     def gpu_jobs(self) -> int:
-        """How many jobs that ask for a GPU may run on this machine at once; 0: as many as there are processors for."""
+        """How many jobs with a GPU may run on this machine at once; 0 if only the number of processors limits them."""
         return gpu.here() * self.suite.compute.jobs_per_gpu * self.gpus
 
     @property
     def composed(self) -> dict[str, Mapping[str, Any]]:
-        """Benchmark -> source, of the benchmarks whose folder the chain composes."""
+        """Benchmark -> source, for the benchmarks whose images the pipeline composes."""
         return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
 
     @property
     def answered(self) -> str:
-        """Pattern of the benchmarks whose answers the chain writes."""
+        """Regular expression of the benchmarks for which the pipeline writes the answers."""
         names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source in MADE]
         return "|".join(names) or "(?!)"
 
     def _groups(self) -> dict[str, list[Job]]:
-        """Name of a token -> the jobs that one Snakemake job runs: the seeds of a chunk together, others alone."""
+        """Name of a sentinel file -> the jobs that one Snakemake job runs: all seeds of a batch, or a single job."""
         first = {
             (run, str(seed)): (batch.runs[0], str(batch.seeds[0]))
             for batch in self.batches
@@ -130,7 +130,12 @@ class Workflow:
         return groups
 
     def token(self, rule: str, **fixed: str) -> InputFunction:
-        """The input function that gives a job's token."""
+        """The input function for a job's sentinel file.
+
+        Args:
+            rule: the job's rule.
+            fixed: wildcards with a fixed value in the rule.
+        """
 
         def path(wildcards: Any) -> str:
             values = dict(wildcards.items()) | fixed
@@ -139,7 +144,7 @@ class Workflow:
         return path
 
     def batch_token(self, rule: str, batch: Batch) -> InputFunction:
-        """The input function that gives the token of a batch's jobs."""
+        """The input function for the sentinel file of a batch."""
 
         def path(wildcards: Any) -> str:
             return self.ledger.token_path(
@@ -150,41 +155,43 @@ class Workflow:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """The runs and seeds that one process trains, and evaluates; those of the other network's Originals as well."""
+        """The batches of runs and seeds that one process trains or evaluates, including the transferred Originals."""
         return batches(self.suite)
 
     @staticmethod
     def refines(batch: Batch) -> bool:
-        """Whether a batch is of refinements, not of Originals."""
+        """Whether a batch consists of refinements, not of Originals."""
         return TRANSFERRED not in batch.runs
 
     @staticmethod
     def names(batch: Batch) -> InputFunction:
-        """The function that gives the names of a batch's runs, for its command."""
+        """The function of the wildcards that gives the names of a batch's runs, for the rule's command."""
         return lambda wildcards: named(batch, wildcards)
 
     def inputs(self, rule: str, **fixed: str) -> InputFunction:
-        """The input function of all that a job reads.
+        """The input function for all inputs of a job.
 
         Args:
             rule: the job's rule.
-            fixed: wildcards whose values the rule fixes.
+            fixed: wildcards with a fixed value in the rule.
         """
 
         def paths(wildcards: Any) -> list[str]:
             values = dict(wildcards.items()) | fixed
             job = self.plan.find(rule, **{key: values[key] for key in WILDCARDS if key in values})
             inputs = dict(job.inputs)
-            if rule == "ingest":  # raises an error if people have to answer first
+            if rule == "ingest":  # raises an error if people have to annotate first
                 inputs["answers"] = self.plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
             if "folder" in inputs and Path(inputs["folder"], "manifest.csv").exists():
-                inputs["folder"] = str(Path(inputs["folder"], "manifest.csv"))  # a folder's own time says nothing
+                inputs["folder"] = str(
+                    Path(inputs["folder"], "manifest.csv")
+                )  # the time of the folder itself does not show changes
             return list(inputs.values())
 
         return paths
 
     def batch_inputs(self, rule: str, batch: Batch) -> InputFunction:
-        """The input function of all that the jobs of a batch read."""
+        """The input function for all inputs of a batch."""
 
         def paths(wildcards: Any) -> list[str]:
             jobs = (
@@ -197,28 +204,33 @@ class Workflow:
         return paths
 
     def outputs(self, *rules: str) -> list[str]:
-        """All that the jobs of some rules write for Table 1 (controls and studies have tables of their own)."""
+        """The outputs of some rules that Table 1 depends on; controls and studies have other tables."""
         table = self.plan.evaluations(["original", *self.suite.methods]).values()
         wanted = below([self.plan.producers[path] for path in table], self.plan.producers)
         return [path for job in wanted if job.rule in rules for path in job.outputs.values()]
 
     def everything(self) -> list[str]:
-        """The page of all results, for which all others are made."""
+        """The outputs of the rule `page`, which depends on all other results."""
         return [path for job in self.plan.jobs.values() if job.rule == "page" for path in job.outputs.values()]
 
     @staticmethod
     def before_slurm(jobs: Iterable[Any]) -> None:
-        """Look whether Slurm can take the jobs that are to run.
+        """Check that Slurm can accept the jobs of the workflow.
+
+        Args:
+            jobs: Snakemake's jobs.
 
         Raises:
-            MachineError: it cannot.
+            MachineError: Slurm cannot accept them.
         """
         here = [
             job for job in jobs if not any(job.resources.get(key) for key in ("slurm_cluster", "cluster", "clusters"))
         ]
-        named = [str(job.resources.get("slurm_partition") or "") for job in here]  # as sbatch takes it: one, or `a,b`
+        named = [
+            str(job.resources.get("slurm_partition") or "") for job in here
+        ]  # as in sbatch: one name, or several as `a,b`
         slurm.check(sorted({name for names in named for name in names.split(",") if name}))
 
     def remember(self) -> None:
-        """Keep the digests that were computed for the next time."""
+        """Save the computed digests for the next workflow."""
         self.ledger.digests.save()

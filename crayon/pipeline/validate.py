@@ -1,4 +1,4 @@
-"""What params.yaml must fulfil beyond its structure: methods, sources and studies that exist and fit each other."""
+"""Checks of params.yaml beyond its structure: methods, sources and studies exist and are compatible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def validate(params: Params) -> None:
     """Check every suite.
 
     Raises:
-        ParamsError: one sentence that begins with the key, `suites.NAME...`.
+        ParamsError: a check fails; the message begins with the key, `suites.NAME...`.
     """
     for name, suite in params.suites.items():
         try:
@@ -31,7 +31,7 @@ def validate(params: Params) -> None:
 
 
 def _validate_methods(suite: Suite) -> None:
-    """Check the names of methods, controls and search spaces, and that what methods need is there."""
+    """Check the names of methods, controls and search spaces, and that the methods' inputs are available."""
     for method in suite.methods:
         if method not in METHODS:
             raise ParamsError(f"methods: {unknown('method', method, METHODS)}")
@@ -49,15 +49,15 @@ def _validate_methods(suite: Suite) -> None:
 
 
 def _validate_benchmarks(suite: Suite) -> None:
-    """Check each benchmark's source, who answers there, and the settings of its methods."""
+    """Check each benchmark's source, its source of answers, and the settings of its methods."""
     needed = [*suite.methods, *(control.method for control in suite.controls.values())]
     for name, benchmark in suite.benchmarks.items():
         try:
             registry.check(benchmark.source)
             if benchmark.annotation.source == "simulated" and not has_masks(benchmark.source):
                 raise ParamsError(
-                    "annotation: simulated annotators look at masks, and the source has none; let people answer "
-                    "(source: people), or nobody (source: none)."
+                    "annotation: simulated annotators need masks, and the source has none; use answers of people "
+                    "(source: people) or no answers (source: none)."
                 )
             runs = (method for method in needed if reason_left_out(method, benchmark) is None)
             for method in (*benchmark.methods, *runs):
@@ -67,7 +67,7 @@ def _validate_benchmarks(suite: Suite) -> None:
 
 
 def _validate_studies(suite: Suite) -> None:
-    """Check what the studies vary, and that the runs they are compared with are in Table 1."""
+    """Check the params of the studies, and that the suite has the methods that they compare."""
     for name, study in suite.studies:
         if study is None:
             continue

@@ -1,11 +1,11 @@
-"""What the records on disk are worth now: which jobs hold, and why the others do not.
+"""Determine which jobs are up to date, and why the others are not.
 
-A job holds if its record names the present params, code, inputs and outputs, and every job below it holds. Neither
-modification times nor the workflow tool's memory take part.
+A job is up to date if its record matches the current params, code, inputs and outputs, and if every job that it depends
+on is up to date. Neither modification times nor Snakemake's own metadata matter.
 
-For Snakemake, which goes by modification times, each job has a token file among its inputs. Where the job holds, the
-token is old and the outputs are lifted to be no older than the inputs; where it does not, the token is new. So it
-runs what does not hold, and nothing else.
+Snakemake compares modification times. For this reason, each job has a sentinel file (token) among its inputs. If the
+job is up to date, the sentinel file gets an old time, and the outputs get a time that is no older than the inputs'.
+Otherwise the sentinel file is new. Snakemake therefore runs exactly the jobs that are not up to date.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from crayon.utils.errors import EditedError, RecordError
 from crayon.utils.files import canonical, write_text
 
 OLD_NS = 946_684_800 * 10**9
-"""2000-01-01: the modification time of a token whose job holds."""
+"""2000-01-01: the modification time of the sentinel file of a job that is up to date."""
 
 SNAKEMAKES = ".snakemake_timestamp"
 
 
 class Ledger:
-    """The verdict on every job of a plan, and its token."""
+    """Determines for every job of a plan whether it is up to date, and maintains its sentinel file."""
 
     def __init__(self, plan: Plan, digests: Digests | None = None) -> None:
         self.plan = plan
@@ -39,21 +39,21 @@ class Ledger:
         self._breaks: dict[str, list[str]] = {}
         self._edited: dict[str, str] = {}
         self.refused: dict[str, str] = {}
-        """Job -> why it must not be run anew though it does not hold: it would overwrite what a person wrote."""
+        """Job that is not up to date -> why it must not run again: it would overwrite what a person wrote."""
 
     def breaks(self, job: Job) -> list[str]:
-        """Why `job` does not hold, one line a reason; empty if it holds.
+        """The reasons why `job` is not up to date, one line each; empty if it is up to date.
 
-        A reason begins with its kind: stale (params, code, or a file that it reads are others now), edited (a file is
-        not what was written), missing, unrecorded (a record is missing or unreadable, so that nothing can be said),
-        follows (a job below does not hold, or a person edited what it wrote).
+        A reason begins with its kind: stale (params, code or an input changed), edited (an output or a record changed
+        after it was written), missing (there is no such file), unrecorded (the record is missing or unreadable), or
+        follows (a job that it depends on is not up to date, or a person edited the output of such a job).
         """
         if job.name not in self._breaks:
             self._breaks[job.name] = self._examine(job)
         return self._breaks[job.name]
 
     def edited(self, job: Job) -> str | None:
-        """The output that a person edited, of a job that holds all the same (annotation files); else None."""
+        """The edited output of a job whose outputs people may edit (annotation files); None if no output was edited."""
         self.breaks(job)
         return self._edited.get(job.name)
 
@@ -62,23 +62,24 @@ class Ledger:
         try:
             record = read_record(job.record)
         except EditedError:
-            self._protect(job, "may have been edited, which its record, itself edited, cannot tell")
+            self._protect(job, "may have been edited; its record cannot show this, as the record itself was changed")
             return [f"edited: {job.record}", *follows[:1]]
         except RecordError as error:
             missing = [path for path in job.outputs.values() if not Path(path).exists()]
             if not missing:
-                self._protect(job, f"may have been edited, which its record cannot tell ({error})")
+                self._protect(job, f"may have been edited; there is no valid record to compare it with ({error})")
             return [f"missing: {missing[0]}" if missing else f"unrecorded: {error}", *follows[:1]]
         found = []
-        steering = json.loads(canonical(job.steering))
-        if record["params"] != steering:
-            found.append("stale: params " + "; ".join(differences(record["params"], steering)))
+        params = json.loads(canonical(job.steering))
+        if record["params"] != params:
+            found.append("stale: params " + "; ".join(differences(record["params"], params)))
         if record["code"]["digest"] != fingerprint.digest(job.code):
             changed = differences(record["code"]["modules"], dict(fingerprint.digests(job.code)))
             found.append("stale: code of " + ", ".join(line.split()[0] for line in changed))
         if set(record["inputs"]) != set(job.inputs.values()):
-            other = sorted(set(record["inputs"]) ^ set(job.inputs.values()))
-            found.append(f"stale: {other[0]} is read now and was not, or the reverse")
+            other = min(set(record["inputs"]) ^ set(job.inputs.values()))
+            verb = "was added to" if other in job.inputs.values() else "was removed from"
+            found.append(f"stale: {other} {verb} the inputs")
         for path in job.inputs.values():
             digest, made = self.digests.of(path), path in self.plan.producers
             if digest is None and not made:
@@ -100,7 +101,7 @@ class Ledger:
             self._edited[job.name] = edited[0]
             if found and not any(reason.startswith(f"missing: {edited[0]}") for reason in found):
                 self._protect(
-                    job, f"was edited after it was simulated, and what it answers is about to change ({found[0]})"
+                    job, f"was edited after it was simulated, and the annotated items are about to change ({found[0]})"
                 )
         elif edited:
             found.extend(f"edited: {path}" for path in edited)
@@ -109,7 +110,7 @@ class Ledger:
     def _protect(self, job: Job, why: str) -> None:
         if job.keeps_edits:
             self.refused[job.name] = (
-                f"{next(iter(job.outputs.values()))}: {why}. Delete the file to simulate it anew, or set this "
+                f"{next(iter(job.outputs.values()))}: {why}. Delete the file to simulate it again, or set this "
                 "benchmark's annotation to `source: people` to keep it."
             )
 
@@ -121,14 +122,21 @@ class Ledger:
         return [f"follows: {path} (from `{producer.name}`)"] if self.breaks(producer) else []
 
     def token_path(self, name: str) -> str:
-        """Where a token lies."""
+        """The path of a sentinel file."""
         return f".crayon/tokens/{self.plan.suite}/{name.replace(' ', '/')}.txt"
 
     def token(self, jobs: Sequence[Job], name: str) -> str:
-        """Bring the token of `jobs` (those that one Snakemake job runs together) up to date; gives its path.
+        """Update the sentinel file of `jobs`.
+
+        Args:
+            jobs: the jobs that one Snakemake job runs together.
+            name: name of the sentinel file: the name of the first of these jobs.
+
+        Returns:
+            The path of the sentinel file.
 
         Raises:
-            RecordError: one of them would overwrite what a person wrote.
+            RecordError: a job would overwrite what a person wrote.
         """
         path = Path(self.token_path(name))
         broken = [f"{job.name}: {reason}" for job in jobs for reason in self.breaks(job)]
@@ -136,7 +144,7 @@ class Ledger:
             if job.name in self.refused:
                 raise RecordError(self.refused[job.name])
         if broken:
-            # A new text each time: Snakemake takes a newer file with the text it remembers for unchanged.
+            # The text differs each time: Snakemake ignores a newer time if the content is the one that it recorded.
             write_text(path, "\n".join([*broken, f"found {time.time_ns()}", ""]))
         else:
             if not path.exists() or path.read_text(encoding="utf-8") != "holds\n":
@@ -146,31 +154,38 @@ class Ledger:
         return str(path)
 
     def _lift(self, jobs: Sequence[Job], name: str) -> None:
-        """Make the outputs of jobs that hold no older than what any of them reads; tokens come in the plan's order.
+        """Set the times of the outputs of up-to-date jobs to that of the newest input, if they are older.
 
-        Snakemake counts the timing that it writes for them among their outputs.
+        Snakemake counts its benchmark file in logs/ as an output, so it is included. Jobs must come in the order of the
+        plan, because the outputs of one are inputs of the next.
         """
         read = (_seen(path) for job in jobs for path in job.inputs.values())
         newest = max((path.stat().st_mtime_ns for path in read), default=0)
         timing = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
-        written = [path for job in jobs for path in (*job.outputs.values(), job.record)]
+        written = [Path(path) for job in jobs for path in (*job.outputs.values(), job.record)]
         for path in map(_seen, [*written, timing] if timing.exists() else written):
             if path.stat().st_mtime_ns < newest:
-                told = path == timing or path.is_dir() or path.name == SNAKEMAKES
-                digest = None if told else self.digests.of(path)
+                unrecorded = path == timing or path.is_dir() or path.name == SNAKEMAKES
+                digest = None if unrecorded else self.digests.of(path)
                 os.utime(path, ns=(newest, newest))
                 if digest is not None and newest < time.time_ns() - 2_000_000_000:
                     self.digests.moved(path, digest)
 
 
 def _seen(path: str | Path) -> Path:
-    """The file whose time Snakemake takes for that of `path`: of a folder that it made, one of its own in there."""
+    """The file whose time Snakemake uses for `path`: for an output folder, its own timestamp file in the folder."""
     own = Path(path, SNAKEMAKES)
     return own if own.exists() else Path(path)
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """The differences of two params subsets, each as `key old -> new`."""
+    """The differences between two params subsets, each as `key old -> new`.
+
+    Args:
+        old: the value in the record.
+        new: the current value.
+        key: path of the value within the params, with dots.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for name in sorted(set(old) | set(new)):

@@ -1,4 +1,7 @@
-"""A training that was killed goes on after its last whole epoch, and on a CPU ends in the bits of one that was not."""
+"""Save the state of a training between epochs, and resume an interrupted training from it.
+
+On a CPU, a resumed training gives exactly the same weights as an uninterrupted one.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,26 @@ from crayon.utils.log import report
 
 
 class Clock(Protocol):
-    """Knows how long a training has taken, in this process and in earlier ones."""
+    """Measures how long a training has taken, in this process and in earlier ones."""
 
     @property
     def spent(self) -> tuple[float, float]:
-        """Seconds of wall time and of processor time until now."""
+        """Seconds of wall time and of processor time so far."""
 
     def spent_before(self, wall: float, processor: float) -> None:
-        """Add the seconds that an earlier process had spent."""
+        """Add the seconds that an earlier process spent."""
 
 
 @dataclass
 class Saved:
-    """Where the state of one training lies between two epochs.
+    """The file with the state of one training, written between epochs.
 
     Attributes:
-        path: a file of its own.
-        identity: what the state belongs to; that of another definition of the training is not taken up.
-        every: seconds of training that may be lost; a training shorter than that is never saved.
-        clock: is told how long the training had taken when it was interrupted.
+        path: path of the file, used by this training only.
+        identity: digest of the training's definition; a state with another identity is not loaded.
+        every: minimum number of seconds between two saves; a training that takes less is never saved.
+        last: when the state was last saved, in seconds of `time.monotonic`.
+        clock: measures the training's time; `load` adds the time that was spent before the interruption.
     """
 
     path: Path
@@ -45,22 +49,23 @@ class Saved:
     clock: Clock | None = None
 
     def load(self) -> dict[str, Any] | None:
-        """The state, or None if there is none of this very training; what cannot be read is none."""
+        """The saved state; None if there is none with this identity, or if the file cannot be read."""
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-            report(f"{self.path}: cannot be read; the training begins anew.")
+            report(f"{self.path}: cannot be read; the training starts again from the first epoch.")
             return None
         if not isinstance(found, Mapping) or found.get("identity") != self.identity:
             return None
         if self.clock is not None:
             self.clock.spent_before(*found["spent"])
-        return found["state"]
+        state: dict[str, Any] = found["state"]
+        return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Publish the state, if enough time has gone since the last time."""
+        """Write the state, if `every` seconds have passed since the last save."""
         if time.monotonic() - self.last < self.every:
             return
         with publish(self.path) as file:
@@ -69,19 +74,27 @@ class Saved:
         self.last = time.monotonic()
 
     def remove(self) -> None:
-        """Forget it: the training has ended, and what it made is published."""
+        """Delete the file, after the training has ended and its outputs are published."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 def random_state(device: torch.device, generator: torch.Generator) -> dict[str, Any]:
-    """All random states that a training draws from."""
+    """The states of all random number generators that a training uses."""
     state = {"cpu": torch.get_rng_state(), "generator": generator.get_state()}
     return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def set_random_state(state: Mapping[str, Any], device: torch.device, generator: torch.Generator) -> None:
-    """Put back what `random_state` gave; a GPU's stays as it is where the training was broken off on a CPU."""
+    """Restore the states that `random_state` returned.
+
+    The GPU's generator is left as it is if the training was interrupted on a CPU.
+
+    Args:
+        state: the result of `random_state`.
+        device: the device of the training.
+        generator: the generator that draws the order of the images.
+    """
     torch.set_rng_state(state["cpu"])
     generator.set_state(state["generator"])
     if device.type == "cuda" and "cuda" in state:

@@ -1,16 +1,18 @@
-"""The backbone of a network in training, compiled by torch.compile: fewer passes over the activations between layers.
+"""Compile the backbone of a network for training with torch.compile, which fuses operations between layers.
 
-Compiled is the backbone alone, in place, so that state dicts keep their keys and a copy of the network is uncompiled.
-The head, the closed form of Grad-CAM and the losses are small beside it. The default mode is taken: `reduce-overhead`
-replays CUDA graphs whose outputs the next call overwrites, and several methods call a network twice a step.
+Only the backbone is compiled, in place, so that state dicts keep their keys and a copy of the network is not compiled.
+The head, the closed form of Grad-CAM and the losses cost little in comparison. The mode is the default one:
+`reduce-overhead` replays CUDA graphs and overwrites their outputs at the next call, and several methods call a network
+twice per step.
 
-It is compiled once, for batches of any size (`Classifier.features` marks their number of images as varying). Left to
-itself, torch.compile makes code for the first batch's size, other code at the last, smaller batch of the epoch, and
-runs all batches through that from then on: a training that was broken off would go on through the former, to other
-bits. A batch of one image is compiled for itself, and so are images of another layout in memory.
+The backbone is compiled once, for batches of any size (`Classifier.features` marks the number of images as dynamic).
+By default, torch.compile would generate code for the size of the first batch, then general code at the last, smaller
+batch of the epoch, and use the general code from then on. A resumed training would start with the specialised code
+again, and its results would differ in the last bits. Batches of one image, and images with another memory layout, are
+still compiled separately.
 
-Evaluation runs the network as it is written: `crayon evaluate` then sees what was measured while training, and one
-pass of the validation images an epoch would not earn a compilation back.
+Evaluation uses the network without compilation. `crayon evaluate` then computes the same numbers as the validation
+during training, and one pass over the validation images per epoch would not save as much time as compilation costs.
 """
 
 from __future__ import annotations
@@ -27,33 +29,41 @@ from crayon.utils.errors import MachineError, first_line
 def compile_backbones(
     network: Classifier, method: Method, state: Any, name: str, report: Callable[[str], None]
 ) -> None:
-    """Compile the backbones of all networks that the method trains, the twins of LfF and LC included.
+    """Compile the backbones of all networks that the method trains, including the biased models of LfF and LC.
 
-    Compiling itself happens in the first step.
+    The compilation itself happens in the first step. If the method cannot be compiled, no backbone is, and `report`
+    gets a message.
 
     Args:
-        state: what the method has prepared.
-        name: of the run.
-        report: is told, in a line, if the method cannot be compiled; then nothing is.
+        network: the network to refine.
+        method: the method of the training.
+        state: the result of the method's `prepare`.
+        name: name of the run, for the message.
+        report: function that prints one line.
     """
     if method.differentiates_twice:
         report(
-            f"{name}  is not compiled: the gradient of {method.label}'s loss is a second one of the network, which "
-            "torch.compile does not give."
+            f"{name}  is not compiled: {method.label}'s loss contains a gradient of the network, and torch.compile "
+            "does not support second derivatives."
         )
         return
-    twins = [state[key] for key in method.changing if isinstance(state[key], Classifier)]
-    for trained in (network, *twins):
+    biased_models = [state[key] for key in method.changing if isinstance(state[key], Classifier)]
+    for trained in (network, *biased_models):
         trained.compile_backbone()
 
 
 @contextmanager
 def compiling(name: str, compiled: bool) -> Iterator[None]:
-    """Turn a failure to compile within the block into a MachineError that says what to do; `name` is the run's."""
+    """Replace a compilation error inside the block by a MachineError with a remedy.
+
+    Args:
+        name: name of the run, for the message.
+        compiled: whether the network is compiled; if not, errors pass unchanged.
+    """
     if not compiled:
         yield
         return
-    from torch._dynamo.exc import TorchDynamoException  # also of a backend that failed, or of a GPU without Triton
+    from torch._dynamo.exc import TorchDynamoException  # also raised if a backend fails or the GPU has no Triton
     from torch._inductor.exc import CppCompileError
 
     try:

@@ -18,19 +18,19 @@ from crayon.models.classifier import Classifier
 from crayon.models.inference import forward_in_batches, gathered
 from crayon.training.checkpoint import Saved
 from crayon.training.metrics import Accuracies, measure
-from crayon.training.trainer import Loop, Outcome
+from crayon.training.trainer import Outcome, Trainer
 from crayon.utils.errors import DivergedError, MethodError
 
 
 @dataclass(kw_only=True)
 class Monitor:
-    """What is measured after each epoch, the selection metric on validation images, and told to who waits.
+    """Measures the selection metric on the validation images after each epoch, and reports progress.
 
     Attributes:
         images: reader of the validation images.
         labels, groups: (M,) int64 arrays of the validation images.
         metric: the selection metric of the benchmark.
-        report: takes one line of progress.
+        report: function that prints one line of progress.
     """
 
     images: ImageReader
@@ -40,7 +40,7 @@ class Monitor:
     report: Callable[[str], None]
 
     def measure(self, network: Classifier) -> float:
-        """The selection metric in percent."""
+        """Compute the selection metric in percent."""
         count = len(self.labels)
         guessed = forward_in_batches(network, self.images, count, lambda features: network.classify(features).argmax(1))
         guesses = gathered(guessed, count)
@@ -50,16 +50,16 @@ class Monitor:
 
 @dataclass
 class Unwatched:
-    """Stands for a monitor where time is measured: nothing is looked at after an epoch, and nothing is told."""
+    """Replaces the monitor when time is measured: it neither evaluates the network nor reports progress."""
 
     metric: Metric
 
     def measure(self, network: Classifier) -> float:
-        """Nothing."""
+        """Return 0 without evaluating the network."""
         return 0.0
 
     def report(self, line: str) -> None:
-        """Nothing."""
+        """Ignore the line."""
 
 
 def train(
@@ -77,27 +77,37 @@ def train(
     give the same bits.
 
     Args:
-        saved: where the training is kept after an epoch, and taken up if it was broken off.
+        problem: the network, the training images and the other inputs of the method.
+        method: the method with its hyper-parameters.
+        training: optimiser, learning rate, batch size and epochs.
+        seed: seed of the random numbers.
+        monitor: measures the selection metric after each epoch, and reports progress.
+        name: name of the run, for messages.
+        saved: the file that the state is saved to between epochs, and that an interrupted training resumes from; None
+            to save nothing.
+
+    Returns:
+        The state dicts of the last and of the selected epoch, and the history. `problem.network` has the last weights.
 
     Raises:
-        MethodError: the method lacks something it needs.
+        MethodError: the problem lacks an input that the method needs.
         DivergedError: the loss is NaN or infinite.
-        MachineError: the GPU has no room for a batch, or the network cannot be compiled here.
+        MachineError: a batch does not fit into the memory of the GPU, or the network cannot be compiled here.
     """
     for need in method.needs:
         if getattr(problem, need) is None:
             raise MethodError(f"{name}: {method.label} needs {NEEDS[need]}, and this benchmark has none.")
     torch.manual_seed(seed)
     outcome = Outcome({}, {}, 0)
-    loop = Loop(problem, method, training, seed, name, outcome, monitor.report)
+    trainer = Trainer(problem, method, training, seed, name, outcome, monitor.report)
     network, first = problem.network, 1
     if saved is not None and (found := saved.load()) is not None:
-        first = loop.restore(found) + 1
+        first = trainer.restore(found) + 1
         monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
     best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
     for epoch in range(first, training.epochs + 1):
-        rate = loop.optimiser.param_groups[0]["lr"]
-        sums = loop.run(epoch)
+        rate = trainer.optimiser.param_groups[0]["lr"]
+        sums = trainer.run(epoch)
         if fault := sums.first_fault():
             raise DivergedError(
                 f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; lower its learning rate "
@@ -109,7 +119,7 @@ def train(
             best, outcome.selected_epoch = row["validation"], epoch
             outcome.selected = {key: value.detach().clone() for key, value in network.state_dict().items()}
         if saved is not None and epoch < training.epochs:
-            saved.save(loop.content(epoch))
+            saved.save(trainer.content(epoch))
         left = (time.monotonic() - started) / (epoch - first + 1) * (training.epochs - epoch)
         monitor.report(
             f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "

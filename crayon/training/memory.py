@@ -1,4 +1,4 @@
-"""A GPU without room for a step: one sentence with the batch size that would fit."""
+"""Turn an out-of-memory error of the GPU into a message with the batch size that would fit."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ def room_for(
     micro: int | None = None,
     divisible: bool = False,
 ) -> Iterator[None]:
-    """Turn PyTorch's out-of-memory error within the block into a MachineError that says what to do.
+    """Replace PyTorch's out-of-memory error inside the block by a MachineError with a remedy.
 
     Args:
         step: the positions (B,) of each of the step's micro-batches.
-        attempt: one micro-batch forwards and backwards; tried on halves, quarters and so on of the largest.
-        name: of the run.
-        micro: how many images pass through the network at once, or None: all of a micro-batch.
-        divisible: whether `compute.micro_batch` would help.
+        attempt: runs the forward and backward pass of one micro-batch; called with a half, a quarter and so on of the
+            largest micro-batch, until one fits.
+        name: name of the run, for the message.
+        micro: how many images pass through the network at once; None for a whole micro-batch.
+        divisible: whether the method allows `compute.micro_batch`, so that the message can suggest it.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         lacking = str(error)
-        # The block that is left holds the error until this ends, and its traceback would keep the step's tensors alive.
+        # The error stays referenced until this function ends, and its traceback would keep the step's tensors alive.
         clear_frames(error.__traceback__)
     else:
         return
@@ -40,12 +41,12 @@ def room_for(
     size = min(len(index), micro or len(index))
     fits = largest(lambda count: attempt(index[:count]), size)
     keys = "compute.micro_batch (the batch stays) or batch_size" if divisible else "batch_size"
-    mend = f"set {keys} to {fits}, which has room" if fits else "not even one image has room"
-    raise MachineError(f"{name}: there is no room on the GPU for {size} images at once; {mend}. {_others()}{lacking}")
+    remedy = f"set {keys} to {fits}, which has room" if fits else "not even one image has room"
+    raise MachineError(f"{name}: there is no room on the GPU for {size} images at once; {remedy}. {_others()}{lacking}")
 
 
 def largest(attempt: Callable[[int], object], size: int) -> int:
-    """The largest of size/2, size/4, ..., 1 that is attempted without running out of memory; 0 if none is."""
+    """The largest of size/2, size/4, ..., 1 for which `attempt` does not run out of memory; 0 if there is none."""
     while size := size // 2:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -58,7 +59,7 @@ def largest(attempt: Callable[[int], object], size: int) -> int:
 
 
 def _others() -> str:
-    """How much of the GPU other programs have, if any."""
+    """A sentence that states how much of the GPU's memory other programs use, or an empty text."""
     if not torch.cuda.is_available():
         return ""
     free, total = torch.cuda.mem_get_info()

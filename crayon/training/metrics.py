@@ -1,4 +1,4 @@
-"""Accuracies by group, and the metrics made of them (percent)."""
+"""Accuracies by group, and the metrics computed from them (percent)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from crayon.utils.errors import DataError
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Counts of one split.
+    """Numbers of images and of correct predictions in one split.
 
     Attributes:
-        correct, count: (label, group) -> images classified rightly, images; only pairs that occur.
+        correct: (label, group) -> number of images that are classified correctly; only pairs that occur.
+        count: (label, group) -> number of images.
     """
 
     correct: Mapping[tuple[int, int], int]
@@ -24,7 +25,13 @@ class Accuracies:
 
     @classmethod
     def of(cls, predictions: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Accuracies:
-        """Count the predictions (N,) of images with `labels` (N,) and `groups` (N,), all int64."""
+        """Count the correct predictions.
+
+        Args:
+            predictions: (N,) int64, the predicted classes.
+            labels: (N,) int64.
+            groups: (N,) int64.
+        """
         right = predictions == labels
         pairs = sorted(set(zip(labels.tolist(), groups.tolist(), strict=True)))
         members = {pair: (labels == pair[0]) & (groups == pair[1]) for pair in pairs}
@@ -47,8 +54,8 @@ class Accuracies:
 def measure(metric: Metric, accuracies: Mapping[str, Accuracies]) -> float:
     """The value of `metric` in percent, from the accuracies of the splits it reads.
 
-    worst_group: the least group accuracy (WGA); mean_group: their unweighted mean (MGA); accuracy; difference of two
-    accuracies (BG-Gap).
+    `worst_group` is the lowest group accuracy (WGA), `mean_group` the unweighted mean of the group accuracies (MGA),
+    `accuracy` that of all images, and `difference` the difference of the accuracies of two splits (BG-Gap).
     """
     values = [accuracies[split] for split in metric.splits]
     if any(not value.count for value in values):

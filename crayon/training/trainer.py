@@ -1,4 +1,4 @@
-"""The steps of an epoch: batches passed through the network whole or in pieces."""
+"""The steps of an epoch; a batch passes through the network as a whole or in chunks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from crayon.training.optim import make_optimiser, make_schedule
 from crayon.utils.errors import MachineError
 
 Terms = Mapping[str, torch.Tensor]
-"""The terms of a loss by name, scalars."""
+"""Name of a loss term -> its value, a scalar."""
 
 
-class Loop:
-    """The steps of a training, and all that they change.
+class Trainer:
+    """Runs the steps of a training, and holds everything that they change.
 
     Attributes:
-        combined: see `Method.combined`; None where a batch passes through the network as a whole.
-        micro: how many images of a batch pass through the network at once; None: all of them.
+        term_reductions: see `Method.term_reductions`; None if a batch must pass through the network as a whole.
+        micro: how many images of a batch pass through the network at once; None for all of them.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class Loop:
         self.problem, self.method, self.training, self.seed = problem, method, training, seed
         self.name, self.report = name, report
         self.network, self.device = problem.network, problem.labels.device
-        self.combined = method.term_reductions()
+        self.term_reductions = method.term_reductions()
         self.micro = problem.micro_batch if isinstance(problem.micro_batch, int) else None
-        if self.combined is None:
+        if self.term_reductions is None:
             if self.micro is not None:
                 self.report(
-                    f"{name}: {method.label} compares the images of a batch, which pass through the network as a "
-                    "whole, whatever compute.micro_batch says"
+                    f"{name}: {method.label} compares the images of a batch, so each batch passes through the network "
+                    "as a whole; compute.micro_batch has no effect"
                 )
             self.micro = None
-        self.halving = problem.micro_batch == "auto" and self.combined is not None
+        self.halving = problem.micro_batch == "auto" and self.term_reductions is not None
         self.state = method.prepare(problem)
         if problem.compile:
             compile_backbones(self.network, method, self.state, name, report)
@@ -68,7 +68,10 @@ class Loop:
         self.outcome = outcome
 
     def run(self, epoch: int) -> Sums:
-        """Take the steps of an epoch; with `auto`, from its start again where the GPU has no room for them."""
+        """Run the steps of an epoch.
+
+        With `micro_batch: auto`, the epoch restarts with smaller chunks whenever the GPU runs out of memory.
+        """
         if not self.halving:
             return self._epoch(epoch)
         before = io.BytesIO()
@@ -103,7 +106,7 @@ class Loop:
         self.schedule.step()
         return sums
 
-    def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager:
+    def _room(self, step: list[torch.Tensor], augment: Augmenter | None) -> AbstractContextManager[None]:
         if self.halving:
             return nullcontext()
 
@@ -111,15 +114,19 @@ class Loop:
             pieces = (index[start:stop].to(self.device) for start, stop in self._pieces(len(index)))
             self._micro_batch(len(index), pieces, 1, augment, Sums())
 
-        return room_for(step, attempt, self.name, self.micro, divisible=self.combined is not None)
+        return room_for(step, attempt, self.name, self.micro, divisible=self.term_reductions is not None)
 
     def _micro_batch(
         self, count: int, pieces: Iterator[torch.Tensor], parts: int, augment: Augmenter | None, sums: Sums
     ) -> None:
-        """Add the gradient of one of `parts` micro-batches of a step, which has `count` images.
+        """Add the gradient of one micro-batch of a step.
 
         Args:
-            pieces: the positions of the micro-batch's pieces, see `_pieces`, and perhaps of those that follow.
+            count: the number of images in the micro-batch.
+            pieces: the positions of the images of each chunk, see `_pieces`; chunks of later micro-batches may follow.
+            parts: the number of micro-batches in the step.
+            augment: the random changes of the images, or None.
+            sums: the sums of the epoch, to which the micro-batch is added.
         """
         whole = self.micro is None or self.micro >= count
         changes = None if whole or augment is None else augment.draw(count)
@@ -130,30 +137,33 @@ class Loop:
             here = self.method.loss(batch, self.state)
             if not whole:
                 here = {name: self._share(name, value, (stop - start) / count) for name, value in here.items()}
-            (sum(here.values()) / parts).backward(inputs=self.trained)  # not images, which RRR asks for a gradient
+            loss = sum(here.values()) / parts
+            assert isinstance(loss, torch.Tensor)  # every method has at least one term
+            loss.backward(inputs=self.trained)  # not with respect to the images, whose gradient RRR computes itself
             for name, value in here.items():
                 terms[name] = terms[name] + value.detach() if name in terms else value.detach()
             sums.count(batch)
         sums.add(terms)
 
     def _pieces(self, count: int) -> Iterator[tuple[int, int]]:
-        """Where each piece of a micro-batch of `count` images starts and stops; pieces are as even as can be."""
+        """Start and end of each chunk of a micro-batch of `count` images; the sizes differ by at most one."""
         pieces = 1 if self.micro is None else math.ceil(count / self.micro)
         for piece in range(pieces):
             yield count * piece // pieces, count * (piece + 1) // pieces
 
     def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
-        """What the term of a piece with this share of a micro-batch's images adds to it."""
-        return value if self.combined[name] == "sum" else value * share
+        """The contribution of a chunk to a loss term, for a chunk with this share of the micro-batch's images."""
+        assert self.term_reductions is not None  # otherwise no micro-batch is split
+        return value if self.term_reductions[name] == "sum" else value * share
 
     @property
     def narrow(self) -> torch.autocast:
-        """In which the network computes in the problem's precision."""
+        """Context manager in which the network computes in the problem's precision."""
         precision = self.problem.precision
         return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
     def content(self, epoch: int) -> dict[str, Any]:
-        """All that an epoch changes, as it is after `epoch`, as tensors and plain values."""
+        """Everything that an epoch changes, as tensors and plain values; `epoch` is the last finished epoch."""
         return {
             "epoch": epoch,
             "micro": self.micro,
@@ -170,7 +180,10 @@ class Loop:
         }
 
     def restore(self, content: Mapping[str, Any]) -> int:
-        """Put it back, apart from what has no room; the epoch that it was after."""
+        """Restore a state that `content` returned, and return its epoch.
+
+        `micro` stays as it is if it is smaller than the stored one, so that a size that did not fit is not tried again.
+        """
         self.micro = min((size for size in (self.micro, content["micro"]) if size is not None), default=None)
         self.network.load_state_dict(content["network"])
         for name, value in content["method"].items():
@@ -183,7 +196,8 @@ class Loop:
         set_random_state(content["random"], self.device, self.generator)
         self.outcome.__dict__.update(content["outcome"])
         self.outcome.selected = {key: value.to(self.device) for key, value in self.outcome.selected.items()}
-        return content["epoch"]
+        epoch: int = content["epoch"]
+        return epoch
 
 
 def _content(value: Any) -> Any:
@@ -191,7 +205,7 @@ def _content(value: Any) -> Any:
 
 
 class Sums:
-    """An epoch's terms and hits, kept on the device so that no step waits for it."""
+    """Loss terms and correct predictions of an epoch, kept on the device so that no step waits for a transfer."""
 
     def __init__(self) -> None:
         self.terms: dict[str, list[torch.Tensor]] = {}
@@ -199,17 +213,17 @@ class Sums:
         self.images = 0
 
     def add(self, terms: Terms) -> None:
-        """Take in the terms of a micro-batch."""
+        """Add the loss terms of a micro-batch."""
         for name, value in terms.items():
             self.terms.setdefault(name, []).append(value)
 
     def count(self, batch: Batch) -> None:
-        """Take in how many images were guessed right."""
+        """Add the number of images that were classified correctly."""
         self.correct = self.correct + (batch.logits.detach().argmax(1) == batch.labels).sum()
         self.images += len(batch.labels)
 
     def first_fault(self) -> str | None:
-        """The first step whose loss is NaN or infinite, and its terms; None if there is none."""
+        """Number and loss terms of the first step with a NaN or infinite loss; None if all losses are finite."""
         steps = zip(*(torch.stack(values).tolist() for values in self.terms.values()), strict=True)
         for number, values in enumerate(steps, start=1):
             if not math.isfinite(sum(values)):
@@ -217,7 +231,7 @@ class Sums:
         return None
 
     def means(self) -> dict[str, float]:
-        """Loss and terms, means over the micro-batches, and the share of images guessed right in percent."""
+        """Mean loss and loss terms over the micro-batches, and the training accuracy in percent."""
         terms = {name: float(torch.stack(values).double().mean()) for name, values in self.terms.items()}
         accuracy = 100 * int(self.correct) / self.images
         return {"loss": sum(terms.values()), **terms, "train_accuracy": accuracy}
@@ -225,13 +239,13 @@ class Sums:
 
 @dataclass
 class Outcome:
-    """What a training leaves.
+    """The result of a training.
 
     Attributes:
         last: state dict after the last epoch.
-        selected: state dict after the epoch with the best validation metric (the earliest among equals).
-        selected_epoch: that epoch, from 1.
-        history: one row an epoch: epoch, learning_rate, loss, each term (means over steps), train_accuracy, validation.
+        selected: state dict after the epoch with the best validation metric (the earliest of several best ones).
+        selected_epoch: number of that epoch, counted from 1.
+        history: one row per epoch: epoch, learning_rate, loss, each term (mean over steps), train_accuracy, validation.
     """
 
     last: dict[str, torch.Tensor]

@@ -36,11 +36,11 @@ def roomy(limit: int):
 
 
 @pytest.mark.parametrize(
-    ("limit", "mend"), [(3, "or batch_size to 2, which has room"), (4, "batch_size to 4"), (0, "not even one")]
+    ("limit", "remedy"), [(3, "or batch_size to 2, which has room"), (4, "batch_size to 4"), (0, "not even one")]
 )
-def test_the_sentence_names_a_batch_size_that_has_room(limit, mend):
+def test_the_sentence_names_a_batch_size_that_has_room(limit, remedy):
     with pytest.raises(
-        MachineError, match=rf"^x: there is no room on the GPU for 8 images at once; .*{mend}.*2\.00 GiB"
+        MachineError, match=rf"^x: there is no room on the GPU for 8 images at once; .*{remedy}.*2\.00 GiB"
     ):
         train(problems.problem(), roomy(limit), TRAINING, 0, problems.monitor(), "x")
 
