@@ -114,7 +114,8 @@ def read_answers(
     if digest and not allow_stale:
         refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
     _refuse_repeated(table, columns)
-    columns["answer"] = [said[word] for word in columns["answer"]]
+    known_words = {word: value for word, value in said.items() if value is not None}
+    columns["answer"] = [known_words[word] for word in columns["answer"]]
     return list(map(Answer._make, zip(*columns.values(), strict=True)))
 
 

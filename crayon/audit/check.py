@@ -224,9 +224,7 @@ def _compared(
 ) -> Iterator[str]:
     """Compare the table in a file with recomputed rows; yield a message for each difference."""
     keys = [name for name in named_by if name in columns]
-    present = {}
-    for row in read_csv(path, columns, RecordError):
-        present["/".join(row[key] for key in keys)] = row
+    present = {"/".join(row[key] for key in keys): row for row in read_csv(path, columns, RecordError)}
     for values in rows:
         row = dict(zip(columns, map(str, values), strict=True))
         name = "/".join(row[key] for key in keys)

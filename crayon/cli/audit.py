@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crayon.cli.common import show
+from crayon.cli.common import Printable, show
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import RecordError
 
@@ -34,6 +34,7 @@ def run(
         diff: compare the target in two revisions.
         ro_crate: export the one target there.
     """
+    found: Printable
     if diff is not None:
         from crayon.audit.diff import compare
 

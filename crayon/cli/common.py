@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -21,7 +22,17 @@ def plan_of(context: typer.Context, suite: str | None = None) -> Plan:
     return load_plan(context.obj, suite)
 
 
-def show(found: Any, as_json: bool) -> None:
+class Printable(Protocol):
+    """An answer of a command, as text or for other programs."""
+
+    def lines(self) -> Iterable[str]:
+        """The answer as lines of text."""
+
+    def content(self) -> Any:
+        """The answer as data that JSON can hold."""
+
+
+def show(found: Printable, as_json: bool) -> None:
     """Print an answer, an object with `lines()` and `content()`: in words, or for machines."""
     if as_json:
         print(json.dumps(found.content(), indent=1, ensure_ascii=False))

@@ -10,6 +10,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.tables import markdown, naming
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
@@ -31,8 +32,8 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
     for name, benchmark in plan.params.active.benchmarks.items():
         for run_name, method, labels in _runs(plan, found, name):
             for metric in benchmark.metrics:
-                value = cell(found[name, run_name], metric)
-                gain = value.mean - cell(found[name, "original"], metric).mean
+                value = required(cell(found[name, run_name], metric), f"{name}/{run_name}/{metric}")
+                gain = value.mean - required(cell(found[name, "original"], metric), f"{name}/original/{metric}").mean
                 numbers = (number(value.mean), number(value.std), value.seeds, number(gain))
                 rows.append([plan.suite, run_name, method, labels, name, metric, *numbers])
     return {plan.find("controls").outputs["table"]: (COLUMNS, rows)}

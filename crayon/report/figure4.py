@@ -15,6 +15,7 @@ from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
 from crayon.report.tables import shown
+from crayon.utils.checks import required
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
@@ -37,11 +38,13 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
-    for name in suite.studies.annotations.benchmarks:
+    for name in required(suite.studies.annotations, "studies.annotations").benchmarks:
         for method in CRAYON:
             kind = plan.run(method).sampled
             items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
-            runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
+            runs: dict[int | None, str] = (
+                {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
+            )
             runs |= {run.answers: run.name for run in studies(suite)["annotations"] if run.method == method}
             runs |= {items: method}
             for count, run_name in runs.items():
@@ -70,5 +73,5 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             for kind, words in counted.items()
             for metric, better in shown(plan, name)
         ]
-        for name in plan.params.active.studies.annotations.benchmarks
+        for name in required(plan.params.active.studies.annotations, "studies.annotations").benchmarks
     ]

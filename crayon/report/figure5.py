@@ -12,6 +12,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report import curves, style
 from crayon.report.tables import shown
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
@@ -33,7 +34,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     """
     suite = plan.params.active
     rows = []
-    for name in suite.studies.sensitivity.benchmarks:
+    for name in required(suite.studies.sensitivity, "studies.sensitivity").benchmarks:
         for method in METHODS:
             for weight in ("alpha", "beta"):
                 varied = [run for run in plan.runs.values() if run.method == method and set(run.factors) == {weight}]
@@ -65,5 +66,5 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             for weight in ("alpha", "beta")
             for metric, better in shown(plan, name)
         ]
-        for name in plan.params.active.studies.sensitivity.benchmarks
+        for name in required(plan.params.active.studies.sensitivity, "studies.sensitivity").benchmarks
     ]

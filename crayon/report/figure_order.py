@@ -15,6 +15,7 @@ from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
 from crayon.report.tables import shown
+from crayon.utils.checks import required
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
@@ -38,7 +39,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     No answer at all is the Original; all of them, the method as Table 1 has it.
     """
     job, suite = plan.find("figure_order"), plan.params.active
-    study, runs = suite.studies.order, studies(suite)["order"]
+    study, runs = required(suite.studies.order, "studies.order"), studies(suite)["order"]
     rows = []
     for name in study.benchmarks:
         items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
@@ -55,18 +56,17 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
     from pandas import DataFrame, concat
 
-    study = plan.params.active.studies.order
+    study = required(plan.params.active.studies.order, "studies.order")
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
     table = table.rename(columns={"annotations": "x", "order": "method"})
     grid = []
     for name in study.benchmarks:
-        fields = []
+        fields: list[curves.Panel] = []
         for metric, better in shown(plan, name):
             here = table[(table["benchmark"] == name) & (table["metric"] == metric)]
             none, every = (here[(here["method"] == ANY) & side] for side in (here["x"] == 0, here["x"] > 0))
-            series = concat(
-                part for order in study.orders for part in (none.assign(method=order), here[here["method"] == order])
-            )
+            parts = [(none.assign(method=order), here[here["method"] == order]) for order in study.orders]
+            series = concat([part for pair in parts for part in pair])
             title, level = plan.params.active.benchmarks[name].title, ("all maps answered", every["value"].mean())
             fields.append(curves.Panel(series, title, "maps answered", f"{metric} (%)", better, level))
         grid.append(fields)

@@ -170,19 +170,19 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
 
 def _section(plan: Plan, rule: str) -> dict[str, Any]:
     outputs = plan.find(rule).outputs
-    told = {"name": rule, "title": RESULTS[rule].title, "caption": RESULTS[rule].caption, "missing": "", "image": ""}
-    told |= {"source": outputs["table"], "columns": [], "rows": [], "count": 0}
+    section: dict[str, Any] = {"name": rule, "title": RESULTS[rule].title, "caption": RESULTS[rule].caption}
+    section |= {"missing": "", "image": "", "source": outputs["table"], "columns": [], "rows": [], "count": 0}
     absent = [path for path in outputs.values() if not Path(path).exists()]
     if absent:
-        return told | {"missing": f"{absent[0]} has not been made: run `snakemake --cores 2 {absent[0]}`."}
+        return section | {"missing": f"{absent[0]} has not been made: run `snakemake --cores 2 {absent[0]}`."}
     if "png" in outputs:
         data = base64.b64encode(Path(outputs["png"]).read_bytes()).decode("ascii")
-        told["image"] = f"data:image/png;base64,{data}"
+        section["image"] = f"data:image/png;base64,{data}"
     with Path(outputs["table"]).open(encoding="utf-8", newline="") as file:
         columns, *rows = csv.reader(file)
     kept = [place for place, name in enumerate(columns) if name != "suite"]
-    told |= {"columns": [columns[place] for place in kept], "count": len(rows)}
-    return told | {"rows": [[row[place] for place in kept] for row in rows[:LISTED]]}
+    section |= {"columns": [columns[place] for place in kept], "count": len(rows)}
+    return section | {"rows": [[row[place] for place in kept] for row in rows[:LISTED]]}
 
 
 def _spent(plan: Plan, job: Job) -> str:

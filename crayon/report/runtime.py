@@ -19,6 +19,7 @@ from crayon.pipeline.record import Writer, read_record
 from crayon.pipeline.steps.timing import COLUMNS as MEASURED
 from crayon.report import curves, style
 from crayon.report.tables import markdown, naming, present_inputs, published_rows
+from crayon.utils.checks import required
 from crayon.utils.errors import RecordError
 from crayon.utils.files import write_csv
 from crayon.utils.tables import read_csv
@@ -75,7 +76,7 @@ def _rows(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Column -> value of each row, from the inputs of the job that are there."""
     records = {name: read_record(path) for name, path in plan.records_among(job).items()}
     rows = []
-    for name in plan.params.active.studies.runtime.benchmarks:
+    for name in required(plan.params.active.studies.runtime, "studies.runtime").benchmarks:
         rows += _measured(name, job.inputs[name], records[plan.find("measure", benchmark=name).name])
     for row in published_rows("runtime"):
         told = {key: row[key] for key in ("benchmark", "method", "seconds")}
@@ -144,7 +145,7 @@ def _grid(plan: Plan, rows: list[dict[str, Any]]) -> list[list[curves.Panel]]:
     titles = plan.params.active.benchmarks
     return [
         [curves.Panel(table[table["benchmark"] == name], titles[name].title, "training images", "seconds")]
-        for name in plan.params.active.studies.runtime.benchmarks
+        for name in required(plan.params.active.studies.runtime, "studies.runtime").benchmarks
     ]
 
 
@@ -167,7 +168,7 @@ def text(plan: Plan) -> str:
         medians = here.groupby("images")["seconds"].median()
         told = ", ".join(f"{size}: {value:.2f}" for size, value in medians.items())
         first = here.iloc[0]
-        lines.append([name, naming(method)[0], told, first["slope"], first["r_squared"], first["device"]])
+        lines.append([name, naming(str(method))[0], told, first["slope"], first["r_squared"], first["device"]])
     header = ["benchmark", "method", "median seconds by images", "seconds an image", "R\u00b2", "device"]
     runs = table[table["source"] == "run"].astype({"seconds_per_image_epoch": float})
     costs = runs.groupby(["method", "benchmark"], sort=False)["seconds_per_image_epoch"].median()

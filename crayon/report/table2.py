@@ -10,6 +10,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.tables import markdown, published
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -58,8 +59,8 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
 def _cells(plan: Plan, found: dict, run_name: str) -> list[tuple[str, str, Cell]]:
     suite = plan.params.active
     return [
-        (name, metric, cell(found[name, run_name], metric))
-        for name in suite.studies.ablation.benchmarks
+        (name, metric, required(cell(found[name, run_name], metric), f"{name}/{run_name}/{metric}"))
+        for name in required(suite.studies.ablation, "studies.ablation").benchmarks
         for metric in suite.benchmarks[name].metrics
     ]
 
@@ -72,7 +73,7 @@ def _markdown(plan: Plan, found: dict) -> str:
         "Percent, mean ± sample standard deviation over seeds; behind it the paper's, of the real data sets. Without "
         "either loss, Crayon-Attention is ERM.\n",
     ]
-    for name in suite.studies.ablation.benchmarks:
+    for name in required(suite.studies.ablation, "studies.ablation").benchmarks:
         metrics = list(suite.benchmarks[name].metrics)
         lines = []
         for losses, run_name in ROWS.items():

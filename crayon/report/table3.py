@@ -11,6 +11,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import TRANSFERRED
 from crayon.report.tables import markdown, published
+from crayon.utils.checks import required
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -43,7 +44,10 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
     The mean and the sample standard deviation of the refined networks are over all Originals and seeds together.
     """
     suite = plan.params.active
-    study, paper = suite.studies.transfer, published("table3", ("model", "benchmark", "metric"))
+    study, paper = (
+        required(suite.studies.transfer, "studies.transfer"),
+        published("table3", ("model", "benchmark", "metric")),
+    )
     rows = []
     for model in ("original", "refined"):
         for name in study.benchmarks:
@@ -62,7 +66,7 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
 
 def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
     suite = plan.params.active
-    study = suite.studies.transfer
+    study = required(suite.studies.transfer, "studies.transfer")
     parts = [
         f"# Table 3: transfer to {study.network.name}: {suite.title} (suite `{plan.suite}`)\n",
         f"Crayon-Attention on {len(study.originals)} Originals of another network, each refined with "
