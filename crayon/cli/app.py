@@ -28,8 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-annotations = typer.Typer(help="Look at the answers.", no_args_is_help=True)
-app.add_typer(annotations, name="annotations")
+annotations_app = typer.Typer(help="Look at the answers.", no_args_is_help=True)
+app.add_typer(annotations_app, name="annotations")
 app.add_typer(mturk, name="mturk")
 app.add_typer(labelstudio, name="labelstudio")
 
@@ -233,7 +233,7 @@ def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
     run(job)
 
 
-@annotations.command()
+@annotations_app.command()
 def stats(
     context: typer.Context,
     benchmark: BenchmarkName,
@@ -387,7 +387,7 @@ def audit(
             lambda: plan_of(context),
             [path.as_posix() for path in targets or []],
             cell=cell,
-            source=source and source.as_posix(),
+            source=source.as_posix() if source else None,
             item=item,
             annotator=annotator,
             diff=diff,

@@ -20,9 +20,15 @@ RejectInvalid = Annotated[
     bool, typer.Option("--reject-invalid", help="put rows with unknown words or items into the rejected ones and go on")
 ]
 
-_OPTIONS = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
-mturk = typer.Typer(help="Have Amazon Mechanical Turk's workers answer.", **_OPTIONS)
-labelstudio = typer.Typer(help="Have people answer in Label Studio.", **_OPTIONS)
+mturk = typer.Typer(
+    help="Have Amazon Mechanical Turk's workers answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+labelstudio = typer.Typer(
+    help="Have people answer in Label Studio.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @mturk.command("export")

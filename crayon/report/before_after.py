@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from crayon.config.suite import Benchmark
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -36,6 +37,7 @@ class Change:
     """
 
     context: Context
+    benchmark: Benchmark
     split: str
     before: np.ndarray
     after: np.ndarray
@@ -67,13 +69,15 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
     context = Context(plan.find("original", benchmark=name))
-    split = next(iter(context.benchmark.metrics.values())).splits[0]
+    benchmark = plan.params.active.benchmarks[name]
+    split = next(iter(benchmark.metrics.values())).splits[0]
     labels = context.labels(split)
     (before, first), (after, second) = (_look(context, path, split, labels) for path in (original, refined))
     right = labels.cpu().numpy()
     mended, broken = (before != right) & (after == right), (before == right) & (after != right)
-    found = (np.flatnonzero(mended), np.flatnonzero(broken))
-    return Change(context, split, before, after, (first, second), *found)
+    return Change(
+        context, benchmark, split, before, after, (first, second), np.flatnonzero(mended), np.flatnonzero(broken)
+    )
 
 
 def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -100,18 +104,18 @@ def choose(change: Change, positions: np.ndarray) -> list[int]:
 
 
 def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown: bool) -> list:
-    data, benchmark = change.context.data, change.context.benchmark
+    data, benchmark = change.context.data, change.benchmark
     row = data.rows(change.split)[position]
-    said = (benchmark.classes[values[position]] for values in (change.before, change.after))
+    predictions = (benchmark.classes[values[position]] for values in (change.before, change.after))
     names = (data.image_ids[row], benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
-    return [plan.suite, name, change.split, kind, int(shown), *names, *said]
+    return [plan.suite, name, change.split, kind, int(shown), *names, *predictions]
 
 
 def _tiles(change: Change, position: int) -> list:
     context = change.context
     row = context.data.rows(change.split)[position]
-    image, classes = readable(context.data.images[row])[0], context.benchmark.classes
-    said = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
+    image, classes = readable(context.data.images[row])[0], change.benchmark.classes
+    predictions = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
     looks = [highlight_overlaid(image, maps[position]) for maps in change.maps]
-    words = (classes[context.data.labels[row]], *said)
+    words = (classes[context.data.labels[row]], *predictions)
     return [Tile(picture, word) for picture, word in zip((image, *looks), words, strict=True)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from crayon.pipeline.evaluations import cell, evaluations, number
+from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import markdown, naming
+from crayon.report.tables import full_cell, markdown, naming
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
@@ -31,8 +31,8 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
     for name, benchmark in plan.params.active.benchmarks.items():
         for run_name, method, labels in _runs(plan, found, name):
             for metric in benchmark.metrics:
-                value = cell(found[name, run_name], metric)
-                gain = value.mean - cell(found[name, "original"], metric).mean
+                value = full_cell(found[name, run_name], metric)
+                gain = value.mean - full_cell(found[name, "original"], metric).mean
                 numbers = (number(value.mean), number(value.std), value.seeds, number(gain))
                 rows.append([plan.suite, run_name, method, labels, name, metric, *numbers])
     return {plan.find("controls").outputs["table"]: (COLUMNS, rows)}
@@ -52,7 +52,7 @@ def _markdown(plan: Plan, found: dict) -> str:
         lines = []
         for run_name, method, labels in _runs(plan, found, name):
             said = labels.replace("_", " ") if method not in ("original", "erm") else ""
-            cells = (str(cell(found[name, run_name], metric)) for metric in benchmark.metrics)
+            cells = (str(full_cell(found[name, run_name], metric)) for metric in benchmark.metrics)
             lines.append([naming(method)[0], said, *cells])
         lines.sort(key=lambda line: ["Original", "ERM"].index(line[0]) if line[0] in ("Original", "ERM") else 2)
         parts.append(f"\n## {benchmark.title}\n\n" + markdown(["method", "answers", *benchmark.metrics], lines))

@@ -72,5 +72,7 @@ def _images(plan: Plan, name: str) -> dict[str, Any]:
 
 def _tile(image: Any, patch: Patch) -> Any:
     large, factor = readable(image)
-    corners = [factor * value for value in (patch.left, patch.top, patch.right, patch.bottom)]
-    return Tile(patch_view(large, *corners, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else "")
+    left, top, right, bottom = (factor * value for value in (patch.left, patch.top, patch.right, patch.bottom))
+    return Tile(
+        patch_view(large, left, top, right, bottom, thickness=2), f"neuron {patch.neuron}" if patch.rank == 1 else ""
+    )

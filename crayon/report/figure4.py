@@ -14,7 +14,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
-from crayon.report.tables import shown
+from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
@@ -37,12 +37,13 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
-    for name in suite.studies.annotations.benchmarks:
+    for name in study(suite.studies.annotations, "annotations").benchmarks:
         for method in CRAYON:
             kind = plan.run(method).sampled
             items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
             runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
-            runs |= {run.answers: run.name for run in studies(suite)["annotations"] if run.method == method}
+            varied = [run for run in studies(suite)["annotations"] if run.method == method]
+            runs |= {run.answers: run.name for run in varied if run.answers is not None}
             runs |= {items: method}
             for count, run_name in runs.items():
                 for metric in suite.benchmarks[name].metrics:
@@ -70,5 +71,5 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             for kind, words in counted.items()
             for metric, better in shown(plan, name)
         ]
-        for name in plan.params.active.studies.annotations.benchmarks
+        for name in study(plan.params.active.studies.annotations, "annotations").benchmarks
     ]

@@ -11,7 +11,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report import curves, style
-from crayon.report.tables import shown
+from crayon.report.tables import shown, study
 from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
@@ -33,7 +33,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     """
     suite = plan.params.active
     rows = []
-    for name in suite.studies.sensitivity.benchmarks:
+    for name in study(suite.studies.sensitivity, "sensitivity").benchmarks:
         for method in METHODS:
             for weight in ("alpha", "beta"):
                 varied = [run for run in plan.runs.values() if run.method == method and set(run.factors) == {weight}]
@@ -43,8 +43,8 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
                     for metric in suite.benchmarks[name].metrics:
                         for seed, value in found[name, runs[factor].name].items():
                             of_seed = number(value["last"]["metrics"][metric])
-                            told = (weight, f"{factor:g}", f"{used:g}", metric, seed, of_seed)
-                            rows.append([plan.suite, name, method, *told])
+                            columns = (weight, f"{factor:g}", f"{used:g}", metric, seed, of_seed)
+                            rows.append([plan.suite, name, method, *columns])
     return {plan.find("figure5").outputs["table"]: (COLUMNS, rows)}
 
 
@@ -65,5 +65,5 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             for weight in ("alpha", "beta")
             for metric, better in shown(plan, name)
         ]
-        for name in plan.params.active.studies.sensitivity.benchmarks
+        for name in study(plan.params.active.studies.sensitivity, "sensitivity").benchmarks
     ]

@@ -14,7 +14,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
-from crayon.report.tables import shown
+from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
@@ -38,11 +38,13 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
     No answer at all is the Original; all of them, the method as Table 1 has it.
     """
     job, suite = plan.find("figure_order"), plan.params.active
-    study, runs = suite.studies.order, studies(suite)["order"]
+    order_study, runs = study(suite.studies.order, "order"), studies(suite)["order"]
     rows = []
-    for name in study.benchmarks:
+    for name in order_study.benchmarks:
         items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
-        asked = [(*point, run.name) for point, run in zip(product(study.orders, study.maps), runs, strict=True)]
+        asked = [
+            (*point, run.name) for point, run in zip(product(order_study.orders, order_study.maps), runs, strict=True)
+        ]
         for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
             for metric in suite.benchmarks[name].metrics:
                 for seed, value in found[name, run_name].items():
@@ -55,18 +57,19 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
     from pandas import DataFrame, concat
 
-    study = plan.params.active.studies.order
+    order_study = study(plan.params.active.studies.order, "order")
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
     table = table.rename(columns={"annotations": "x", "order": "method"})
     grid = []
-    for name in study.benchmarks:
-        fields = []
+    for name in order_study.benchmarks:
+        fields: list[curves.Panel] = []
         for metric, better in shown(plan, name):
             here = table[(table["benchmark"] == name) & (table["metric"] == metric)]
             none, every = (here[(here["method"] == ANY) & side] for side in (here["x"] == 0, here["x"] > 0))
-            series = concat(
-                part for order in study.orders for part in (none.assign(method=order), here[here["method"] == order])
-            )
+            parts: list[DataFrame] = []
+            for order in order_study.orders:
+                parts += [none.assign(method=order), here[here["method"] == order]]
+            series = concat(parts)
             title, level = plan.params.active.benchmarks[name].title, ("all maps answered", every["value"].mean())
             fields.append(curves.Panel(series, title, "maps answered", f"{metric} (%)", better, level))
         grid.append(fields)

@@ -77,18 +77,18 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
 def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
     """What must not be overlooked: that answers, or images, are not the real ones."""
     simulated = sorted({row["title"] for row in answers if "simulated" in row["sources"]})
-    said = []
+    sentences = []
     if simulated:
-        said.append(f"The annotators are simulated, no person answered: {', '.join(simulated)}.")
+        sentences.append(f"The annotators are simulated, no person answered: {', '.join(simulated)}.")
     drawn = [b.title for b in plan.params.active.benchmarks.values() if "miniature" in b.title]
     if drawn:
-        said.append(f"The images are drawn miniatures, not the real data sets: {', '.join(drawn)}.")
-    return said
+        sentences.append(f"The images are drawn miniatures, not the real data sets: {', '.join(drawn)}.")
+    return sentences
 
 
 def _story(plan: Plan, found: dict) -> list[str]:
     """What became of the first metric of each benchmark, in words."""
-    said = []
+    sentences = []
     for name, benchmark in plan.params.active.benchmarks.items():
         metric = next(iter(benchmark.metrics))
         before = cell(found.get((name, "original"), {}), metric)
@@ -98,8 +98,8 @@ def _story(plan: Plan, found: dict) -> list[str]:
         if before and best:
             words = WORDS[benchmark.metrics[metric].kind]
             after = f"{best[0]:.1f}% ({naming(best[1])[0]}, the best of the Crayon variants)"
-            said.append(f"{benchmark.title}: {words} went from {before.mean:.1f}% (Original) to {after}.")
-    return said
+            sentences.append(f"{benchmark.title}: {words} went from {before.mean:.1f}% (Original) to {after}.")
+    return sentences
 
 
 WORDS = {
@@ -170,19 +170,19 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
 
 def _section(plan: Plan, rule: str) -> dict[str, Any]:
     outputs = plan.find(rule).outputs
-    told = {"name": rule, "title": RESULTS[rule].title, "caption": RESULTS[rule].caption, "missing": "", "image": ""}
-    told |= {"source": outputs["table"], "columns": [], "rows": [], "count": 0}
+    section: dict[str, Any] = {"name": rule, "title": RESULTS[rule].title, "caption": RESULTS[rule].caption}
+    section |= {"missing": "", "image": "", "source": outputs["table"], "columns": [], "rows": [], "count": 0}
     absent = [path for path in outputs.values() if not Path(path).exists()]
     if absent:
-        return told | {"missing": f"{absent[0]} has not been made: run `snakemake --cores 2 {absent[0]}`."}
+        return section | {"missing": f"{absent[0]} has not been made: run `snakemake --cores 2 {absent[0]}`."}
     if "png" in outputs:
         data = base64.b64encode(Path(outputs["png"]).read_bytes()).decode("ascii")
-        told["image"] = f"data:image/png;base64,{data}"
+        section["image"] = f"data:image/png;base64,{data}"
     with Path(outputs["table"]).open(encoding="utf-8", newline="") as file:
         columns, *rows = csv.reader(file)
-    kept = [place for place, name in enumerate(columns) if name != "suite"]
-    told |= {"columns": [columns[place] for place in kept], "count": len(rows)}
-    return told | {"rows": [[row[place] for place in kept] for row in rows[:LISTED]]}
+    kept = [index for index, name in enumerate(columns) if name != "suite"]
+    section |= {"columns": [columns[index] for index in kept], "count": len(rows)}
+    return section | {"rows": [[row[index] for index in kept] for row in rows[:LISTED]]}
 
 
 def _spent(plan: Plan, job: Job) -> str:
@@ -201,7 +201,7 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
     benchmark = plan.params.active.benchmarks[name]
     digests = provenance.files if provenance else {}
 
-    def told(path: str) -> str:
+    def with_digest(path: str) -> str:
         return f"{path} {digests.get(path, 'not recorded')[:SHORT]}"
 
     runs, below = [], []
@@ -213,8 +213,8 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
             {
                 "seed": seed,
                 "measured": [number(values["last"]["metrics"][metric]) for metric in benchmark.metrics],
-                "checkpoint": told(evaluation.inputs["last"]),
-                "metrics": told(evaluation.outputs["metrics"]),
+                "checkpoint": with_digest(evaluation.inputs["last"]),
+                "metrics": with_digest(evaluation.outputs["metrics"]),
             }
         )
     facts = []
@@ -225,7 +225,7 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
     if provenance:
         jobs = [provenance.jobs[job] for job in provenance.below(below)]
         answers = sorted({p for job in jobs for p in (*job["inputs"], *job["outputs"]) if p.startswith("annotations/")})
-        facts += [("answers", told(path)) for path in answers] or [("answers", "none")]
+        facts += [("answers", with_digest(path)) for path in answers] or [("answers", "none")]
         for job in jobs:
             if job["wildcards"].get("run") == run_name and "settings" in job["params"]:
                 settings = {key: job["params"][key] for key in ("settings", "training")}

@@ -40,11 +40,12 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """
     found = evaluations(job.inputs, partly)
     made = tables(plan, found)
-    return {
+    writers: dict[str, Writer] = {
         key: partial(write_csv, columns=made[path][0], rows=made[path][1])
         for key, path in job.outputs.items()
         if path in made
-    } | {
+    }
+    return writers | {
         "markdown": partial(write_text, text=_markdown(plan, job, found)),
         "latex": partial(write_text, text=_latex(plan, found)),
         "metrics": partial(write_json, value=_metrics(plan, found)),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from crayon.pipeline.evaluations import Cell, cell, evaluations, number
+from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import markdown, published
+from crayon.report.tables import full_cell, markdown, published, study
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -58,8 +58,8 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
 def _cells(plan: Plan, found: dict, run_name: str) -> list[tuple[str, str, Cell]]:
     suite = plan.params.active
     return [
-        (name, metric, cell(found[name, run_name], metric))
-        for name in suite.studies.ablation.benchmarks
+        (name, metric, full_cell(found[name, run_name], metric))
+        for name in study(suite.studies.ablation, "ablation").benchmarks
         for metric in suite.benchmarks[name].metrics
     ]
 
@@ -72,14 +72,14 @@ def _markdown(plan: Plan, found: dict) -> str:
         "Percent, mean ± sample standard deviation over seeds; behind it the paper's, of the real data sets. Without "
         "either loss, Crayon-Attention is ERM.\n",
     ]
-    for name in suite.studies.ablation.benchmarks:
+    for name in study(suite.studies.ablation, "ablation").benchmarks:
         metrics = list(suite.benchmarks[name].metrics)
         lines = []
         for losses, run_name in ROWS.items():
             line = ["yes" if there == "true" else "no" for there in losses]
             for metric in metrics:
                 mean, _ = paper.get((*losses, name, metric), (None, None))
-                line += [str(cell(found[name, run_name], metric)), number(mean, 2)]
+                line += [str(full_cell(found[name, run_name], metric)), number(mean, 2)]
             lines.append(line)
         header = [title for metric in metrics for title in (metric, f"{metric} paper")]
         parts.append(f"\n## {suite.benchmarks[name].title}\n")

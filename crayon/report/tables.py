@@ -7,15 +7,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, TypeVar
 
 from crayon.methods import method_class
 from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
+from crayon.utils.errors import ParamsError, RecordError
+
+Section = TypeVar("Section")
 
 ORIGINAL = ("Original", "-")
 """Label and annotation of the row of the network that is refined."""
+
+
+def study(section: Section | None, name: str) -> Section:
+    """A study's section of params.yaml.
+
+    Raises:
+        ParamsError: the suite does not run the study.
+    """
+    if section is None:
+        raise ParamsError(f"studies.{name}: the suite does not run this study; add the section to the suite.")
+    return section
+
+
+def full_cell(runs: Mapping[str, Mapping[str, Any]], metric: str) -> Cell:
+    """Aggregate a metric of the last epoch over seeds.
+
+    Raises:
+        RecordError: no seed has been evaluated.
+    """
+    value = cell(runs, metric)
+    if value is None:
+        raise RecordError(f"{metric}: no evaluation has this metric; run `crayon evaluate` first.")
+    return value
 
 
 def naming(run: str) -> tuple[str, str]:

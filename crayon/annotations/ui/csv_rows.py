@@ -58,7 +58,7 @@ class Rows:
     def text(self, answer: Answer) -> str:
         """An answer as a record of this file."""
         values = {name: getattr(answer, name) for name in COLUMNS}
-        return _line([values.get(name, "") for name in self.header], self.newline)
+        return _line([values.get(name, "") for name in self.header or ()], self.newline)
 
     def whole(self) -> bytes:
         """The file."""
