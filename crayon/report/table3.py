@@ -66,8 +66,8 @@ def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
     parts = [
         f"# Table 3: transfer to {transfer.network.name}: {suite.title} (suite `{plan.suite}`)\n",
         f"Crayon-Attention on {len(transfer.originals)} Originals of another network, each refined with "
-        f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.name} Original. Percent, mean "
-        "± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data sets.\n",
+        f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.name} Original. "
+        "Percent, mean ± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data sets.\n",
     ]
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     for name in transfer.benchmarks:
