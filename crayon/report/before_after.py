@@ -1,4 +1,4 @@
-"""Before and after: test images that the refined network mends, and breaks, with where both networks look."""
+"""Before and after: test images that the refined model newly gets right or wrong, with the maps of both models."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
-"""How many images of each kind are shown of a benchmark: the first of the split, labels and groups taking turns."""
+"""How many images of each kind are shown per benchmark: the first of the split, alternating over labels and groups."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one benchmark's test images.
+    """Predictions and maps of one benchmark's test images, before and after the refinement.
 
     Attributes:
-        before, after: predictions (n,) int64.
-        maps: of both networks, each (n, h, w) in [0, 1], of the images' labels.
-        mended, broken: positions of the images that are right only afterwards, only before.
+        before, after: predictions (n,) int64 of the Original and of the refined model.
+        maps: of both models, each (n, h, w) in [0, 1], for the images' labels.
+        mended: positions of the images that are newly right: only the refined model is right.
+        broken: positions of the images that are newly wrong: only the Original is right.
     """
 
     context: Context
@@ -47,7 +48,7 @@ class Change:
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes before_after.csv, a row for each image that was mended or broken, and the picture."""
+    """Return functions that write before_after.csv, one row per newly right or newly wrong image, and the figure."""
     rows, lines = [], []
     for name, benchmark in plan.params.active.benchmarks.items():
         if f"{name}/refined" not in job.inputs:
@@ -92,7 +93,7 @@ def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -
 
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
-    """The first `EXAMPLES` of the positions, taking turns among labels and groups."""
+    """The first `EXAMPLES` of the positions, alternating over labels and groups."""
     data, rows = change.context.data, change.context.data.rows(change.split)
     queues: dict[tuple[int, int], list[int]] = {}
     for position in positions.tolist():

@@ -1,4 +1,4 @@
-"""Controls: the same trainings with the answers replaced. If these do as well, the answers do not do the work."""
+"""Controls: the same trainings with the answers replaced, to test whether the answers cause the improvement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "s
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes controls.csv and controls.md."""
+    """Return functions that write controls.csv and controls.md."""
     found = evaluations(job.inputs)
     columns, rows = tables(plan, found)[job.outputs["table"]]
     return {
@@ -51,9 +51,9 @@ def _markdown(plan: Plan, found: dict) -> str:
     for name, benchmark in suite.benchmarks.items():
         lines = []
         for run_name, method, labels in _runs(plan, found, name):
-            said = labels.replace("_", " ") if method not in ("original", "erm") else ""
+            answers = labels.replace("_", " ") if method not in ("original", "erm") else ""
             cells = (str(full_cell(found[name, run_name], metric)) for metric in benchmark.metrics)
-            lines.append([naming(method)[0], said, *cells])
+            lines.append([naming(method)[0], answers, *cells])
         lines.sort(key=lambda line: ["Original", "ERM"].index(line[0]) if line[0] in ("Original", "ERM") else 2)
         parts.append(f"\n## {benchmark.title}\n\n" + markdown(["method", "answers", *benchmark.metrics], lines))
     return "\n".join(parts)

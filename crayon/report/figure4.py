@@ -23,7 +23,7 @@ KEYS = ("benchmark", "method", "annotations", "metric", "seed")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure4.csv, a row for each number of a run, and the figure drawn from it."""
+    """Return functions that write figure4.csv, one row per metric of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
@@ -32,8 +32,8 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    No annotation at all is the Original; all of them, the method as Table 1 has it. Crayon-Pruning+Attention keeps all
-    answers to neurons whatever the number of maps, and has no point without any.
+    Without annotations the model is the Original; with all of them it is the method of Table 1.
+    Crayon-Pruning+Attention uses all neuron labels whatever the number of maps, and so has no point at 0.
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
@@ -54,7 +54,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """A row a benchmark; a column a metric and a kind of annotation, since there are far fewer neurons than maps."""
+    """One row per benchmark; one column per metric and kind of annotation: there are far fewer neurons than maps."""
     from pandas import DataFrame
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})

@@ -20,7 +20,7 @@ METHODS = ("crayon_attention", "crayon_pruning_attention")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure5.csv, a row for each number of a run, and the figure drawn from it."""
+    """Return functions that write figure5.csv, one row per metric of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan), log=True)
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
@@ -29,7 +29,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    `factor` is what the benchmark's own alpha, or beta, was multiplied by, and `weight_value` what came of it.
+    `factor` multiplies the benchmark's own alpha or beta; `weight_value` is the product.
     """
     suite = plan.params.active
     rows = []
@@ -49,7 +49,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """A row a benchmark; a column a metric and a weight."""
+    """One row per benchmark; one column per metric and a weight."""
     from pandas import DataFrame
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})

@@ -1,4 +1,4 @@
-"""What to ask first: the metrics against the number of maps answered, for several orders, with Crayon-Attention."""
+"""The metrics of Crayon-Attention against the number of maps answered, for several acquisition orders."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "valu
 KEYS = ("benchmark", "order", "annotations", "metric", "seed")
 
 ANY = "any"
-"""The order of none and of all answers, where it does not matter."""
+"""The `order` of runs with no or all answers, where the order makes no difference."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure_order.csv, a row for each number of a run, and the figure drawn from it."""
+    """Return functions that write figure_order.csv, one row per metric of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
@@ -35,7 +35,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    No answer at all is the Original; all of them, the method as Table 1 has it.
+    Without answers the model is the Original; with all of them it is the method of Table 1.
     """
     job, suite = plan.find("figure_order"), plan.params.active
     order_study, runs = study(suite.studies.order, "order"), studies(suite)["order"]
@@ -54,7 +54,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
+    """One row per benchmark, one column per metric. Curves start at the Original; a dotted line shows all answers."""
     from pandas import DataFrame, concat
 
     order_study = study(plan.params.active.studies.order, "order")

@@ -27,16 +27,19 @@ from crayon.utils.files import read_json, write_text
 from crayon.utils.version import __version__
 
 SHORT = 12
-"""How many digits of a digest are shown."""
+"""Number of digits of a digest shown."""
 
 LISTED = 60
-"""How many rows of a table are shown."""
+"""Maximum number of rows shown per table."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes report.html; `partly` or not, it states of what is missing why it is.
+    """Return functions that write report.html. The page gives the reason for each missing number.
 
-    An input that is missing is an error of its record unless `partly`.
+    Args:
+        plan: the plan of the suite.
+        job: the job of the page.
+        partly: not used here; without it, recording the job raises an error if an input is missing.
     """
     environment = Environment(
         loader=PackageLoader("crayon.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -46,7 +49,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def content(plan: Plan, job: Job) -> dict[str, Any]:
-    """What the template shows."""
+    """The variables of the template."""
     suite = plan.params.active
     found = evaluations(job.inputs, partly=True)
     place = provenance_of("table1")
@@ -75,7 +78,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
 
 
 def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
-    """What must not be overlooked: that answers, or images, are not the real ones."""
+    """Warnings that answers are simulated, or that images are not the real data."""
     simulated = sorted({row["title"] for row in answers if "simulated" in row["sources"]})
     sentences = []
     if simulated:
@@ -87,7 +90,7 @@ def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
 
 
 def _story(plan: Plan, found: dict) -> list[str]:
-    """What became of the first metric of each benchmark, in words."""
+    """One sentence per benchmark: its first metric before and after the refinement."""
     sentences = []
     for name, benchmark in plan.params.active.benchmarks.items():
         metric = next(iter(benchmark.metrics))
@@ -186,14 +189,14 @@ def _section(plan: Plan, rule: str) -> dict[str, Any]:
 
 
 def _spent(plan: Plan, job: Job) -> str:
-    """What the jobs of the suite took, as far as they are done; empty where no record is read, or none is there."""
+    """The cost of the finished jobs; empty if the page reads no records, or none exists."""
     spent, records = Spent(), plan.records_among(job).values()
-    there = [path for path in records if Path(path).exists()]
-    for path in there:
+    present = [path for path in records if Path(path).exists()]
+    for path in present:
         spent.add(read_record(path))
-    if not there:
+    if not present:
         return ""
-    left = len(records) - len(there)
+    left = len(records) - len(present)
     return f"{spent}." + (f" Jobs not done yet: {left:,}." if left else "")
 
 

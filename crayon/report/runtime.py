@@ -47,7 +47,7 @@ KEYS = ("source", "benchmark", "method", "images", "repeat", "seed")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes runtime.csv, a row for each time, and the figure drawn from what was measured.
+    """Return functions that write runtime.csv, a row for each time, and the figure drawn from what was measured.
 
     Args:
         plan: the plan of the suite.

@@ -1,4 +1,4 @@
-"""Table 1: all methods on all benchmarks, mean and standard deviation over seeds, the paper's numbers beside them."""
+"""Table 1: all methods on all benchmarks, mean and standard deviation over seeds, with the paper's numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RUN_COLUMNS = ("suite", "method", "benchmark", "seed", "metric", "last", "select
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
+    """Return functions that write table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
 
     Args:
         plan: the plan of the suite.
@@ -73,7 +73,7 @@ def _order(plan: Plan) -> list[tuple[str, str, str]]:
 
 
 def rows(plan: Plan, found: dict) -> list[list[Any]]:
-    """The rows of table1.csv: one number a row, of the last epoch."""
+    """The rows of table1.csv: one row per method, benchmark and metric, of the last epoch."""
     paper = published()
     table = []
     for method, benchmark, metric in _order(plan):
@@ -152,14 +152,14 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
                 line += [spread(*paper.get((method, name, metric), (None, None)))]
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
-        said = _answers(job, name) if name in plan.annotated else "Answers: none."
-        parts.append(f"\n## {benchmark.title}\n\n{said}{_left_out(plan, name)}\n")
+        answers = _answers(job, name) if name in plan.annotated else "Answers: none."
+        parts.append(f"\n## {benchmark.title}\n\n{answers}{_left_out(plan, name)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
 
 
 def _left_out(plan: Plan, name: str) -> str:
-    """Which methods this benchmark cannot have, and why."""
+    """The methods that cannot run on this benchmark, with the reasons."""
     reasons: dict[str, list[str]] = {}
     for method in plan.params.active.methods:
         if (why := reason_left_out(method, plan.params.active.benchmarks[name])) is not None:
@@ -174,7 +174,7 @@ LATEX = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
 
 
 def _latex(plan: Plan, found: dict) -> str:
-    """A table of package booktabs: ours, and the paper's in grey (package xcolor) beneath it."""
+    """A LaTeX table (packages booktabs and xcolor) with the paper's numbers in grey below ours."""
     suite, paper = plan.params.active, published()
     columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
     signs = {(name, metric): marks_of(plan, found, name, metric) for name, metric in columns}
@@ -191,8 +191,8 @@ def _latex(plan: Plan, found: dict) -> str:
         ours, theirs = [], []
         for name, metric in columns:
             value = cell(found.get((name, method), {}), metric)
-            said = "" if value is None else _plus_minus(str(value))
-            ours.append(LATEX[signs[name, metric].get(method, "")].format(said) if said else "--")
+            text = "" if value is None else _plus_minus(str(value))
+            ours.append(LATEX[signs[name, metric].get(method, "")].format(text) if text else "--")
             shown = _plus_minus(spread(*paper.get((method, name, metric), (None, None))))
             theirs.append(f"\\textcolor{{gray}}{{{shown}}}" if shown else "")
         label, annotation = map(_escaped, naming(method))
@@ -207,12 +207,12 @@ def _plus_minus(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Escape the special characters of LaTeX."""
     return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
 
 
 def _answers(job: Job, benchmark: str) -> str:
-    """Where the answers came from, in words."""
+    """A sentence with the number of answers per source and of labels."""
     sentences = []
     for kind in ("attention", "neurons"):
         summary = read_json(job.inputs[f"{benchmark}/{kind}"], RecordError)

@@ -30,11 +30,11 @@ ROWS = {
     ("false", "true"): "crayon_attention-alpha-0",
     ("false", "false"): "erm",
 }
-"""(relevant, irrelevant): whether the loss of these maps is there -> run."""
+"""(relevant, irrelevant): whether the loss of these maps is used -> run."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes table2.csv and table2.md."""
+    """Return functions that write table2.csv and table2.md."""
     found = evaluations(job.inputs)
     columns, rows = tables(plan, found)[job.outputs["table"]]
     return {

@@ -1,4 +1,4 @@
-"""Table 3: transfer. Originals of another network, refined with the maps and answers of the suite's own."""
+"""Table 3: transfer. Originals with another network, refined with the maps and answers of the suite's Original."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYS = ("benchmark", "model", "metric")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes table3.csv and table3.md."""
+    """Return functions that write table3.csv and table3.md."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     return {
         "table": partial(write_csv, columns=columns, rows=rows),
@@ -67,7 +67,8 @@ def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
         f"# Table 3: transfer to {transfer.network.name}: {suite.title} (suite `{plan.suite}`)\n",
         f"Crayon-Attention on {len(transfer.originals)} Originals of another network, each refined with "
         f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.name} Original. "
-        "Percent, mean ± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data sets.\n",
+        "Percent, mean ± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data "
+        "sets.\n",
     ]
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     for name in transfer.benchmarks:

@@ -1,4 +1,4 @@
-"""What tables share: reading evaluations, aggregating over seeds, the published numbers, Markdown."""
+"""Functions shared by tables: aggregation over seeds, the paper's numbers, Markdown."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def naming(run: str) -> tuple[str, str]:
 def present_inputs(job: Job, prefix: str = "") -> Job:
     """The job without those inputs that are missing and whose paths begin with `prefix`.
 
-    Its record differs from the plan's, so that it is made again when they are there.
+    The record then differs from the plan, so that the result is rendered again once the inputs exist.
     """
     present = {n: path for n, path in job.inputs.items() if Path(path).exists() or not path.startswith(prefix)}
     return replace(job, inputs=present)
@@ -73,7 +73,7 @@ def published(
 
 
 def published_rows(table: str) -> list[dict[str, str]]:
-    """The rows of a table of the paper."""
+    """The rows of one of the paper's tables."""
     text = files(__package__).joinpath(f"published/{table}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
@@ -93,7 +93,7 @@ def marks_of(plan: Plan, found: Mapping, benchmark: str, metric: str) -> dict[st
 
 
 def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
-    """Method -> `best` or `second` of a column, as its numbers are printed; several where they are equal.
+    """Method -> `best` or `second` of a column, by the rounded numbers; ties share a rank.
 
     Args:
         lower: whether lower is better.
@@ -104,7 +104,7 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
-    """Why a run has no number, in one sentence: it cannot have one, its log ends with an error, or it is to come."""
+    """Why a run has no number, in one sentence: the method cannot run, its log has an error, or it has not run yet."""
     if (
         run in plan.runs
         and (why := reason_left_out(plan.runs[run].method, plan.params.active.benchmarks[benchmark])) is not None
@@ -113,14 +113,14 @@ def why_missing(plan: Plan, benchmark: str, run: str) -> str:
     for folder in ("evaluate", "refine"):
         logs = sorted(Path("logs", plan.suite, folder, benchmark, run).glob("*.log"))
         for log in logs:
-            said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("crayon: ")]
-            if said:
-                return said[-1].removeprefix("crayon: ")
+            errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("crayon: ")]
+            if errors:
+                return errors[-1].removeprefix("crayon: ")
     return "it has not been made."
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that the text reads as well."""
+    """A Markdown table with padded columns, so that it is readable as text."""
     lines = [[str(value) for value in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in lines) for i in range(len(header))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
