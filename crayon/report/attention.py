@@ -33,10 +33,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     } | style.writers(figure)
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations: means over seeds of the last epoch (percent)."""
     rows = []
-    for (name, method), seeds in found.items():
+    for (name, method), seeds in evaluated.items():
         values: dict[tuple[str, str, str, str], list[tuple[float, int]]] = {}
         for seed in seeds.values():
             for split, label, group, score, value, count in _scores(seed["last"]):

@@ -26,7 +26,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
-def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
     `factor` multiplies the benchmark's own alpha or beta; `weight_value` is the product.
@@ -41,7 +41,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
                 for factor in sorted(runs):
                     used = getattr(runs[factor].settings(suite.benchmarks[name])[1], weight)
                     for metric in suite.benchmarks[name].metrics:
-                        for seed, value in found[name, runs[factor].name].items():
+                        for seed, value in evaluated[name, runs[factor].name].items():
                             of_seed = number(value["last"]["metrics"][metric])
                             columns = (weight, f"{factor:g}", f"{used:g}", metric, seed, of_seed)
                             rows.append([plan.suite, name, method, *columns])

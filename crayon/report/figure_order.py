@@ -32,7 +32,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
-def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
     Without answers the model is the Original; with all of them it is the method of Table 1.
@@ -47,7 +47,7 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
         ]
         for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
             for metric in suite.benchmarks[name].metrics:
-                for seed, value in found[name, run_name].items():
+                for seed, value in evaluated[name, run_name].items():
                     of_seed = number(value["last"]["metrics"][metric])
                     rows.append([plan.suite, name, order, count, metric, seed, of_seed])
     return {job.outputs["table"]: (COLUMNS, rows)}

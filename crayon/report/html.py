@@ -51,7 +51,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def content(plan: Plan, job: Job) -> dict[str, Any]:
     """The variables of the template."""
     suite = plan.params.active
-    found = evaluations(job.inputs, partly=True)
+    evaluated = evaluations(job.inputs, partly=True)
     place = provenance_of("table1")
     provenance = Provenance.read(read_json(place, RecordError), place) if Path(place).exists() else None
     commits = sorted({made["commit"][:SHORT] for made in provenance.made if made["commit"]}) if provenance else []
@@ -62,17 +62,17 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "version": __version__,
         "commit": " ".join(commits),
         "notices": _notices(plan, answers),
-        "story": _story(plan, found),
-        "benchmarks": [_table(plan, name, found) for name in suite.benchmarks],
+        "story": _story(plan, evaluated),
+        "benchmarks": [_table(plan, name, evaluated) for name in suite.benchmarks],
         "answers": answers,
         "sections": [_section(plan, rule) for rule, result in RESULTS.items() if result.title and rule in plan.jobs],
         "spent": _spent(plan, job),
         "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
         "evidence": [
-            _evidence(plan, name, run_name, found, provenance)
+            _evidence(plan, name, run_name, evaluated, provenance)
             for name in suite.benchmarks
             for run_name in ("original", *suite.methods)
-            if found.get((name, run_name))
+            if evaluated.get((name, run_name))
         ],
     }
 
@@ -89,14 +89,15 @@ def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def _story(plan: Plan, found: dict) -> list[str]:
+def _story(plan: Plan, evaluated: dict) -> list[str]:
     """One sentence per benchmark: its first metric before and after the refinement."""
     sentences = []
     for name, benchmark in plan.params.active.benchmarks.items():
         metric = next(iter(benchmark.metrics))
-        before = cell(found.get((name, "original"), {}), metric)
+        before = cell(evaluated.get((name, "original"), {}), metric)
         best = max(
-            ((value.mean, run) for run in CRAYON if (value := cell(found.get((name, run), {}), metric))), default=None
+            ((value.mean, run) for run in CRAYON if (value := cell(evaluated.get((name, run), {}), metric))),
+            default=None,
         )
         if before and best:
             words = WORDS[benchmark.metrics[metric].kind]
@@ -117,15 +118,15 @@ def _anchor(benchmark: str, run_name: str) -> str:
     return f"evidence-{benchmark}-{run_name}"
 
 
-def _table(plan: Plan, name: str, found: dict) -> dict[str, Any]:
+def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
     benchmark, paper = plan.params.active.benchmarks[name], published()
-    signs = {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
+    signs = {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
     rows = []
     for method in ("original", *plan.params.active.methods):
         label, annotation = naming(method)
         cells = []
         for metric in benchmark.metrics:
-            value = cell(found.get((name, method), {}), metric)
+            value = cell(evaluated.get((name, method), {}), metric)
             mark = signs[metric].get(method, "")
             cells.append(
                 {
@@ -200,7 +201,7 @@ def _spent(plan: Plan, job: Job) -> str:
     return f"{spent}." + (f" Jobs not done yet: {left:,}." if left else "")
 
 
-def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Provenance | None) -> dict[str, Any]:
+def _evidence(plan: Plan, name: str, run_name: str, evaluated: dict, provenance: Provenance | None) -> dict[str, Any]:
     benchmark = plan.params.active.benchmarks[name]
     digests = provenance.files if provenance else {}
 
@@ -208,7 +209,7 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
         return f"{path} {digests.get(path, 'not recorded')[:SHORT]}"
 
     runs, below = [], []
-    for seed, values in found[name, run_name].items():
+    for seed, values in evaluated[name, run_name].items():
         wildcards = {"benchmark": name, "run": run_name} | ({} if seed == "-" else {"seed": seed})
         evaluation = plan.find("evaluate", **wildcards)
         below.append(evaluation.outputs["metrics"])
@@ -222,7 +223,7 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
         )
     facts = []
     for metric in benchmark.metrics:
-        values = [values["last"]["metrics"][metric] for values in found[name, run_name].values()]
+        values = [values["last"]["metrics"][metric] for values in evaluated[name, run_name].values()]
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
         facts.append((f"{metric}, mean", f"{statistics.fmean(values):.4f}{spread} over {len(values)} runs"))
     if provenance:

@@ -80,9 +80,9 @@ class Result:
 
     def jobs(self, plan: Plan) -> Iterator[Job]:
         """Its job, after that of its provenance if it is traced; none if the suite does not make it."""
-        if (found := self.reads(plan)) is None:
+        if (reads := self.reads(plan)) is None:
             return
-        inputs, params = found
+        inputs, params = reads
         if self.traced:
             inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(self.name)}
         job = Job(

@@ -38,26 +38,26 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         job: the job of Table 1.
         partly: leave the cells of missing runs empty, with 0 seeds; without it they are an error.
     """
-    found = evaluations(job.inputs, partly)
-    made = tables(plan, found)
+    evaluated = evaluations(job.inputs, partly)
+    made = tables(plan, evaluated)
     writers: dict[str, Writer] = {
         key: partial(write_csv, columns=made[path][0], rows=made[path][1])
         for key, path in job.outputs.items()
         if path in made
     }
     return writers | {
-        "markdown": partial(write_text, text=_markdown(plan, job, found)),
-        "latex": partial(write_text, text=_latex(plan, found)),
-        "metrics": partial(write_json, value=_metrics(plan, found)),
+        "markdown": partial(write_text, text=_markdown(plan, job, evaluated)),
+        "latex": partial(write_text, text=_latex(plan, evaluated)),
+        "metrics": partial(write_json, value=_metrics(plan, evaluated)),
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations."""
     outputs = plan.find("table1").outputs
     return {
-        outputs["table"]: (COLUMNS, rows(plan, found)),
-        outputs["runs"]: (RUN_COLUMNS, run_rows(plan, found)),
+        outputs["table"]: (COLUMNS, rows(plan, evaluated)),
+        outputs["runs"]: (RUN_COLUMNS, run_rows(plan, evaluated)),
     }
 
 
@@ -72,12 +72,12 @@ def _order(plan: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def rows(plan: Plan, found: dict) -> list[list[Any]]:
+def rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
     """The rows of table1.csv: one row per method, benchmark and metric, of the last epoch."""
     paper = published()
     table = []
     for method, benchmark, metric in _order(plan):
-        value = cell(found.get((benchmark, method), {}), metric)
+        value = cell(evaluated.get((benchmark, method), {}), metric)
         paper_mean, paper_std = paper.get((method, benchmark, metric), (None, None))
         label, annotation = naming(method)
         table.append(
@@ -98,11 +98,11 @@ def rows(plan: Plan, found: dict) -> list[list[Any]]:
     return table
 
 
-def run_rows(plan: Plan, found: dict) -> list[list[Any]]:
+def run_rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
     """The rows of runs.csv: each run's metrics at the last and at the selected epoch (percent)."""
     table = []
     for method, benchmark, metric in _order(plan):
-        for seed, values in found.get((benchmark, method), {}).items():
+        for seed, values in evaluated.get((benchmark, method), {}).items():
             last, selected = values["last"], values.get("selected")
             table.append(
                 [
@@ -120,16 +120,16 @@ def run_rows(plan: Plan, found: dict) -> list[list[Any]]:
     return table
 
 
-def _metrics(plan: Plan, found: dict) -> dict[str, Any]:
+def _metrics(plan: Plan, evaluated: dict) -> dict[str, Any]:
     """The means as nested JSON, for `dvc metrics`: benchmark -> method -> metric."""
     tree: dict[str, Any] = {}
     for method, benchmark, metric in _order(plan):
-        if value := cell(found.get((benchmark, method), {}), metric):
+        if value := cell(evaluated.get((benchmark, method), {}), metric):
             tree.setdefault(benchmark, {}).setdefault(method, {})[metric] = round(value.mean, 4)
     return {plan.suite: tree}
 
 
-def _markdown(plan: Plan, job: Job, found: dict) -> str:
+def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
     suite = plan.params.active
     paper = published()
     parts = [f"# Table 1: {suite.title} (suite `{plan.suite}`)\n"]
@@ -143,9 +143,9 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
         header = ["method", "annotation"]
         for metric in benchmark.metrics:
             header += [f"{metric} last", f"{metric} selected", f"{metric} paper"]
-        lines, signs = [], {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
+        lines, signs = [], {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
         for method in ("original", *suite.methods):
-            line, runs = list(naming(method)), found.get((name, method), {})
+            line, runs = list(naming(method)), evaluated.get((name, method), {})
             for metric in benchmark.metrics:
                 line += [SIGNS[signs[metric].get(method, "")].format(str(cell(runs, metric) or ""))]
                 line += [str(cell(runs, metric, "selected") or "")]
@@ -173,11 +173,11 @@ SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}
 LATEX = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
 
 
-def _latex(plan: Plan, found: dict) -> str:
+def _latex(plan: Plan, evaluated: dict) -> str:
     """A LaTeX table (packages booktabs and xcolor) with the paper's numbers in grey below ours."""
     suite, paper = plan.params.active, published()
     columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
-    signs = {(name, metric): marks_of(plan, found, name, metric) for name, metric in columns}
+    signs = {(name, metric): marks_of(plan, evaluated, name, metric) for name, metric in columns}
     spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
     lines = [
         f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
@@ -190,7 +190,7 @@ def _latex(plan: Plan, found: dict) -> str:
     for method in ("original", *suite.methods):
         ours, theirs = [], []
         for name, metric in columns:
-            value = cell(found.get((name, method), {}), metric)
+            value = cell(evaluated.get((name, method), {}), metric)
             text = "" if value is None else _plus_minus(str(value))
             ours.append(LATEX[signs[name, metric].get(method, "")].format(text) if text else "--")
             shown = _plus_minus(spread(*paper.get((method, name, metric), (None, None))))

@@ -35,36 +35,36 @@ ROWS = {
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write table2.csv and table2.md."""
-    found = evaluations(job.inputs)
-    columns, rows = tables(plan, found)[job.outputs["table"]]
+    evaluated = evaluations(job.inputs)
+    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
         "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, found)),
+        "markdown": partial(write_text, text=_markdown(plan, evaluated)),
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations."""
     paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
     rows = []
     for losses, name in ROWS.items():
-        for benchmark, metric, value in _cells(plan, found, name):
+        for benchmark, metric, value in _cells(plan, evaluated, name):
             mean, _ = paper.get((*losses, benchmark, metric), (None, None))
             numbers = (number(value.mean), number(value.std), value.seeds, number(mean, 2))
             rows.append([plan.suite, name, *losses, benchmark, metric, *numbers])
     return {plan.find("table2").outputs["table"]: (COLUMNS, rows)}
 
 
-def _cells(plan: Plan, found: dict, run_name: str) -> list[tuple[str, str, Cell]]:
+def _cells(plan: Plan, evaluated: dict, run_name: str) -> list[tuple[str, str, Cell]]:
     suite = plan.params.active
     return [
-        (name, metric, full_cell(found[name, run_name], metric))
+        (name, metric, full_cell(evaluated[name, run_name], metric))
         for name in study(suite.studies.ablation, "ablation").benchmarks
         for metric in suite.benchmarks[name].metrics
     ]
 
 
-def _markdown(plan: Plan, found: dict) -> str:
+def _markdown(plan: Plan, evaluated: dict) -> str:
     suite = plan.params.active
     paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
     parts = [
@@ -79,7 +79,7 @@ def _markdown(plan: Plan, found: dict) -> str:
             line = ["yes" if there == "true" else "no" for there in losses]
             for metric in metrics:
                 mean, _ = paper.get((*losses, name, metric), (None, None))
-                line += [str(full_cell(found[name, run_name], metric)), number(mean, 2)]
+                line += [str(full_cell(evaluated[name, run_name], metric)), number(mean, 2)]
             lines.append(line)
         header = [title for metric in metrics for title in (metric, f"{metric} paper")]
         parts.append(f"\n## {suite.benchmarks[name].title}\n")

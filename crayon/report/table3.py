@@ -37,7 +37,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
     The mean and the sample standard deviation of the refined networks are over all Originals and seeds together.
@@ -51,7 +51,7 @@ def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[lis
             names = [TRANSFERRED] if model == "original" else [run.name for run in runs]
             for metric in suite.benchmarks[name].metrics:
                 value = Cell.of(
-                    [seed["last"]["metrics"][metric] for run in names for seed in found[name, run].values()]
+                    [seed["last"]["metrics"][metric] for run in names for seed in evaluated[name, run].values()]
                 )
                 mean, _ = paper.get((model, name, metric), (None, None))
                 seeds = 1 if model == "original" else len(transfer.seeds)

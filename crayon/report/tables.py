@@ -85,10 +85,10 @@ def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
     return kinds[:2]
 
 
-def marks_of(plan: Plan, found: Mapping, benchmark: str, metric: str) -> dict[str, str]:
+def marks_of(plan: Plan, evaluated: Mapping, benchmark: str, metric: str) -> dict[str, str]:
     """Method -> `best` or `second` of a column of Table 1."""
     suite = plan.params.active
-    cells = {method: cell(found.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
+    cells = {method: cell(evaluated.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
     return marks(cells, suite.benchmarks[benchmark].metrics[metric].lower_is_better)
 
 
