@@ -85,7 +85,7 @@ def read_answers(
     if not len(table):
         raise AnnotationError(f"{path}: holds no answer; annotate first, or use a method that needs no annotation.")
     columns = _columns(table)
-    said = {word: meaning(word) for word in set(columns["answer"])}
+    meanings = {word: meaning(word) for word in set(columns["answer"])}
     known = set(items)
 
     def refuse(column: str, wrong: Collection[str], sentence: Callable[[str], str]) -> None:
@@ -95,7 +95,7 @@ def read_answers(
             raise AnnotationError(f"{table.where(row)}: {sentence(columns[column][row])}")
 
     refuse("item", set(columns["item"]) - known, lambda item: unknown_item(item, known))
-    refuse("answer", {word for word, answer in said.items() if answer is None}, unknown_word)
+    refuse("answer", {word for word, answer in meanings.items() if answer is None}, unknown_word)
     refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
     wrong = {name for name in set(columns["annotator"]) if not name.isprintable()}
     refuse("annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename them.")
@@ -114,8 +114,7 @@ def read_answers(
     if digest and not allow_stale:
         refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
     _refuse_repeated(table, columns)
-    known_words = {word: value for word, value in said.items() if value is not None}
-    columns["answer"] = [known_words[word] for word in columns["answer"]]
+    columns["answer"] = [meanings[word] or "" for word in columns["answer"]]  # `refuse` raised if one is None
     return list(map(Answer._make, zip(*columns.values(), strict=True)))
 
 

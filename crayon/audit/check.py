@@ -226,13 +226,13 @@ def _compared(
     keys = [name for name in named_by if name in columns]
     present = {"/".join(row[key] for key in keys): row for row in read_csv(path, columns, RecordError)}
     for values in rows:
-        row = dict(zip(columns, map(str, values), strict=True))
-        name = "/".join(row[key] for key in keys)
+        computed = dict(zip(columns, map(str, values), strict=True))
+        name = "/".join(computed[key] for key in keys)
         if name not in present:
             yield f"{name}: is missing in the table"
         for column in columns:
-            if name in present and present[name][column] != row[column]:
-                yield f"{name}: {column} is {present[name][column]}, but its runs give {row[column]}"
+            if name in present and present[name][column] != computed[column]:
+                yield f"{name}: {column} is {present[name][column]}, but its runs give {computed[column]}"
     known = {"/".join(str(dict(zip(columns, values, strict=True))[key]) for key in keys) for values in rows}
     yield from (f"{name}: is in the table, but has no run" for name in present if name not in known)
 

@@ -1,7 +1,7 @@
-"""The command line: one verb a step.
+"""The command line: one command per step.
 
-Commands read params.yaml in the working directory and write where `crayon.pipeline.plan` says. Each imports its own
-step only.
+Commands read params.yaml in the working directory and write to the paths that `crayon.pipeline.plan` defines. Each
+command imports only its own step, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-answers_app = typer.Typer(help="Look at the answers.", no_args_is_help=True)
-app.add_typer(answers_app, name="annotations")
+annotations_app = typer.Typer(help="Look at the answers.", no_args_is_help=True)
+app.add_typer(annotations_app, name="annotations")
 app.add_typer(mturk, name="mturk")
 app.add_typer(labelstudio, name="labelstudio")
 
@@ -59,9 +59,9 @@ def _options(
 @app.command()
 def check(
     context: typer.Context,
-    benchmark: Annotated[str | None, typer.Argument(help="look through this benchmark's images, too")] = None,
+    benchmark: Annotated[str | None, typer.Argument(help="check this benchmark's images instead")] = None,
 ) -> None:
-    """Validate params.yaml and say what the active suite holds; or look through the images of a benchmark."""
+    """Validate params.yaml and print the active suite's contents, or check the images of a benchmark."""
     plan = plan_of(context)
     if benchmark is not None:
         from crayon.pipeline.steps.download import check as check_images
@@ -76,7 +76,7 @@ def check(
 def forecast(
     context: typer.Context,
     suite: Annotated[str | None, typer.Option(metavar="NAME", help="this suite instead of the active one")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Count the jobs to do, and forecast their time, from the records of finished jobs, and the disk space they need.
 
@@ -91,12 +91,10 @@ def forecast(
 @app.command()
 def example(
     folder: Annotated[Path, typer.Argument(help="where to write; must not exist")],
-    masks: Annotated[Path | None, typer.Option(help="write their masks here")] = None,
-    groups: Annotated[
-        bool, typer.Option("--groups", help="one level of folders more: the place, as the group")
-    ] = False,
+    masks: Annotated[Path | None, typer.Option(help="also write the masks to this folder")] = None,
+    groups: Annotated[bool, typer.Option("--groups", help="add a level of folders for the group (the place)")] = False,
 ) -> None:
-    """Write a folder of images as yours might be, to try it with."""
+    """Write an example folder of images to try Crayon with."""
     from crayon.pipeline.steps.example import run
 
     run(folder, masks, groups)
@@ -105,7 +103,9 @@ def example(
 @app.command()
 def pretrain(
     context: typer.Context,
-    transfer: Annotated[bool, typer.Option("--transfer", help="that of the transfer study's network")] = False,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="train the backbone of the transfer study's network instead")
+    ] = False,
 ) -> None:
     """Train the backbone on figures and textures (stands in for ImageNet)."""
     plan = plan_of(context)
@@ -116,7 +116,7 @@ def pretrain(
 
 @app.command()
 def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
-    """Compose a benchmark's folder of images out of pictures that packages ship."""
+    """Compose a benchmark's folder of images from pictures that installed packages contain."""
     plan = plan_of(context)
     from crayon.pipeline.steps.compose import run
 
@@ -131,7 +131,7 @@ def download(
         Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to take instead of downloading it")
     ] = None,
 ) -> None:
-    """Draw a benchmark's images, read them from a folder, or download them; and pack them."""
+    """Generate, read or download a benchmark's images, and pack them into one data set."""
     plan = plan_of(context)
     from crayon.pipeline.steps.download import run
 
@@ -177,7 +177,7 @@ def import_original(
 
 @app.command()
 def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
-    """Compute the Original's maps, and the patches of its neurons."""
+    """Compute the Original's maps and its neuron concept patches."""
     plan = plan_of(context)
     from crayon.pipeline.steps.interpret import run
 
@@ -233,13 +233,13 @@ def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
     run(job)
 
 
-@answers_app.command()
+@annotations_app.command()
 def stats(
     context: typer.Context,
     benchmark: BenchmarkName,
     kind: Annotated[str | None, typer.Option(help="attention or neurons; both if left out")] = None,
 ) -> None:
-    """Say how well annotators agree, and who answers at random or always the same."""
+    """Print how well annotators agree, and which ones answer at random or always give the same answer."""
     plan = plan_of(context)
     from crayon.pipeline.steps.agreement import run
 
@@ -311,7 +311,7 @@ def provenance(
     context: typer.Context,
     result: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or controls")],
 ) -> None:
-    """Gather the records of all that a table is made of in one file, which is kept in git."""
+    """Write the records of all jobs that a table depends on to one file, which is kept in git."""
     plan = plan_of(context)
     from crayon.report.provenance import run
 
@@ -326,7 +326,7 @@ def render(
     ],
     show: Annotated[bool, typer.Option(help="print the table, too")] = False,
     partly: Annotated[
-        bool, typer.Option("--partly", help="table1, runtime, page: use what is there, missing runs as empty cells")
+        bool, typer.Option("--partly", help="table1, runtime, page: leave cells of missing runs empty")
     ] = False,
 ) -> None:
     """Render a table or a figure of results/."""
@@ -348,28 +348,30 @@ def audit(
         str | None, typer.Option(metavar="BENCHMARK/METHOD/METRIC", help="explain one number of the table")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="list every number that this file reaches (answers, data, a model)")
+        Path | None, typer.Option("--from", help="list every number that depends on this file (answers, data, a model)")
     ] = None,
     item: Annotated[str | None, typer.Option(help="with --from, one item's answers")] = None,
     annotator: Annotated[str | None, typer.Option(help="with --from, one annotator's answers")] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="REV1 REV2", help="say what changed under each changed number; `workspace`: the files here"
+            metavar="REV1 REV2", help="list the causes of each changed number; `workspace`: the working directory"
         ),
     ] = None,
     ro_crate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="export a result with all below it as a Workflow Run RO-Crate")
+        Path | None,
+        typer.Option(metavar="DIR", help="export a result and everything it depends on as a Workflow Run RO-Crate"),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="read every file again, even if its digest is remembered")
     ] = False,
-    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="only note code that is in no commit")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="report uncommitted code without failing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Check the chain below results: params, code, files, dvc.lock, numbers. Or explain, trace, compare, export it.
 
-    Status 0: all holds. 1: something is broken, and named. 2: it cannot be judged (a record is missing or unreadable).
+    Exit status 0: all valid. 1: broken; each cause is printed. 2: cannot be judged (a record is missing
+    or unreadable).
     """
     from crayon.cli.audit import run
 
@@ -387,7 +389,7 @@ def audit(
             lambda: plan_of(context),
             [path.as_posix() for path in targets or []],
             cell=cell,
-            source=None if source is None else source.as_posix(),
+            source=source.as_posix() if source else None,
             item=item,
             annotator=annotator,
             diff=diff,
@@ -404,7 +406,7 @@ def audit(
 
 
 def main(run: Callable[[], None] = app) -> None:
-    """Run the command line; an error of the input's is one sentence on standard error, and status 1."""
+    """Run the command line; an error in the input prints one sentence on standard error and exits with status 1."""
     show_progress()
     try:
         run()

@@ -1,11 +1,11 @@
-"""The verb `crayon audit`: which question, and its answer as words or JSON."""
+"""The command `crayon audit`: choose what to compute from the options, and print it as text or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crayon.cli.common import Printable, show
+from crayon.cli.common import Answer, show
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import RecordError
 
@@ -24,25 +24,30 @@ def run(
     allow_dirty: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Answer one question on standard output; gives the exit status.
+    """Print the answer to one question, and return the exit status.
 
     Args:
-        plan: gives the plan; not asked for where two revisions are compared.
-        targets: results.
-        cell: explain this number of the one target.
-        source, item, annotator: list what this file, or these answers of it, reach.
-        diff: compare the target in two revisions.
-        ro_crate: export the one target there.
+        plan: function that loads the plan; not called if `diff` is given.
+        targets: paths of results.
+        cell: explain this number; needs exactly one target.
+        source: list the results that depend on this file.
+        item: with `source`, only answers to this item.
+        annotator: with `source`, only answers of this annotator.
+        diff: two revisions between which the target is compared.
+        ro_crate: export the one target into this folder.
+        full: hash every file again.
+        allow_dirty: report uncommitted code without failing.
+        as_json: print JSON.
     """
-    found: Printable
+    answer: Answer
     if diff is not None:
         from crayon.audit.diff import compare
 
-        found = compare(*diff, _one(targets or ["results/table1.csv"], "--diff"))
+        answer = compare(*diff, _one(targets or ["results/table1.csv"], "--diff"))
     elif source is not None:
         from crayon.audit.trace import reached
 
-        found = reached(plan(), source, item, annotator)
+        answer = reached(plan(), source, item, annotator)
     else:
         from crayon.audit.check import check, known
 
@@ -55,19 +60,19 @@ def run(
         if cell is not None:
             from crayon.audit.explain import explain
 
-            found = explain(planned, targets[0], cell, verdict)
+            answer = explain(planned, targets[0], cell, verdict)
         elif ro_crate is not None:
             from crayon.audit.ro_crate import export
 
             if verdict.breaks:
                 print("\n".join(verdict.lines()))
                 return verdict.status
-            found = export(planned, targets[0], ro_crate)
+            answer = export(planned, targets[0], ro_crate)
         else:
-            found = verdict
-        show(found, as_json)
+            answer = verdict
+        show(answer, as_json)
         return verdict.status
-    show(found, as_json)
+    show(answer, as_json)
     return 0
 
 

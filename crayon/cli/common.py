@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: the plan, an argument, and how an answer is printed."""
+"""What the commands share: loading the plan, the argument BENCHMARK, and printing an answer."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ if TYPE_CHECKING:
 BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a benchmark of the active suite")]
 
 
-def plan_of(context: typer.Context, suite: str | None = None) -> Plan:
-    """The plan of the params file that the command line names; of another suite than the active one if asked."""
+class Answer(Protocol):
+    """What a command prints: lines of text, or JSON."""
 
+    def lines(self) -> Iterable[str]:
+        """The lines of the text."""
+
+    def content(self) -> dict[str, Any]:
+        """The content of the JSON document."""
+
+
+def plan_of(context: typer.Context, suite: str | None = None) -> Plan:
+    """Load the plan of the params file given on the command line; `suite` replaces the active suite."""
     from crayon.report.build import load_plan  # pydantic and the plan take 0.2 s, which `--help` need not wait for
 
     return load_plan(context.obj, suite)
 
 
-class Printable(Protocol):
-    """An answer of a command, as text or for other programs."""
-
-    def lines(self) -> Iterable[str]:
-        """The answer as lines of text."""
-
-    def content(self) -> Any:
-        """The answer as data that JSON can hold."""
-
-
-def show(found: Printable, as_json: bool) -> None:
-    """Print an answer, an object with `lines()` and `content()`: in words, or for machines."""
+def show(answer: Answer, as_json: bool) -> None:
+    """Print an answer as text, or as JSON."""
     if as_json:
-        print(json.dumps(found.content(), indent=1, ensure_ascii=False))
+        print(json.dumps(answer.content(), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(found.lines()))
+        print("\n".join(answer.lines()))

@@ -1,4 +1,4 @@
-"""The command line's verbs for answers that are collected elsewhere: `crayon mturk`, `crayon labelstudio`."""
+"""Commands for answers collected on other platforms: `crayon mturk` and `crayon labelstudio`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="exports, a
 Out = Annotated[Path, typer.Option(metavar="DIR", help="where to write; must not exist")]
 Url = Annotated[str | None, typer.Option(metavar="PREFIX", help="address of the folder that the pictures will be in")]
 Salt = Annotated[
-    Path | None, typer.Option(help="what pseudonyms are made with; .crayon/salt, made at first use, if left out")
+    Path | None, typer.Option(help="file with the salt of pseudonyms; .crayon/salt, created at first use, if left out")
 ]
 RejectInvalid = Annotated[
-    bool, typer.Option("--reject-invalid", help="put rows with unknown words or items into the rejected ones and go on")
+    bool, typer.Option("--reject-invalid", help="save rows with unknown words or items as rejected, and continue")
 ]
 
-
-def _group(text: str) -> typer.Typer:
-    return typer.Typer(help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-
-
-mturk = _group("Have Amazon Mechanical Turk's workers answer.")
-labelstudio = _group("Have people answer in Label Studio.")
+mturk = typer.Typer(
+    help="Have Amazon Mechanical Turk's workers answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+labelstudio = typer.Typer(
+    help="Have people answer in Label Studio.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @mturk.command("export")

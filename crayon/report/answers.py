@@ -1,4 +1,4 @@
-"""All answers of the suite in one file that git keeps: what a revision's numbers rest on, without the cache."""
+"""All answers of the suite in one file kept in git, so that a revision contains them without the DVC cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = ("suite", "benchmark", "kind", "item", "answers")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes answers.csv: an item a row, its answers as `annotator=answer`, separated by blanks."""
+    """Return functions that write answers.csv: one row per item, with its `annotator=answer` separated by spaces."""
     return {"answers": partial(write_csv, columns=COLUMNS, rows=list(_rows(plan.suite, job.inputs)))}
 
 

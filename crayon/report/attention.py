@@ -23,7 +23,7 @@ SCORES = {"energy": "energy inside the mask", "pointing": "maximum inside the ma
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes attention.csv, attention.md and the figure drawn from the CSV."""
+    """Return functions that write attention.csv, attention.md and the figure drawn from the CSV."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     table = DataFrame(rows, columns=COLUMNS)
     figure = curves.dots(_panels(plan, table), style.origin(plan))
@@ -33,10 +33,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     } | style.writers(figure)
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations: means over seeds of the last epoch (percent)."""
     rows = []
-    for (name, method), seeds in found.items():
+    for (name, method), seeds in evaluated.items():
         values: dict[tuple[str, str, str, str], list[tuple[float, int]]] = {}
         for seed in seeds.values():
             for split, label, group, score, value, count in _scores(seed["last"]):
@@ -56,7 +56,7 @@ def _scores(evaluation: dict[str, Any]) -> Iterator[tuple[str, str, str, str, fl
 
 
 def _overall(table: DataFrame, benchmark: str, method: str, score: str) -> float | None:
-    """Mean over the labels and groups of the first split, each counting alike."""
+    """Unweighted mean over the labels and groups of the first split."""
     here = table[(table["benchmark"] == benchmark) & (table["method"] == method) & (table["score"] == score)]
     here = here[here["split"] == here["split"].min()]
     return here["mean"].astype(float).mean() if len(here) else None
@@ -82,7 +82,7 @@ def _markdown(plan: Plan, table: DataFrame) -> str:
 
 
 def _panels(plan: Plan, table: DataFrame) -> list[curves.Panel]:
-    """A field a benchmark: a point each label and group, of the Original, ERM and the Crayon variants."""
+    """One panel per benchmark with the Original, ERM and the Crayon variants; one point per label and group."""
     shown = [method for method in ("original", "erm", *CRAYON) if method in set(table["method"])]
     table = table[(table["score"] == "energy") & table["method"].isin(shown)].astype({"mean": float})
     table = table.rename(columns={"mean": "value", "label": "x"})

@@ -1,4 +1,4 @@
-"""Before and after: test images that the refined network mends, and breaks, with where both networks look."""
+"""Before and after: test images that the refined model newly gets right or wrong, with the maps of both models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from crayon.config.suite import Benchmark
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -22,20 +23,22 @@ from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
-"""How many images of each kind are shown of a benchmark: the first of the split, labels and groups taking turns."""
+"""How many images of each kind are shown per benchmark: the first of the split, alternating over labels and groups."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one benchmark's test images.
+    """Predictions and maps of one benchmark's test images, before and after the refinement.
 
     Attributes:
-        before, after: predictions (n,) int64.
-        maps: of both networks, each (n, h, w) in [0, 1], of the images' labels.
-        mended, broken: positions of the images that are right only afterwards, only before.
+        before, after: predictions (n,) int64 of the Original and of the refined model.
+        maps: of both models, each (n, h, w) in [0, 1], for the images' labels.
+        mended: positions of the images that are newly right: only the refined model is right.
+        broken: positions of the images that are newly wrong: only the Original is right.
     """
 
     context: Context
+    benchmark: Benchmark
     split: str
     before: np.ndarray
     after: np.ndarray
@@ -45,7 +48,7 @@ class Change:
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes before_after.csv, a row for each image that was mended or broken, and the picture."""
+    """Return functions that write before_after.csv, one row per newly right or newly wrong image, and the figure."""
     rows, lines = [], []
     for name, benchmark in plan.params.active.benchmarks.items():
         if f"{name}/refined" not in job.inputs:
@@ -67,13 +70,15 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
     context = Context(plan.find("original", benchmark=name))
-    split = next(iter(context.benchmark.metrics.values())).splits[0]
+    benchmark = plan.params.active.benchmarks[name]
+    split = next(iter(benchmark.metrics.values())).splits[0]
     labels = context.labels(split)
     (before, first), (after, second) = (_look(context, path, split, labels) for path in (original, refined))
     right = labels.cpu().numpy()
     mended, broken = (before != right) & (after == right), (before == right) & (after != right)
-    found = (np.flatnonzero(mended), np.flatnonzero(broken))
-    return Change(context, split, before, after, (first, second), *found)
+    return Change(
+        context, benchmark, split, before, after, (first, second), np.flatnonzero(mended), np.flatnonzero(broken)
+    )
 
 
 def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +93,7 @@ def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -
 
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
-    """The first `EXAMPLES` of the positions, taking turns among labels and groups."""
+    """The first `EXAMPLES` of the positions, alternating over labels and groups."""
     data, rows = change.context.data, change.context.data.rows(change.split)
     queues: dict[tuple[int, int], list[int]] = {}
     for position in positions.tolist():
@@ -100,18 +105,18 @@ def choose(change: Change, positions: np.ndarray) -> list[int]:
 
 
 def _row(plan: Plan, name: str, change: Change, kind: str, position: int, shown: bool) -> list:
-    data, benchmark = change.context.data, change.context.benchmark
+    data, benchmark = change.context.data, change.benchmark
     row = data.rows(change.split)[position]
-    said = (benchmark.classes[values[position]] for values in (change.before, change.after))
+    predictions = (benchmark.classes[values[position]] for values in (change.before, change.after))
     names = (data.image_ids[row], benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
-    return [plan.suite, name, change.split, kind, int(shown), *names, *said]
+    return [plan.suite, name, change.split, kind, int(shown), *names, *predictions]
 
 
 def _tiles(change: Change, position: int) -> list:
     context = change.context
     row = context.data.rows(change.split)[position]
-    image, classes = readable(context.data.images[row])[0], context.benchmark.classes
-    said = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
+    image, classes = readable(context.data.images[row])[0], change.benchmark.classes
+    predictions = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
     looks = [highlight_overlaid(image, maps[position]) for maps in change.maps]
-    words = (classes[context.data.labels[row]], *said)
+    words = (classes[context.data.labels[row]], *predictions)
     return [Tile(picture, word) for picture, word in zip((image, *looks), words, strict=True)]

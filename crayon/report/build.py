@@ -1,4 +1,4 @@
-"""From params.yaml to the plan of all jobs: those of the steps, and those of the results."""
+"""Load params.yaml and build the plan of all jobs: the jobs of the steps and the jobs of the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load_plan(path: str | Path = "params.yaml", suite: str | None = None) -> Pla
 
     Args:
         path: the params file.
-        suite: take this suite, whichever the file names as active.
+        suite: plan this suite instead of the active one.
 
     Raises:
         ParamsError: one sentence with the file, the key and the remedy.

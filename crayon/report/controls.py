@@ -1,60 +1,59 @@
-"""Controls: the same trainings with the answers replaced. If these do as well, the answers do not do the work."""
+"""Controls: the same trainings with the answers replaced, to test whether the answers cause the improvement."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from crayon.pipeline.evaluations import cell, evaluations, number
+from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import markdown, naming
-from crayon.utils.checks import required
+from crayon.report.tables import full_cell, markdown, naming
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes controls.csv and controls.md."""
-    found = evaluations(job.inputs)
-    columns, rows = tables(plan, found)[job.outputs["table"]]
+    """Return functions that write controls.csv and controls.md."""
+    evaluated = evaluations(job.inputs)
+    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
         "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, found)),
+        "markdown": partial(write_text, text=_markdown(plan, evaluated)),
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations."""
     rows = []
     for name, benchmark in plan.params.active.benchmarks.items():
-        for run_name, method, labels in _runs(plan, found, name):
+        for run_name, method, labels in _runs(plan, evaluated, name):
             for metric in benchmark.metrics:
-                value = required(cell(found[name, run_name], metric), f"{name}/{run_name}/{metric}")
-                gain = value.mean - required(cell(found[name, "original"], metric), f"{name}/original/{metric}").mean
+                value = full_cell(evaluated[name, run_name], metric)
+                gain = value.mean - full_cell(evaluated[name, "original"], metric).mean
                 numbers = (number(value.mean), number(value.std), value.seeds, number(gain))
                 rows.append([plan.suite, run_name, method, labels, name, metric, *numbers])
     return {plan.find("controls").outputs["table"]: (COLUMNS, rows)}
 
 
-def _runs(plan: Plan, found: dict, benchmark: str) -> list[tuple[str, str, str]]:
+def _runs(plan: Plan, evaluated: dict, benchmark: str) -> list[tuple[str, str, str]]:
     """Name, method and labels of each run of a benchmark."""
     known = plan.params.active.controls
-    runs = [name for name in dict.fromkeys(name for _, name in found) if (benchmark, name) in found]
+    runs = [name for name in dict.fromkeys(name for _, name in evaluated) if (benchmark, name) in evaluated]
     return [(n, known[n].method, known[n].labels) if n in known else (n, n, "as answered") for n in runs]
 
 
-def _markdown(plan: Plan, found: dict) -> str:
+def _markdown(plan: Plan, evaluated: dict) -> str:
     suite = plan.params.active
     parts = [f"# Controls: {suite.title} (suite `{plan.suite}`)\n"]
     for name, benchmark in suite.benchmarks.items():
         lines = []
-        for run_name, method, labels in _runs(plan, found, name):
-            said = labels.replace("_", " ") if method not in ("original", "erm") else ""
-            cells = (str(cell(found[name, run_name], metric)) for metric in benchmark.metrics)
-            lines.append([naming(method)[0], said, *cells])
+        for run_name, method, labels in _runs(plan, evaluated, name):
+            answers = labels.replace("_", " ") if method not in ("original", "erm") else ""
+            cells = (str(full_cell(evaluated[name, run_name], metric)) for metric in benchmark.metrics)
+            lines.append([naming(method)[0], answers, *cells])
         lines.sort(key=lambda line: ["Original", "ERM"].index(line[0]) if line[0] in ("Original", "ERM") else 2)
         parts.append(f"\n## {benchmark.title}\n\n" + markdown(["method", "answers", *benchmark.metrics], lines))
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""What a suite took, in one sentence: jobs, hours and disk, from the records of its jobs."""
+"""The cost of a suite in one sentence: number of jobs, hours and disk space, from the records of its jobs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Spent:
     """Sums over records.
 
     Attributes:
-        jobs: rule -> number of jobs; all that write to results/ are one.
-        seconds: rule -> wall seconds of its jobs, one after another, those of each process that trained together.
-        devices: device -> wall seconds of the jobs that computed on it; what names none ran on the CPU.
-        disk: bytes of all that they wrote, as far as it is there.
+        jobs: rule -> number of jobs; jobs that write only to results/ are counted together.
+        seconds: rule -> sum of the wall seconds of its jobs.
+        devices: device -> wall seconds of the jobs that computed on it; the CPU if the record names no device.
+        disk: bytes of the outputs that exist.
     """
 
     jobs: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,7 @@ class Spent:
 
 
 def _bytes(path: str) -> int:
-    """The size of a file, or of all in a folder; 0 of what is not there."""
+    """The size of a file or a folder in bytes; 0 if it does not exist."""
     if Path(path).is_dir():
         return sum(_bytes(f"{folder}/{name}") for folder, _, names in os.walk(path) for name in names)
     return Path(path).stat().st_size if Path(path).exists() else 0

@@ -1,4 +1,4 @@
-"""Grids of curves over seeds, as Figures 4 and 5 and the runtime are."""
+"""Grids of curves with mean and standard deviation over seeds, for Figures 4 and 5 and the runtime figure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from crayon.report import style
 
 @dataclass(frozen=True)
 class Panel:
-    """One field of the grid.
+    """One panel of the grid.
 
     Attributes:
-        data: columns method, x and value, one run a row.
-        title, x, y: what stands above, below and beside it.
-        better: `higher` or `lower`, of what is shown; an arrow beside it says so.
-        level: name and value of what a dotted line shows.
+        data: columns method, x and value; one row per run.
+        title, x, y: its title and the labels of its axes.
+        better: whether `higher` or `lower` values are better; shown as an arrow on the y axis.
+        level: name and value of a dotted horizontal line.
     """
 
     data: DataFrame
@@ -35,7 +35,14 @@ class Panel:
 
 
 def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True) -> Figure:
-    """The grid, the mean over runs as a line, one sample standard deviation as a band where there are several."""
+    """Draw a grid of panels: the mean over runs as a line, the sample standard deviation as a band.
+
+    Args:
+        grid: rows of panels.
+        footer: small print below the figure.
+        log: use a logarithmic x axis.
+        band: draw the band, if there are several runs.
+    """
     with style.theme():
         figure = Figure(figsize=(3.1 * max(len(grid[0]), 1.3), 2.6 * len(grid) + 0.8), layout="constrained")
         axes = figure.subplots(len(grid), len(grid[0]), squeeze=False)
@@ -79,7 +86,7 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
 
 
 def dots(panels: Sequence[Panel], footer: str) -> Figure:
-    """A field a panel: a method a line, its mean as a large mark, each row of `data` as a small one."""
+    """Draw the panels side by side: one line per method, a large marker for its mean, a small one per row of `data`."""
     with style.theme():
         figure = Figure(figsize=(2.9 * max(len(panels), 2), 2.9), layout="constrained")
         for field, panel in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels, strict=True):

@@ -1,4 +1,4 @@
-"""Figure 2: neuron concept patches, what annotators judge for Crayon-Pruning."""
+"""Figure 2: the neuron concept patches that annotators judge for Crayon-Pruning."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "neuron", "label", "rank", "image", "left", "top", "right", "bottom", "activation")
 NEURONS = 3
-"""How many neurons of each label are shown of a benchmark: those whose strongest patch excites them most."""
+"""How many neurons of each label are shown per benchmark: the ones with the highest activation on a patch."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure2.csv, a row for each patch, and the figure: a neuron's patches side by side, each in red."""
+    """Return functions that write figure2.csv, one row per patch, and the figure: each neuron's patches in a row."""
     rows, lines = [], []
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
@@ -48,17 +48,18 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch]]]:
-    """Label -> the patches of the neurons that are shown, strongest neuron first.
+    """Choose the neurons to show: label -> patches of each neuron, in descending order of activation.
 
     Args:
-        labels: of each neuron.
+        patches: of all neurons.
+        labels: the label of each neuron.
     """
     of_neuron: dict[int, list[Patch]] = {}
     for patch in patches:
         of_neuron.setdefault(patch.neuron, []).append(patch)
-    ordered = sorted(of_neuron.values(), key=lambda found: (-found[0].activation, found[0].neuron))
+    ordered = sorted(of_neuron.values(), key=lambda own: (-own[0].activation, own[0].neuron))
     return {
-        label: [found for found in ordered if labels[found[0].neuron] == label][:NEURONS]
+        label: [own for own in ordered if labels[own[0].neuron] == label][:NEURONS]
         for label in ("relevant", "irrelevant")
     }
 

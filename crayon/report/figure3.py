@@ -19,11 +19,11 @@ from crayon.utils.files import read_npy, write_csv
 
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
 TILES = 9
-"""How many pictures of each label are shown of a benchmark: the first of the training set, a class at a time."""
+"""How many pictures of each label are shown per benchmark: the first of the training set, alternating over classes."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure3.csv, a row for each image, and the figure: each image as annotators see it."""
+    """Return functions that write figure3.csv, one row per image, and the figure: each image as annotators see it."""
     rows, lines = [], []
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
@@ -38,8 +38,8 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
                 image = readable(data.images[row])[0]
                 names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
                 for view in benchmark.views:
-                    said = names[0] if view == benchmark.views[0] else ""
-                    tiles.append(Tile(VIEWS[view](image, maps[position]), said))
+                    words = names[0] if view == benchmark.views[0] else ""
+                    tiles.append(Tile(VIEWS[view](image, maps[position]), words))
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
             lines.append(Row(f"{benchmark.title}\n{label}", tiles, f"No map was judged {label}."))
     title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
@@ -49,7 +49,14 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def choose(labels: list[str], classes: np.ndarray, label: str, count: int) -> list[int]:
-    """Positions of the first `count` images with the label, the classes taking turns."""
+    """Positions of the first `count` images with a label, alternating over classes.
+
+    Args:
+        labels: label of each image.
+        classes: class of each image.
+        label: the label to choose.
+        count: how many images.
+    """
     queues = [[i for i in np.flatnonzero(classes == c).tolist() if labels[i] == label] for c in np.unique(classes)]
     turns = [queue[turn] for turn in range(count) for queue in queues if turn < len(queue)]
     return turns[:count]

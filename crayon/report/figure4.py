@@ -14,8 +14,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
-from crayon.report.tables import shown
-from crayon.utils.checks import required
+from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
@@ -24,39 +23,38 @@ KEYS = ("benchmark", "method", "annotations", "metric", "seed")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure4.csv, a row for each number of a run, and the figure drawn from it."""
+    """Return functions that write figure4.csv, one row per metric of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
-def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    No annotation at all is the Original; all of them, the method as Table 1 has it. Crayon-Pruning+Attention keeps all
-    answers to neurons whatever the number of maps, and has no point without any.
+    Without annotations the model is the Original; with all of them it is the method of Table 1.
+    Crayon-Pruning+Attention uses all neuron labels whatever the number of maps, and so has no point at 0.
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
-    for name in required(suite.studies.annotations, "studies.annotations").benchmarks:
+    for name in study(suite.studies.annotations, "annotations").benchmarks:
         for method in CRAYON:
             kind = plan.run(method).sampled
             items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
-            runs: dict[int | None, str] = (
-                {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
-            )
-            runs |= {run.answers: run.name for run in studies(suite)["annotations"] if run.method == method}
+            runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
+            varied = [run for run in studies(suite)["annotations"] if run.method == method]
+            runs |= {run.answers: run.name for run in varied if run.answers is not None}
             runs |= {items: method}
             for count, run_name in runs.items():
                 for metric in suite.benchmarks[name].metrics:
-                    for seed, value in found[name, run_name].items():
+                    for seed, value in evaluated[name, run_name].items():
                         of_seed = number(value["last"]["metrics"][metric])
                         rows.append([plan.suite, name, method, kind, count, metric, seed, of_seed])
     return {job.outputs["table"]: (COLUMNS, rows)}
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """A row a benchmark; a column a metric and a kind of annotation, since there are far fewer neurons than maps."""
+    """One row per benchmark; one column per metric and kind of annotation: there are far fewer neurons than maps."""
     from pandas import DataFrame
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})
@@ -73,5 +71,5 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             for kind, words in counted.items()
             for metric, better in shown(plan, name)
         ]
-        for name in required(plan.params.active.studies.annotations, "studies.annotations").benchmarks
+        for name in study(plan.params.active.studies.annotations, "annotations").benchmarks
     ]

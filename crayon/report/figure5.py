@@ -11,8 +11,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report import curves, style
-from crayon.report.tables import shown
-from crayon.utils.checks import required
+from crayon.report.tables import shown, study
 from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "method", "weight", "factor", "weight_value", "metric", "seed", "value")
@@ -21,20 +20,20 @@ METHODS = ("crayon_attention", "crayon_pruning_attention")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure5.csv, a row for each number of a run, and the figure drawn from it."""
+    """Return functions that write figure5.csv, one row per metric of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan), log=True)
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
-def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    `factor` is what the benchmark's own alpha, or beta, was multiplied by, and `weight_value` what came of it.
+    `factor` multiplies the benchmark's own alpha or beta; `weight_value` is the product.
     """
     suite = plan.params.active
     rows = []
-    for name in required(suite.studies.sensitivity, "studies.sensitivity").benchmarks:
+    for name in study(suite.studies.sensitivity, "sensitivity").benchmarks:
         for method in METHODS:
             for weight in ("alpha", "beta"):
                 varied = [run for run in plan.runs.values() if run.method == method and set(run.factors) == {weight}]
@@ -42,15 +41,15 @@ def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[
                 for factor in sorted(runs):
                     used = getattr(runs[factor].settings(suite.benchmarks[name])[1], weight)
                     for metric in suite.benchmarks[name].metrics:
-                        for seed, value in found[name, runs[factor].name].items():
+                        for seed, value in evaluated[name, runs[factor].name].items():
                             of_seed = number(value["last"]["metrics"][metric])
-                            told = (weight, f"{factor:g}", f"{used:g}", metric, seed, of_seed)
-                            rows.append([plan.suite, name, method, *told])
+                            columns = (weight, f"{factor:g}", f"{used:g}", metric, seed, of_seed)
+                            rows.append([plan.suite, name, method, *columns])
     return {plan.find("figure5").outputs["table"]: (COLUMNS, rows)}
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """A row a benchmark; a column a metric and a weight."""
+    """One row per benchmark; one column per metric and a weight."""
     from pandas import DataFrame
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})
@@ -66,5 +65,5 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             for weight in ("alpha", "beta")
             for metric, better in shown(plan, name)
         ]
-        for name in required(plan.params.active.studies.sensitivity, "studies.sensitivity").benchmarks
+        for name in study(plan.params.active.studies.sensitivity, "sensitivity").benchmarks
     ]

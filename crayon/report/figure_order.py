@@ -1,4 +1,4 @@
-"""What to ask first: the metrics against the number of maps answered, for several orders, with Crayon-Attention."""
+"""The metrics of Crayon-Attention against the number of maps answered, for several acquisition orders."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
 from crayon.report import curves, style
-from crayon.report.tables import shown
-from crayon.utils.checks import required
+from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
@@ -23,50 +22,54 @@ COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "valu
 KEYS = ("benchmark", "order", "annotations", "metric", "seed")
 
 ANY = "any"
-"""The order of none and of all answers, where it does not matter."""
+"""The `order` of runs with no or all answers, where the order makes no difference."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes figure_order.csv, a row for each number of a run, and the figure drawn from it."""
+    """Return functions that write figure_order.csv, one row per metric of a run, and the figure drawn from it."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
-def tables(plan: Plan, found: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
-    No answer at all is the Original; all of them, the method as Table 1 has it.
+    Without answers the model is the Original; with all of them it is the method of Table 1.
     """
     job, suite = plan.find("figure_order"), plan.params.active
-    study, runs = required(suite.studies.order, "studies.order"), studies(suite)["order"]
+    order_study, runs = study(suite.studies.order, "order"), studies(suite)["order"]
     rows = []
-    for name in study.benchmarks:
+    for name in order_study.benchmarks:
         items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
-        asked = [(*point, run.name) for point, run in zip(product(study.orders, study.maps), runs, strict=True)]
+        asked = [
+            (*point, run.name) for point, run in zip(product(order_study.orders, order_study.maps), runs, strict=True)
+        ]
         for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
             for metric in suite.benchmarks[name].metrics:
-                for seed, value in found[name, run_name].items():
+                for seed, value in evaluated[name, run_name].items():
                     of_seed = number(value["last"]["metrics"][metric])
                     rows.append([plan.suite, name, order, count, metric, seed, of_seed])
     return {job.outputs["table"]: (COLUMNS, rows)}
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """A row a benchmark, a column a metric. Each order starts at the Original, and all answers are a line."""
+    """One row per benchmark, one column per metric. Curves start at the Original; a dotted line shows all answers."""
     from pandas import DataFrame, concat
 
-    study = required(plan.params.active.studies.order, "studies.order")
+    order_study = study(plan.params.active.studies.order, "order")
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
     table = table.rename(columns={"annotations": "x", "order": "method"})
     grid = []
-    for name in study.benchmarks:
+    for name in order_study.benchmarks:
         fields: list[curves.Panel] = []
         for metric, better in shown(plan, name):
             here = table[(table["benchmark"] == name) & (table["metric"] == metric)]
             none, every = (here[(here["method"] == ANY) & side] for side in (here["x"] == 0, here["x"] > 0))
-            parts = [(none.assign(method=order), here[here["method"] == order]) for order in study.orders]
-            series = concat([part for pair in parts for part in pair])
+            parts: list[DataFrame] = []
+            for order in order_study.orders:
+                parts += [none.assign(method=order), here[here["method"] == order]]
+            series = concat(parts)
             title, level = plan.params.active.benchmarks[name].title, ("all maps answered", every["value"].mean())
             fields.append(curves.Panel(series, title, "maps answered", f"{metric} (%)", better, level))
         grid.append(fields)

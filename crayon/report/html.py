@@ -27,16 +27,19 @@ from crayon.utils.files import read_json, write_text
 from crayon.utils.version import __version__
 
 SHORT = 12
-"""How many digits of a digest are shown."""
+"""Number of digits of a digest shown."""
 
 LISTED = 60
-"""How many rows of a table are shown."""
+"""Maximum number of rows shown per table."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes report.html; `partly` or not, it states of what is missing why it is.
+    """Return functions that write report.html. The page gives the reason for each missing number.
 
-    An input that is missing is an error of its record unless `partly`.
+    Args:
+        plan: the plan of the suite.
+        job: the job of the page.
+        partly: not used here; without it, recording the job raises an error if an input is missing.
     """
     environment = Environment(
         loader=PackageLoader("crayon.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -46,9 +49,9 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def content(plan: Plan, job: Job) -> dict[str, Any]:
-    """What the template shows."""
+    """The variables of the template."""
     suite = plan.params.active
-    found = evaluations(job.inputs, partly=True)
+    evaluated = evaluations(job.inputs, partly=True)
     place = provenance_of("table1")
     provenance = Provenance.read(read_json(place, RecordError), place) if Path(place).exists() else None
     commits = sorted({made["commit"][:SHORT] for made in provenance.made if made["commit"]}) if provenance else []
@@ -59,47 +62,48 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "version": __version__,
         "commit": " ".join(commits),
         "notices": _notices(plan, answers),
-        "story": _story(plan, found),
-        "benchmarks": [_table(plan, name, found) for name in suite.benchmarks],
+        "story": _story(plan, evaluated),
+        "benchmarks": [_table(plan, name, evaluated) for name in suite.benchmarks],
         "answers": answers,
         "sections": [_section(plan, rule) for rule, result in RESULTS.items() if result.title and rule in plan.jobs],
         "spent": _spent(plan, job),
         "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
         "evidence": [
-            _evidence(plan, name, run_name, found, provenance)
+            _evidence(plan, name, run_name, evaluated, provenance)
             for name in suite.benchmarks
             for run_name in ("original", *suite.methods)
-            if found.get((name, run_name))
+            if evaluated.get((name, run_name))
         ],
     }
 
 
 def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
-    """What must not be overlooked: that answers, or images, are not the real ones."""
+    """Warnings that answers are simulated, or that images are not the real data."""
     simulated = sorted({row["title"] for row in answers if "simulated" in row["sources"]})
-    said = []
+    sentences = []
     if simulated:
-        said.append(f"The annotators are simulated, no person answered: {', '.join(simulated)}.")
+        sentences.append(f"The annotators are simulated, no person answered: {', '.join(simulated)}.")
     drawn = [b.title for b in plan.params.active.benchmarks.values() if "miniature" in b.title]
     if drawn:
-        said.append(f"The images are drawn miniatures, not the real data sets: {', '.join(drawn)}.")
-    return said
+        sentences.append(f"The images are drawn miniatures, not the real data sets: {', '.join(drawn)}.")
+    return sentences
 
 
-def _story(plan: Plan, found: dict) -> list[str]:
-    """What became of the first metric of each benchmark, in words."""
-    said = []
+def _story(plan: Plan, evaluated: dict) -> list[str]:
+    """One sentence per benchmark: its first metric before and after the refinement."""
+    sentences = []
     for name, benchmark in plan.params.active.benchmarks.items():
         metric = next(iter(benchmark.metrics))
-        before = cell(found.get((name, "original"), {}), metric)
+        before = cell(evaluated.get((name, "original"), {}), metric)
         best = max(
-            ((value.mean, run) for run in CRAYON if (value := cell(found.get((name, run), {}), metric))), default=None
+            ((value.mean, run) for run in CRAYON if (value := cell(evaluated.get((name, run), {}), metric))),
+            default=None,
         )
         if before and best:
             words = WORDS[benchmark.metrics[metric].kind]
             after = f"{best[0]:.1f}% ({naming(best[1])[0]}, the best of the Crayon variants)"
-            said.append(f"{benchmark.title}: {words} went from {before.mean:.1f}% (Original) to {after}.")
-    return said
+            sentences.append(f"{benchmark.title}: {words} went from {before.mean:.1f}% (Original) to {after}.")
+    return sentences
 
 
 WORDS = {
@@ -114,15 +118,15 @@ def _anchor(benchmark: str, run_name: str) -> str:
     return f"evidence-{benchmark}-{run_name}"
 
 
-def _table(plan: Plan, name: str, found: dict) -> dict[str, Any]:
+def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
     benchmark, paper = plan.params.active.benchmarks[name], published()
-    signs = {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
+    signs = {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
     rows = []
     for method in ("original", *plan.params.active.methods):
         label, annotation = naming(method)
         cells = []
         for metric in benchmark.metrics:
-            value = cell(found.get((name, method), {}), metric)
+            value = cell(evaluated.get((name, method), {}), metric)
             mark = signs[metric].get(method, "")
             cells.append(
                 {
@@ -180,32 +184,32 @@ def _section(plan: Plan, rule: str) -> dict[str, Any]:
         section["image"] = f"data:image/png;base64,{data}"
     with Path(outputs["table"]).open(encoding="utf-8", newline="") as file:
         columns, *rows = csv.reader(file)
-    kept = [place for place, name in enumerate(columns) if name != "suite"]
-    section |= {"columns": [columns[place] for place in kept], "count": len(rows)}
-    return section | {"rows": [[row[place] for place in kept] for row in rows[:LISTED]]}
+    kept = [index for index, name in enumerate(columns) if name != "suite"]
+    section |= {"columns": [columns[index] for index in kept], "count": len(rows)}
+    return section | {"rows": [[row[index] for index in kept] for row in rows[:LISTED]]}
 
 
 def _spent(plan: Plan, job: Job) -> str:
-    """What the jobs of the suite took, as far as they are done; empty where no record is read, or none is there."""
+    """The cost of the finished jobs; empty if the page reads no records, or none exists."""
     spent, records = Spent(), plan.records_among(job).values()
-    there = [path for path in records if Path(path).exists()]
-    for path in there:
+    present = [path for path in records if Path(path).exists()]
+    for path in present:
         spent.add(read_record(path))
-    if not there:
+    if not present:
         return ""
-    left = len(records) - len(there)
+    left = len(records) - len(present)
     return f"{spent}." + (f" Jobs not done yet: {left:,}." if left else "")
 
 
-def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Provenance | None) -> dict[str, Any]:
+def _evidence(plan: Plan, name: str, run_name: str, evaluated: dict, provenance: Provenance | None) -> dict[str, Any]:
     benchmark = plan.params.active.benchmarks[name]
     digests = provenance.files if provenance else {}
 
-    def told(path: str) -> str:
+    def with_digest(path: str) -> str:
         return f"{path} {digests.get(path, 'not recorded')[:SHORT]}"
 
     runs, below = [], []
-    for seed, values in found[name, run_name].items():
+    for seed, values in evaluated[name, run_name].items():
         wildcards = {"benchmark": name, "run": run_name} | ({} if seed == "-" else {"seed": seed})
         evaluation = plan.find("evaluate", **wildcards)
         below.append(evaluation.outputs["metrics"])
@@ -213,19 +217,19 @@ def _evidence(plan: Plan, name: str, run_name: str, found: dict, provenance: Pro
             {
                 "seed": seed,
                 "measured": [number(values["last"]["metrics"][metric]) for metric in benchmark.metrics],
-                "checkpoint": told(evaluation.inputs["last"]),
-                "metrics": told(evaluation.outputs["metrics"]),
+                "checkpoint": with_digest(evaluation.inputs["last"]),
+                "metrics": with_digest(evaluation.outputs["metrics"]),
             }
         )
     facts = []
     for metric in benchmark.metrics:
-        values = [values["last"]["metrics"][metric] for values in found[name, run_name].values()]
+        values = [values["last"]["metrics"][metric] for values in evaluated[name, run_name].values()]
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
         facts.append((f"{metric}, mean", f"{statistics.fmean(values):.4f}{spread} over {len(values)} runs"))
     if provenance:
         jobs = [provenance.jobs[job] for job in provenance.below(below)]
         answers = sorted({p for job in jobs for p in (*job["inputs"], *job["outputs"]) if p.startswith("annotations/")})
-        facts += [("answers", told(path)) for path in answers] or [("answers", "none")]
+        facts += [("answers", with_digest(path)) for path in answers] or [("answers", "none")]
         for job in jobs:
             if job["wildcards"].get("run") == run_name and "settings" in job["params"]:
                 settings = {key: job["params"][key] for key in ("settings", "training")}

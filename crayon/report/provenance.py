@@ -1,4 +1,4 @@
-"""The provenance of a table, made before it and of the same records: results/<table>.provenance.json."""
+"""The provenance of a table, results/<table>.provenance.json: the records of all jobs that the table depends on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def run(plan: Plan, result: str) -> None:
     """Write the provenance of `result` (a rule that renders a table)."""
     job = plan.find("provenance", result=result)
     recording = Recording(job)
-    found = Provenance.of(plan.suite, {name: read_record(path) for name, path in job.inputs.items()})
-    recording.publish({"provenance": partial(write_json, value=found.content())})
-    report(f"provenance {result}  {len(found.jobs)} jobs -> {job.outputs['provenance']}")
+    content = Provenance.of(plan.suite, {name: read_record(path) for name, path in job.inputs.items()})
+    recording.publish({"provenance": partial(write_json, value=content.content())})
+    report(f"provenance {result}  {len(content.jobs)} jobs -> {job.outputs['provenance']}")

@@ -1,11 +1,11 @@
-"""Every table and figure of results/: what it reads, what it writes, its title and its caption.
+"""Registry of every table and figure in results/: inputs, outputs, title and caption.
 
-One entry here and one module of `crayon.report` make a result. The Snakemake rules (workflow/rules/render.smk), the
-command `crayon render`, the audit and the page of all results come out of these entries. The module defines
+A result needs one entry here and one module in `crayon.report`. The Snakemake rules (workflow/rules/render.smk), the
+command `crayon render`, the audit and the page of all results read these entries. The module defines
 
     render(plan, job, partly) -> {output: function that writes it to a path}
     tables(plan, evaluations) -> {path: (columns, rows)}     if `recomputed`: the audit compares them with the files
-    KEYS: the columns that name a row                        if they are not those of `crayon.audit.check.KEYS`
+    KEYS: the columns that identify a row                    if they are not those of `crayon.audit.check.KEYS`
     text(plan) -> str                                        if `printed` and it has no output `markdown`
 
 This module imports none of them: the plan is made without loading matplotlib or torch.
@@ -41,17 +41,17 @@ class Result:
     Attributes:
         name: of the rule, of the record, and of `crayon render NAME`.
         files: output -> file name in results/.
-        reads: what it is made of.
-        caption: what it shows, for the page and for Snakemake's report.
+        reads: function that returns its inputs and params.
+        caption: text below it on the page and in Snakemake's report.
         shown: the output that Snakemake's report shows.
         title: its heading on the page; empty: it is not a section of the page.
         module: the module of `crayon.report` that makes it, if it is not named after the result.
         printed: `crayon render NAME --show` prints it.
-        may_lack: it can be made while inputs are missing whose paths begin with this; None: it needs all of them.
-        traced: all answers, and the provenance of its jobs, are kept in git beside it.
+        may_lack: path prefix of the inputs that may be missing with `--partly`; None: it needs all inputs.
+        traced: all answers and the provenance of its jobs are kept in git with it.
         recomputed: the audit recomputes its numbers.
-        cells: its CSV files whose numbers are named by run and metric.
-        computes: it runs networks, so that on a cluster it is a job of its own.
+        cells: its CSV files in which run and metric identify a number.
+        computes: it runs a model, so it gets its own job on a cluster.
     """
 
     name: str
@@ -80,9 +80,9 @@ class Result:
 
     def jobs(self, plan: Plan) -> Iterator[Job]:
         """Its job, after that of its provenance if it is traced; none if the suite does not make it."""
-        if (found := self.reads(plan)) is None:
+        if (reads := self.reads(plan)) is None:
             return
-        inputs, params = found
+        inputs, params = reads
         if self.traced:
             inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(self.name)}
         job = Job(
@@ -100,7 +100,7 @@ class Result:
 
 
 def provenance_of(name: str) -> str:
-    """Where the provenance of a result lies."""
+    """Path of the provenance of a result."""
     return f"results/{name}.provenance.json"
 
 

@@ -1,4 +1,4 @@
-"""Make one result of the registry: its files, and their record."""
+"""Render one result of the registry: write its files and their record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crayon.utils.text import unknown
 
 
 def result_of(name: str) -> Result:
-    """The result `name`; ParamsError if there is none."""
+    """Find a result by name; raise ParamsError if it is unknown."""
     if name not in RESULTS:
         raise ParamsError(unknown("result", name, RESULTS))
     return RESULTS[name]
@@ -27,7 +27,7 @@ def render(plan: Plan, name: str, partly: bool = False) -> None:
     Args:
         plan: the plan of the suite.
         name: a name of the registry.
-        partly: use the inputs that are there, and leave what is missing empty; without it, that is an error.
+        partly: leave cells of missing inputs empty; without it, a missing input is an error.
 
     Raises:
         ParamsError: the result is unknown, or cannot be made partly.

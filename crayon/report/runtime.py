@@ -1,7 +1,7 @@
 """Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear.
 
-Beside them what every refinement of Table 1 took, by its record: from reading the data to the published checkpoints,
-with validation after each epoch, where `measured` is the refinement alone.
+The table also has the seconds of every refinement of Table 1, taken from its record. They include reading the data,
+validation after each epoch and writing the checkpoints; rows with the source `measured` time the refinement alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer, read_record
 from crayon.pipeline.steps.timing import COLUMNS as MEASURED
 from crayon.report import curves, style
-from crayon.report.tables import markdown, naming, present_inputs, published_rows
-from crayon.utils.checks import required
+from crayon.report.tables import markdown, naming, present_inputs, published_rows, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import write_csv
 from crayon.utils.tables import read_csv
@@ -44,11 +43,11 @@ COLUMNS = (
 """`source`: measured (of part of the training images, `repeat` times), paper, run (a refinement of Table 1)."""
 
 KEYS = ("source", "benchmark", "method", "images", "repeat", "seed")
-"""What names a row."""
+"""The columns that identify a row."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes runtime.csv, a row for each time, and the figure drawn from what was measured.
+    """Return functions that write runtime.csv, a row for each time, and the figure drawn from what was measured.
 
     Args:
         plan: the plan of the suite.
@@ -76,11 +75,11 @@ def _rows(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Column -> value of each row, from the inputs of the job that are there."""
     records = {name: read_record(path) for name, path in plan.records_among(job).items()}
     rows = []
-    for name in required(plan.params.active.studies.runtime, "studies.runtime").benchmarks:
+    for name in study(plan.params.active.studies.runtime, "runtime").benchmarks:
         rows += _measured(name, job.inputs[name], records[plan.find("measure", benchmark=name).name])
     for row in published_rows("runtime"):
-        told = {key: row[key] for key in ("benchmark", "method", "seconds")}
-        rows.append(told | {"source": "paper", "images": row["train_images"], "device": row["gpu"]})
+        columns = {key: row[key] for key in ("benchmark", "method", "seconds")}
+        rows.append(columns | {"source": "paper", "images": row["train_images"], "device": row["gpu"]})
     images: dict[str, int] = {}
     for record in records.values():
         if record["rule"] == "refine":
@@ -97,8 +96,13 @@ def _listed(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _run(record: dict[str, Any], images: int) -> dict[str, Any]:
-    """What the record of a refinement on so many training images tells."""
-    told, epochs = record["told"], record["params"]["training"]["epochs"]
+    """The row of a refinement, from its record.
+
+    Args:
+        record: the record of the refinement.
+        images: number of training images.
+    """
+    environment, epochs = record["told"], record["params"]["training"]["epochs"]
     return {
         "source": "run",
         "benchmark": record["wildcards"]["benchmark"],
@@ -106,10 +110,10 @@ def _run(record: dict[str, Any], images: int) -> dict[str, Any]:
         "images": images,
         "epochs": epochs,
         "seed": record["wildcards"]["seed"],
-        "seconds": f"{told['wall_seconds']:.3f}",
-        "device": told["device"],
-        "threads": told["threads"],
-        "seconds_per_image_epoch": f"{told['wall_seconds'] / (images * epochs):.6g}",
+        "seconds": f"{environment['wall_seconds']:.3f}",
+        "device": environment["device"],
+        "threads": environment["threads"],
+        "seconds_per_image_epoch": f"{environment['wall_seconds'] / (images * epochs):.6g}",
     }
 
 
@@ -126,16 +130,22 @@ def line(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
 
 
 def _measured(name: str, path: str, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was measured on a benchmark, with the line of each method; the record knows of how many epochs it is."""
-    found = read_csv(path, MEASURED, RecordError)
+    """The rows measured on a benchmark, each with the fitted line of its method.
+
+    Args:
+        name: the benchmark.
+        path: CSV of the measured seconds.
+        record: record of the measurement; its params contain the number of epochs.
+    """
+    times = read_csv(path, MEASURED, RecordError)
     rows = []
     for method in CRAYON:
         training, _ = record["params"]["methods"][method]
-        here = [row for row in found if row["method"] == method]
+        here = [row for row in times if row["method"] == method]
         fit = line(np.array([float(row["images"]) for row in here]), np.array([float(row["seconds"]) for row in here]))
-        told = {"slope": f"{fit[0]:.6g}", "intercept": f"{fit[1]:.4g}", "r_squared": f"{fit[2]:.4f}"}
-        told |= {"epochs": training["epochs"], "seconds_per_image_epoch": f"{fit[0] / training['epochs']:.6g}"}
-        rows += [row | told | {"source": "measured", "benchmark": name} for row in here]
+        fitted = {"slope": f"{fit[0]:.6g}", "intercept": f"{fit[1]:.4g}", "r_squared": f"{fit[2]:.4f}"}
+        fitted |= {"epochs": training["epochs"], "seconds_per_image_epoch": f"{fit[0] / training['epochs']:.6g}"}
+        rows += [row | fitted | {"source": "measured", "benchmark": name} for row in here]
     return rows
 
 
@@ -145,18 +155,18 @@ def _grid(plan: Plan, rows: list[dict[str, Any]]) -> list[list[curves.Panel]]:
     titles = plan.params.active.benchmarks
     return [
         [curves.Panel(table[table["benchmark"] == name], titles[name].title, "training images", "seconds")]
-        for name in required(plan.params.active.studies.runtime, "studies.runtime").benchmarks
+        for name in study(plan.params.active.studies.runtime, "runtime").benchmarks
     ]
 
 
 def _lines(panel: curves.Panel, field: Any, rows: list[dict[str, Any]]) -> None:
-    """The fitted lines, and how well they fit."""
+    """Draw the fitted lines, and print R² of each."""
     fitted = {row["method"]: row for row in rows if panel.data["benchmark"].iloc[0] == row["benchmark"]}
     ends = np.array([0, panel.data["x"].max()])
-    for method, told in fitted.items():
-        field.plot(ends, float(told["intercept"]) + float(told["slope"]) * ends, ":", color=style.colour(method))
-    said = [f"{naming(method)[0]}: R\u00b2 = {float(told['r_squared']):.3f}" for method, told in fitted.items()]
-    field.text(0.02, 0.98, "\n".join(said), transform=field.transAxes, va="top", fontsize="x-small")
+    for method, row in fitted.items():
+        field.plot(ends, float(row["intercept"]) + float(row["slope"]) * ends, ":", color=style.colour(method))
+    legend = [f"{naming(method)[0]}: R\u00b2 = {float(row['r_squared']):.3f}" for method, row in fitted.items()]
+    field.text(0.02, 0.98, "\n".join(legend), transform=field.transAxes, va="top", fontsize="x-small")
 
 
 def text(plan: Plan) -> str:
@@ -164,11 +174,12 @@ def text(plan: Plan) -> str:
     table = DataFrame(read_csv(plan.find("runtime").outputs["table"], COLUMNS, RecordError))
     measured = table[table["source"] == "measured"].astype({"images": int, "seconds": float})
     lines = []
-    for (name, method), here in measured.groupby(["benchmark", "method"], sort=False):
+    for key, here in measured.groupby(["benchmark", "method"], sort=False):
+        name, method = map(str, key)
         medians = here.groupby("images")["seconds"].median()
-        told = ", ".join(f"{size}: {value:.2f}" for size, value in medians.items())
+        seconds = ", ".join(f"{size}: {value:.2f}" for size, value in medians.items())
         first = here.iloc[0]
-        lines.append([name, naming(str(method))[0], told, first["slope"], first["r_squared"], first["device"]])
+        lines.append([name, naming(method)[0], seconds, first["slope"], first["r_squared"], first["device"]])
     header = ["benchmark", "method", "median seconds by images", "seconds an image", "R\u00b2", "device"]
     runs = table[table["source"] == "run"].astype({"seconds_per_image_epoch": float})
     costs = runs.groupby(["method", "benchmark"], sort=False)["seconds_per_image_epoch"].median()

@@ -1,4 +1,4 @@
-"""How figures look: one theme, a method's colour and marker everywhere, the same bytes from the same numbers."""
+"""The style of figures: one theme, fixed colours and markers per method, reproducible files."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ LOOKS = {
     "uncertain": (ORANGE, "s"),
     "diverse": (BLUE, "D"),
 }
-"""Method, or order of asking -> colour, of a palette that the colour-blind can tell apart, and marker: of methods, the
-kind of annotation."""
+"""Method or acquisition order -> colour (from a colour-blind palette) and marker. A method's marker shows the kind of
+annotation that it uses."""
 
 ORDERS = {"random": "random order", "uncertain": "uncertain first", "diverse": "diverse"}
-"""Order of asking -> its name in figures."""
+"""Acquisition order -> its name in figures."""
 
 DPI = 200
 SETTINGS = {
@@ -58,7 +58,7 @@ SETTINGS = {
 
 
 def theme() -> AbstractContextManager:
-    """The theme, within a `with`."""
+    """Context manager that applies the theme."""
     return matplotlib.rc_context(
         seaborn.axes_style("whitegrid") | seaborn.plotting_context("paper") | {"grid.linewidth": 0.5} | SETTINGS
     )
@@ -75,7 +75,7 @@ def marker(method: str) -> str:
 
 
 def _look(method: str) -> tuple[str, str]:
-    """Colour and marker; a method that has none in `LOOKS` gets a hexagon, and a colour by its place among all."""
+    """Colour and marker; a method not in `LOOKS` gets a hexagon, and a colour by its position in METHODS."""
     if method in LOOKS:
         return LOOKS[method]
     colours = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY)
@@ -83,14 +83,14 @@ def _look(method: str) -> tuple[str, str]:
 
 
 def label(method: str) -> str:
-    """A method's name in tables, or that of an order of asking; any other text is its own name."""
+    """The displayed name of a method or an acquisition order; any other text is returned as is."""
     if method in ORDERS:
         return ORDERS[method]
     return naming(method)[0] if method == "original" or method in METHODS else method
 
 
 def origin(plan: Plan) -> str:
-    """Where a figure's numbers come from, in words."""
+    """A sentence with the suite and the source of its answers."""
     suite = plan.params.active
     simulated = [b.title for b in suite.benchmarks.values() if b.annotation.source == "simulated"]
     who = "simulated" if len(simulated) == len(suite.benchmarks) else "people's"
@@ -100,13 +100,13 @@ def origin(plan: Plan) -> str:
 
 
 def foot(figure: Figure, text: str) -> None:
-    """A line of small print below a figure."""
+    """Add small print below a figure."""
     lines = fill(text, int(figure.get_figwidth() * 14))
     figure.supxlabel(lines, fontsize="small", color="#555555", x=0.01, ha="left")
 
 
 def writers(figure: Figure) -> dict[str, Writer]:
-    """What publishes a figure as `svg` and as `png`."""
+    """The functions that write a figure as `svg` and as `png`."""
     return {suffix: partial(_write, figure=figure, suffix=suffix) for suffix in ("svg", "png")}
 
 

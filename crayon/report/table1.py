@@ -1,4 +1,4 @@
-"""Table 1: all methods on all benchmarks, mean and standard deviation over seeds, the paper's numbers beside them."""
+"""Table 1: all methods on all benchmarks, mean and standard deviation over seeds, with the paper's numbers."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ RUN_COLUMNS = ("suite", "method", "benchmark", "seed", "metric", "last", "select
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
+    """Return functions that write table1.csv, table1.md, table1.tex, runs.csv and metrics.json.
 
     Args:
         plan: the plan of the suite.
         job: the job of Table 1.
         partly: leave the cells of missing runs empty, with 0 seeds; without it they are an error.
     """
-    found = evaluations(job.inputs, partly)
-    made = tables(plan, found)
+    evaluated = evaluations(job.inputs, partly)
+    made = tables(plan, evaluated)
     writers: dict[str, Writer] = {
         key: partial(write_csv, columns=made[path][0], rows=made[path][1])
         for key, path in job.outputs.items()
         if path in made
     }
     return writers | {
-        "markdown": partial(write_text, text=_markdown(plan, job, found)),
-        "latex": partial(write_text, text=_latex(plan, found)),
-        "metrics": partial(write_json, value=_metrics(plan, found)),
+        "markdown": partial(write_text, text=_markdown(plan, job, evaluated)),
+        "latex": partial(write_text, text=_latex(plan, evaluated)),
+        "metrics": partial(write_json, value=_metrics(plan, evaluated)),
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations."""
     outputs = plan.find("table1").outputs
     return {
-        outputs["table"]: (COLUMNS, rows(plan, found)),
-        outputs["runs"]: (RUN_COLUMNS, run_rows(plan, found)),
+        outputs["table"]: (COLUMNS, rows(plan, evaluated)),
+        outputs["runs"]: (RUN_COLUMNS, run_rows(plan, evaluated)),
     }
 
 
@@ -72,12 +72,12 @@ def _order(plan: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def rows(plan: Plan, found: dict) -> list[list[Any]]:
-    """The rows of table1.csv: one number a row, of the last epoch."""
+def rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
+    """The rows of table1.csv: one row per method, benchmark and metric, of the last epoch."""
     paper = published()
     table = []
     for method, benchmark, metric in _order(plan):
-        value = cell(found.get((benchmark, method), {}), metric)
+        value = cell(evaluated.get((benchmark, method), {}), metric)
         paper_mean, paper_std = paper.get((method, benchmark, metric), (None, None))
         label, annotation = naming(method)
         table.append(
@@ -98,11 +98,11 @@ def rows(plan: Plan, found: dict) -> list[list[Any]]:
     return table
 
 
-def run_rows(plan: Plan, found: dict) -> list[list[Any]]:
+def run_rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
     """The rows of runs.csv: each run's metrics at the last and at the selected epoch (percent)."""
     table = []
     for method, benchmark, metric in _order(plan):
-        for seed, values in found.get((benchmark, method), {}).items():
+        for seed, values in evaluated.get((benchmark, method), {}).items():
             last, selected = values["last"], values.get("selected")
             table.append(
                 [
@@ -120,16 +120,16 @@ def run_rows(plan: Plan, found: dict) -> list[list[Any]]:
     return table
 
 
-def _metrics(plan: Plan, found: dict) -> dict[str, Any]:
+def _metrics(plan: Plan, evaluated: dict) -> dict[str, Any]:
     """The means as nested JSON, for `dvc metrics`: benchmark -> method -> metric."""
     tree: dict[str, Any] = {}
     for method, benchmark, metric in _order(plan):
-        if value := cell(found.get((benchmark, method), {}), metric):
+        if value := cell(evaluated.get((benchmark, method), {}), metric):
             tree.setdefault(benchmark, {}).setdefault(method, {})[metric] = round(value.mean, 4)
     return {plan.suite: tree}
 
 
-def _markdown(plan: Plan, job: Job, found: dict) -> str:
+def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
     suite = plan.params.active
     paper = published()
     parts = [f"# Table 1: {suite.title} (suite `{plan.suite}`)\n"]
@@ -143,23 +143,23 @@ def _markdown(plan: Plan, job: Job, found: dict) -> str:
         header = ["method", "annotation"]
         for metric in benchmark.metrics:
             header += [f"{metric} last", f"{metric} selected", f"{metric} paper"]
-        lines, signs = [], {metric: marks_of(plan, found, name, metric) for metric in benchmark.metrics}
+        lines, signs = [], {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
         for method in ("original", *suite.methods):
-            line, runs = list(naming(method)), found.get((name, method), {})
+            line, runs = list(naming(method)), evaluated.get((name, method), {})
             for metric in benchmark.metrics:
                 line += [SIGNS[signs[metric].get(method, "")].format(str(cell(runs, metric) or ""))]
                 line += [str(cell(runs, metric, "selected") or "")]
                 line += [spread(*paper.get((method, name, metric), (None, None)))]
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
-        said = _answers(job, name) if name in plan.annotated else "Answers: none."
-        parts.append(f"\n## {benchmark.title}\n\n{said}{_left_out(plan, name)}\n")
+        answers = _answers(job, name) if name in plan.annotated else "Answers: none."
+        parts.append(f"\n## {benchmark.title}\n\n{answers}{_left_out(plan, name)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
 
 
 def _left_out(plan: Plan, name: str) -> str:
-    """Which methods this benchmark cannot have, and why."""
+    """The methods that cannot run on this benchmark, with the reasons."""
     reasons: dict[str, list[str]] = {}
     for method in plan.params.active.methods:
         if (why := reason_left_out(method, plan.params.active.benchmarks[name])) is not None:
@@ -173,11 +173,11 @@ SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}
 LATEX = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
 
 
-def _latex(plan: Plan, found: dict) -> str:
-    """A table of package booktabs: ours, and the paper's in grey (package xcolor) beneath it."""
+def _latex(plan: Plan, evaluated: dict) -> str:
+    """A LaTeX table (packages booktabs and xcolor) with the paper's numbers in grey below ours."""
     suite, paper = plan.params.active, published()
     columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
-    signs = {(name, metric): marks_of(plan, found, name, metric) for name, metric in columns}
+    signs = {(name, metric): marks_of(plan, evaluated, name, metric) for name, metric in columns}
     spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
     lines = [
         f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
@@ -190,9 +190,9 @@ def _latex(plan: Plan, found: dict) -> str:
     for method in ("original", *suite.methods):
         ours, theirs = [], []
         for name, metric in columns:
-            value = cell(found.get((name, method), {}), metric)
-            said = "" if value is None else _plus_minus(str(value))
-            ours.append(LATEX[signs[name, metric].get(method, "")].format(said) if said else "--")
+            value = cell(evaluated.get((name, method), {}), metric)
+            text = "" if value is None else _plus_minus(str(value))
+            ours.append(LATEX[signs[name, metric].get(method, "")].format(text) if text else "--")
             shown = _plus_minus(spread(*paper.get((method, name, metric), (None, None))))
             theirs.append(f"\\textcolor{{gray}}{{{shown}}}" if shown else "")
         label, annotation = map(_escaped, naming(method))
@@ -207,12 +207,12 @@ def _plus_minus(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Escape the special characters of LaTeX."""
     return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
 
 
 def _answers(job: Job, benchmark: str) -> str:
-    """Where the answers came from, in words."""
+    """A sentence with the number of answers per source and of labels."""
     sentences = []
     for kind in ("attention", "neurons"):
         summary = read_json(job.inputs[f"{benchmark}/{kind}"], RecordError)

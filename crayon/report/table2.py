@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from crayon.pipeline.evaluations import Cell, cell, evaluations, number
+from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import markdown, published
-from crayon.utils.checks import required
+from crayon.report.tables import full_cell, markdown, published, study
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -31,41 +30,41 @@ ROWS = {
     ("false", "true"): "crayon_attention-alpha-0",
     ("false", "false"): "erm",
 }
-"""(relevant, irrelevant): whether the loss of these maps is there -> run."""
+"""(relevant, irrelevant): whether the loss of these maps is used -> run."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes table2.csv and table2.md."""
-    found = evaluations(job.inputs)
-    columns, rows = tables(plan, found)[job.outputs["table"]]
+    """Return functions that write table2.csv and table2.md."""
+    evaluated = evaluations(job.inputs)
+    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
         "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, found)),
+        "markdown": partial(write_text, text=_markdown(plan, evaluated)),
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations."""
     paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
     rows = []
     for losses, name in ROWS.items():
-        for benchmark, metric, value in _cells(plan, found, name):
+        for benchmark, metric, value in _cells(plan, evaluated, name):
             mean, _ = paper.get((*losses, benchmark, metric), (None, None))
             numbers = (number(value.mean), number(value.std), value.seeds, number(mean, 2))
             rows.append([plan.suite, name, *losses, benchmark, metric, *numbers])
     return {plan.find("table2").outputs["table"]: (COLUMNS, rows)}
 
 
-def _cells(plan: Plan, found: dict, run_name: str) -> list[tuple[str, str, Cell]]:
+def _cells(plan: Plan, evaluated: dict, run_name: str) -> list[tuple[str, str, Cell]]:
     suite = plan.params.active
     return [
-        (name, metric, required(cell(found[name, run_name], metric), f"{name}/{run_name}/{metric}"))
-        for name in required(suite.studies.ablation, "studies.ablation").benchmarks
+        (name, metric, full_cell(evaluated[name, run_name], metric))
+        for name in study(suite.studies.ablation, "ablation").benchmarks
         for metric in suite.benchmarks[name].metrics
     ]
 
 
-def _markdown(plan: Plan, found: dict) -> str:
+def _markdown(plan: Plan, evaluated: dict) -> str:
     suite = plan.params.active
     paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
     parts = [
@@ -73,14 +72,14 @@ def _markdown(plan: Plan, found: dict) -> str:
         "Percent, mean ± sample standard deviation over seeds; behind it the paper's, of the real data sets. Without "
         "either loss, Crayon-Attention is ERM.\n",
     ]
-    for name in required(suite.studies.ablation, "studies.ablation").benchmarks:
+    for name in study(suite.studies.ablation, "ablation").benchmarks:
         metrics = list(suite.benchmarks[name].metrics)
         lines = []
         for losses, run_name in ROWS.items():
             line = ["yes" if there == "true" else "no" for there in losses]
             for metric in metrics:
                 mean, _ = paper.get((*losses, name, metric), (None, None))
-                line += [str(cell(found[name, run_name], metric)), number(mean, 2)]
+                line += [str(full_cell(evaluated[name, run_name], metric)), number(mean, 2)]
             lines.append(line)
         header = [title for metric in metrics for title in (metric, f"{metric} paper")]
         parts.append(f"\n## {suite.benchmarks[name].title}\n")

@@ -1,4 +1,4 @@
-"""Table 3: transfer. Originals of another network, refined with the maps and answers of the suite's own."""
+"""Table 3: transfer. Originals with another network, refined with the maps and answers of the suite's Original."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import TRANSFERRED
-from crayon.report.tables import markdown, published
-from crayon.utils.checks import required
+from crayon.report.tables import markdown, published, study
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -30,7 +29,7 @@ KEYS = ("benchmark", "model", "metric")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """What writes table3.csv and table3.md."""
+    """Return functions that write table3.csv and table3.md."""
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     return {
         "table": partial(write_csv, columns=columns, rows=rows),
@@ -38,43 +37,41 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     }
 
 
-def tables(plan: Plan, found: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Path -> columns and rows of each CSV, from the evaluations.
 
     The mean and the sample standard deviation of the refined networks are over all Originals and seeds together.
     """
     suite = plan.params.active
-    study, paper = (
-        required(suite.studies.transfer, "studies.transfer"),
-        published("table3", ("model", "benchmark", "metric")),
-    )
+    transfer, paper = study(suite.studies.transfer, "transfer"), published("table3", ("model", "benchmark", "metric"))
     rows = []
     for model in ("original", "refined"):
-        for name in study.benchmarks:
+        for name in transfer.benchmarks:
             runs = [run for run in plan.runs.values() if run.original is not None]
             names = [TRANSFERRED] if model == "original" else [run.name for run in runs]
             for metric in suite.benchmarks[name].metrics:
                 value = Cell.of(
-                    [seed["last"]["metrics"][metric] for run in names for seed in found[name, run].values()]
+                    [seed["last"]["metrics"][metric] for run in names for seed in evaluated[name, run].values()]
                 )
                 mean, _ = paper.get((model, name, metric), (None, None))
-                seeds = 1 if model == "original" else len(study.seeds)
-                numbers = (number(value.mean), number(value.std), len(study.originals), seeds, number(mean, 2))
-                rows.append([plan.suite, model, study.network.name, name, metric, *numbers])
+                seeds = 1 if model == "original" else len(transfer.seeds)
+                numbers = (number(value.mean), number(value.std), len(transfer.originals), seeds, number(mean, 2))
+                rows.append([plan.suite, model, transfer.network.name, name, metric, *numbers])
     return {plan.find("table3").outputs["table"]: (COLUMNS, rows)}
 
 
 def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
     suite = plan.params.active
-    study = required(suite.studies.transfer, "studies.transfer")
+    transfer = study(suite.studies.transfer, "transfer")
     parts = [
-        f"# Table 3: transfer to {study.network.name}: {suite.title} (suite `{plan.suite}`)\n",
-        f"Crayon-Attention on {len(study.originals)} Originals of another network, each refined with "
-        f"{len(study.seeds)} seeds, with the maps and the answers of the {suite.network.name} Original. Percent, mean "
-        "± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data sets.\n",
+        f"# Table 3: transfer to {transfer.network.name}: {suite.title} (suite `{plan.suite}`)\n",
+        f"Crayon-Attention on {len(transfer.originals)} Originals of another network, each refined with "
+        f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.name} Original. "
+        "Percent, mean ± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data "
+        "sets.\n",
     ]
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-    for name in study.benchmarks:
+    for name in transfer.benchmarks:
         metrics = list(suite.benchmarks[name].metrics)
         lines = []
         for model in ("original", "refined"):

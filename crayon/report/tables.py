@@ -1,4 +1,4 @@
-"""What tables share: reading evaluations, aggregating over seeds, the published numbers, Markdown."""
+"""Functions shared by tables: aggregation over seeds, the paper's numbers, Markdown."""
 
 from __future__ import annotations
 
@@ -7,15 +7,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, TypeVar
 
 from crayon.methods import method_class
 from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
+from crayon.utils.errors import ParamsError, RecordError
+
+Section = TypeVar("Section")
 
 ORIGINAL = ("Original", "-")
 """Label and annotation of the row of the network that is refined."""
+
+
+def study(section: Section | None, name: str) -> Section:
+    """A study's section of params.yaml.
+
+    Raises:
+        ParamsError: the suite does not run the study.
+    """
+    if section is None:
+        raise ParamsError(f"studies.{name}: the suite does not run this study; add the section to the suite.")
+    return section
+
+
+def full_cell(runs: Mapping[str, Mapping[str, Any]], metric: str) -> Cell:
+    """Aggregate a metric of the last epoch over seeds.
+
+    Raises:
+        RecordError: no seed has been evaluated.
+    """
+    value = cell(runs, metric)
+    if value is None:
+        raise RecordError(f"{metric}: no evaluation has this metric; run `crayon evaluate` first.")
+    return value
 
 
 def naming(run: str) -> tuple[str, str]:
@@ -29,7 +56,7 @@ def naming(run: str) -> tuple[str, str]:
 def present_inputs(job: Job, prefix: str = "") -> Job:
     """The job without those inputs that are missing and whose paths begin with `prefix`.
 
-    Its record differs from the plan's, so that it is made again when they are there.
+    The record then differs from the plan, so that the result is rendered again once the inputs exist.
     """
     present = {n: path for n, path in job.inputs.items() if Path(path).exists() or not path.startswith(prefix)}
     return replace(job, inputs=present)
@@ -46,7 +73,7 @@ def published(
 
 
 def published_rows(table: str) -> list[dict[str, str]]:
-    """The rows of a table of the paper."""
+    """The rows of one of the paper's tables."""
     text = files(__package__).joinpath(f"published/{table}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
@@ -58,15 +85,15 @@ def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
     return kinds[:2]
 
 
-def marks_of(plan: Plan, found: Mapping, benchmark: str, metric: str) -> dict[str, str]:
+def marks_of(plan: Plan, evaluated: Mapping, benchmark: str, metric: str) -> dict[str, str]:
     """Method -> `best` or `second` of a column of Table 1."""
     suite = plan.params.active
-    cells = {method: cell(found.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
+    cells = {method: cell(evaluated.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
     return marks(cells, suite.benchmarks[benchmark].metrics[metric].lower_is_better)
 
 
 def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
-    """Method -> `best` or `second` of a column, as its numbers are printed; several where they are equal.
+    """Method -> `best` or `second` of a column, by the rounded numbers; ties share a rank.
 
     Args:
         lower: whether lower is better.
@@ -77,7 +104,7 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
-    """Why a run has no number, in one sentence: it cannot have one, its log ends with an error, or it is to come."""
+    """Why a run has no number, in one sentence: the method cannot run, its log has an error, or it has not run yet."""
     if (
         run in plan.runs
         and (why := reason_left_out(plan.runs[run].method, plan.params.active.benchmarks[benchmark])) is not None
@@ -86,14 +113,14 @@ def why_missing(plan: Plan, benchmark: str, run: str) -> str:
     for folder in ("evaluate", "refine"):
         logs = sorted(Path("logs", plan.suite, folder, benchmark, run).glob("*.log"))
         for log in logs:
-            said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("crayon: ")]
-            if said:
-                return said[-1].removeprefix("crayon: ")
+            errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("crayon: ")]
+            if errors:
+                return errors[-1].removeprefix("crayon: ")
     return "it has not been made."
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that the text reads as well."""
+    """A Markdown table with padded columns, so that it is readable as text."""
     lines = [[str(value) for value in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in lines) for i in range(len(header))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

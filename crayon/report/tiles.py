@@ -1,4 +1,4 @@
-"""Pictures of images, drawn for people: tiles in rows under headings, a line of words beneath each."""
+"""Figures made of images: rows of tiles with a heading, and a caption below each tile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tile:
 
     Attributes:
         image: (H, W, 3) uint8.
-        words: what stands beneath it.
+        words: its caption.
     """
 
     image: np.ndarray
@@ -28,7 +28,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of tiles, and what stands before it; without tiles, a sentence that says why."""
+    """A row of tiles with its heading; `otherwise` is shown if there are no tiles."""
 
     heading: str
     tiles: Sequence[Tile]
@@ -36,7 +36,14 @@ class Row:
 
 
 def draw(rows: Sequence[Row], title: str, footer: str, tile: float = 1.05) -> Figure:
-    """All rows, each tile `tile` inches wide."""
+    """Draw all rows.
+
+    Args:
+        rows: the rows, from top to bottom.
+        title: title of the figure.
+        footer: small print below the figure.
+        tile: width of a tile in inches.
+    """
     wide = max([len(row.tiles) for row in rows] + [3])
     with style.theme():
         figure = Figure(figsize=(tile * wide + 1.9, (tile + 0.22) * len(rows) + 0.7), layout="constrained", dpi=DPI)

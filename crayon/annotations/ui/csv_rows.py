@@ -58,7 +58,8 @@ class Rows:
     def text(self, answer: Answer) -> str:
         """An answer as a record of this file."""
         values = {name: getattr(answer, name) for name in COLUMNS}
-        return _line([values.get(name, "") for name in self.header or ()], self.newline)
+        assert self.header is not None, "call `extended` first: it gives a new file its header"
+        return _line([values.get(name, "") for name in self.header], self.newline)
 
     def whole(self) -> bytes:
         """The file."""
