@@ -183,7 +183,7 @@ def test_who_gives_no_name_is_asked_for_one(project, tab):
             one.page.keyboard.type(name)
             one.press("Enter")
             one.page.locator("#annotator[aria-invalid=true]").wait_for()
-            assert "A name is up to 64" in one.text("named")
+            assert "A name has up to 64" in one.text("named")
             assert not one.page.locator("#alert").is_visible()
             one.page.reload()
             one.page.locator("#annotator:not([aria-invalid=true])").wait_for()
