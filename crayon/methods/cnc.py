@@ -78,7 +78,7 @@ class CnC(Method):
         return pools
 
     def start_epoch(self, problem: Problem, state: Pools | None, epoch: int, training: Training) -> None:
-        """Set the network to evaluation mode, because batch normalisation uses its running statistics.
+        """Set the network to evaluation mode, so that batch normalisation uses its running statistics.
 
         Arguments: see `Method.start_epoch`.
         """

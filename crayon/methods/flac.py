@@ -8,8 +8,8 @@ distances a:
     Q = {same label, S(t) < threshold} + {other label, S(t) > threshold},   threshold = (max S(t) + min S(t)) / 2
     a_ij = (1 - S(t)_ij) / sum_{k in Q_i} (1 - S(t)_ik),   r_ij = S(u)_ij / sum_{k in Q_i} S(u)_ik
 
-u: pooled features of the network in training, t: of the auxiliary network, which sees patches of 5x5 pixels only. The
-gradient flows through u only.
+u: pooled features of the network in training; t: those of the biased network (`auxiliary` in params.yaml), which sees
+patches of 5x5 pixels only; v: either of them; Q_i: all k with (i, k) in Q. The gradient flows through u only.
 """
 
 from __future__ import annotations

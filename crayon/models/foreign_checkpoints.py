@@ -153,8 +153,8 @@ def classifier_state(weights: Mapping[str, torch.Tensor], network: Classifier, o
             raise CheckpointError(f"{of}: lacks {prefix}{name}; it is of another network than params.yaml asks for.")
         if state[key].shape != wanted[key].shape:
             raise CheckpointError(
-                f"{of}: {prefix}{name} has the shape {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}; it is "
-                "of another network, or of another number of classes, than params.yaml asks for."
+                f"{of}: {prefix}{name} has the shape {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}; the "
+                "checkpoint does not match the network or the number of classes in params.yaml."
             )
     return {key: state[key].to(tensor.dtype) for key, tensor in wanted.items()}
 

@@ -82,7 +82,11 @@ class Finished:
         )
 
     def _kinds(self, job: Job, params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
-        """The kinds of a job with these params, most similar first, each with the unit count that scales its time."""
+        """The groups of finished jobs that tell how long this job takes, from the most to the least similar.
+
+        Each comes with the amount of work, in epochs or in epochs times images, that the time of one unit is multiplied
+        by.
+        """
         run, name = job.wildcards.get("run", ""), job.wildcards.get("benchmark")
         method = self.plan.runs[run].method if run in self.plan.runs else job.wildcards.get("kind", run)
         kind = job.rule, method, canonical(params.get("network", {}))

@@ -155,7 +155,8 @@ class Plan:
         Args:
             rule: `refine` or `evaluate`.
             benchmark: the benchmark's name.
-            runs: names of runs; for `evaluate` also `original`, and TRANSFERRED for the transferred Originals.
+            runs: names of runs. For `evaluate` also `original`, the model before refinement, and TRANSFERRED, the
+                Originals of the transfer study (those of another network).
             seeds: the seeds; all seeds of each run by default.
 
         Raises:
@@ -561,7 +562,8 @@ class Plan:
         """The evaluations of some runs, in the order of params.yaml.
 
         Args:
-            runs: names of runs, also `original`, and TRANSFERRED for the transferred Originals.
+            runs: names of runs; `original` is the model before refinement, TRANSFERRED the Originals of the transfer
+                study (those of another network).
             benchmarks: the benchmarks; all benchmarks of each run by default.
             seeds: the seeds; all seeds of each run by default.
 

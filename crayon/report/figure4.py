@@ -54,7 +54,10 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """One row per benchmark; one column per metric and kind of annotation: there are far fewer neurons than maps."""
+    """One row per benchmark, one column per metric and kind of annotation.
+
+    Maps and neurons have columns of their own, because their numbers differ too much for one axis.
+    """
     from pandas import DataFrame
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float}).rename(columns={"annotations": "x"})

@@ -26,8 +26,8 @@ from crayon.pipeline.job import KINDS, Job, below
 from crayon.pipeline.plan import Plan
 
 Reads = Callable[[Plan], tuple[dict[str, str], dict[str, Any]] | None]
-"""From a plan with the jobs of all steps and earlier results to the inputs (name -> path) of a result and the params
-that determine it; None if the suite does not make the result."""
+"""A function that takes a plan with the jobs of all steps and of earlier results. It returns a result's inputs
+(name -> path) and the params that determine it, or None if the suite does not make the result."""
 
 TABLE = {"table": "csv", "markdown": "md"}
 FIGURE = {"table": "csv", "svg": "svg", "png": "png"}
@@ -39,7 +39,7 @@ class Result:
     """A table, a figure, or the page of all results.
 
     Attributes:
-        name: of the rule, of the record, and of `crayon render NAME`.
+        name: name of its Snakemake rule and of its record, and NAME in `crayon render NAME`.
         files: output -> file name in results/.
         reads: function that returns its inputs and params.
         caption: text below it on the page and in Snakemake's report.
@@ -50,7 +50,7 @@ class Result:
         may_lack: path prefix of the inputs that may be missing with `--partly`; None: it needs all inputs.
         traced: all answers and the provenance of its jobs are kept in git with it.
         recomputed: the audit recomputes its numbers.
-        cells: its CSV files in which run and metric identify a number.
+        cells: those of its CSV files in which a number is found by run and metric.
         computes: it runs a model, so it gets its own job on a cluster.
     """
 

@@ -4,12 +4,12 @@ import os
 import sys
 from pathlib import Path
 
+from crayon.pipeline.snakemake import Workflow
 from crayon.report.build import load_plan
 from crayon.report.registry import RESULTS
 from crayon.utils.errors import CrayonError
 from crayon.utils.files import write_text
 from crayon.utils.log import show_progress
-from crayon.pipeline.snakemake import Workflow
 
 show_progress()
 try:

@@ -46,8 +46,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     """The images of a manifest, in its order.
 
     Raises:
-        DataError: for a wrong manifest, or rows whose files are missing or outside of the folder, the first few with
-            their line, and their number.
+        DataError: the manifest is malformed, or the files of some rows are missing or outside of the folder. The message
+            names the lines of the first few such rows, and how many there are.
     """
     folder = Path(options.path)
     manifest = folder / FILE

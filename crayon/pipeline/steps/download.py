@@ -1,4 +1,4 @@
-"""Draw or download the images of a benchmark, and pack them into arrays."""
+"""Download the images of a benchmark, or read or draw them, and pack them into arrays."""
 
 from __future__ import annotations
 

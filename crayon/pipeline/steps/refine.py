@@ -87,7 +87,7 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
             if run.answers > len(order):
                 raise MethodError(
                     f"{run.name}: a study in params.yaml needs {run.answers} annotated items, but there are "
-                    f"{len(order)}; remove that number from the study."
+                    f"{len(order)}; remove {run.answers} from the study's numbers of answers."
                 )
             codes = subset(codes, order[: run.answers], otherwise=-1 if kind == "attention" else 1)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
