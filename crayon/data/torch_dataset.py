@@ -28,7 +28,7 @@ class Images(Protocol):
         """Return the number of images."""
 
     def __getitem__(self, position: int, /) -> tuple[torch.Tensor, int]:
-        """Return an image and its class, without random augmentation: answers were given to maps of unchanged images."""
+        """Return an image and its class, without random augmentation, as answers belong to maps of unchanged images."""
 
 
 @dataclass

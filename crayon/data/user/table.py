@@ -46,7 +46,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     """The images of a manifest, in its order.
 
     Raises:
-        DataError: the manifest is malformed, or the files of some rows are missing or outside of the folder. The message
+        DataError: the manifest is malformed, or files of some rows are missing or outside of the folder. The message
             names the lines of the first few such rows, and how many there are.
     """
     folder = Path(options.path)
