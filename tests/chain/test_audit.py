@@ -403,8 +403,8 @@ def test_two_at_once_one_runs_and_the_other_says_so(copy):
     first = subprocess.Popen(
         command, cwd=copy.folder, env=copy.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    turn = copy.folder / ".crayon/running"
-    while not (turn.exists() and turn.read_text() == str(first.pid)):
+    turn = copy.folder / ".crayon/running.pid"
+    while not (turn.exists() and turn.read_text().strip() == str(first.pid)):
         assert first.poll() is None
     text = copy.snakemake(TABLE, check=False)
     assert copy.status != 0

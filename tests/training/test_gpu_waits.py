@@ -78,7 +78,7 @@ def moved(thing):
     if isinstance(thing, torch.Tensor | torch.nn.Module):
         return thing.to(META)
     if isinstance(thing, Masks):
-        thing.packed, thing.places = moved(thing.packed), moved(thing.places)
+        thing.packed, thing.shifts = moved(thing.packed), moved(thing.shifts)
     if hasattr(thing, "seen"):
         thing.labels, thing.mean, thing.seen = moved(thing.labels), moved(thing.mean), moved(thing.seen)
     return tree_map(lambda leaf: leaf.to(META) if isinstance(leaf, torch.Tensor) else leaf, thing)
