@@ -102,15 +102,15 @@ def read_answers(
     wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
     refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
     wrong = {text for text in set(columns["digest"]) if not is_digest(text)}
-    refuse("digest", wrong, lambda text: f"the digest {short(text)} is no sha256; mend it, or leave it empty.")
+    refuse("digest", wrong, lambda text: f"the digest {short(text)} is no sha256; correct it, or leave it empty.")
     wrong = {text for text in set(columns["timestamp"]) if not is_moment(text)}
     refuse(
         "timestamp",
         wrong,
-        lambda text: f"the timestamp {short(text)} is not in ISO 8601; mend it, or leave it empty.",
+        lambda text: f"the timestamp {short(text)} is not in ISO 8601; correct it, or leave it empty.",
     )
     wrong = {text for text in set(columns["given"]) if not is_object(text)}
-    refuse("given", wrong, lambda text: f"given is {short(text)}, no JSON object; mend it, or leave it empty.")
+    refuse("given", wrong, lambda text: f"given is {short(text)}, no JSON object; correct it, or leave it empty.")
     if digest and not allow_stale:
         refuse("digest", set(columns["digest"]) - {"", digest}, lambda other: stale(other, digest))
     _refuse_repeated(table, columns)

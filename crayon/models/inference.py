@@ -13,18 +13,17 @@ from crayon.utils.checks import required
 
 @torch.no_grad()
 def features_in_batches(
-    network: Classifier, images: ImageReader, count: int, batch_size: int = 256, first: int = 0
+    network: Classifier, images: ImageReader, count: int, batch_size: int = 256
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Compute the features of the images `first`..`count`-1 in evaluation mode, batch by batch.
+    """Compute the features of the first `count` images in evaluation mode, batch by batch.
 
     The network's mode (training or evaluation) is restored at the end.
 
     Args:
         network: the classifier.
         images: reads the images.
-        count: position after the last image.
+        count: how many images.
         batch_size: number of images per batch.
-        first: position of the first image.
 
     Yields:
         The batch's slice of positions, and its features (b, C, h, w).
@@ -32,7 +31,7 @@ def features_in_batches(
     training = network.training
     network.eval()
     try:
-        pieces = [slice(start, min(start + batch_size, count)) for start in range(first, count, batch_size)]
+        pieces = [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
         steps = images.in_order([torch.arange(part.start, part.stop)] for part in pieces)
         for part, (index,) in zip(pieces, steps, strict=True):
             yield part, network.backbone.forward(images(index))  # not `__call__`, which may be compiled
@@ -46,22 +45,20 @@ def forward_in_batches(
     count: int,
     read: Callable[[torch.Tensor], torch.Tensor],
     batch_size: int = 256,
-    first: int = 0,
 ) -> Iterator[torch.Tensor]:
-    """Compute a function of the features of the images `first`..`count`-1, batch by batch and without gradients.
+    """Compute a function of the features of the first `count` images, batch by batch and without gradients.
 
     Args:
         network: the classifier, used in evaluation mode.
         images: reads the images.
-        count: position after the last image.
+        count: how many images.
         read: features (b, C, h, w) -> result (b, ...).
         batch_size: number of images per batch.
-        first: position of the first image.
 
     Yields:
         The result of each batch, (b, ...).
     """
-    for _, features in features_in_batches(network, images, count, batch_size, first):
+    for _, features in features_in_batches(network, images, count, batch_size):
         with torch.no_grad():
             result = read(features)
         yield result
