@@ -20,7 +20,7 @@ class Spent:
     """Sums over records.
 
     Attributes:
-        jobs: rule -> number of jobs; jobs that write only to results/ are counted together.
+        jobs: rule -> number of jobs; all jobs that write only to results/ count as one rule.
         seconds: rule -> sum of the wall seconds of its jobs.
         devices: device -> wall seconds of the jobs that computed on it; the CPU if the record names no device.
         disk: bytes of the outputs that exist.

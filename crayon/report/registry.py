@@ -8,6 +8,9 @@ command `crayon render`, the audit and the page of all results read these entrie
     KEYS: the columns that identify a row                    if they are not those of `crayon.audit.check.KEYS`
     text(plan) -> str                                        if `printed` and it has no output `markdown`
 
+`plan` is the plan of the suite; `job` is the job of the result, with its inputs and outputs. With `partly`, cells stay
+empty where inputs are missing; without it, a missing input is an error.
+
 This module imports none of them: the plan is made without loading matplotlib or torch.
 """
 
@@ -50,7 +53,7 @@ class Result:
         may_lack: path prefix of the inputs that may be missing with `--partly`; None: it needs all inputs.
         traced: all answers and the provenance of its jobs are kept in git with it.
         recomputed: the audit recomputes its numbers.
-        cells: those of its CSV files in which a number is found by run and metric.
+        cells: its CSV files whose numbers have a name: `benchmark/run/metric`.
         computes: it runs a model, so it gets its own job on a cluster.
     """
 
@@ -124,7 +127,7 @@ def _provenance(plan: Plan, result: Job) -> Job:
 
 
 def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
-    """What determines a result that shows the suite's titles, metrics and seeds: these, and params of its own."""
+    """The params of results that show the suite's titles, metrics and seeds."""
     suite = plan.params.active
     benchmarks = {
         name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
