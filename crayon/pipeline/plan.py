@@ -2,7 +2,7 @@
 
     download -> data/       original  -> models/        interpret -> interpretations/   annotate -> annotations/
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
-    render   -> results/
+    render   -> results/<suite>/
 
 This module defines the jobs of the steps; `crayon.report.registry` defines the jobs that make results. The Snakemake
 rules execute the jobs, and each job writes a record beside its outputs.
@@ -73,12 +73,22 @@ class Plan:
         """Path of an output or of a record -> the job that writes it."""
         return {path: job for job in self.jobs.values() for path in (*job.outputs.values(), job.record)}
 
+    def result_path(self, name: str) -> str:
+        """The path of a file among the suite's results."""
+        return f"results/{self.suite}/{name}"
+
+    def resolve(self, target: str) -> str:
+        """The path that a user means: `results/NAME` is short for a result of the active suite."""
+        folder, _, name = target.removeprefix("./").rpartition("/")
+        return self.result_path(name) if folder == "results" else target
+
     def below(self, target: str) -> list[Job]:
-        """The jobs that `target` (an output path) depends on; the job that writes it is the last one.
+        """The jobs that `target` (an output path, see `resolve`) depends on; the job that writes it is the last one.
 
         Raises:
             RecordError: no job writes the target.
         """
+        target = self.resolve(target)
         if target not in self.producers:
             raise RecordError(unknown("output", target, sorted(self.producers)))
         return below([self.producers[target]], self.producers)

@@ -5,6 +5,8 @@ An input function computes the inputs of a rule from its wildcards. This module 
 
 from __future__ import annotations
 
+import filecmp
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +56,21 @@ def take_turn() -> FileLock | None:
     return lock
 
 
+def refresh_copies(plan: Plan) -> None:
+    """Remove the files directly in results/ that are copies of another suite's results, or of an earlier state.
+
+    A copy that equals the active suite's result gets its modification time, so that Snakemake keeps it.
+    """
+    for copy in Path("results").glob("*.*"):
+        own = Path(plan.result_path(copy.name))
+        if own.exists() and filecmp.cmp(copy, own, shallow=False):
+            os.utime(copy, ns=(own.stat().st_atime_ns, own.stat().st_mtime_ns))
+            continue
+        others = Path("results").glob(f"*/{copy.name}")
+        if own.exists() or any(filecmp.cmp(copy, other, shallow=False) for other in others):
+            copy.unlink()
+
+
 def named(batch: Batch, wildcards: Any) -> list[str]:
     """The names of a batch's runs."""
     return [wildcards.run if run == ANY_RUN else run for run in batch.runs]
@@ -81,6 +98,7 @@ class Workflow:
             # All at once and before Snakemake starts, since it lists each folder only once.
             for name, jobs in self._groups().items():
                 self.ledger.token(jobs, name)
+            refresh_copies(self.plan)
 
     @property
     def runs(self) -> list[str]:
@@ -209,9 +227,12 @@ class Workflow:
         wanted = below([self.plan.producers[path] for path in table], self.plan.producers)
         return [path for job in wanted if job.rule in rules for path in job.outputs.values()]
 
-    def everything(self) -> list[str]:
-        """The outputs of the rule `page`, which depends on all other results."""
-        return [path for job in self.plan.jobs.values() if job.rule == "page" for path in job.outputs.values()]
+    @cached_property
+    def copies(self) -> dict[str, str]:
+        """File name -> path, of the results of the active suite: results/<suite>/NAME is copied to results/NAME."""
+        folder = self.plan.result_path("")
+        paths = (path for path in self.plan.producers if path.startswith(folder) and not path.endswith(".record.json"))
+        return {path.removeprefix(folder): path for path in paths}
 
     @staticmethod
     def before_slurm(jobs: Iterable[Any]) -> None:

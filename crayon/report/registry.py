@@ -1,4 +1,4 @@
-"""Registry of every table and figure in results/: inputs, outputs, title and caption.
+"""Registry of every table and figure in results/<suite>/: inputs, outputs, title and caption.
 
 A result needs one entry here and one module in `crayon.report`. The Snakemake rules (workflow/rules/render.smk), the
 command `crayon render`, the audit and the page of all results read these entries. The module defines
@@ -43,7 +43,7 @@ class Result:
 
     Attributes:
         name: name of its Snakemake rule and of its record, and NAME in `crayon render NAME`.
-        files: output -> file name in results/.
+        files: output -> file name in results/<suite>/.
         reads: function that returns its inputs and params.
         caption: text below it on the page and in Snakemake's report.
         shown: the output that Snakemake's report shows.
@@ -87,13 +87,13 @@ class Result:
             return
         inputs, params = reads
         if self.traced:
-            inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(self.name)}
+            inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(plan, self.name)}
         job = Job(
             rule=self.name,
             wildcards={},
             inputs=inputs,
-            outputs={key: f"results/{file}" for key, file in self.files.items()},
-            record=f"results/{self.name}.record.json",
+            outputs={key: plan.result_path(file) for key, file in self.files.items()},
+            record=plan.result_path(f"{self.name}.record.json"),
             steering=params,
             code=(self.source,),
         )
@@ -102,9 +102,9 @@ class Result:
         yield job
 
 
-def provenance_of(name: str) -> str:
+def provenance_of(plan: Plan, name: str) -> str:
     """Path of the provenance of a result."""
-    return f"results/{name}.provenance.json"
+    return plan.result_path(f"{name}.provenance.json")
 
 
 def _named(name: str, suffixes: Mapping[str, str]) -> dict[str, str]:
@@ -119,8 +119,8 @@ def _provenance(plan: Plan, result: Job) -> Job:
         rule="provenance",
         wildcards={"result": result.rule},
         inputs={job.name: job.record for job in jobs if job.rule != "answers"},
-        outputs={"provenance": provenance_of(result.rule)},
-        record=f"results/{result.rule}.provenance.record.json",
+        outputs={"provenance": provenance_of(plan, result.rule)},
+        record=plan.result_path(f"{result.rule}.provenance.record.json"),
         steering={"suite": plan.suite},
         code=("crayon.report.provenance",),
     )

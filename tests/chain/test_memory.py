@@ -95,7 +95,7 @@ def test_second_clone_pulls_and_is_valid_without_computing(mine, remote, tmp_pat
     mine.run("git", "clone", "-q", str(mine.folder), str(clone.folder))
     text = audit(clone, check=False)
     assert clone.status == 2  # a table from git, and nothing that it could be judged by
-    assert "table1: unrecorded: results/table1.record.json: there is no such file" in text
+    assert "table1: unrecorded: results/mini/table1.record.json: there is no such file" in text
     assert "missing: data/mini/waterbirds/manifest.csv" in text
     assert "`dvc pull` fetches the files that DVC has stored" in text
     clone.run("dvc", "pull", "-q")

@@ -61,7 +61,7 @@ def test_the_walk_through_of_the_readme(project):
     assert {metric for _, metric in rows} == {"Accuracy"}
     assert rows["erm", "Accuracy"]["seeds"] == "3"
     assert rows["crayon_attention", "Accuracy"]["seeds"] == rows["rrr", "Accuracy"]["seeds"] == "0"
-    said = (project / "results/table1.md").read_text()
+    said = (project / "results/own/table1.md").read_text()
     assert "Left out: Crayon-Attention, Crayon-Pruning, Crayon-Pruning+Attention (it needs answers" in said
     assert "RRR, Bounding Box (it needs masks, and the source has none)" in said
     assert "Nothing to be done" in shell(project, "snakemake -n -- results/table1.csv 2>&1").stdout
@@ -88,7 +88,7 @@ def test_groups_masks_and_answers_bring_the_other_methods(project):
     rows = table(project)
     assert {metric for _, metric in rows} == {"WGA", "MGA"}
     assert {row["seeds"] for (method, _), row in rows.items() if method != "original"} == {"1"}
-    assert "Left out" not in (project / "results/table1.md").read_text()
+    assert "Left out" not in (project / "results/own/table1.md").read_text()
 
 
 def test_a_folder_that_is_wrong_stops_before_anything_is_trained(project):
