@@ -60,11 +60,14 @@ def run(
             targets = [_one(targets or [TABLE1], "--cell" if cell else "--ro-crate")]
         targets = [planned.resolve(target) for target in targets]
         if cell is not None:
+            from crayon.audit.explain import explain, recorded
+
             known(targets[0], cell)
+            if (tree := recorded(planned, targets[0], cell)) is not None:
+                show(tree, as_json)
+                return 2
         verdict = check(planned, targets, full=full, allow_dirty=allow_dirty, cell=cell)
         if cell is not None:
-            from crayon.audit.explain import explain
-
             answer = explain(planned, targets[0], cell, verdict)
         elif ro_crate is not None:
             from crayon.audit.ro_crate import export
