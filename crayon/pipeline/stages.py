@@ -15,7 +15,7 @@ from crayon.pipeline.job import TABLE1, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.pipeline.validity import Ledger
-from crayon.utils.errors import DataError, EditedError, RecordError
+from crayon.utils.errors import DataError, RecordError
 from crayon.utils.files import write_json, write_text
 
 EMPTY = "empty.txt"
@@ -84,5 +84,6 @@ def _outside(plan: Plan, job: Job) -> list[str]:
 
 def _replaced(ledger: Ledger, job: Job) -> Iterator[str]:
     """The published files that are not those that a finished job read."""
-    with suppress(RecordError, EditedError):
-        yield from ledger.replaced(job, read_record(job.record))
+    if job.fetches:
+        with suppress(RecordError):  # the job has not run, or runs again anyway
+            yield from ledger.replaced(job, read_record(job.record))

@@ -15,6 +15,7 @@ from torchvision.models import get_model
 
 from .. import tiny
 from .conftest import TABLE, Project
+from .test_memory import audit, trained
 
 pytestmark = pytest.mark.chain
 
@@ -22,9 +23,8 @@ CLASSES = ("a", "b")
 NETWORK = "shufflenet_v2_x0_5"
 TRAINING = {"optimiser": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "batch_size": 8, "epochs": 1}
 ALPHA = "suites.own.benchmarks.theirs.methods.crayon_attention.alpha"
-IGNORED = "/.crayon\n/.snakemake\n/.cache\n/raw\n/sources\n/logs\n/results/*.record.json\n" + "".join(
-    f"/{name}\n" for name in "data models interpretations annotations labels auxiliary runs evaluations torch".split()
-)
+MADE = ("data", "models", "interpretations", "annotations", "labels", "auxiliary", "runs", "evaluations")
+IGNORED = ("raw", "sources", "logs", ".crayon", ".snakemake", ".cache", "results/*.record.json", *MADE)
 
 
 def draw(path, seed: int) -> None:
@@ -33,10 +33,10 @@ def draw(path, seed: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def folder_of_images(root) -> list[str]:
+def folder_of_images(root, first: int = 0) -> list[str]:
     """Two images of each class and split, in folders; their paths within the folder."""
     names = [f"{split}/{label}/{n}.png" for split in ("train", "val", "test") for label in CLASSES for n in range(2)]
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(names, start=first):
         draw(root / name, seed)
     return names
 
@@ -60,7 +60,7 @@ def versioned(folder, content: dict) -> Project:
     """A project under git and DVC in which nothing was made."""
     project = Project(tiny.write(folder, content))
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")
-    (folder / ".gitignore").write_text(IGNORED)
+    (folder / ".gitignore").write_text("".join(f"/{name}\n" for name in IGNORED))
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.email", "test@example.org")
     project.run("git", "config", "user.name", "test")
@@ -86,35 +86,43 @@ def test_repro_without_answers_and_without_masks(tmp_path):
     project.run("dvc", "repro")
     for folder in ("interpretations", "annotations", "labels", "auxiliary"):
         assert (project.folder / folder / "own/empty.txt").read_text().startswith("The suite own has nothing here: ")
-    assert "valid: " in project.run("crayon", "audit", "--allow-dirty", TABLE)
+    assert "valid: " in audit(project)
     assert made(project.run("dvc", "repro")) == []
     draw(project.folder / "photos/train/a/1.png", 99)
     assert made(project.run("dvc", "repro"))[:2] == ["download", "original"]
-    assert "valid: " in project.run("crayon", "audit", "--allow-dirty", TABLE)
+    assert "valid: " in audit(project)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
-    """Own weights, a table with masks that people look at, and a folder with others' Original and answers."""
-    weights = {"source": {"kind": "csv", "path": "table", "masks": True, "size": 64}}
-    people = weights | {"annotation": {"source": "people"}}
+    """Own weights, a table with masks that people answer about, a folder with another's Original and answers; all made.
+
+    `refused` has what `dvc repro` printed before people had answered about maps, and about neurons.
+    """
     published = {"attention": {"file": "maps.json"}, "neurons": {"file": "neurons.json"}}
-    theirs = {
-        "source": {"kind": "folder", "path": "photos", "masks": "photo_masks", "size": 64},
-        "imported": {"original": {"file": "original.pth"}},
-        "annotation": {"source": "published", "published": published},
-        "methods": {"crayon_attention": {"alpha": 10.0, "beta": 10.0, "reduction": "energy_ratio", "target": "label"}},
+    benchmarks = {
+        "asked": {
+            "source": {"kind": "csv", "path": "table", "masks": True, "size": 64},
+            "annotation": {"source": "people"},
+        },
+        "theirs": {
+            "source": {"kind": "folder", "path": "photos", "masks": "photo_masks", "size": 64},
+            "imported": {"original": {"file": "original.pth"}},
+            "annotation": {"source": "published", "published": published},
+            "methods": {
+                "crayon_attention": {"alpha": 10.0, "beta": 10.0, "reduction": "energy_ratio", "target": "label"}
+            },
+        },
     }
-    content = suite({"asked": people, "theirs": theirs}, ["crayon_attention"], "weights.pth")
+    content = suite(benchmarks, ["crayon_attention"], "weights.pth")
     project = versioned(tmp_path_factory.mktemp("dvc") / "project", content)
     folder = project.folder
     names = folder_of_images(folder / "photos")
-    folder_of_images(folder / "photo_masks")
-    folder_of_images(folder / "table")
-    for seed, name in enumerate(names):
-        draw(folder / "table/masks" / name, seed)
+    folder_of_images(folder / "photo_masks", first=100)
+    folder_of_images(folder / "table", first=200)
+    folder_of_images(folder / "table/masks", first=300)
     rows = [[name, *name.replace("val", "validation").split("/")[:2], f"masks/{name}"] for name in names]
-    with (folder / "table/manifest.csv").open("w", newline="") as file:
+    with (folder / "table/manifest.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([["image", "split", "label", "mask"], *rows])
     torch.save(state(0, 1000), folder / "weights.pth")
     raw = folder / "raw/own/theirs"
@@ -123,28 +131,98 @@ def project(tmp_path_factory) -> Project:
     (raw / "maps.json").write_text(json.dumps(["yes", "no", "no", "yes"]))
     (raw / "neurons.json").write_text(json.dumps([n % 2 == 0 for n in range(1024)]))
     project.run("dvc", "add", "-q", "photos", "photo_masks", "table", "weights.pth")
+    project.refused = []
+    for kind, items in (("attention", ["train/a/0.png", "train/b/0.png"]), ("neurons", ["neuron 3", "neuron 5"])):
+        project.refused.append(project.run("dvc", "repro", check=False))
+        assert project.status != 0
+        path = folder / f"annotations/own/asked/{kind}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"item,annotator,answer\n{items[0]},ann,yes\n{items[1]},ann,no\n")
+    project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "first")
     return project
 
 
-def answer(project: Project, kind: str, *items: str) -> None:
-    path = project.folder / f"annotations/own/asked/{kind}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "item,annotator,answer\n" + "".join(f"{item},ann,{'yes no'.split()[n % 2]}\n" for n, item in enumerate(items))
-    )
-
-
 def test_repro_ends_with_the_command_for_people(project):
-    text = project.run("dvc", "repro", check=False)
-    assert project.status != 0
-    said = "crayon: annotations/own/asked/attention.csv: nobody has answered yet; `crayon annotate asked --kind attention` "
-    assert said in text.splitlines()[-2] or said in text
-    assert "Traceback" not in text
-    answer(project, "attention", "train/a/0.png", "train/b/0.png")
-    assert "`crayon annotate asked --kind neurons`" in project.run("dvc", "repro", check=False)
-    answer(project, "neurons", "neuron 3", "neuron 5")
-    project.run("dvc", "repro")
-    assert "valid: " in project.run("crayon", "audit", "--allow-dirty", TABLE)
+    for kind, text in zip(("attention", "neurons"), project.refused, strict=True):
+        said = (
+            f"crayon: annotations/own/asked/{kind}.csv: nobody has answered yet; `crayon annotate asked --kind {kind}`"
+        )
+        assert sum(line.startswith(said) for line in text.splitlines()) == 1
+        assert "does not exist" not in text
+        assert "Traceback" not in text
+    assert "valid: 21 jobs" in audit(project)
     assert made(project.run("dvc", "repro")) == []
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-qm", "first")
+
+
+def test_second_clone_has_all_sources_and_computes_nothing(project, tmp_path):
+    project.run("dvc", "remote", "add", "-q", "-d", "-f", "store", str(tmp_path / "remote"))
+    project.run("dvc", "push", "-q")
+    project.run("git", "commit", "-qam", "remote")
+    clone = Project(tmp_path / "clone")
+    project.run("git", "clone", "-q", str(project.folder), str(clone.folder))
+    clone.run("dvc", "pull", "-q")
+    assert not (clone.folder / "raw").exists()
+    assert "valid: 21 jobs" in audit(clone, "--full")
+    assert made(clone.run("dvc", "repro")) == []
+
+
+def test_temporary_experiment_runs_what_depends_on_it(project):
+    table = project.read(TABLE)
+    text = project.run("dvc", "exp", "run", "--temp", "-n", "higher", "-S", f"{ALPHA}=3000.0")
+    assert trained(text) == {"theirs/crayon_attention/0"}
+    assert project.read(TABLE) == table
+    assert project.run("git", "status", "--short") == ""
+    assert "valid: 21 jobs" in audit(project)
+
+
+SOURCES = {
+    "photos/train/a/0.png": "photos",
+    "photo_masks/test/b/1.png": "photo_masks",
+    "table/val/a/1.png": "table",
+    "table/masks/train/b/0.png": "table",
+    "weights.pth": "weights.pth",
+    "raw/own/theirs/original.pth": "raw/own/theirs/original.pth",
+    "raw/own/theirs/maps.json": "raw/own/theirs/maps.json",
+    "raw/own/theirs/neurons.json": "raw/own/theirs/neurons.json",
+}
+"""A file of each kind of source -> the file or folder that params.yaml names."""
+
+
+def change(path) -> None:
+    """Write a file that is as valid as before, and other content."""
+    path.chmod(0o644)
+    if path.suffix == ".png":
+        draw(path, 1000)
+    elif path.suffix == ".json":
+        path.write_text(path.read_text().replace("no", "maybe").replace("false", "true"))
+    else:
+        torch.save(state(2, 1000 if path.name == "weights.pth" else len(CLASSES)), path)
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_changed_source_is_listed_and_fails_the_audit(project, file):
+    project.run("crayon", "stage", "sources")
+    before = json.loads(project.read("sources/own.json"))
+    restore = project.keep(file)
+    change(project.folder / file)
+    text = audit(project, check=False)
+    assert project.status == 1
+    assert f"stale: {SOURCES[file]} has changed" in text
+    project.run("crayon", "stage", "sources")
+    after = json.loads(project.read("sources/own.json"))
+    assert {path for path in before | after if before.get(path) != after.get(path)} == {SOURCES[file]}
+    restore()
+    project.run("crayon", "stage", "sources")
+    assert json.loads(project.read("sources/own.json")) == before
+    assert "valid: 21 jobs" in audit(project)
+
+
+def test_repro_follows_all_changed_sources(project):
+    for file in SOURCES:
+        change(project.folder / file)
+    text = project.run("dvc", "repro")
+    assert made(text)[:4] == ["download", "original", "interpret", "annotate"]
+    assert trained(text) == {"asked/original", "asked/crayon_attention/0", "theirs/crayon_attention/0"}
+    assert "valid: 21 jobs" in audit(project)
