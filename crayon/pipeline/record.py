@@ -169,6 +169,11 @@ class Recording:
             found[path] = digest
         return found
 
+    def _fetched(self) -> dict[str, str]:
+        """Name -> digest of the published files that the job read."""
+        digests = {Path(path).name: self.digests.of(path) for path in self.job.fetches}
+        return {name: digest for name, digest in digests.items() if digest is not None}
+
     def publish(self, writers: Mapping[str, Writer], **environment: Any) -> None:
         """Write the outputs, then the record.
 
@@ -253,6 +258,7 @@ class Recording:
                     "wall_seconds": round(wall, 3),
                     "cpu_seconds": round(cpu, 3),
                     "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                    **({"archives": self._fetched()} if self.job.fetches else {}),
                     **environment,
                 },
             }

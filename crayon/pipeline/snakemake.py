@@ -17,7 +17,7 @@ from filelock import FileLock
 from crayon.config.suite import Suite
 from crayon.methods import METHODS
 from crayon.pipeline import slurm
-from crayon.pipeline.job import MADE, WILDCARDS, Job, below, name_of
+from crayon.pipeline.job import MADE, TABLE1, WILDCARDS, Job, name_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
@@ -223,9 +223,7 @@ class Workflow:
 
     def outputs(self, *rules: str) -> list[str]:
         """The outputs of some rules that Table 1 depends on; controls and studies have other tables."""
-        table = self.plan.evaluations(["original", *self.suite.methods]).values()
-        wanted = below([self.plan.producers[path] for path in table], self.plan.producers)
-        return [path for job in wanted if job.rule in rules for path in job.outputs.values()]
+        return [path for job in self.plan.below(TABLE1) if job.rule in rules for path in job.outputs.values()]
 
     @cached_property
     def copies(self) -> dict[str, str]:

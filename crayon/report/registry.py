@@ -205,10 +205,12 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
     return (inputs, _shown(plan, views=views)) if inputs else None
 
 
-def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
+def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     """The Originals, and their refinements by the first method that runs anywhere, with the first seed."""
     suite = plan.params.active
-    run = next(plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks)
+    run = next((plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks), None)
+    if run is None:  # all methods are left out
+        return None
     inputs: dict[str, str] = {}
     for name in run.benchmarks:
         refine = plan.find("refine", benchmark=name, run=run.name, seed=suite.seeds[0])

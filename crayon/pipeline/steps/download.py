@@ -14,7 +14,7 @@ from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
 from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
-from crayon.pipeline.job import Job
+from crayon.pipeline.job import Job, raw_file
 from crayon.pipeline.record import Recording
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError, ParamsError
@@ -50,7 +50,6 @@ def run(job: Job, local: Path | None = None) -> None:
                 "masks": masks.replace,
             },
             left_out=len(content.entries) - len(entries),
-            archives={path.name: recording.digests.of(path) for path in archives.values()},
         )
     recording.digests.save()
     shutil.rmtree(work, ignore_errors=True)
@@ -108,7 +107,7 @@ def paths_of(job: Job) -> dict[str, Path]:
 
 def raw_path(job: Job, archive: Archive) -> Path:
     """Return the path to which an archive is downloaded, in raw/<suite>/<benchmark>/."""
-    return Path("raw", job.params.suite_name, job.wildcards["benchmark"], archive.name)
+    return Path(raw_file(job.params.suite_name, job.wildcards["benchmark"], archive))
 
 
 def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> Drawn | Listing:
