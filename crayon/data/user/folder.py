@@ -1,6 +1,7 @@
 """A user's own images in a folder (`kind: folder`), in torchvision's ImageFolder layout: `<split>/<class>/<image>`.
 
-The folders `val` and `valid` become the split validation; other splits keep the name of their folder. A benchmark with
+The folders `val`, `valid`, `validation` and `dev` become the split validation (`crayon.data.splits`); other splits keep
+the name of their folder. A benchmark with
 several groups has one more level, `<split>/<class>/<group>/<image>`. Masks are optional and lie in a second folder with
 the same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path
 within the folder.
@@ -13,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
+from crayon.data.splits import split_named
 from crayon.utils.errors import DataError
 from crayon.utils.log import report
 from crayon.utils.text import unknown
-
-SPLITS = {"val": "validation", "valid": "validation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                     entries.append(
                         Entry(
                             image=name.as_posix(),
-                            split=SPLITS.get(split.name, split.name),
+                            split=split_named(split.name),
                             label=below.name,
                             group=group,
                             path=path,
