@@ -1,14 +1,15 @@
 """A user's own images in a folder (`kind: folder`), in torchvision's ImageFolder layout: `<split>/<class>/<image>`.
 
 The folders `val`, `valid`, `validation` and `dev` become the split validation (`crayon.data.splits`); other splits keep
-the name of their folder. A benchmark with
-several groups has one more level, `<split>/<class>/<group>/<image>`. Masks are optional and lie in a second folder with
-the same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path
-within the folder.
+the name of their folder. A benchmark with several groups has one more level, `<split>/<class>/<group>/<image>`. An
+image on a higher level has no class or no group, and is refused. Masks are optional and lie in a second folder with the
+same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path within
+the folder.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_e
 from crayon.data.splits import split_named
 from crayon.utils.errors import DataError
 from crayon.utils.log import report
-from crayon.utils.text import unknown
+from crayon.utils.text import listed, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,20 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     masks = _masks(Path(options.masks)) if options.masks else None
     entries: list[Entry] = []
     faults, others = Faults(str(folder)), []
+    loose: list[Path] = []
+    deeper: set[str] = set()
     for split in _folders(folder):
+        loose += _images_in(split)
         for below in _folders(split):
             if below.name not in classes:
                 faults.add(f"{split.name}/{below.name}: {unknown('class', below.name, classes)}")
                 continue
-            of_group = [(groups[0], below)] if len(groups) == 1 else [(inner.name, inner) for inner in _folders(below)]
+            within = [(inner.name, inner) for inner in _folders(below)]
+            if len(groups) > 1:
+                loose += _images_in(below)
+            else:
+                deeper.update(name for name, _ in within)
+            of_group = [(groups[0], below)] if len(groups) == 1 else within
             for group, inner in of_group:
                 if group not in groups:
                     faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
@@ -87,8 +96,18 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                         )
                     )
     faults.stop("Rename the folder, or add its name to the benchmark in params.yaml.")
+    if loose:
+        raise DataError(_misplaced(folder, loose, len(entries), groups))
     if others:
         report(f"{folder}: left out {len(others)} files without the suffix of an image, the first is {others[0]}")
+    if outside := _images_in(folder):
+        report(f"{folder}: left out {len(outside)} images outside the splits' folders, the first is {outside[0].name}")
+    if deeper:
+        report(
+            f"{folder}: the folders within those of the classes ({listed(sorted(deeper))}) are not read as groups; "
+            "`groups` in params.yaml names groups"
+        )
+    _report_merged([split.name for split in _folders(folder)], folder)
     check_entries(entries, classes, groups, str(folder))
     return Listing(
         of=str(folder),
@@ -102,6 +121,38 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 def _folders(folder: Path) -> Iterator[Path]:
     """The subfolders of a folder, sorted by name, without hidden ones."""
     return iter(sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+
+
+def _report_merged(names: Sequence[str], folder: Path) -> None:
+    """Say which folders together are one split."""
+    for split in dict.fromkeys(map(split_named, names)):
+        same = [name for name in names if split_named(name) == split]
+        if len(same) > 1:
+            report(f"{folder}: the folders {' and '.join(same)} are both read as the split {split}")
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images that lie directly in a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and is_image(path))
+
+
+def _misplaced(folder: Path, loose: Sequence[Path], placed: int, groups: Sequence[str]) -> str:
+    """Say that images lie above the folders of the classes or groups.
+
+    Args:
+        folder: the folder of the data set.
+        loose: the images, which are directly in the folder of a split or class.
+        placed: number of the other images.
+        groups: names of all groups.
+    """
+    counts = Counter(path.parent.relative_to(folder).as_posix() for path in loose)
+    where = listed([f"{name} has {count}" for name, count in counts.items()])
+    layout = "<split>/<class>/<image>"
+    remedy = "move them into the folders of their classes"
+    if len(groups) > 1:
+        layout = "<split>/<class>/<group>/<image>"
+        remedy = f"move them into folders of their groups ({', '.join(groups)}), or remove `groups` from params.yaml"
+    return f"{folder}: {len(loose)} of {len(loose) + placed} images are not in {layout} ({where}); {remedy}."
 
 
 def _masks(folder: Path) -> dict[Path, Path]:
