@@ -23,6 +23,7 @@ from crayon.utils.files import write_npy
 from crayon.utils.log import report
 from crayon.utils.tables import Row
 from crayon.utils.text import unknown
+from crayon.utils.walk import walk
 
 
 def run(job: Job, local: Path | None = None) -> None:
@@ -160,6 +161,11 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
         if not Path(source["tree"]).is_dir():
             raise DataError(f"{source['tree']}: there is no such folder; correct source.tree in params.yaml.")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
+    if "compose" not in source:
+        own = [*registry.reads(source).values(), *([source["imagenet"]] if source.get("imagenet") else [])]
+        for path in dict.fromkeys([*files.values(), *map(Path, own)]):
+            for sentence in walk(path).left_out() if path.is_dir() else ():
+                report(sentence)
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
     )
