@@ -217,7 +217,7 @@ def check_usable(tree: Tree) -> None:
     for name, why in tree.unusable.items():
         if is_image(Path(name)):
             faults.add(f"{name} is {why}")
-    faults.stop("Restore the file, or remove the name.")
+    faults.stop("Restore the files, or remove these entries.")
 
 
 def stray(folder: Path, name: str) -> str | None:

@@ -66,7 +66,7 @@ class Tree:
                 yield path
 
     def left_out(self) -> Iterator[str]:
-        """One sentence that counts the hidden files, and one that names the unusable ones, if there are any."""
+        """Yield a sentence that counts the hidden files, and one that names the unusable ones, if there are any."""
         if self.hidden:
             yield (
                 f"{self.folder}: left out {len(self.hidden)} hidden files and folders (their names begin with a dot), "
@@ -75,7 +75,7 @@ class Tree:
         if self.unusable:
             named = "; ".join(f"{name} is {why}" for name, why in list(self.unusable.items())[:3])
             rest = f"; and {len(self.unusable) - 3} more" if len(self.unusable) > 3 else ""
-            yield f"{self.folder}: left out {len(self.unusable)} names without a file: {named}{rest}"
+            yield f"{self.folder}: left out {len(self.unusable)} entries that are no files: {named}{rest}"
 
 
 def is_hidden(name: str | os.PathLike[str]) -> bool:

@@ -151,6 +151,8 @@ def _of_imagenet(folder: Path, class_map: Path, classes: Sequence[str]) -> Itera
     These are all images of the mapped synsets. The release of IN-9 has fewer: only images with a large enough bounding
     box, the same number for each class.
     """
+    if not class_map.is_file():
+        raise DataError(f"{class_map}: there is no such file; correct source.class_map in params.yaml.")
     try:
         mapped = {int(key): int(value) for key, value in json.loads(class_map.read_bytes()).items()}
     except (OSError, ValueError, AttributeError) as error:

@@ -58,7 +58,8 @@ def inside(folder: Path, name: str) -> Path:
     if folder.is_file() and folder.name == name:
         return folder
     for depth in range(4):
-        matches = sorted(path for path in folder.glob("*/" * depth + name) if not is_hidden(path.relative_to(folder)))
+        found = (path for path in folder.glob("*/" * depth + name) if path.is_file() or path.is_dir())
+        matches = sorted(path for path in found if not is_hidden(path.relative_to(folder)))
         if len(matches) > 1:
             raise DataError(
                 f"{folder}: contains {name} {len(matches)} times ({matches[0]}, {matches[1]}); remove all but one."

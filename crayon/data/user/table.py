@@ -53,6 +53,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     manifest = folder / FILE
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
+    if manifest.exists() and not manifest.is_file():
+        raise DataError(f"{manifest}: is no regular file; replace it by a CSV file.")
     optional = [*(["group"] if len(groups) > 1 else []), *(["mask"] if options.masks else [])]
     rows = read_csv(manifest, ("image", "split", "label", *optional), DataError)
     if not rows:
