@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from crayon.audit import dvc_lock
 from crayon.audit.check import check as audit
 from crayon.data import registry
 from crayon.data.pack import Undecodable, opened
@@ -600,3 +601,21 @@ def test_a_loop_stops_check_job_and_audit(project, use):
 @pytest.mark.parametrize(("name", "hidden"), [("a/b", False), (".a", True), ("a/.b/c", True), ("a.b/c.png", False)])
 def test_a_path_is_hidden_by_any_of_its_parts(name, hidden):
     assert is_hidden(name) is is_hidden(Path(name)) is hidden
+
+
+def test_a_dangling_link_in_an_output_differs_from_dvc_lock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture(Path("out/x.png"))
+    Path("out/.hidden").write_text("DVC counts hidden files, too")
+    names = ("out/.hidden", "out/x.png")
+    listed = [{"md5": hashlib.md5(Path(name).read_bytes()).hexdigest(), "relpath": Path(name).name} for name in names]
+    entry = {
+        "path": "out",
+        "md5": hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir",
+        "size": sum(Path(name).stat().st_size for name in names),
+        "nfiles": 2,
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"compose": {"outs": [entry]}}}))
+    assert dvc_lock.differing(["out"], Digests(full=True)) == []
+    link(Path("out/y.png"), "gone.png")
+    assert dvc_lock.differing(["out"], Digests(full=True)) == ["out"]
