@@ -247,7 +247,16 @@ def _page(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
         | {path: path for path in sorted(shown)}
         | records
     )
-    return inputs, _shown(plan, methods=list(suite.methods))
+    own = {
+        name: {
+            "groups": list(benchmark.groups),
+            "source": benchmark.source["kind"],
+            "annotation": benchmark.annotation.source,
+            "selection": dump(benchmark.selection),
+        }
+        for name, benchmark in suite.benchmarks.items()
+    }
+    return inputs, _shown(plan, methods=list(suite.methods), summarised=own)
 
 
 _ALL = (
