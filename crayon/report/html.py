@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crayon.annotations.labels import LABELS
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
-from crayon.pipeline.job import KINDS, Job
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.provenance import Provenance
 from crayon.pipeline.record import Writer, read_record
@@ -139,7 +139,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
     rows = []
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
-        for kind in KINDS:
+        for kind in plan.kinds(name):
             path = job.inputs[f"{name}/{kind}"]
             if not Path(path).exists():
                 continue
