@@ -116,7 +116,7 @@ def test_the_page_counts_and_gives_intervals(birds):
     assert "ERM, trained further without guidance: 75.0% (95% interval 40.9% to 92.9%, 8 images: waterbird/land" in text
 
 
-def test_the_variant_is_chosen_on_validation_and_rivals_are_named(birds):
+def test_the_variant_is_chosen_on_validation_and_rivals_named(birds):
     text = page(birds)
     assert "Crayon-Attention: 62.5% " in text  # best on validation; Crayon-Pruning has 75.0 on the test images
     assert "Of 2 Crayon variants, it is the best on the split validation (60.0%)." in text
