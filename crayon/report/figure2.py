@@ -30,7 +30,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         plan, job, partly: see `crayon.report.registry`.
     """
     rows, lines = [], []
-    for name in plan.annotated:
+    for name in (name for name in plan.annotated if "neurons" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]
         images = _images(plan, name)
         neurons = [row["neuron"] for row in read_csv(job.inputs[f"{name}/labels"], ("neuron",), AnnotationError)]

@@ -29,7 +29,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         plan, job, partly: see `crayon.report.registry`.
     """
     rows, lines = [], []
-    for name in plan.annotated:
+    for name in (name for name in plan.annotated if "attention" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]
         data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
         train = data.rows("train")

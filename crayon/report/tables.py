@@ -150,7 +150,7 @@ def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
     metrics = plan.params.active.benchmarks[name].metrics
     return [
         f"{split} has no image of {', '.join(missing)}, which "
-        f"{' and '.join(key for key, metric in metrics.items() if split in metric.splits)} therefore leave out."
+        f"{' and '.join(key for key, metric in metrics.items() if split in metric.splits)} cannot include."
         for split, (_, missing) in gaps(plan, evaluated, name).items()
     ]
 

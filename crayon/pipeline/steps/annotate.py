@@ -94,5 +94,5 @@ def run(
 def _commands(plan: Plan, name: str, kind: str) -> list[str]:
     """List the commands to run after the last answer."""
     other = KINDS[1 - KINDS.index(kind)]
-    missing = not Path(plan.answers_file(name, other)).exists()
+    missing = other in plan.kinds(name) and not Path(plan.answers_file(name, other)).exists()
     return [*([f"crayon annotate {name} --kind {other}"] if missing else []), "snakemake --cores 2 results/table1.csv"]

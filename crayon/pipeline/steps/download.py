@@ -104,7 +104,7 @@ def gaps(images: Sequence[tuple[str, str, str]], benchmark: Benchmark) -> list[s
         if missing := without_images(present, benchmark.classes, benchmark.groups):
             metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
             readers = [key for key, metric in metrics.items() if split in metric.splits]
-            left_out = f", which {' and '.join(readers)} therefore leave out" if readers else ""
+            left_out = f", which {' and '.join(readers)} cannot include" if readers else ""
             sentences.append(f"{split} has no image of {', '.join(missing)}{left_out}.")
     return sentences
 
