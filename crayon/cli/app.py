@@ -211,8 +211,11 @@ def annotate(
 
 @app.command()
 def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
-    """Simulate the answers to the maps or to the neurons' patches, or take the published ones."""
+    """Simulate the answers to the maps or to the neurons' patches, take published ones, or say how people annotate."""
     plan = plan_of(context)
+    if plan.params.active.benchmark(benchmark).annotation.source == "people":
+        report(f"{plan.answers(benchmark, kind)}: has people's answers")
+        return
     if plan.params.active.benchmark(benchmark).annotation.source == "published":
         from crayon.pipeline.steps.published import run_answers
 

@@ -22,7 +22,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
-from crayon.utils.errors import AnnotationError, RecordError
+from crayon.utils.errors import RecordError
 from crayon.utils.locks import holder, try_lock
 
 TURN = Path(".crayon/running")
@@ -198,18 +198,36 @@ class Workflow:
             values = dict(wildcards.items()) | fixed
             job = self.plan.find(rule, **{key: values[key] for key in WILDCARDS if key in values})
             inputs = dict(job.inputs)
-            if rule == "ingest":
-                try:
-                    inputs["answers"] = self.plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
-                except AnnotationError as error:  # people have to annotate first; Snakemake would print a traceback
-                    raise SystemExit(f"crayon: {error}") from None
             if "folder" in inputs and Path(inputs["folder"], "manifest.csv").exists():
                 inputs["folder"] = str(
                     Path(inputs["folder"], "manifest.csv")
                 )  # the time of the folder itself does not show changes
-            return list(inputs.values())
+            return [self._missing_answers.get(path, path) for path in inputs.values()]
 
         return paths
+
+    @property
+    def unanswered(self) -> str:
+        """The output of the rule `people`, which fails and says how to annotate.
+
+        It stands for an annotation file that does not exist: Snakemake deletes the outputs of a job before it runs, and
+        a person may write that file at any time.
+        """
+        return f".crayon/unanswered/{self.name}/{{benchmark}}/{{kind}}"
+
+    def shown(self, wildcards: Any) -> str:
+        """The input function for the maps or patches that people are shown."""
+        return self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs["shown"]
+
+    @cached_property
+    def _missing_answers(self) -> dict[str, str]:
+        """Annotation file that people have to write -> the output of the rule `people` that stands for it."""
+        jobs = [job for job in self.plan.jobs.values() if job.rule == "ingest"]
+        return {
+            job.inputs["answers"]: self.unanswered.format(**job.wildcards)
+            for job in jobs
+            if job.inputs["answers"] not in self.plan.producers and not Path(job.inputs["answers"]).exists()
+        }
 
     def batch_inputs(self, rule: str, batch: Batch) -> InputFunction:
         """The input function for all inputs of a batch."""

@@ -23,8 +23,8 @@ EMPTY = "empty.txt"
 
 FOLDERS = {
     "interpret": ("interpretations", "interpret", "no method needs maps or patches"),
-    "annotate": ("annotations", "ingest", "nobody answers (annotation: none)"),
-    "ingest": ("labels", "ingest", "nobody answers (annotation: none)"),
+    "annotate": ("annotations", "ingest", "nobody answers, or no method uses answers"),
+    "ingest": ("labels", "ingest", "nobody answers, or no method uses answers"),
     "auxiliary": ("auxiliary", "auxiliary stage_one", "no method needs an auxiliary network"),
     "refine": ("runs", "refine", "no method can run on any benchmark"),
 }

@@ -43,7 +43,7 @@ def test_a_folder_without_content_states_why(own, stage):
 def test_the_reason_is_removed_once_there_is_content(own):
     for stage in ("annotate", "ingest"):
         complete(own("none", ["erm"]), stage)
-    plan = own("people", ["crayon_attention"])
+    plan = own("people", ["crayon_pruning_attention"])
     for kind in ("attention", "neurons"):
         with pytest.raises(AnnotationError, match=rf"{kind}.csv: nobody has answered yet; `crayon annotate mine"):
             complete(plan, "annotate")
