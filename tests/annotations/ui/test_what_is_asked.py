@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crayon.annotations.answers import Answer, write_answers
 from crayon.annotations.sampling import to_ask
 from crayon.pipeline.snakemake import Workflow
+from crayon.pipeline.steps import ingest
 from crayon.pipeline.steps.annotate import run
 from crayon.pipeline.steps.annotation_order import order_of
 from crayon.pipeline.steps.load_items import load_items
@@ -115,3 +117,14 @@ def test_missing_answers_are_made_by_a_job_that_asks_for_them(tmp_path, monkeypa
     found = workflow.inputs("ingest")(wildcards)
     assert asked not in found
     assert f"annotations/mini/{made.NAME}/attention.csv" in found
+
+
+def test_simulated_answers_are_not_mixed_with_peoples(project):
+    """As after a first pass with simulated answers."""
+    path = f"{made.ANSWERS}/attention.csv"
+    write_answers(path, [Answer(item="train-00004", annotator="simulated-1", answer="no", source="simulated")])
+    words = rf"{path}: contains simulated answers, .* `mv {path} {made.ANSWERS}/attention\.simulated\.csv`\.$"
+    with pytest.raises(AnnotationError, match=words):
+        run(project, made.NAME, "attention", ["ann"])
+    with pytest.raises(AnnotationError, match=words):
+        ingest.run(project.find("ingest", benchmark=made.NAME, kind="attention"))
