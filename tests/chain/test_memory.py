@@ -21,7 +21,7 @@ ALPHA = "suites.mini.benchmarks.waterbirds.methods.crayon_attention.alpha"
 
 
 def audit(project: Project, *arguments: str, check: bool = True) -> str:
-    return project.run("crayon", "audit", "--allow-dirty", TABLE, *arguments, check=check)
+    return project.run("crayon", "audit", "--allow-dirty", "results/table1.csv", *arguments, check=check)
 
 
 def trained(text: str) -> set[str]:
