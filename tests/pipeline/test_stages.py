@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.stages import FOLDERS, complete, list_sources
+from crayon.pipeline.steps.download import run as download
+from crayon.pipeline.validity import Ledger
 from crayon.report.build import load_plan
 from crayon.utils.errors import AnnotationError, DataError
 
 from .. import tiny
+from ..data import releases
 
 
 @pytest.fixture
@@ -73,3 +77,31 @@ def test_sources_are_listed_and_a_missing_one_is_named(own):
     assert listed["weights.pth"] == "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # sha256 of 2
     list_sources(own("people", ["erm"]))  # torchvision's weights have a name and no file
     assert sorted(json.loads(Path("sources/own.json").read_bytes())) == ["photos"]
+
+
+def test_a_replaced_archive_is_stale_and_a_deleted_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "paper"}
+    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"]}
+    raw = Path("raw/paper/waterbirds")
+    archives = releases.waterbirds(raw, per_kind=2)
+    waterbirds = suite["benchmarks"]["waterbirds"]
+    waterbirds["source"] |= {"resize": [36, 36], "crop": [32, 32], "subset": True}
+    waterbirds["source"]["archives"] = {key: {"file": path.name} for key, path in archives.items()}
+    suite["benchmarks"] = {"waterbirds": waterbirds}
+    Path("params.yaml").write_text(yaml.safe_dump(content | {"suites": {"paper": suite}}), encoding="utf-8")
+    plan = load_plan()
+    job = plan.find("download", benchmark="waterbirds")
+    list_sources(plan)
+    download(job)
+    assert set(read_record(job.record)["told"]["archives"]) == {path.name for path in archives.values()}
+    replaced = archives["images"]
+    for change, breaks, listed in (
+        (lambda: None, [], []),
+        (lambda: replaced.write_bytes(b"another"), [f"stale: {replaced} has changed"], [str(replaced)]),
+        (replaced.unlink, [], []),
+    ):
+        change()
+        assert Ledger(plan, Digests(full=True)).breaks(job) == breaks
+        list_sources(plan)
+        assert list(json.loads(Path("sources/paper.json").read_bytes())) == listed
