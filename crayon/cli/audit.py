@@ -8,6 +8,7 @@ from pathlib import Path
 from crayon.cli.common import Answer, show
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import RecordError
+from crayon.utils.text import composed
 
 
 def run(
@@ -40,6 +41,7 @@ def run(
         as_json: print JSON.
     """
     answer: Answer
+    cell, item, annotator = (text and composed(text) for text in (cell, item, annotator))
     if diff is not None:
         from crayon.audit.diff import compare
 

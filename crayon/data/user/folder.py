@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
+from crayon.data.names import no_folder
 from crayon.data.splits import split_named
-from crayon.utils.errors import DataError
 from crayon.utils.log import report
-from crayon.utils.text import unknown
+from crayon.utils.text import composed, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,22 +54,24 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     """
     folder = Path(options.path)
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
+        raise no_folder(folder, "source.path")
     masks = _masks(Path(options.masks)) if options.masks else None
     entries: list[Entry] = []
     faults, others = Faults(str(folder)), []
     for split in _folders(folder):
         for below in _folders(split):
-            if below.name not in classes:
-                faults.add(f"{split.name}/{below.name}: {unknown('class', below.name, classes)}")
+            label = composed(below.name)
+            if label not in classes:
+                faults.add(f"{split.name}/{label}: {unknown('class', label, classes)}")
                 continue
-            of_group = [(groups[0], below)] if len(groups) == 1 else [(inner.name, inner) for inner in _folders(below)]
+            one_group = len(groups) == 1
+            of_group = [(groups[0], below)] if one_group else [(composed(at.name), at) for at in _folders(below)]
             for group, inner in of_group:
                 if group not in groups:
                     faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
                     continue
-                for path in sorted(path for path in inner.rglob("*") if path.is_file()):
-                    name = path.relative_to(folder)
+                for path in sorted((path for path in inner.rglob("*") if path.is_file()), key=_composed):
+                    name = _composed(path.relative_to(folder))
                     if not is_image(path):
                         others.append(str(name))
                         continue
@@ -79,8 +81,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                     entries.append(
                         Entry(
                             image=name.as_posix(),
-                            split=split_named(split.name),
-                            label=below.name,
+                            split=split_named(composed(split.name)),
+                            label=label,
                             group=group,
                             path=path,
                             mask=mask,
@@ -101,13 +103,22 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 def _folders(folder: Path) -> Iterator[Path]:
     """The subfolders of a folder, sorted by name, without hidden ones."""
-    return iter(sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    return iter(
+        sorted((path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")), key=_composed)
+    )
+
+
+def _composed(path: Path) -> Path:
+    """A path in Unicode's composed form."""
+    return Path(composed(str(path)))
 
 
 def _masks(folder: Path) -> dict[Path, Path]:
     """Path within the folder, without suffix -> mask file."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; correct source.masks in params.yaml.")
+        raise no_folder(folder, "source.masks")
     return {
-        path.relative_to(folder).with_suffix(""): path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES
+        _composed(path.relative_to(folder).with_suffix("")): path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
     }

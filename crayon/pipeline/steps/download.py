@@ -12,6 +12,7 @@ from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
+from crayon.data.names import no_folder
 from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
 from crayon.pipeline.job import Job
@@ -132,7 +133,7 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
     source = benchmark.source
     if source.get("tree") is not None:  # an unpacked tree replaces all archives
         if not Path(source["tree"]).is_dir():
-            raise DataError(f"{source['tree']}: there is no such folder; correct source.tree in params.yaml.")
+            raise no_folder(Path(source["tree"]), "source.tree")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
