@@ -82,18 +82,19 @@ def button_groups(rows: Sequence[Mapping[str, str]]) -> list[Buttons]:
         of_question.setdefault(question, {})[column] = word
     groups = []
     for question, words in of_question.items():
-        boolean = {column: _is_boolean([row.get(column, "") for row in rows]) for column in words}
+        values = {column: {row.get(column, "") for row in rows} - {""} for column in words}
         if not question:  # the columns share no name: another one may be a form's consent
             words = {column: word for column, word in words.items() if meaning(word)}
-        words = {column: word for column, word in words.items() if meaning(word) or boolean[column]}
+        words = {column: word for column, word in words.items() if meaning(word) or all(map(is_truth, values[column]))}
+        given = {value for column in words for value in values[column]}
         known = {word: meaning(word) for word in words.values() if meaning(word)}
         others = len(known) < len(set(words.values()))
         is_scale = others and any(word.isascii() and (len(word) == 1 or word[0].isdigit()) for word in known)
-        if len(set(known.values())) > 1 and any(boolean[column] for column in words) and not is_scale:
+        if len(set(known.values())) > 1 and (not given or any(map(is_truth, given))) and not is_scale:
             groups.append(Buttons(question, words))
     return groups
 
 
-def _is_boolean(values: Sequence[str]) -> bool:
-    """Whether all values are true, false or empty."""
-    return all(not value or truth(value) is not None for value in values)
+def is_truth(value: str) -> bool:
+    """Whether a value is true or false, in any spelling."""
+    return truth(value) is not None

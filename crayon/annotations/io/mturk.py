@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crayon.annotations.io.buttons import button_groups, split_column
+from crayon.annotations.io.buttons import button_groups, is_truth, split_column
 from crayon.annotations.io.merge import Row
 from crayon.annotations.io.pseudonyms import without_names
 from crayon.annotations.io.spreadsheet import harmless, restored
-from crayon.annotations.vocabulary import meaning, truth
+from crayon.annotations.vocabulary import meaning
 from crayon.utils.errors import AnnotationError
 from crayon.utils.log import report
 from crayon.utils.tables import Table, read_table
@@ -177,9 +177,9 @@ def _reader(path: Path, answers: Sequence[Mapping[str, str]], column: str | None
         if column is None or wanted in of_group:
             report(f"{path}: reads {_columns(named[0].words)} together, as the buttons of one question")
         return named[0].answer
-    several = "several questions of buttons; " if column is None and len(groups) > 1 else ""
+    several = ", but several questions of buttons" if column is None and len(groups) > 1 else ""
     raise AnnotationError(
-        f"{path}: has {several}no column Answer.{wanted}; name the column with the answer by --answer-column: "
+        f"{path}: has no column Answer.{wanted}{several}; name the column with the answer by --answer-column: "
         f"{_columns(known)}."
     )
 
@@ -202,7 +202,7 @@ def _refuse_lone_button(path: Path, name: str, answers: Sequence[Mapping[str, st
     """Raise AnnotationError if a column states whether one answer was chosen, since another may have been."""
     word = split_column(name)[1]
     values = {row.get(name, "") for row in answers} - {""}
-    if meaning(word) and values and all(truth(value) is not None for value in values):
+    if meaning(word) and any(map(is_truth, values)):
         raise AnnotationError(
             f"{path}: Answer.{name} states whether {word!r} was chosen, and no column states it of another answer, so "
             "false may be any other; download the results again, with all columns. If its true and false are meant as "
