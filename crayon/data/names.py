@@ -11,6 +11,7 @@ from pathlib import Path
 from crayon.data.index import Faults
 from crayon.utils.errors import DataError
 from crayon.utils.text import composed, readable_name
+from crayon.utils.walk import is_hidden, walk
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 """The beginning of a URL."""
@@ -58,31 +59,20 @@ def check_names(folder: str | Path) -> None:
         DataError: a name is not UTF-8 or has a control character, or two names in one folder are the same in Unicode's
             composed form.
     """
-    faults, entered = Faults(readable_name(str(folder))), set[str]()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in entered:  # links that lead back
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        within, first = Path(parent).relative_to(folder), dict[str, str]()
-        for name in sorted([*folders, *(name for name in files if not name.startswith("."))]):
-            form, shown = composed(name), readable_name(str(within / name))
-            if readable_name(name) != name:
-                faults.add(f"{shown}: the name is not UTF-8; rename it")
-            elif has_control(name):
-                faults.add(f"{shown!r}: the name has a control character; rename it")
-            elif form in first:
-                faults.add(
-                    f"{shown} is there twice, in two Unicode forms of one name ({first[form]!a} and {name!a}); "
-                    "rename or remove one"
-                )
-            else:
-                first[form] = name
-                continue
-            if name in folders:
-                folders.remove(name)
+    tree, faults = walk(folder), Faults(readable_name(str(folder)))
+    first: dict[tuple[str, str], str] = {}
+    for path in sorted([*tree.folders, *tree.files, *tree.unusable]):
+        within, _, name = path.rpartition("/")
+        shown = readable_name(path)
+        if readable_name(name) != name:
+            faults.add(f"{shown}: the name is not UTF-8; rename it")
+        elif has_control(name):
+            faults.add(f"{shown!r}: the name has a control character; rename it")
+        elif (other := first.setdefault((within, composed(name)), name)) != name:
+            faults.add(
+                f"{shown} is there twice, in two Unicode forms of one name ({other!a} and {name!a}); rename or remove "
+                "one"
+            )
     faults.stop()
 
 
@@ -109,10 +99,15 @@ class Finder:
             The path within the folder in Unicode's composed form, with `/` and without `.` and `..`, and the file.
 
         Raises:
-            Misplaced: there is no such file in the folder, or its name differs by upper and lower case.
+            Misplaced: there is no such file in the folder, or it is hidden, so that the folder's digest leaves it out.
         """
         within = self._within(name)
         path, parts = self.folder, within.split("/")
+        if within != "." and is_hidden(within):
+            raise Misplaced(f"{name} is hidden, since a name in it begins with a dot; rename it")
+        as_given = self.folder / name.replace("\\", "/")
+        if ".." in name and os.path.realpath(as_given) != os.path.realpath(self.folder / within):
+            raise Misplaced(f"{name} leads through a link to another file than {within}; write the path without `..`")
         for depth, part in enumerate(parts):
             names, regardless_of_case = self._listed(path)
             if part not in names:
@@ -124,8 +119,10 @@ class Finder:
                     "the file has it"
                 )
             path /= names[part]
-        if ".." in name and not _same(self.folder / name.replace("\\", "/"), path):
-            raise Misplaced(f"{name} leads through a link to another file than {within}; write the path without `..`")
+        if path.is_symlink() and not path.exists():
+            raise Misplaced(f"{name} is a link to {path.readlink()}, which does not exist")
+        if not path.is_file():
+            raise Misplaced(f"{name} is no file")
         return within, path
 
     def path(self, name: str) -> Path:
@@ -157,10 +154,3 @@ class Finder:
             names = {composed(name): name for name in _names(folder)}
             self._of[folder] = names, {name.casefold(): name for name in names}
         return self._of[folder]
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False

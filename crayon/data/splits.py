@@ -1,6 +1,8 @@
-"""Names of splits in users' folders and tables, and the names that the rest of the package uses for them."""
+"""Names of splits in users' folders and tables, and the classes and groups of which a split has no image."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 SPLITS = {
     "train": "train",
@@ -16,3 +18,29 @@ SPLITS = {
 def split_named(name: str) -> str:
     """The split that a user's folder or table calls `name`, in upper or lower case; other names are kept."""
     return SPLITS.get(name.lower(), name)
+
+
+def without_images(present: Collection[tuple[str, str]], classes: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """The declared classes and groups of which a split has no image.
+
+    Args:
+        present: the (class, group) pairs of which the split has images.
+        classes: names of all classes.
+        groups: names of all groups.
+
+    Returns:
+        `the class A` and `the group B` for those without any image, and `A/B` for pairs that are missing although both
+        their class and their group have images.
+    """
+    absent_classes = [name for name in classes if all((name, group) not in present for group in groups)]
+    absent_groups = [name for name in groups if all((label, name) not in present for label in classes)]
+    return [
+        *(f"the class {name}" for name in absent_classes),
+        *(f"the group {name}" for name in absent_groups if len(groups) > 1),
+        *(
+            f"{label}/{group}"
+            for label in classes
+            for group in groups
+            if (label, group) not in present and label not in absent_classes and group not in absent_groups
+        ),
+    ]

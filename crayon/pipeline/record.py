@@ -27,6 +27,7 @@ from crayon.pipeline.job import Job
 from crayon.utils.errors import EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
 from crayon.utils.version import __version__
+from crayon.utils.walk import walk
 
 FORMAT = 2
 
@@ -118,11 +119,13 @@ def _stamp(path: Path) -> tuple[str, int]:
     if not path.is_dir():
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
     whole, newest = hashlib.sha256(), status.st_mtime_ns
-    for folder, _, names in sorted(os.walk(path)):
-        for name in sorted(names):
-            status = os.stat(f"{folder}/{name}")  # noqa: PTH116 (thousands of files: a Path each would double the time)
-            whole.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n".encode())
-            newest = max(newest, status.st_mtime_ns)
+    tree = walk(path)
+    for name, status in tree.files.items():
+        line = f"{path}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n"
+        whole.update(os.fsencode(line))
+        newest = max(newest, status.st_mtime_ns)
+    for name in tree.unusable:
+        whole.update(os.fsencode(f"{path}/{name}\n"))
     return whole.hexdigest(), newest
 
 

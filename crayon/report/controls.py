@@ -9,7 +9,7 @@ from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import full_cell, markdown, naming
+from crayon.report.tables import full_cell, headings, markdown, naming
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
@@ -55,5 +55,8 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
             cells = (str(full_cell(evaluated[name, run_name], metric)) for metric in benchmark.metrics)
             lines.append([naming(method)[0], answers, *cells])
         lines.sort(key=lambda line: ["Original", "ERM"].index(line[0]) if line[0] in ("Original", "ERM") else 2)
-        parts.append(f"\n## {benchmark.title}\n\n" + markdown(["method", "answers", *benchmark.metrics], lines))
+        parts.append(
+            f"\n## {benchmark.title}\n\n"
+            + markdown(["method", "answers", *headings(plan, evaluated, name).values()], lines)
+        )
     return "\n".join(parts)

@@ -10,7 +10,7 @@ from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import markdown, marks_of, naming, published
+from crayon.report.tables import gap_sentences, headings, markdown, marks_of, naming, published
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv, write_json, write_text
 
@@ -133,16 +133,21 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
     suite = plan.params.active
     paper = published()
     parts = [f"# Table 1: {suite.title} (suite `{plan.suite}`)\n"]
+    theirs = (
+        " The paper's numbers are of the real data sets, and stand here for comparison of order, not of size, unless "
+        "the suite is `paper`."
+        if any(benchmark in suite.benchmarks for _, benchmark, _ in paper)
+        else ""
+    )
     parts.append(
         f"Percent, mean ± sample standard deviation over {len(suite.seeds)} seeds. *last*: after the last epoch, as in "
-        "the paper; *selected*: after the epoch that is best on the validation split. The paper's numbers are of the "
-        "real data sets, and stand here for comparison of order, not of size, unless the suite is `paper`. **Bold**: "
+        f"the paper; *selected*: after the epoch that is best on the validation split.{theirs} **Bold**: "
         "the best *last* of a column, *italic*: the second best.\n"
     )
     for name, benchmark in suite.benchmarks.items():
-        header = ["method", "annotation"]
+        header, titles = ["method", "annotation"], headings(plan, evaluated, name)
         for metric in benchmark.metrics:
-            header += [f"{metric} last", f"{metric} selected", f"{metric} paper"]
+            header += [f"{titles[metric]} last", f"{titles[metric]} selected", f"{metric} paper"]
         lines, signs = [], {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
         for method in ("original", *suite.methods):
             line, runs = list(naming(method)), evaluated.get((name, method), {})
@@ -153,7 +158,8 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
         answers = _answers(job, name) if name in plan.annotated else "Answers: none."
-        parts.append(f"\n## {benchmark.title}\n\n{answers}{_left_out(plan, name)}\n")
+        sentences = [answers + _left_out(plan, name), *gap_sentences(plan, evaluated, name)]
+        parts.append(f"\n## {benchmark.title}\n\n{' '.join(sentences)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
 
@@ -178,13 +184,14 @@ def _latex(plan: Plan, evaluated: dict) -> str:
     suite, paper = plan.params.active, published()
     columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
     signs = {(name, metric): marks_of(plan, evaluated, name, metric) for name, metric in columns}
+    titles = {name: headings(plan, evaluated, name) for name in suite.benchmarks}
     spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
     lines = [
         f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
         f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}",
         "\\toprule",
         f"& & {' & '.join(spans)} \\\\",
-        f"Method & Annotation & {' & '.join(_escaped(metric) for _, metric in columns)} \\\\",
+        f"Method & Annotation & {' & '.join(_escaped(titles[name][metric]) for name, metric in columns)} \\\\",
         "\\midrule",
     ]
     for method in ("original", *suite.methods):

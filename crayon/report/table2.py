@@ -9,7 +9,7 @@ from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import full_cell, markdown, published, study
+from crayon.report.tables import full_cell, headings, markdown, published, study
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -81,7 +81,8 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
                 mean, _ = paper.get((*losses, name, metric), (None, None))
                 line += [str(full_cell(evaluated[name, run_name], metric)), number(mean, 2)]
             lines.append(line)
-        header = [title for metric in metrics for title in (metric, f"{metric} paper")]
+        titles = headings(plan, evaluated, name)
+        header = [title for metric in metrics for title in (titles[metric], f"{metric} paper")]
         parts.append(f"\n## {suite.benchmarks[name].title}\n")
         parts.append(markdown(["loss of relevant maps", "loss of irrelevant maps", *header], lines))
     return "\n".join(parts)

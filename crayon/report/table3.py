@@ -10,7 +10,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import TRANSFERRED
-from crayon.report.tables import markdown, published, study
+from crayon.report.tables import headings, markdown, published, study
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -30,10 +30,11 @@ KEYS = ("benchmark", "model", "metric")
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write table3.csv and table3.md."""
-    columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
+    evaluated = evaluations(job.inputs)
+    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
         "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, rows)),
+        "markdown": partial(write_text, text=_markdown(plan, evaluated, rows)),
     }
 
 
@@ -60,7 +61,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
     return {plan.find("table3").outputs["table"]: (COLUMNS, rows)}
 
 
-def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
+def _markdown(plan: Plan, evaluated: dict, rows: list[list[Any]]) -> str:
     suite = plan.params.active
     transfer = study(suite.studies.transfer, "transfer")
     parts = [
@@ -72,7 +73,7 @@ def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
     ]
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     for name in transfer.benchmarks:
-        metrics = list(suite.benchmarks[name].metrics)
+        titles = headings(plan, evaluated, name)
         lines = []
         for model in ("original", "refined"):
             line = [model]
@@ -81,7 +82,7 @@ def _markdown(plan: Plan, rows: list[list[Any]]) -> str:
                     spread = f" ± {float(row['std']):.2f}" if row["std"] else ""
                     line += [f"{float(row['mean']):.2f}{spread}", row["paper_mean"]]
             lines.append(line)
-        header = [title for metric in metrics for title in (metric, f"{metric} paper")]
+        header = [title for metric in titles for title in (titles[metric], f"{metric} paper")]
         parts.append(f"\n## {suite.benchmarks[name].title}\n")
         parts.append(markdown(["model", *header], lines))
     return "\n".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 LISTED = 12
@@ -35,8 +35,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = [str(value) for value in known]
     near = get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    listed = ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
-    return f"There is no {kind} {name!r}{hint} Known: {listed}."
+    return f"There is no {kind} {name!r}{hint} Known: {listed(names, LISTED)}."
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names of a list, and how many more there are: `a, b, c and 2 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def hours(seconds: float) -> str:

@@ -128,11 +128,12 @@ def test_absolute_paths_are_read_below_a_linked_or_relative_folder(own, tmp_path
         ("Images/sub/b.png", "Images/sub/b.png is not in the folder, but images/sub/b.png differs by upper and lower"),
         ("images/a.PNG", "but images/a.png differs by upper and lower case only; write the name as the file has it"),
         ("images/c.png", "images/c.png is not in the folder"),
-        ("images", "images is not a file"),
+        ("images", "images is no file"),
         (".", ". is not in the folder"),
         ("images/a.png/b.png", "images/a.png/b.png is not in the folder"),
         ("a\x07.png", r"'a\x07.png' has a control character"),
-        ("images/linked.png", "lies outside of the folder"),
+        ("images/linked.png", "is a link to nowhere.png, which does not exist"),
+        ("images/.hidden/a.png", "images/.hidden/a.png is hidden, since a name in it begins with a dot"),
         ("there/../x.png", "there/../x.png leads through a link to another file than x.png"),
     ],
 )
@@ -142,7 +143,7 @@ def test_a_path_that_is_no_file_of_the_folder_is_refused(own, tmp_path, name, wo
     for path in (tmp_path / "own2/a.png", tmp_path / "a.png", own / "x.png", own / "images/sub/deep/y.png"):
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(path)
-    (own / "images/linked.png").symlink_to(tmp_path / "a.png")
+    (own / "images/linked.png").symlink_to("nowhere.png")
     (own / "there").symlink_to(own / "images/sub/deep")  # there/.. is images/sub
     name = name.format(folder=own)
     row = f"{name},train,cat,masks/a.png" if column == "image" else f"images/a.png,train,cat,{name}"

@@ -154,9 +154,8 @@ def test_crayon_check_refuses_names_that_are_not_utf8(tmp_path, monkeypatch):
     assert not Path("data").exists()
 
 
-def test_hidden_names_and_links_that_lead_back_are_no_fault(tmp_path):
+def test_hidden_names_are_no_fault_and_linked_ones_are(tmp_path):
     folder = folder_of(tmp_path, NFC)
-    (folder / "train/again").symlink_to(folder)
     (folder / os.fsdecode(b".\xff")).touch()
     check_names(folder)
     (tmp_path / "elsewhere").mkdir()

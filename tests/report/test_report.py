@@ -51,9 +51,13 @@ def project(tmp_path, monkeypatch):
             seed = int(job.wildcards.get("seed", 0))
             wga = VALUES.get(job.wildcards["run"], (10.0, 12.0))[seed]
             rows = [{"label": "a", "group": "b", "energy": wga, "pointing": 100.0, "count": 5, "blank": 0}]
-            found = {"last": {"epoch": 1, "metrics": {"WGA": wga, "MGA": wga + 10}, "attention": {"test": rows}}}
+            benchmark = plan.params.active.benchmarks[job.wildcards["benchmark"]]
+            pairs = [(label, group) for label in benchmark.classes for group in benchmark.groups]
+            splits = {"test": [{"label": a, "group": b, "correct": round(wga / 5), "count": 20} for a, b in pairs]}
+            last = {"epoch": 1, "validation": wga, "splits": splits, "attention": {"test": rows}}
+            found = {"last": last | {"metrics": {"WGA": wga, "MGA": wga + 10}}}
             if job.wildcards["run"] != "original":
-                found["selected"] = {"epoch": 1, "metrics": {"WGA": wga + 1, "MGA": wga + 11}}
+                found["selected"] = last | {"metrics": {"WGA": wga + 1, "MGA": wga + 11}}
             put(job.outputs["metrics"], found)
         elif job.rule == "ingest":
             put(job.outputs["summary"], {"sources": {"simulated": 9}, "labels": {"relevant": 4, "unused": 1}})

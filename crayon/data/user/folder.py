@@ -1,23 +1,26 @@
 """A user's own images in a folder (`kind: folder`), in torchvision's ImageFolder layout: `<split>/<class>/<image>`.
 
 The folders `val`, `valid`, `validation` and `dev` become the split validation (`crayon.data.splits`); other splits keep
-the name of their folder. A benchmark with
-several groups has one more level, `<split>/<class>/<group>/<image>`. Masks are optional and lie in a second folder with
-the same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path
-within the folder.
+the name of their folder. A benchmark with several groups has one more level, `<split>/<class>/<group>/<image>`. An
+image on a higher level has no class or no group, and is refused. Masks are optional and lie in a second folder with the
+same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path within
+the folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
+from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, check_usable, frame_of, is_image
 from crayon.data.names import no_folder
 from crayon.data.splits import split_named
+from crayon.utils.errors import DataError
 from crayon.utils.log import report
-from crayon.utils.text import composed, unknown
+from crayon.utils.text import composed, listed, unknown
+from crayon.utils.walk import Tree, walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +58,37 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     folder = Path(options.path)
     if not folder.is_dir():
         raise no_folder(folder, "source.path")
-    masks = _masks(Path(options.masks)) if options.masks else None
+    tree, masks = walk(folder), _Masks(Path(options.masks)) if options.masks else None
     entries: list[Entry] = []
     faults, others = Faults(str(folder)), []
-    for split in _folders(folder):
-        for below in _folders(split):
+    loose: list[Path] = []
+    deeper: set[str] = set()
+    for split in tree.folders_in(folder):
+        loose += _images_in(tree, split)
+        for below in tree.folders_in(split):
             label = composed(below.name)
             if label not in classes:
                 faults.add(f"{split.name}/{label}: {unknown('class', label, classes)}")
                 continue
-            one_group = len(groups) == 1
-            of_group = [(groups[0], below)] if one_group else [(composed(at.name), at) for at in _folders(below)]
+            within = [(composed(inner.name), inner) for inner in tree.folders_in(below)]
+            if len(groups) > 1:
+                loose += _images_in(tree, below)
+            else:
+                deeper.update(name for name, _ in within)
+            of_group = [(groups[0], below)] if len(groups) == 1 else within
             for group, inner in of_group:
                 if group not in groups:
                     faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
                     continue
-                for path in sorted((path for path in inner.rglob("*") if path.is_file()), key=_composed):
-                    name = _composed(path.relative_to(folder))
+                for path in tree.files_below(inner):
+                    name = Path(composed(str(path.relative_to(folder))))
                     if not is_image(path):
                         others.append(str(name))
                         continue
-                    mask = masks.get(name.with_suffix("")) if masks is not None else None
-                    if masks is not None and mask is None:
-                        faults.add(f"{name}: has no mask in {options.masks}")
+                    mask = masks.of(name) if masks is not None else None
+                    if isinstance(mask, str):
+                        faults.add(f"{name}: {mask}")
+                        continue
                     entries.append(
                         Entry(
                             image=name.as_posix(),
@@ -89,8 +100,19 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                         )
                     )
     faults.stop("Rename the folder, or add its name to the benchmark in params.yaml.")
+    check_usable(tree)
+    if loose:
+        raise DataError(_misplaced(folder, loose, len(entries), groups))
     if others:
         report(f"{folder}: left out {len(others)} files without the suffix of an image, the first is {others[0]}")
+    if outside := _images_in(tree, folder):
+        report(f"{folder}: left out {len(outside)} images outside the splits' folders, the first is {outside[0].name}")
+    if deeper:
+        report(
+            f"{folder}: the folders within those of the classes ({listed(sorted(deeper))}) are not read as groups; "
+            "`groups` in params.yaml names groups"
+        )
+    _report_merged([composed(split.name) for split in tree.folders_in(folder)], folder)
     check_entries(entries, classes, groups, str(folder))
     return Listing(
         of=str(folder),
@@ -101,24 +123,64 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     )
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    """The subfolders of a folder, sorted by name, without hidden ones."""
-    return iter(
-        sorted((path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")), key=_composed)
-    )
+def _report_merged(names: Sequence[str], folder: Path) -> None:
+    """Say which folders together are one split."""
+    for split in dict.fromkeys(map(split_named, names)):
+        same = [name for name in names if split_named(name) == split]
+        if len(same) > 1:
+            report(f"{folder}: the folders {' and '.join(same)} are both read as the split {split}")
 
 
-def _composed(path: Path) -> Path:
-    """A path in Unicode's composed form."""
-    return Path(composed(str(path)))
+def _images_in(tree: Tree, folder: Path) -> list[Path]:
+    """The images that lie directly in a folder, sorted by name."""
+    return [path for path in tree.files_in(folder) if is_image(path)]
 
 
-def _masks(folder: Path) -> dict[Path, Path]:
-    """Path within the folder, without suffix -> mask file."""
-    if not folder.is_dir():
-        raise no_folder(folder, "source.masks")
-    return {
-        _composed(path.relative_to(folder).with_suffix("")): path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-    }
+def _misplaced(folder: Path, loose: Sequence[Path], placed: int, groups: Sequence[str]) -> str:
+    """Say that images lie above the folders of the classes or groups.
+
+    Args:
+        folder: the folder of the data set.
+        loose: the images, which are directly in the folder of a split or class.
+        placed: number of the other images.
+        groups: names of all groups.
+    """
+    counts = Counter(path.parent.relative_to(folder).as_posix() for path in loose)
+    where = listed([f"{name} has {count}" for name, count in counts.items()])
+    layout = "<split>/<class>/<image>"
+    remedy = "move them into the folders of their classes"
+    if len(groups) > 1:
+        layout = "<split>/<class>/<group>/<image>"
+        remedy = f"move them into folders of their groups ({', '.join(groups)}), or remove `groups` from params.yaml"
+    return f"{folder}: {len(loose)} of {len(loose) + placed} images are not in {layout} ({where}); {remedy}."
+
+
+class _Masks:
+    """Finds the mask of an image by its path within the folder, whatever the suffix.
+
+    Args:
+        folder: the folder of the masks.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise no_folder(folder, "source.masks")
+        self.tree = walk(folder)
+        self._names: dict[Path, list[str]] = {}
+        for name in (*self.tree.files, *self.tree.unusable):
+            if is_image(Path(name)):
+                self._names.setdefault(Path(composed(name)).with_suffix(""), []).append(name)
+
+    def of(self, image: Path) -> Path | str:
+        """The mask of an image, or a phrase that says why it has none."""
+        names = self._names.get(image.with_suffix(""), [])
+        if not names:
+            return f"has no mask in {self.tree.folder}"
+        if len(names) > 1:
+            return f"has {len(names)} masks in {self.tree.folder} ({', '.join(names)}); remove all but one"
+        if names[0] in self.tree.unusable:
+            return f"its mask {self.tree.folder / names[0]} is {self.tree.unusable[names[0]]}"
+        return self.tree.folder / names[0]

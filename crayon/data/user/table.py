@@ -57,6 +57,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     manifest = folder / FILE
     if not folder.is_dir():
         raise no_folder(folder, "source.path")
+    if manifest.exists() and not manifest.is_file():
+        raise DataError(f"{manifest}: is no regular file; replace it by a CSV file.")
     optional = [*(["group"] if len(groups) > 1 else []), *(["mask"] if options.masks else [])]
     rows = read_csv(manifest, ("image", "split", "label", *optional), DataError)
     if not rows:
@@ -69,8 +71,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             faults.add(f"line {row.line}: {empty[0]} is empty")
             continue
         try:
-            image, path = located(finder, row["image"])
-            mask = located(finder, row["mask"])[1] if options.masks else None
+            image, path = finder.find(row["image"])
+            mask = finder.find(row["mask"])[1] if options.masks else None
         except Misplaced as why:
             faults.add(f"line {row.line}: {why}")
             continue
@@ -98,20 +100,6 @@ def _tell_of_masks(manifest: Path, columns: Mapping[str, str]) -> None:
         name for name in columns if name not in COLUMNS and get_close_matches(name.lower(), ["mask", "mask_path"])
     ]:
         report(f"{manifest}: its column {near[0]} is not read; source.masks: true in params.yaml reads a column mask.")
-
-
-def located(finder: Finder, name: str) -> tuple[str, Path]:
-    """The id and the file of a path in the table; raises Misplaced if it is no file of the folder."""
-    within, path = finder.find(name)
-    try:
-        inside = path.resolve().is_relative_to(finder.folder.resolve())
-    except (OSError, RuntimeError) as error:  # a loop of links
-        raise Misplaced(f"{name} leads nowhere ({error})") from error
-    if not inside:
-        raise Misplaced(f"{name} lies outside of the folder; move it inside")
-    if not path.is_file():
-        raise Misplaced(f"{name} is not a file that can be read")
-    return within, path
 
 
 def write_manifest_of(folder: str | Path, drawn: Drawn) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from crayon.data.index import Entry, Listing
 from crayon.data.names import no_folder
 from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
+from crayon.data.splits import without_images
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.utils.checks import required
@@ -23,6 +24,7 @@ from crayon.utils.files import write_npy
 from crayon.utils.log import report
 from crayon.utils.tables import Row
 from crayon.utils.text import unknown
+from crayon.utils.walk import walk
 
 
 def run(job: Job, local: Path | None = None) -> None:
@@ -44,6 +46,9 @@ def run(job: Job, local: Path | None = None) -> None:
     else:
         check_splits([entry.split for entry in content.entries], benchmark, name)
         entries, images, masks = pack(content, work)
+        check_splits([entry.split for entry in entries], benchmark, name)  # again, without the images that are skipped
+        for sentence in gaps([(entry.split, entry.label, entry.group) for entry in entries], benchmark):
+            report(f"{name}/download  {sentence}")
         recording.publish(
             {
                 "manifest": partial(write_manifest, rows=_rows(entries)),
@@ -64,7 +69,7 @@ def check(job: Job) -> str:
     Unpacked archives stay until `run` has packed them.
 
     Returns:
-        A sentence with the number of images in each split.
+        A sentence with the number of images in each split, and one for each split without a declared class or group.
 
     Raises:
         DataError: an archive is missing or images are unusable; the message has their number and the first few.
@@ -75,13 +80,35 @@ def check(job: Job) -> str:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
     content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
     if isinstance(content, Drawn):
-        splits, listing = content.splits, None
+        images, faults = list(zip(content.splits, content.labels, content.groups, strict=True)), {}
+        check_splits(content.splits, benchmark, name)
     else:
-        splits, listing = [entry.split for entry in content.entries], content
+        check_splits([entry.split for entry in content.entries], benchmark, name)
+        faults = examine(content)
+        images = [(e.split, e.label, e.group) for n, e in enumerate(content.entries) if n not in faults]
+    splits = [split for split, _, _ in images]
     check_splits(splits, benchmark, name)
-    faults = {} if listing is None else examine(listing)
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
-    return f"{name}: {len(splits)} images ({counts})" + (f", {len(faults)} cannot be used" if faults else "") + "."
+    left_out = f"; {len(faults)} more cannot be used" if faults else ""
+    return "\n".join([f"{name}: {len(splits)} images ({counts}){left_out}.", *gaps(images, benchmark)])
+
+
+def gaps(images: Sequence[tuple[str, str, str]], benchmark: Benchmark) -> list[str]:
+    """Say which declared classes and groups have no image in a split, one sentence for each such split.
+
+    Args:
+        images: (split, class, group) of each image.
+        benchmark: params of the benchmark.
+    """
+    sentences = []
+    for split in dict.fromkeys(split for split, _, _ in images):
+        present = {(label, group) for other, label, group in images if other == split}
+        if missing := without_images(present, benchmark.classes, benchmark.groups):
+            metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
+            readers = [key for key, metric in metrics.items() if split in metric.splits]
+            left_out = f", which {' and '.join(readers)} therefore leave out" if readers else ""
+            sentences.append(f"{split} has no image of {', '.join(missing)}{left_out}.")
+    return sentences
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
@@ -135,6 +162,11 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
         if not Path(source["tree"]).is_dir():
             raise no_folder(Path(source["tree"]), "source.tree")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
+    if "compose" not in source:
+        own = [*registry.reads(source).values(), *([source["imagenet"]] if source.get("imagenet") else [])]
+        for path in dict.fromkeys([*files.values(), *map(Path, own)]):
+            for sentence in walk(path).left_out() if path.is_dir() else ():
+                report(sentence)
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
     )
