@@ -148,6 +148,25 @@ def _refuse_repeated(table: Table, columns: dict[str, list[str]]) -> None:
         first[key] = row
 
 
+def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Path) -> None:
+    """Check that a file of people's answers contains none that the pipeline made.
+
+    Args:
+        sources: the sources of its answers.
+        made: the sources of answers that the pipeline makes.
+        path: the file.
+
+    Raises:
+        AnnotationError: an answer has one of these sources.
+    """
+    if found := sorted(set(sources) & set(made)):
+        aside = Path(path).with_suffix(f".{found[0]}.csv")
+        raise AnnotationError(
+            f"{path}: contains {found[0]} answers, with which people's answers cannot be mixed; move the file away: "
+            f"`mv {path} {aside}`."
+        )
+
+
 def unknown_item(item: str, known: Collection[str]) -> str:
     """Say that the benchmark does not have an item, and which is nearest."""
     near = get_close_matches(item[:LONGEST], known, n=1)

@@ -42,6 +42,18 @@ class Pool:
         return -(shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum(1)
 
 
+def to_ask(maps: np.ndarray) -> np.ndarray:
+    """Which maps annotators are asked about: those that are not zero everywhere, since a blank map shows nothing.
+
+    Args:
+        maps: (n, h, w) float in [0, 1].
+
+    Returns:
+        (n,) bool.
+    """
+    return np.asarray(maps.any(axis=(1, 2)))
+
+
 def at_random(count: int, seed: int) -> np.ndarray:
     """A random permutation (count,) int64."""
     return np.random.default_rng([seed, 3]).permutation(count)

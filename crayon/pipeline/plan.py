@@ -26,7 +26,7 @@ from crayon.methods.base import Method
 from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
-from crayon.utils.text import unknown
+from crayon.utils.text import listed, unknown
 
 
 @dataclass
@@ -63,6 +63,8 @@ class Plan:
             self._where(str(wildcards["run"]))
         if wildcards.get("kind", KINDS[0]) not in KINDS:
             raise ParamsError(unknown("kind", str(wildcards["kind"]), KINDS))
+        if "kind" in wildcards:
+            self._check_used(str(wildcards["benchmark"]), str(wildcards["kind"]))
         name = name_of(rule, wildcards)
         if name not in self.jobs:
             raise RecordError(unknown("job", name, self.jobs))
@@ -98,7 +100,7 @@ class Plan:
             f"{name}/{kind}": self.find("ingest", benchmark=name, kind=kind).outputs["summary"]
             for name in self.annotated
             if name in benchmarks
-            for kind in KINDS
+            for kind in self.kinds(name)
         }
 
     def results(self) -> list[str]:
@@ -120,7 +122,7 @@ class Plan:
             yield self._download(name, benchmark)
             yield self._original(name, benchmark)
             yield self._interpret(name, benchmark)
-            for kind in KINDS if name in self.annotated else ():
+            for kind in self.kinds(name):
                 if benchmark.annotation.source in MADE:
                     yield self._annotate(name, benchmark, kind)
                 yield self._ingest(name, benchmark, kind)
@@ -352,10 +354,35 @@ class Plan:
         path = self.find("ingest", benchmark=name, kind=kind).inputs["answers"]
         if path not in self.producers and not Path(path).exists():
             raise AnnotationError(
-                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation, or "
-                "put the answers there."
+                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation. Or "
+                f"put the answers there, or leave out of suites.{self.suite}.methods in params.yaml what needs them: "
+                f"{self._users(name, kind)}."
             )
         return path
+
+    def kinds(self, name: str) -> list[str]:
+        """The kinds of annotation that the methods on a benchmark need; none if nobody answers."""
+        if self.params.active.benchmark(name).annotation.source == "none":
+            return []
+        needs = {need for run in self.runs.values() if name in run.benchmarks for need in run.needs}
+        return [kind for kind in KINDS if kind in needs]
+
+    def _users(self, name: str, kind: str) -> str:
+        """The methods, controls and studies' runs on a benchmark that need a kind of annotation, for a message."""
+        return listed([run.name for run in self.runs.values() if name in run.benchmarks and kind in run.needs], 12)
+
+    def _check_used(self, name: str, kind: str) -> None:
+        """Check that a method of the suite needs the answers of a kind.
+
+        Raises:
+            ParamsError: none does, so that answers would have no effect.
+        """
+        if self.params.active.benchmark(name).annotation.source != "none" and kind not in self.kinds(name):
+            able = [method for method in METHODS if kind in method_class(method).needs]
+            raise ParamsError(
+                f"suites.{self.suite}.methods: no method on {name} uses answers about {kind}; add one of "
+                f"{', '.join(able)}."
+            )
 
     def _shown(self, name: str, kind: str) -> str:
         return self._interpretation(name)["maps" if kind == "attention" else "patches"]
@@ -400,8 +427,8 @@ class Plan:
 
     @property
     def annotated(self) -> list[str]:
-        """The benchmarks that have answers."""
-        return [name for name, b in self.params.active.benchmarks.items() if b.annotation.source != "none"]
+        """The benchmarks that have answers which a method needs."""
+        return [name for name in self.params.active.benchmarks if self.kinds(name)]
 
     def _labels(self, name: str) -> dict[str, str]:
         """Kind of annotation -> path of the labels that are aggregated from its answers."""

@@ -20,7 +20,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
-from crayon.utils.errors import RecordError
+from crayon.utils.errors import AnnotationError, RecordError
 from crayon.utils.locks import holder, try_lock
 
 TURN = Path(".crayon/running")
@@ -180,8 +180,11 @@ class Workflow:
             values = dict(wildcards.items()) | fixed
             job = self.plan.find(rule, **{key: values[key] for key in WILDCARDS if key in values})
             inputs = dict(job.inputs)
-            if rule == "ingest":  # raises an error if people have to annotate first
-                inputs["answers"] = self.plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
+            if rule == "ingest":
+                try:
+                    inputs["answers"] = self.plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
+                except AnnotationError as error:  # people have to annotate first; Snakemake would print a traceback
+                    raise SystemExit(f"crayon: {error}") from None
             if "folder" in inputs and Path(inputs["folder"], "manifest.csv").exists():
                 inputs["folder"] = str(
                     Path(inputs["folder"], "manifest.csv")

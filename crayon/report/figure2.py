@@ -26,7 +26,7 @@ NEURONS = 3
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write figure2.csv, one row per patch, and the figure: each neuron's patches in a row."""
     rows, lines = [], []
-    for name in plan.annotated:
+    for name in (name for name in plan.annotated if "neurons" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]
         images = _images(plan, name)
         neurons = [row["neuron"] for row in read_csv(job.inputs[f"{name}/labels"], ("neuron",), AnnotationError)]

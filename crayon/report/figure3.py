@@ -25,7 +25,7 @@ TILES = 9
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write figure3.csv, one row per image, and the figure: each image as annotators see it."""
     rows, lines = [], []
-    for name in plan.annotated:
+    for name in (name for name in plan.annotated if "attention" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]
         data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
         train = data.rows("train")

@@ -13,15 +13,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crayon.annotations.labels import LABELS
-from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
-from crayon.pipeline.job import KINDS, Job
+from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.provenance import Provenance
 from crayon.pipeline.record import Writer, read_record
 from crayon.report.cost import Spent
 from crayon.report.registry import RESULTS, provenance_of
-from crayon.report.tables import marks_of, naming, published, why_missing
+from crayon.report.summary import next_steps, summarise
+from crayon.report.tables import gap_sentences, headings, marks_of, naming, published, why_missing
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
 from crayon.utils.version import __version__
@@ -65,6 +65,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "story": _story(plan, evaluated),
         "benchmarks": [_table(plan, name, evaluated) for name in suite.benchmarks],
         "answers": answers,
+        "annotated": bool(plan.annotated),
         "sections": [_section(plan, rule) for rule, result in RESULTS.items() if result.title and rule in plan.jobs],
         "spent": _spent(plan, job),
         "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
@@ -89,29 +90,13 @@ def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def _story(plan: Plan, evaluated: dict) -> list[str]:
-    """One sentence per benchmark: its first metric before and after the refinement."""
-    sentences = []
-    for name, benchmark in plan.params.active.benchmarks.items():
-        metric = next(iter(benchmark.metrics))
-        before = cell(evaluated.get((name, "original"), {}), metric)
-        best = max(
-            ((value.mean, run) for run in CRAYON if (value := cell(evaluated.get((name, run), {}), metric))),
-            default=None,
-        )
-        if before and best:
-            words = WORDS[benchmark.metrics[metric].kind]
-            after = f"{best[0]:.1f}% ({naming(best[1])[0]}, the best of the Crayon variants)"
-            sentences.append(f"{benchmark.title}: {words} went from {before.mean:.1f}% (Original) to {after}.")
-    return sentences
-
-
-WORDS = {
-    "worst_group": "accuracy on the worst group of test images",
-    "mean_group": "mean accuracy over the groups of test images",
-    "accuracy": "accuracy",
-    "difference": "the gap",
-}
+def _story(plan: Plan, evaluated: dict) -> list[dict[str, Any]]:
+    """What happened on each benchmark that has been evaluated, and what to do next."""
+    return [
+        {"title": benchmark.title, "sentences": sentences, "steps": next_steps(plan, evaluated, name)}
+        for name, benchmark in plan.params.active.benchmarks.items()
+        if (sentences := summarise(plan, evaluated, name))
+    ]
 
 
 def _anchor(benchmark: str, run_name: str) -> str:
@@ -121,10 +106,10 @@ def _anchor(benchmark: str, run_name: str) -> str:
 def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
     benchmark, paper = plan.params.active.benchmarks[name], published()
     signs = {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method in ("original", *plan.params.active.methods):
         label, annotation = naming(method)
-        cells = []
+        cells: list[dict[str, Any]] = []
         for metric in benchmark.metrics:
             value = cell(evaluated.get((name, method), {}), metric)
             mark = signs[metric].get(method, "")
@@ -140,15 +125,21 @@ def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
                 }
             )
         rows.append({"label": label, "annotation": annotation, "cells": cells})
-    metrics = [{"key": key, "lower": kind.lower_is_better} for key, kind in benchmark.metrics.items()]
-    return {"title": benchmark.title, "metrics": metrics, "rows": rows}
+    titles = headings(plan, evaluated, name)
+    return {
+        "title": benchmark.title,
+        "metrics": [{"key": titles[key], "lower": kind.lower_is_better} for key, kind in benchmark.metrics.items()],
+        "rows": rows,
+        "paper": any(cell["paper"] for row in rows for cell in row["cells"]),
+        "gaps": gap_sentences(plan, evaluated, name),
+    }
 
 
 def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[str, Any]]:
     rows = []
     for name in plan.annotated:
         benchmark = plan.params.active.benchmarks[name]
-        for kind in KINDS:
+        for kind in plan.kinds(name):
             path = job.inputs[f"{name}/{kind}"]
             if not Path(path).exists():
                 continue

@@ -22,7 +22,7 @@ from crayon.config.sections import dump
 from crayon.config.source import has_masks
 from crayon.config.studies import STUDIED
 from crayon.pipeline import runs
-from crayon.pipeline.job import KINDS, Job, below
+from crayon.pipeline.job import Job, below
 from crayon.pipeline.plan import Plan
 
 Reads = Callable[[Plan], tuple[dict[str, str], dict[str, Any]] | None]
@@ -134,7 +134,7 @@ def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
 
 
 def _answers(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
-    return {f"{name}/{kind}": plan.answers_file(name, kind) for name in plan.annotated for kind in KINDS}, {
+    return {f"{name}/{kind}": plan.answers_file(name, kind) for name in plan.annotated for kind in plan.kinds(name)}, {
         "suite": plan.suite
     }
 
@@ -193,6 +193,8 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
     """
     inputs: dict[str, str] = {}
     for name in plan.annotated:
+        if kind not in plan.kinds(name):
+            continue
         ingest = plan.find("ingest", benchmark=name, kind=kind)
         inputs |= plan.data(name) | {
             f"{name}/{shown}": ingest.inputs["shown"],
@@ -247,7 +249,16 @@ def _page(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
         | {path: path for path in sorted(shown)}
         | records
     )
-    return inputs, _shown(plan, methods=list(suite.methods))
+    own = {
+        name: {
+            "groups": list(benchmark.groups),
+            "source": benchmark.source["kind"],
+            "annotation": benchmark.annotation.source,
+            "selection": dump(benchmark.selection),
+        }
+        for name, benchmark in suite.benchmarks.items()
+    }
+    return inputs, _shown(plan, methods=list(suite.methods), summarised=own)
 
 
 _ALL = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -157,7 +158,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
                 line += [spread(*paper.get((method, name, metric), (None, None)))]
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
-        answers = _answers(job, name) if name in plan.annotated else "Answers: none."
+        answers = _answers(job, name, plan.kinds(name)) if name in plan.annotated else "Answers: none."
         sentences = [answers + _left_out(plan, name), *gap_sentences(plan, evaluated, name)]
         parts.append(f"\n## {benchmark.title}\n\n{' '.join(sentences)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
@@ -218,10 +219,16 @@ def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
 
 
-def _answers(job: Job, benchmark: str) -> str:
-    """A sentence with the number of answers per source and of labels."""
+def _answers(job: Job, benchmark: str, kinds: Sequence[str]) -> str:
+    """A sentence with the number of answers per source and of labels, of each kind of annotation.
+
+    Args:
+        job: the job of Table 1.
+        benchmark: name of the benchmark.
+        kinds: the kinds of its answers.
+    """
     sentences = []
-    for kind in ("attention", "neurons"):
+    for kind in kinds:
         summary = read_json(job.inputs[f"{benchmark}/{kind}"], RecordError)
         sources = " and ".join(f"{count} {source}" for source, count in summary["sources"].items())
         labels = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())

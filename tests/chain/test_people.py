@@ -59,7 +59,11 @@ def test_page_answers_reach_the_table_and_are_traced_from_it(browser, tmp_path):
     benchmark = suite["benchmarks"]["waterbirds"]
     data = load_dataset(project.folder / "data/mini/waterbirds", benchmark["classes"], benchmark["groups"])
     rows = data.rows("train")
-    images, maps = [data.image_ids[row] for row in rows], np.load(project.folder / shown / "maps.npy")
+    maps = np.load(project.folder / shown / "maps.npy")
+    asked = maps.any(axis=(1, 2))  # nobody is asked about a blank map
+    blank = [data.image_ids[row] for row in rows[~asked]]
+    rows, maps = rows[asked], maps[asked]
+    images = [data.image_ids[row] for row in rows]
     patches = read_patches(project.folder / shown / "patches.csv")
     position = {image: number for number, image in enumerate(data.image_ids)}
     seen = {
@@ -74,7 +78,7 @@ def test_page_answers_reach_the_table_and_are_traced_from_it(browser, tmp_path):
     with labels.open(encoding="utf-8", newline="") as file:
         found = {row["image"]: row["label"] for row in csv.DictReader(file)}
     words = {"yes": "relevant", "no": "irrelevant"}
-    assert found == {one.item: words[one.answer] for one in seen["attention"]}
+    assert found == {one.item: words[one.answer] for one in seen["attention"]} | dict.fromkeys(blank, "unasked")
     summary = json.loads(labels.with_name("attention.summary.json").read_bytes())
     assert summary["sources"] == {"people": 2 * len(images)}
 

@@ -120,6 +120,10 @@ class Store:
         """Annotator -> number of answers in the file."""
         return {annotator: len(answers) for annotator, answers in self._of.items() if answers}
 
+    def sources(self) -> set[str]:
+        """The sources of all answers in the file."""
+        return {answer.source for answers in self._of.values() for answer in answers.values()}
+
     def refuse(self, annotator: str) -> str | None:
         """Why a name is not allowed, or None: another source uses it, or it differs from another name by case only."""
         if (similar := self._same_but_case(annotator)) is not None:

@@ -106,7 +106,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     if others:
         report(f"{folder}: left out {len(others)} files without the suffix of an image, the first is {others[0]}")
     if outside := _images_in(tree, folder):
-        report(f"{folder}: left out {len(outside)} images outside the splits' folders, the first is {outside[0].name}")
+        names = listed([path.name for path in outside])
+        report(f"{folder}: left out images outside the splits' folders: {names}")
     if deeper:
         report(
             f"{folder}: the folders within those of the classes ({listed(sorted(deeper))}) are not read as groups; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from crayon.annotations.agreement import COLUMNS, Annotator, agreement, as_rows, by_annotator
-from crayon.pipeline.job import KINDS
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.pipeline.steps.ingest import read
@@ -27,16 +26,17 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
     Raises:
         AnnotationError: the benchmark takes no answers, or its answers are missing or malformed.
     """
-    if name not in plan.annotated:
-        plan.params.active.benchmark(name)
+    if plan.params.active.benchmark(name).annotation.source == "none":
         raise AnnotationError(f"{name}: takes no answers, because its annotation.source in params.yaml is none.")
-    kinds = (kind,) if kind else KINDS
+    kinds = [kind] if kind else plan.kinds(name)
+    if not kinds:
+        raise AnnotationError(f"{name}: no method of the suite {plan.suite} uses answers.")
     jobs = [plan.find("ingest", benchmark=name, kind=kind) for kind in kinds]
     answered = [job for job in jobs if Path(job.inputs["answers"]).exists()]
     allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
     sections = []
     if not answered:
-        plan.answers(name, kind or KINDS[0])  # raises an error that explains how to get answers
+        plan.answers(name, kinds[0])  # raises an error that explains how to get answers
     for job in answered or jobs[:1]:
         answers = read(job, Digests().of(job.inputs["shown"]) or "", allow_stale).answers
         annotators = by_annotator(answers)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
+from crayon.annotations.answers import refuse_mixed
 from crayon.annotations.ui.app import build
 from crayon.annotations.ui.security import Guard, is_loopback, names_of, tokens_for
 from crayon.annotations.ui.serve import _held, _links, _listen, _serve
 from crayon.annotations.ui.session import NAME, NAMED, Page
 from crayon.annotations.ui.store import Store
-from crayon.pipeline.job import KINDS
+from crayon.pipeline.job import KINDS, MADE
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.annotation_order import order_of
 from crayon.pipeline.steps.load_items import load_items
@@ -45,7 +46,7 @@ def run(
     Raises:
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
             allowed; or the benchmark does not take people's answers.
-        AnnotationError: the answers file is malformed, or refuses an annotator.
+        AnnotationError: the answers file is malformed, contains simulated answers, or refuses an annotator.
         DataError: the maps, patches or images are missing or malformed.
     """
     benchmark = plan.params.active.benchmark(name)
@@ -72,6 +73,7 @@ def run(
     allow_stale = benchmark.annotation.allow_stale
     store = Store(answers, item_set.known, item_set.digest, item_set.shown, allow_stale=allow_stale)
     try:
+        refuse_mixed(store.sources(), MADE, answers)
         for annotator in annotators:
             if (reason := store.refuse(annotator)) is not None:
                 raise AnnotationError(reason)
@@ -94,5 +96,5 @@ def run(
 def _commands(plan: Plan, name: str, kind: str) -> list[str]:
     """List the commands to run after the last answer."""
     other = KINDS[1 - KINDS.index(kind)]
-    missing = not Path(plan.answers_file(name, other)).exists()
+    missing = other in plan.kinds(name) and not Path(plan.answers_file(name, other)).exists()
     return [*([f"crayon annotate {name} --kind {other}"] if missing else []), "snakemake --cores 2 results/table1.csv"]

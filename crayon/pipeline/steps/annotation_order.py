@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crayon.annotations.sampling import DEFAULTS, ORDERS, Order, Pool, at_random
+from crayon.annotations.sampling import DEFAULTS, ORDERS, Order, Pool, at_random, to_ask
 from crayon.data.dataset import load_dataset
 from crayon.pipeline.plan import Plan
 from crayon.saliency.patches import read_patches
@@ -66,8 +66,9 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
         seed: seed of the strategy.
 
     Returns:
-        (n,) int64, a permutation of the positions of the training images (attention), or of the distinct patches in the
-        order of their first rows in patches.csv (neurons).
+        (n,) int64, a permutation of the positions of the items to annotate. For attention, these are the training
+        images without those whose maps are blank; for neurons, the distinct patches in the order of their first rows in
+        patches.csv.
 
     Raises:
         ParamsError: the benchmark or the order is unknown, or the order is not available for neurons.
@@ -93,4 +94,5 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
             f"{job.outputs['maps']}: has {len(maps)} maps, but there are {len(labels)} training images; delete it "
             "to make Snakemake compute it again."
         )
-    return ORDERS[name](Pool(np.array(maps, np.float32), labels), seed)
+    asked = to_ask(maps)
+    return ORDERS[name](Pool(np.array(maps[asked], np.float32), labels[asked]), seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from crayon.annotations.answers import Answer, read_answers
+from crayon.annotations.answers import Answer, read_answers, refuse_mixed
 from crayon.annotations.io import labelstudio, mturk
 from crayon.annotations.io.merge import Row, settle, write_merged, write_rejected
 from crayon.annotations.io.pseudonyms import Pseudonyms
@@ -17,7 +17,6 @@ from crayon.pipeline.job import MADE
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.people import asks_people, digest_of_shown
 from crayon.saliency.patches import read_patches
-from crayon.utils.errors import AnnotationError
 from crayon.utils.log import report
 
 
@@ -112,10 +111,7 @@ def _existing(path: Path, known: frozenset[str]) -> list[Answer]:
         AnnotationError: some of them are simulated or published, not people's.
     """
     answers = read_answers(path, known) if path.exists() else []
-    if made := {answer.source for answer in answers} & set(MADE):
-        raise AnnotationError(
-            f"{path}: contains {made.pop()} answers, with which people's answers cannot be mixed; move the file away."
-        )
+    refuse_mixed({answer.source for answer in answers}, MADE, path)
     return answers
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from crayon.annotations.answers import Answer, read_answers
+from crayon.annotations.answers import Answer, read_answers, refuse_mixed
 from crayon.annotations.io.published import neuron_item
 from crayon.annotations.labels import label_images, label_neurons, summary, write_labels
 from crayon.config.annotation import Consensus
 from crayon.data.dataset import training_images
 from crayon.models.checkpoints import channels_of
-from crayon.pipeline.job import Job
+from crayon.pipeline.job import MADE, Job
 from crayon.pipeline.record import Recording
 from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
@@ -73,6 +73,8 @@ def run(job: Job) -> None:
     consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
     digest = recording.read[job.inputs["shown"]]
     answered = read(job, digest, allow_stale)
+    if benchmark.annotation.source == "people":
+        refuse_mixed({answer.source for answer in answered.answers}, MADE, job.inputs["answers"])
     if answered.images is not None:
         labels = label_images(answered.images, answered.answers, consensus.minimum_answers, consensus.agreement)
         if not {"relevant", "irrelevant"} & set(labels.values()):

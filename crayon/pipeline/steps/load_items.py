@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from crayon.annotations.io.published import neuron_item
+from crayon.annotations.sampling import to_ask
 from crayon.annotations.ui.items import Item, ItemSet
 from crayon.data.dataset import load_dataset
 from crayon.models.checkpoints import channels_of
@@ -14,10 +17,11 @@ from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
+from crayon.utils.log import report
 
 
 def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
-    """Load a benchmark's items to annotate, with their questions, images and maps.
+    """Load a benchmark's items to annotate, with their questions, images and maps; maps that are blank are left out.
 
     Args:
         plan: the plan of the active suite.
@@ -25,7 +29,7 @@ def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
         kind: `attention` or `neurons`.
 
     Raises:
-        DataError: a file is missing or malformed, or the maps do not belong to the training images.
+        DataError: a file is missing or malformed, the maps do not belong to the training images, or all are blank.
     """
     inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
     benchmark = plan.params.active.benchmark(name)
@@ -42,7 +46,17 @@ def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
                 f"{shown}: is {maps.dtype} {maps.shape}, not a map of floats for each of the {len(rows)} training "
                 f"images; regenerate it with `snakemake --cores 2 {shown}`."
             )
-        for position, row in enumerate(rows.tolist()):
+        asked = to_ask(maps)
+        if not asked.any():
+            raise DataError(
+                f"{shown}: all {len(maps)} maps are zero everywhere, so there is nothing to ask about; use larger "
+                "images or train the Original longer."
+            )
+        if not asked.all():
+            report(f"{shown}: {(~asked).sum()} of {len(maps)} maps are zero everywhere and are not asked about")
+        known = {data.image_ids[row] for row in rows}
+        for position in np.flatnonzero(asked).tolist():
+            row = int(rows[position])
             question = questions[data.labels[row]]
             items[data.image_ids[row]] = Item(row=row, question=question, position=position)
     else:

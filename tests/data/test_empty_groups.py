@@ -1,0 +1,203 @@
+"""Classes and groups without images, and images that no folder of a class or group holds: named, never dropped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crayon.data.splits import split_named, without_images
+from crayon.data.user import folder
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import save_checkpoint
+from crayon.pipeline.steps import download, evaluate
+from crayon.pipeline.steps.original import write_history
+from crayon.report.build import load_plan
+from crayon.report.tables import headings
+from crayon.utils.errors import DataError
+
+from .. import tiny
+
+CLASSES, GROUPS = ("cat", "dog"), ("in", "out")
+PAIRS = {(label, group) for label in CLASSES for group in GROUPS}
+
+
+@pytest.mark.parametrize(
+    ("present", "groups", "absent"),
+    [
+        (PAIRS, GROUPS, []),
+        (PAIRS - {("dog", "in")}, GROUPS, ["dog/in"]),
+        (PAIRS - {("dog", "in"), ("cat", "out")}, GROUPS, ["cat/out", "dog/in"]),
+        ({("cat", "in"), ("cat", "out")}, GROUPS, ["the class dog"]),
+        ({("cat", "in"), ("dog", "in")}, GROUPS, ["the group out"]),
+        ({("cat", "in")}, GROUPS, ["the class dog", "the group out"]),
+        ({("cat", "all")}, ("all",), ["the class dog"]),
+        (set(), ("all",), ["the class cat", "the class dog"]),
+    ],
+)
+def test_absent_classes_and_groups_by_hand(present, groups, absent):
+    assert without_images(present, CLASSES, groups) == absent
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev", "Val", "DEV"])
+def test_all_names_of_the_validation_split(name):
+    assert split_named(name) == "validation"
+
+
+@pytest.mark.parametrize(("name", "split"), [("Train", "train"), ("TEST", "test"), ("mixed_rand", "mixed_rand")])
+def test_other_splits_keep_their_names(name, split):
+    assert split_named(name) == split
+
+
+def draw(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(path)
+    return root
+
+
+def full(*splits: str) -> list[str]:
+    """An image of each class and group in each split."""
+    return [f"{split}/{label}/{group}/a.png" for split in splits for label, group in sorted(PAIRS)]
+
+
+def listing(path: Path, groups=GROUPS) -> list[tuple[str, str, str]]:
+    found = folder.listing(folder.Options(path=str(path)), {}, CLASSES, groups)
+    return [(entry.split, entry.label, entry.group) for entry in found.entries]
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "validation", "dev", "Dev"])
+def test_folder_of_validation_images_under_each_name(tmp_path, split):
+    found = listing(draw(tmp_path, *full("train", split)))
+    assert found.count(("validation", "dog", "in")) == 1
+    assert {name for name, _, _ in found} == {"train", "validation"}
+
+
+def test_two_folders_of_one_split_are_reported(tmp_path, capsys):
+    assert len(listing(draw(tmp_path, *full("train", "val", "dev")))) == 12
+    assert "the folders dev and val are both read as the split validation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "groups", "words"),
+    [
+        (  # the folders of the groups are missing everywhere
+            ["train/cat/a.png", "train/cat/b.png", "train/dog/a.png", "test/dog/a.png"],
+            GROUPS,
+            r"4 of 4 images are not in <split>/<class>/<group>/<image> \(test/dog has 1, train/cat has 2, train/dog "
+            r"has 1\); move them into folders of their groups \(in, out\), or remove `groups` from params\.yaml\.",
+        ),
+        (  # some images have no group
+            [*full("train"), "train/cat/b.png", "train/cat/c.PNG"],
+            GROUPS,
+            r"2 of 6 images are not in <split>/<class>/<group>/<image> \(train/cat has 2\)",
+        ),
+        (["train/a.png", *full("train")], GROUPS, r"1 of 5 images .* \(train has 1\)"),
+        (
+            ["train/a.png", "train/cat/a.png", "train/dog/a.png"],
+            ("all",),
+            r"1 of 3 images are not in <split>/<class>/<image> \(train has 1\); move them into the folders of their",
+        ),
+        (  # no folders of splits: `cat` is read as a split
+            ["cat/a.png", "dog/a.png"],
+            ("all",),
+            r"2 of 2 images are not in <split>/<class>/<image> \(cat has 1, dog has 1\)",
+        ),
+    ],
+)
+def test_images_above_their_folders_are_refused(tmp_path, names, groups, words):
+    with pytest.raises(DataError, match=words) as caught:
+        listing(draw(tmp_path, *names), groups)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_outside_the_splits_are_counted(tmp_path, capsys):
+    assert len(listing(draw(tmp_path, "overview.png", *full("train", "test")))) == 8
+    assert "left out images outside the splits' folders: overview.png" in capsys.readouterr().err
+
+
+def test_folders_of_undeclared_groups_are_reported(tmp_path, capsys):
+    assert len(listing(draw(tmp_path, *full("train")), ("all",))) == 4
+    assert "within those of the classes (in, out) are not read as groups" in capsys.readouterr().err
+
+
+def job(path: Path, monkeypatch, groups=GROUPS, **source):
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite |= {"studies": {}, "controls": {}, "methods": ["erm"]}
+    own = {"title": "own", "classes": list(CLASSES), "groups": list(groups), "annotation": {"source": "none"}}
+    for key in ("metrics", "selection"):
+        suite["benchmarks"]["waterbirds"].pop(key, None)
+    source = {"kind": "folder", "path": "own", **source}
+    suite["benchmarks"] = {"own": suite["benchmarks"]["waterbirds"] | own | {"source": source}}
+    monkeypatch.chdir(tiny.write(path, content))
+    return load_plan().find("download", benchmark="own")
+
+
+WITHOUT = (
+    "own: 11 images (test 3, train 4, validation 4).\ntest has no image of dog/in, which WGA and MGA cannot include"
+)
+
+
+def test_check_names_what_the_test_split_lacks(tmp_path, monkeypatch):
+    draw(tmp_path / "own", *(name for name in full("train", "val", "test") if name != "test/dog/in/a.png"))
+    assert download.check(job(tmp_path, monkeypatch)) == f"{WITHOUT}."
+
+
+def test_check_names_the_selection_and_unmeasured_splits(tmp_path, monkeypatch):
+    lacking = ("train/cat/out/a.png", "val/dog/in/a.png", "val/dog/out/a.png")
+    draw(tmp_path / "own", *(name for name in full("train", "val", "test") if name not in lacking))
+    assert download.check(job(tmp_path, monkeypatch)).splitlines() == [
+        "own: 9 images (test 4, train 3, validation 2).",
+        "train has no image of cat/out.",
+        "validation has no image of the class dog, which the selection of the best epoch cannot include.",
+    ]
+
+
+def test_check_of_a_complete_folder_is_one_line(tmp_path, monkeypatch):
+    draw(tmp_path / "own", *full("train", "val", "test"))
+    assert download.check(job(tmp_path, monkeypatch)) == "own: 12 images (test 4, train 4, validation 4)."
+
+
+def test_unreadable_images_leave_a_group_empty(tmp_path, monkeypatch, capsys):
+    draw(tmp_path / "own", *full("train", "val", "test"))
+    (tmp_path / "own/test/dog/in/a.png").write_bytes(b"no image")
+    found = job(tmp_path, monkeypatch, on_error="skip")
+    words = WITHOUT.replace(").", "); 1 more cannot be used.")
+    assert download.check(found) == f"{words}."
+    download.run(found)
+    assert "own/download  test has no image of dog/in" in capsys.readouterr().err
+
+
+def test_a_split_that_loses_all_images_is_refused(tmp_path, monkeypatch):
+    draw(tmp_path / "own", *full("train", "val", "test"))
+    for path in (tmp_path / "own/test").rglob("*.png"):
+        path.write_bytes(b"no image")
+    found = job(tmp_path, monkeypatch, on_error="skip")
+    for step in (download.check, download.run):
+        with pytest.raises(DataError, match=r"needs a split that its source does not have\. There is no split 'test'"):
+            step(found)
+    assert not Path(found.outputs["manifest"]).exists()
+
+
+def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys):
+    """The only test images are cats: the worst group has 100.00, or 0.00, and is one of two of the four groups."""
+    absent = ("test/dog/in/a.png", "test/dog/out/a.png")
+    draw(tmp_path / "own", *(name for name in full("train", "val", "test") if name not in absent))
+    download.run(job(tmp_path, monkeypatch))
+    plan = load_plan()
+    found = plan.find("evaluate", benchmark="own", run="original")
+    network = build_classifier(found.params.network, len(CLASSES))
+    save_checkpoint(found.inputs["last"], network.state_dict())
+    write_history(found.inputs["history"], [{"epoch": 1, "validation": 50.0}])
+    evaluate.run([found])
+    assert "test has no image of the class dog, which WGA and MGA cannot include." in capsys.readouterr().err
+    last = json.loads(Path(found.outputs["metrics"]).read_text())["last"]
+    assert last["metrics"]["WGA"] in (0, 100)
+    assert len(last["splits"]["test"]) == 2
+    assert last["validation"] == 50
+    assert headings(plan, {("own", "original"): {"-": {"last": last}}}, "own")["WGA"] == "WGA (2 of 4 groups)"
