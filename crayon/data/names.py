@@ -32,7 +32,7 @@ def no_folder(folder: Path, key: str) -> DataError:
         key: the key of params.yaml that names it, such as `source.path`.
     """
     for name in _names(folder.parent):
-        if composed(name) == composed(folder.name):
+        if name != folder.name and composed(name) == composed(folder.name):
             return DataError(
                 f"{folder}: there is no such folder, but one with the same name in another Unicode form ({name!a}, not "
                 f"{folder.name!a}); rename it, or correct {key} in params.yaml."

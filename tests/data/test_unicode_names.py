@@ -193,6 +193,12 @@ def test_a_folder_in_another_form_is_named(tmp_path, key):
         registry.read(source, {}, ("dog", "cat"), ("all",))
 
 
+def test_a_file_in_place_of_a_folder_is_no_other_form(tmp_path):
+    (tmp_path / NFC).touch()
+    with pytest.raises(DataError, match=r"there is no such folder; correct source\.path"):
+        registry.read({"kind": "folder", "path": str(tmp_path / NFC)}, {}, ("dog", "cat"), ("all",))
+
+
 # params.yaml -----------------------------------------------------------------------------------------------------
 
 
