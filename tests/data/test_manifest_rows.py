@@ -99,7 +99,7 @@ def test_a_file_has_one_id_however_it_is_spelled(own, name):
     assert "line 4: 'images/sub/b.png' is the id of line 2 already" in message
 
 
-def test_absolute_paths_are_read_below_a_linked_or_relative_folder(own, tmp_path, monkeypatch):
+def test_absolute_paths_below_a_linked_or_relative_folder(own, tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to(own)
     for folder, name in ((tmp_path / "link", own), (own, own), (tmp_path / "link", tmp_path / "link")):
         assert [entry.image for entry in read(folder, f"{name}/images/a.png,train,cat")] == ["images/a.png"]
