@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
+
+from crayon.utils.text import composed
 
 ANSWERS = ("yes", "no", "unsure")
 
@@ -32,5 +34,25 @@ it is ambiguous.
 
 
 def meaning(word: str) -> str | None:
-    """The answer that a word means, or None if unknown; ignores case, surrounding blanks and encoding of accents."""
-    return WORDS.get(unicodedata.normalize("NFC", word.replace("’", "'")).strip().casefold())
+    """The answer that a word means, or None if unknown.
+
+    Case, surrounding blanks and the encoding of accents make no difference, and `not_sure` is `not sure`.
+    """
+    word = composed(word.replace("’", "'")).strip().casefold()
+    return WORDS.get(word) or WORDS.get(_JOINED.sub(" ", word))
+
+
+_JOINED = re.compile(r"(?<=[^\W\d])[_-](?=[^\W\d])")
+"""What joins the words of a name in a form or a program."""
+
+_TRUTHS = {
+    True: "true t 1 1.0 on wahr vrai verdadero verdadeiro vero waar sand sann sant истина",
+    False: "false f 0 0.0 off falsch faux falso onwaar falsk usann falskt ложь",
+}
+TRUTHS = {word: value for value, words in _TRUTHS.items() for word in words.split()}
+"""Word, in lower case -> what it says of a button; spreadsheets write true and false in the language of their user."""
+
+
+def truth(word: str) -> bool | None:
+    """Whether a word is true or false, or None if it is neither."""
+    return TRUTHS.get(composed(word).strip().casefold())

@@ -8,6 +8,7 @@ from pathlib import Path
 from crayon.cli.common import Answer, show
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import RecordError
+from crayon.utils.text import composed
 
 TABLE1 = "results/table1.csv"
 """Table 1 of the active suite, see `Plan.resolve`."""
@@ -43,6 +44,7 @@ def run(
         as_json: print JSON.
     """
     answer: Answer
+    cell, item, annotator = (text and composed(text) for text in (cell, item, annotator))
     if diff is not None:
         from crayon.audit.diff import compare
 

@@ -47,7 +47,10 @@ def import_mturk(
     files: Files,
     kind: Kind,
     answer_column: Annotated[
-        str | None, typer.Option(help="the Answer.* that holds the answer; Answer.category.label if left out")
+        str | None,
+        typer.Option(
+            help="the Answer.* with the answer, or one of its radio buttons; Answer.category.label if left out"
+        ),
     ] = None,
     items: Annotated[
         Path | None, typer.Option(help="CSV with image_url and item, where results do not name the items")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from crayon.config.sections import first_problem
 from crayon.config.suite import Params
 from crayon.utils.errors import ParamsError
+from crayon.utils.text import composed
 
 if TYPE_CHECKING:
     SafeLoader = yaml.SafeLoader
@@ -23,7 +24,11 @@ class _Loader(SafeLoader):
     """Safe YAML loader that refuses a repeated key; YAML itself would silently keep the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        own = [k.value for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge" and isinstance(k, yaml.ScalarNode)]
+        own = [
+            composed(k.value)
+            for k, _ in node.value
+            if k.tag != "tag:yaml.org,2002:merge" and isinstance(k, yaml.ScalarNode)
+        ]
         if repeated := {key for key in own if own.count(key) > 1}:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {sorted(repeated)[0]!r} is given twice", node.start_mark

@@ -28,7 +28,7 @@ from crayon.config.sections import (
     Training,
 )
 from crayon.config.studies import Control, Studies, Tuning
-from crayon.config.types import Count, Label, Name, Seeds
+from crayon.config.types import Count, Label, Name, Seeds, Title
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
@@ -68,7 +68,7 @@ class Benchmark(Section):
     questions: Questions = Questions()
     annotation: Annotation
     consensus: Consensus
-    metrics: dict[str, Metric]
+    metrics: dict[Title, Metric]
     selection: Metric
     refinement: Training
     methods: dict[str, dict[str, Any]]
@@ -85,6 +85,13 @@ class Benchmark(Section):
         else:
             metrics, selection = {"Accuracy": {"accuracy": "test"}}, {"accuracy": "validation"}
         return {"metrics": metrics, "selection": selection, **value}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Benchmark:
+        for key, names in (("classes", self.classes), ("groups", self.groups)):
+            if repeated := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{key}: {repeated[0]!r} is listed twice; remove one")
+        return self
 
 
 class Suite(Section):

@@ -7,15 +7,19 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from crayon.utils.errors import ParamsError
+from crayon.utils.text import composed
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 """Name of a suite, a benchmark, a network or a split."""
 
-Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$")]
-"""Name of a class or a group; it may be the name of a folder."""
+Title = Annotated[str, AfterValidator(composed)]
+"""A name that tables show, such as that of a metric, in Unicode's composed form."""
+
+Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$"), AfterValidator(composed)]
+"""Name of a class or a group, in Unicode's composed form; it may be the name of a folder."""
 
 Colour = tuple[float, float, float]
 """Red, green and blue."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from crayon.utils.errors import DataError, ParamsError
-from crayon.utils.text import unknown
+from crayon.utils.text import composed, unknown
 from crayon.utils.walk import Tree, is_hidden
 
 Box = tuple[float, float, float, float]
@@ -197,7 +197,7 @@ def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, i
     faults = Faults(of)
     for split, wanted in expected.items():
         for kind, count in wanted.items():
-            got = both[split, kind] if "/" in kind else labels[split, kind]
+            got = both[split, composed(kind)] if "/" in kind else labels[split, composed(kind)]
             if got > count or (got < count and not subset):
                 faults.add(f"{split} has {got} images of {kind}, not {count}")
     faults.stop(

@@ -15,6 +15,7 @@ from crayon.config.source import COMPOSED, DRAWN, KINDS, RELEASED
 from crayon.config.types import Archive
 from crayon.data.dataset import Drawn
 from crayon.data.index import Listing
+from crayon.data.names import check_names
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
@@ -67,8 +68,14 @@ def read(
         files: name of an archive -> where it is unpacked, or a name as in `reads` -> file or folder.
         classes: names of all classes.
         groups: names of all groups.
+
+    Raises:
+        DataError: a file or folder is missing or malformed, or has a name that cannot be kept.
     """
     module, options = _options(source, KINDS, "source")
+    for path in dict.fromkeys([*map(Path, reads(source).values()), *files.values()]):
+        if path.is_dir():
+            check_names(path)
     return module.draw(options) if source["kind"] in DRAWN else module.listing(options, files, classes, groups)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from crayon.config.suite import Benchmark
 
 SPLITS = {
     "train": "train",
@@ -44,3 +46,20 @@ def without_images(present: Collection[tuple[str, str]], classes: Sequence[str],
             if (label, group) not in present and label not in absent_classes and group not in absent_groups
         ),
     ]
+
+
+def gaps(present: Mapping[str, Collection[tuple[str, str]]], benchmark: Benchmark) -> list[str]:
+    """Say which declared classes and groups have no image, one sentence for each split that lacks some.
+
+    Args:
+        present: split -> the (class, group) pairs of which it has images.
+        benchmark: params of the benchmark; the sentence names the metrics that are measured on the split.
+    """
+    metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
+    sentences = []
+    for split, pairs in present.items():
+        if missing := without_images(pairs, benchmark.classes, benchmark.groups):
+            readers = [key for key, metric in metrics.items() if split in metric.splits]
+            effect = f", which {' and '.join(readers)} cannot include" if readers else ""
+            sentences.append(f"{split} has no image of {', '.join(missing)}{effect}.")
+    return sentences

@@ -16,10 +16,10 @@ from crayon.report.tables import gap_sentences, naming
 from crayon.utils.text import listed
 
 WORDS = {
-    "worst_group": "accuracy of the worst group of images of {}",
-    "mean_group": "mean accuracy over the groups of {}",
-    "accuracy": "accuracy on {}",
-    "difference": "difference of the accuracies on {}",
+    "worst_group": "the accuracy of the worst group of the split {}",
+    "mean_group": "the mean accuracy over the groups of the split {}",
+    "accuracy": "the accuracy on the split {}",
+    "difference": "the difference of the accuracies on the splits {}",
 }
 """Kind of a metric -> its name in a sentence, with the splits that it is measured on."""
 
@@ -142,7 +142,7 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
     tied = [run for run in variants if scores[run] == best]
     how = f"Of {len(variants)} Crayon variants, it is the best on the split {split} ({best:.1f}%)"
     if len(tied) > 1:
-        how = f"{' and '.join(naming(run)[0] for run in tied)} are equally good on the split {split} ({best:.1f}%)"
+        how = f"{', '.join(naming(run)[0] for run in tied)} are equally good on the split {split} ({best:.1f}%)"
         how += "; this is the first of them"
     if any(split in metric.splits for metric in benchmark.metrics.values()):
         how += ". There is no separate validation split: the choice used the images of the metric, which flatters it"
@@ -161,7 +161,7 @@ def _compared(of: Mapping[str, Runs], metric: str, chosen: str, benchmark: Bench
         names = ", ".join(f"{naming(run)[0]} ({means[run]:.1f}%)" for run in better)
         sentences = [f"Better than {label}: {names}."]
     else:
-        sentences = [f"{label} is at least as good as all other methods; the best of these is {naming(rivals[0])[0]}."]
+        sentences = [f"No other method is better than {label}; the next best is {naming(rivals[0])[0]}."]
     if (images := measured_images(of[chosen], metric, benchmark)) is not None:
         low, high = wilson(means[chosen] / 100, images[0])
         if low <= means[rivals[0]] / 100 <= high:
@@ -178,7 +178,7 @@ def _counts(runs: Runs, benchmark: Benchmark) -> str:
     for split, rows in next(iter(runs.values()))["last"]["splits"].items():
         ascending = sorted(rows, key=lambda row: row["count"])
         groups = listed([f"{_group(row, benchmark)} {row['count']}" for row in ascending], GROUPS)
-        sentences.append(f"{split} has {sum(row['count'] for row in rows)} images ({groups}).")
+        sentences.append(f"The split {split} has {sum(row['count'] for row in rows)} images ({groups}).")
     return " ".join(sentences)
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crayon.data.splits import without_images
+from crayon.data.splits import gaps
 from crayon.methods import method_class
 from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import Cell, cell
@@ -111,48 +111,35 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
     return {method: ("best", "second")[order.index(value)] for method, value in values.items() if value in order}
 
 
-def gaps(plan: Plan, evaluated: Mapping, name: str) -> dict[str, tuple[int, list[str]]]:
-    """The splits of a benchmark's metrics that lack images of a declared class or group.
+def _present(evaluated: Mapping, name: str) -> dict[str, set[tuple[str, str]]]:
+    """Split -> the (class, group) pairs of which it has images, from any run: all are measured on the same images."""
+    runs = (run for (of, _), seeds in evaluated.items() if of == name for run in seeds.values())
+    first = next(runs, None)
+    splits = first["last"]["splits"] if first else {}
+    return {split: {(row["label"], row["group"]) for row in rows} for split, rows in splits.items()}
+
+
+def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
+    """Metric -> its heading in a benchmark's table: `WGA`, or `WGA (3 of 4 groups)` if groups have no image.
 
     Args:
         plan: the plan of the suite.
         evaluated: the evaluations.
         name: the benchmark.
-
-    Returns:
-        Split -> the number of (class, group) pairs that have images, and the classes and groups that have none.
     """
-    benchmark = plan.params.active.benchmarks[name]
-    runs = (run for (of, _), seeds in evaluated.items() if of == name for run in seeds.values())
-    first = next(runs, None)  # all runs are measured on the same images
-    found = {}
-    for split, rows in first["last"]["splits"].items() if first else ():
-        present = {(row["label"], row["group"]) for row in rows}
-        if missing := without_images(present, benchmark.classes, benchmark.groups):
-            found[split] = len(present), missing
-    return found
-
-
-def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
-    """Metric -> its heading in a benchmark's table: `WGA`, or `WGA (3 of 4 groups)` if groups have no test image."""
-    benchmark, lacking = plan.params.active.benchmarks[name], gaps(plan, evaluated, name)
+    benchmark, present = plan.params.active.benchmarks[name], _present(evaluated, name)
     declared = len(benchmark.classes) * len(benchmark.groups)
     kind = "classes" if len(benchmark.groups) == 1 else "groups"
     found = {}
     for key, metric in benchmark.metrics.items():
-        counts = [lacking[split][0] for split in metric.splits if split in lacking]
-        found[key] = f"{key} ({min(counts)} of {declared} {kind})" if counts else key
+        count = min((len(present[split]) for split in metric.splits if split in present), default=declared)
+        found[key] = key if count == declared else f"{key} ({count} of {declared} {kind})"
     return found
 
 
 def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
     """Say which declared classes and groups the metrics of a benchmark leave out; empty if they leave out none."""
-    metrics = plan.params.active.benchmarks[name].metrics
-    return [
-        f"{split} has no image of {', '.join(missing)}, which "
-        f"{' and '.join(key for key, metric in metrics.items() if split in metric.splits)} cannot include."
-        for split, (_, missing) in gaps(plan, evaluated, name).items()
-    ]
+    return gaps(_present(evaluated, name), plan.params.active.benchmarks[name])
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from crayon.utils.errors import CrayonError, DataError, OutputError
+from crayon.utils.text import composed
 from crayon.utils.walk import walk
 
 if TYPE_CHECKING:
@@ -158,8 +159,8 @@ def sha256(path: str | os.PathLike[str]) -> str:
         whole = hashlib.sha256()
         tree = walk(path)
         lines = {name: f"\0{sha256(path / name)}\n" for name in tree.files} | dict.fromkeys(tree.unusable, "\0\n")
-        for name in sorted(lines):
-            whole.update(os.fsencode(name) + lines[name].encode())
+        for name in sorted(lines, key=composed):
+            whole.update(os.fsencode(composed(name)) + lines[name].encode())
         return whole.hexdigest()
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: is neither a file nor a folder; remove it.")

@@ -1,6 +1,7 @@
 """Read CSV files and check them; errors name the file, the line and the fix.
 
 A file is UTF-8 text, with or without a byte order mark; its lines end in LF or CRLF; commas separate its values.
+Names are the same in all of Unicode's forms: values are read in the composed one (`crayon.utils.text.composed`).
 Anything else (another encoding, other separators, a truncated file) is an error, because guessing could change data.
 
 Python's `csv` module checks every file, because pandas does not: it fills a short row with empty values, reads `"a"b`
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.utils.errors import CrayonError
+from crayon.utils.text import composed
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
@@ -144,7 +146,9 @@ def check_columns(
 
 
 def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
-    """Read the bytes of a UTF-8 text file, without its byte order mark.
+    """Read the bytes of a UTF-8 text file, without its byte order mark, in Unicode's composed form.
+
+    Line breaks, commas and quotes are composed with nothing, so lines and values stay as they are.
 
     Raises:
         error: the file is missing, in another encoding, or contains a NUL byte.
@@ -168,7 +172,7 @@ def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
         )
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        content.decode()
+        text = content.decode()
     except UnicodeDecodeError as cause:
         byte = content[cause.start : cause.start + 1]
         # Bytes 0x80 to 0x9f are letters and quotes in cp1252; in Latin-1 they are control characters, unused in texts.
@@ -178,7 +182,7 @@ def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
             f"{byte.decode('cp1252', 'replace')!r} in {name}); save it in UTF-8, or convert it: "
             "`iconv -f CP1252 -t UTF-8`."
         ) from cause
-    return content
+    return content if text.isascii() else composed(text).encode()
 
 
 def _line(content: bytes, position: int) -> int:

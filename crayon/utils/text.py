@@ -1,12 +1,27 @@
-"""Texts for messages: unknown names, times and sizes."""
+"""Names in one Unicode form, and texts for messages: unknown names, times and sizes."""
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 LISTED = 12
 """Maximum number of known names that a message lists."""
+
+
+def composed(text: str) -> str:
+    """A text in Unicode's composed form (NFC), in which all names are compared.
+
+    `é` can be one character or `e` with a combining accent; keyboards give the first, macOS's files often the second.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def readable_name(name: str) -> str:
+    """A file name for a message: the bytes that are not UTF-8 are written as `\\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

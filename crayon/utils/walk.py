@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from crayon.utils.errors import DataError
+from crayon.utils.text import composed, readable_name
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Tree:
         unusable: name -> why there is no file behind it: a link to nothing, a pipe, a socket or a device.
         hidden: names of the hidden files and folders. Nothing in a hidden folder is looked at.
 
-    The order does not depend on the file system: sorted by the parts of the names, a folder before its content.
+    The order does not depend on the file system: sorted by the parts of the names in Unicode's composed form, a folder
+    before its content.
     """
 
     folder: Path
@@ -41,7 +43,7 @@ class Tree:
     def _content(self) -> Mapping[Path, Sequence[Path]]:
         """Folder -> the files and subfolders directly in it, sorted by name."""
         content: dict[Path, list[Path]] = {}
-        for name in sorted([*self.files, *self.folders], key=lambda name: name.rpartition("/")[2]):
+        for name in sorted([*self.files, *self.folders], key=lambda name: composed(name.rpartition("/")[2])):
             content.setdefault((self.folder / name).parent, []).append(self.folder / name)
         return content
 
@@ -70,7 +72,7 @@ class Tree:
         if self.hidden:
             yield (
                 f"{self.folder}: left out {len(self.hidden)} hidden files and folders (their names begin with a dot), "
-                f"the first is {self.hidden[0]}"
+                f"the first is {readable_name(self.hidden[0])}"
             )
         if self.unusable:
             named = "; ".join(f"{name} is {why}" for name, why in list(self.unusable.items())[:3])
@@ -134,7 +136,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     """The entries of a folder, sorted by name in reverse, so that the first one is the last of a list."""
     try:
         with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name, reverse=True)
+            return sorted(found, key=lambda entry: composed(entry.name), reverse=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from None
 

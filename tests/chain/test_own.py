@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -52,46 +53,58 @@ def table(folder: Path) -> dict:
         return {(row["method"], row["metric"]): row for row in csv.DictReader(file)}
 
 
+def shrink(folder: Path, **changes) -> None:
+    """One seed, one epoch and four methods for the suite of own images; `changes` are keys of the suite."""
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    suite = params["suites"]["own"]
+    suite |= {"seeds": [0], "methods": ["crayon_attention", "rrr", "bounding_box", "erm"], **changes}
+    suite["defaults"]["original"]["epochs"] = suite["defaults"]["refinement"]["epochs"] = 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params | {"suite": "own"}, sort_keys=False), encoding="utf-8")
+
+
 def test_the_walk_through_of_the_readme(project):
+    """As written, but for the number of seeds, epochs and methods."""
     text = (tiny.ROOT / "README.md").read_text(encoding="utf-8").split("## Your own images")[1]
-    done = shell(project, re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1])
+    entry, run = re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1].split("snakemake ")
+    done = shell(project, entry)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "my_images: 288 images (test 96, train 96, validation 96)." in done.stdout
-    rows = table(project)
-    assert {metric for _, metric in rows} == {"Accuracy"}
-    assert rows["erm", "Accuracy"]["seeds"] == "3"
-    assert rows["crayon_attention", "Accuracy"]["seeds"] == rows["rrr", "Accuracy"]["seeds"] == "0"
-    said = (project / "results/own/table1.md").read_text()
-    assert "Left out: Crayon-Attention, Crayon-Pruning, Crayon-Pruning+Attention (it needs answers" in said
-    assert "RRR, Bounding Box (it needs masks, and the source has none)" in said
-    assert "Nothing to be done" in shell(project, "snakemake -n -- results/table1.csv 2>&1").stdout
-
-
-def test_groups_masks_and_answers_bring_the_other_methods(project):
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    suite = params["suites"]["own"]
-    suite |= {"seeds": [0], "methods": ["crayon_attention", "crayon_pruning", "bounding_box", "erm"]}
-    suite["defaults"]["original"]["epochs"] = suite["defaults"]["refinement"]["epochs"] = 1
-    suite["benchmarks"] = {
-        "birds": {
-            "source": {"kind": "folder", "path": "birds", "masks": "birds_masks", "size": [48, 56]},
-            "classes": ["landbird", "waterbird"],
-            "groups": ["land", "water"],
-            "annotation": params["suites"]["mini"]["benchmarks"]["waterbirds"]["annotation"],
-        }
-    }
-    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    done = shell(
-        project, "crayon example birds --masks birds_masks --groups; snakemake --cores 2 -- results/table1.csv"
-    )
+    shrink(project)
+    done = shell(project, f"snakemake {run}")
     assert done.returncode == 0, done.stderr[-3000:]
     rows = table(project)
     assert {metric for _, metric in rows} == {"WGA", "MGA"}
-    assert {row["seeds"] for (method, _), row in rows.items() if method != "original"} == {"1"}
-    assert "Left out" not in (project / "results/own/table1.md").read_text()
+    assert {row["seeds"] for row in rows.values()} == {"1"}
+    said = (project / "results/own/table1.md").read_text()
+    assert "Left out" not in said
+    assert "paper" not in said.replace("as in the paper", "")
+    assert np.load(project / "interpretations/own/my_images/maps.npy").shape == (96, 7, 7)
+    page = (project / "results/report.html").read_text()
+    assert "8 images: " in page
+    assert "What to do next:" in page
+    assert "Nothing to be done" in shell(project, "snakemake -n -- results/table1.csv 2>&1").stdout
+
+
+def test_without_groups_masks_and_answers_fewer_methods_run(project):
+    source = {"kind": "folder", "path": "plain", "size": [48, 56]}
+    plain = {"source": source, "classes": ["landbird", "waterbird"], "annotation": {"source": "none"}}
+    shrink(project, benchmarks={"plain": plain})
+    done = shell(project, "crayon example plain; snakemake --cores 2 -- results/table1.csv")
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = table(project)
+    assert {metric for _, metric in rows} == {"Accuracy"}
+    assert rows["erm", "Accuracy"]["seeds"] == "1"
+    assert rows["crayon_attention", "Accuracy"]["seeds"] == rows["rrr", "Accuracy"]["seeds"] == "0"
+    said = (project / "results/own/table1.md").read_text()
+    assert "Left out: Crayon-Attention (it needs answers" in said
+    assert "RRR, Bounding Box (it needs masks, and the source has none)" in said
 
 
 def test_a_folder_that_is_wrong_stops_before_anything_is_trained(project):
+    source = {"kind": "folder", "path": "birds", "masks": "birds_masks"}
+    birds = {"source": source, "classes": ["landbird", "waterbird"], "groups": ["land", "water"]}
+    shrink(project, benchmarks={"birds": birds})
+    assert shell(project, "crayon example birds --masks birds_masks --groups").returncode == 0
     (project / "birds/train/landbird/land/broken.png").write_bytes(b"no image")
     done = shell(project, "crayon check birds")
     assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ from PIL import Image
 
 from crayon.data.splits import split_named, without_images
 from crayon.data.user import folder
-from crayon.pipeline.steps import download
+from crayon.models.build import build_classifier
+from crayon.models.checkpoints import save_checkpoint
+from crayon.pipeline.steps import download, evaluate
+from crayon.pipeline.steps.original import write_history
 from crayon.report.build import load_plan
+from crayon.report.tables import headings
 from crayon.utils.errors import DataError
 
 from .. import tiny
@@ -177,3 +182,22 @@ def test_a_split_that_loses_all_images_is_refused(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=r"needs a split that its source does not have\. There is no split 'test'"):
             step(found)
     assert not Path(found.outputs["manifest"]).exists()
+
+
+def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys):
+    """The only test images are cats: the worst group has 100.00, or 0.00, and is one of two of the four groups."""
+    absent = ("test/dog/in/a.png", "test/dog/out/a.png")
+    draw(tmp_path / "own", *(name for name in full("train", "val", "test") if name not in absent))
+    download.run(job(tmp_path, monkeypatch))
+    plan = load_plan()
+    found = plan.find("evaluate", benchmark="own", run="original")
+    network = build_classifier(found.params.network, len(CLASSES))
+    save_checkpoint(found.inputs["last"], network.state_dict())
+    write_history(found.inputs["history"], [{"epoch": 1, "validation": 50.0}])
+    evaluate.run([found])
+    assert "test has no image of the class dog, which WGA and MGA cannot include." in capsys.readouterr().err
+    last = json.loads(Path(found.outputs["metrics"]).read_text())["last"]
+    assert last["metrics"]["WGA"] in (0, 100)
+    assert len(last["splits"]["test"]) == 2
+    assert last["validation"] == 50
+    assert headings(plan, {("own", "original"): {"-": {"last": last}}}, "own")["WGA"] == "WGA (2 of 4 groups)"

@@ -11,6 +11,7 @@ from crayon.annotations.io.merge import EMPTY, Row
 from crayon.annotations.io.pseudonyms import without_names
 from crayon.utils.errors import AnnotationError, first_line
 from crayon.utils.tables import read_utf8
+from crayon.utils.text import composed
 
 SOURCE, INTERFACE = "labelstudio", "labelstudio 1"
 CONTROL = "answer"
@@ -48,7 +49,7 @@ def read_export(path: str | Path, pseudonym: Callable[[str], str], control: str 
     Raises:
         AnnotationError: the file is not such an export, or it is ambiguous which control has the answer.
     """
-    tasks = list(_tasks(Path(path)))
+    tasks, control = list(_tasks(Path(path))), control and composed(control)
     minimal = {line: "annotations" not in task and "completions" not in task for line, task in tasks}
     if len(set(minimal.values())) > 1:
         line = next(line for line, value in minimal.items() if value != minimal[tasks[0][0]])
@@ -92,6 +93,7 @@ def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each task with the line on which it starts."""
     text = read_utf8(path, AnnotationError).decode()
     decoder = json.JSONDecoder(parse_constant=str)  # reads NaN, which is not valid JSON, as text
+    escapes = "\\u" in text  # these may spell decomposed letters
     at = _skip(text, 0)
     if at == len(text):
         raise AnnotationError(f"{path}: is empty; export the project as JSON or JSON_MIN.")
@@ -104,6 +106,7 @@ def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             task, at = decoder.raw_decode(text, at)
             json.dumps(task, ensure_ascii=False).encode()
+            task = _composed(task) if escapes else task
         except (ValueError, RecursionError) as cause:
             at_line = cause.lineno if isinstance(cause, json.JSONDecodeError) else line
             raise AnnotationError(
@@ -119,6 +122,15 @@ def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise AnnotationError(f"{path}, line {line}: the list of tasks is cut off after this one; export it again.")
     if _skip(text, at + 1) != len(text):
         raise AnnotationError(f"{path}: has text after its list of tasks; export it again.")
+
+
+def _composed(value: Any) -> Any:
+    """A JSON value with all its texts in Unicode's composed form."""
+    if isinstance(value, dict):
+        return {composed(name): _composed(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_composed(inner) for inner in value]
+    return composed(value) if isinstance(value, str) else value
 
 
 def _skip(text: str, at: int) -> int:

@@ -7,16 +7,19 @@ the form; and `Approve` and `Reject`, which a requester may fill in offline.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from crayon.annotations.io.buttons import button_groups, is_truth, split_column
 from crayon.annotations.io.merge import Row
 from crayon.annotations.io.pseudonyms import without_names
 from crayon.annotations.io.spreadsheet import harmless, restored
 from crayon.annotations.vocabulary import meaning
 from crayon.utils.errors import AnnotationError
+from crayon.utils.log import report
 from crayon.utils.tables import Table, read_table
+from crayon.utils.text import composed
 
 SOURCE, INTERFACE = "mturk", "mturk 1"
 ANSWER = "category.label"
@@ -39,8 +42,8 @@ def read_results(
     Args:
         path: the results file.
         pseudonym: function from a WorkerId to the annotator's pseudonym.
-        answer_column: the column `Answer.*` with the answer, or the common prefix of radio buttons; `Answer.category`
-            if left out.
+        answer_column: the column `Answer.*` with the answer, or what the columns of radio buttons share, or one of
+            these columns, which are then read together; if left out, `Answer.category`, or the only radio buttons.
         items: image_url -> row of the batch file, for results without the column Input.item; see `read_items`.
 
     Raises:
@@ -134,28 +137,77 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
             for part, inner in value.items()
             for key, text in _flat(inner, f"{name}.{part}" if name else part).items()
         }
-    return {name: json.dumps(value) if isinstance(value, bool) else str(value)}
+    if isinstance(value, list) and not any(isinstance(one, Mapping | list) for one in value):  # checkboxes
+        return {composed(name): " and ".join(text for one in value for text in _flat(one).values())}
+    text = "" if value is None else json.dumps(value) if isinstance(value, bool) else str(value)
+    return {composed(name): composed(text)}
 
 
 def _reader(path: Path, answers: Sequence[Mapping[str, str]], column: str | None) -> Callable[[Mapping[str, str]], str]:
-    """A function that takes the answer out of a result of `_answers`."""
-    known = list(dict.fromkeys(name for row in answers for name in row))
-    wanted = (column or ANSWER).removeprefix("Answer.")
-    for name in (wanted, f"{wanted}.label"):
-        if name in known:
-            return lambda row: row.get(name, "")
-    stem = f"{wanted.removesuffix('.label')}."
-    words = {name: name.removeprefix(stem) for name in known if name.startswith(stem)}
-    if len(words) > 1 and all(meaning(word) for word in words.values()):  # radio buttons, each true or false
-        return lambda row: " and ".join(word for name, word in words.items() if row.get(name, "").casefold() == "true")
+    """A function that takes the answer out of a result of `_answers`.
+
+    Args:
+        path: the results file, for messages.
+        answers: the results of all rows.
+        column: the column with the answer, or a question of radio buttons or one of their columns; None for `ANSWER`,
+            or the only question of radio buttons if nothing else looks like answers.
+
+    Raises:
+        AnnotationError: there is no such column, it is unclear which one is meant, or it states only whether one of the
+            buttons was chosen.
+    """
     if not answers:
         return lambda row: ""
+    known = list(dict.fromkeys(name for row in answers for name in row))
     if not known:
         raise AnnotationError(f"{path}: has no column Answer.*; download the results again, with all columns.")
+    wanted = composed((column or ANSWER).removeprefix("Answer."))
+    groups = button_groups(answers)
+    of_group = {name: group for group in groups for name in group.words}
+    for name in (wanted, f"{wanted}.label"):
+        if name in known and name not in of_group:
+            _refuse_lone_button(path, name, answers)
+            return lambda row: row.get(name, "")
+    named = [group for group in groups if group.question and wanted.removesuffix(".label") == group.question]
+    if wanted in of_group:
+        named = [of_group[wanted]]
+    if not named and column is None and len(groups) == 1 and not _look_like_answers(answers, of_group):
+        named = groups
+    if named:
+        if column is None or wanted in of_group:
+            report(f"{path}: reads {_columns(named[0].words)} together, as the buttons of one question")
+        return named[0].answer
+    several = ", but several questions of buttons" if column is None and len(groups) > 1 else ""
     raise AnnotationError(
-        f"{path}: has no column Answer.{wanted}; name the column with the answer by --answer-column: "
-        f"{', '.join(f'Answer.{name}' for name in known)}."
+        f"{path}: has no column Answer.{wanted}{several}; name the column with the answer by --answer-column: "
+        f"{_columns(known)}."
     )
+
+
+def _columns(names: Iterable[str]) -> str:
+    return ", ".join(f"Answer.{name}" for name in names)
+
+
+def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collection[str]) -> list[str]:
+    """The columns outside of groups of buttons whose values are all words of an answer."""
+    values_of: dict[str, set[str]] = {}
+    for row in answers:
+        for name, value in row.items():
+            if name not in of_group and value:
+                values_of.setdefault(name, set()).add(value)
+    return [name for name, values in values_of.items() if all(map(meaning, values))]
+
+
+def _refuse_lone_button(path: Path, name: str, answers: Sequence[Mapping[str, str]]) -> None:
+    """Raise AnnotationError if a column states whether one answer was chosen, since another may have been."""
+    word = split_column(name)[1]
+    values = {row.get(name, "") for row in answers} - {""}
+    if meaning(word) and any(map(is_truth, values)):
+        raise AnnotationError(
+            f"{path}: Answer.{name} states whether {word!r} was chosen, and no column states it of another answer, so "
+            "false may be any other; download the results again, with all columns. If its true and false are meant as "
+            "yes and no, rename it to Answer.category.label."
+        )
 
 
 def _given(row: Mapping[str, str], pseudonym: Callable[[str], str]) -> dict[str, str]:

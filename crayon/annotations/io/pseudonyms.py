@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crayon.utils.errors import AnnotationError, OutputError
+from crayon.utils.text import composed
 
 SALT = Path(".crayon/salt")
 """File of the secret key; without it, nobody can find out which worker a pseudonym stands for."""
@@ -32,6 +33,7 @@ def without_names(value: Any, who: str, pseudonym: str) -> Any:
         pseudonym: its replacement.
     """
     if isinstance(value, str):
+        value, who = composed(value), composed(who)
         named = value.replace(who, pseudonym) if who and not who.isdecimal() else value
         return ADDRESS.sub("(address)", named)
     if isinstance(value, Mapping):
@@ -74,7 +76,7 @@ class Pseudonyms:
         """The pseudonym of a worker; empty for an empty id."""
         if not worker:
             return ""
-        return f"worker-{hmac.new(self.salt, worker.encode(), hashlib.sha256).hexdigest()[:DIGITS]}"
+        return f"worker-{hmac.new(self.salt, composed(worker).encode(), hashlib.sha256).hexdigest()[:DIGITS]}"
 
     def keep(self) -> None:
         """Write a newly drawn salt, readable by its owner only; never overwrites another one.

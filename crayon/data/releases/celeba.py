@@ -125,13 +125,13 @@ def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
         DataError: the file is missing or empty, is no text, or a row has the wrong number of values.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # `splitlines` splits at U+2028, too
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file ({error}); download it again.") from error
     start = 1 if lines and lines[0].strip().isdecimal() else 0
-    if len(lines) <= start:
+    if len(lines) <= start or not any(lines):
         raise DataError(f"{path}: is empty.")
     columns = lines[start].split()
     for number, line in enumerate(lines[start + 1 :], start + 2):

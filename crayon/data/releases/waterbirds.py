@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, stray
+from crayon.data.names import Finder
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError
 from crayon.utils.tables import read_csv
@@ -50,7 +51,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     """
     metadata = inside(files["images"], "metadata.csv")
     rows = read_csv(metadata, ("img_filename", "y", "split", "place"), DataError)
-    masks = inside(files["segmentations"], "segmentations") if "segmentations" in files else None
+    masks = Finder(inside(files["segmentations"], "segmentations")) if "segmentations" in files else None
+    images = Finder(metadata.parent)
     entries, faults = [], Faults(str(metadata))
     for row in rows:
         codes = {}
@@ -64,14 +66,14 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         if why := stray(metadata.parent, name):
             faults.add(f"line {row.line}: {name} {why}")
         elif len(codes) == 3:
-            mask = masks / Path(name).with_suffix(".png") if masks is not None else None
+            mask = masks.path(str(Path(name).with_suffix(".png"))) if masks is not None else None
             entries.append(
                 Entry(
                     image=name,
                     split=codes["split"],
                     label=codes["y"],
                     group=codes["place"],
-                    path=metadata.parent / name,
+                    path=images.path(name),
                     mask=mask,
                     where=f"line {row.line}",
                 )

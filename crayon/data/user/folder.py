@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, check_usable, frame_of, is_image
+from crayon.data.names import no_folder
 from crayon.data.splits import split_named
 from crayon.utils.errors import DataError
 from crayon.utils.log import report
-from crayon.utils.text import listed, unknown
+from crayon.utils.text import composed, listed, unknown
 from crayon.utils.walk import Tree, walk
 
 
@@ -56,7 +57,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     """
     folder = Path(options.path)
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
+        raise no_folder(folder, "source.path")
     tree, masks = walk(folder), _Masks(Path(options.masks)) if options.masks else None
     entries: list[Entry] = []
     faults, others = Faults(str(folder)), []
@@ -65,10 +66,11 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     for split in tree.folders_in(folder):
         loose += _images_in(tree, split)
         for below in tree.folders_in(split):
-            if below.name not in classes:
-                faults.add(f"{split.name}/{below.name}: {unknown('class', below.name, classes)}")
+            label = composed(below.name)
+            if label not in classes:
+                faults.add(f"{split.name}/{label}: {unknown('class', label, classes)}")
                 continue
-            within = [(inner.name, inner) for inner in tree.folders_in(below)]
+            within = [(composed(inner.name), inner) for inner in tree.folders_in(below)]
             if len(groups) > 1:
                 loose += _images_in(tree, below)
             else:
@@ -79,7 +81,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                     faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
                     continue
                 for path in tree.files_below(inner):
-                    name = path.relative_to(folder)
+                    name = Path(composed(str(path.relative_to(folder))))
                     if not is_image(path):
                         others.append(str(name))
                         continue
@@ -90,8 +92,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                     entries.append(
                         Entry(
                             image=name.as_posix(),
-                            split=split_named(split.name),
-                            label=below.name,
+                            split=split_named(composed(split.name)),
+                            label=label,
                             group=group,
                             path=path,
                             mask=mask,
@@ -111,7 +113,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             f"{folder}: the folders within those of the classes ({listed(sorted(deeper))}) are not read as groups; "
             "`groups` in params.yaml names groups"
         )
-    _report_merged([split.name for split in tree.folders_in(folder)], folder)
+    _report_merged([composed(split.name) for split in tree.folders_in(folder)], folder)
     check_entries(entries, classes, groups, str(folder))
     return Listing(
         of=str(folder),
@@ -166,12 +168,12 @@ class _Masks:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise DataError(f"{folder}: there is no such folder; correct source.masks in params.yaml.")
+            raise no_folder(folder, "source.masks")
         self.tree = walk(folder)
         self._names: dict[Path, list[str]] = {}
         for name in (*self.tree.files, *self.tree.unusable):
             if is_image(Path(name)):
-                self._names.setdefault(Path(name).with_suffix(""), []).append(name)
+                self._names.setdefault(Path(composed(name)).with_suffix(""), []).append(name)
 
     def of(self, image: Path) -> Path | str:
         """The mask of an image, or a phrase that says why it has none."""

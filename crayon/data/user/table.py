@@ -1,7 +1,9 @@
 """The door for images listed in a table (`kind: csv`): manifest.csv in a folder, a row an image.
 
-Columns: `image` (path within the folder), `split`, `label`; optional `group`, and `mask` (path of an image whose
-non-black pixels are relevant). The image's path is its id. Further columns are not read.
+Columns: `image` (path within the folder), `split` (any name in `crayon.data.splits`), `label`; optional `group`, and
+`mask` (path of an image whose non-black pixels are relevant). Further columns are not read. The image's path within the
+folder is its id, in one spelling however the table spells it: with `/`, without `./` and `..`, in Unicode's composed
+form. An absolute path is read if it begins with the folder's.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from crayon.data.dataset import COLUMNS, Drawn
-from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of, stray
+from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
+from crayon.data.names import Finder, Misplaced, no_folder
+from crayon.data.splits import split_named
 from crayon.utils.errors import DataError
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
@@ -52,7 +56,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     folder = Path(options.path)
     manifest = folder / FILE
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
+        raise no_folder(folder, "source.path")
     if manifest.exists() and not manifest.is_file():
         raise DataError(f"{manifest}: is no regular file; replace it by a CSV file.")
     optional = [*(["group"] if len(groups) > 1 else []), *(["mask"] if options.masks else [])]
@@ -61,28 +65,25 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         raise DataError(f"{manifest}: names no image.")
     if not options.masks:
         _tell_of_masks(manifest, rows[0])
-    entries, faults = [], Faults(str(manifest))
+    entries, faults, finder = [], Faults(str(manifest)), Finder(folder)
     for row in rows:
         if empty := [column for column in ("image", "split", "label", *optional) if not row[column]]:
             faults.add(f"line {row.line}: {empty[0]} is empty")
             continue
-        wrong = [
-            why
-            for column in ("image", "mask")
-            if column in row and (column != "mask" or options.masks)
-            if (why := misplaced(folder, row[column]))
-        ]
-        if wrong:
-            faults.add(f"line {row.line}: {wrong[0]}")
+        try:
+            image, path = finder.find(row["image"])
+            mask = finder.find(row["mask"])[1] if options.masks else None
+        except Misplaced as why:
+            faults.add(f"line {row.line}: {why}")
             continue
         entries.append(
             Entry(
-                image=row["image"],
-                split=row["split"],
+                image=image,
+                split=split_named(row["split"]),
                 label=row["label"],
                 group=row["group"] if len(groups) > 1 else groups[0],
-                path=folder / row["image"],
-                mask=folder / row["mask"] if options.masks else None,
+                path=path,
+                mask=mask,
                 where=f"line {row.line}",
             )
         )
@@ -99,21 +100,6 @@ def _tell_of_masks(manifest: Path, columns: Mapping[str, str]) -> None:
         name for name in columns if name not in COLUMNS and get_close_matches(name.lower(), ["mask", "mask_path"])
     ]:
         report(f"{manifest}: its column {near[0]} is not read; source.masks: true in params.yaml reads a column mask.")
-
-
-def misplaced(folder: Path, name: str) -> str | None:
-    """Why a path of a table is no file of the folder, or None if it is one.
-
-    A link may lead out of the folder: the digest of the folder has the content of the file that it leads to.
-    """
-    if not name.isprintable():
-        return f"{name!r} has a character that no path should have; rename the file"
-    if why := stray(folder, name):
-        return f"{name} {why}"
-    path = folder / name
-    if path.is_symlink() and not path.exists():
-        return f"{name} is a link to {path.readlink()}, which does not exist"
-    return None if path.is_file() else f"{name} is not in the folder"
 
 
 def write_manifest_of(folder: str | Path, drawn: Drawn) -> None:

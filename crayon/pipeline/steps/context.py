@@ -93,6 +93,12 @@ class Context:
         """Return the labels of a split, (n,) int64 on the device."""
         return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
 
+    def present(self, split: str) -> set[tuple[str, str]]:
+        """Return the (class, group) pairs of which a split has images."""
+        rows, data = self.data.rows(split), self.data
+        pairs = zip(data.labels[rows].tolist(), data.group_ids[rows].tolist(), strict=True)
+        return {(data.classes[label], data.groups[group]) for label, group in pairs}
+
     def problem(self, network: Classifier, images: ImageReader | None = None, **known: Any) -> Problem:
         """Create the inputs of a method from the training images, with the augmentation and precision of params.yaml.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
+from crayon.data.names import no_folder
 from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
-from crayon.data.splits import without_images
+from crayon.data.splits import gaps
 from crayon.pipeline.job import Job, raw_file
 from crayon.pipeline.record import Recording
 from crayon.utils.checks import required
@@ -46,7 +47,7 @@ def run(job: Job, local: Path | None = None) -> None:
         check_splits([entry.split for entry in content.entries], benchmark, name)
         entries, images, masks = pack(content, work)
         check_splits([entry.split for entry in entries], benchmark, name)  # again, without the images that are skipped
-        for sentence in gaps([(entry.split, entry.label, entry.group) for entry in entries], benchmark):
+        for sentence in gaps(_present((entry.split, entry.label, entry.group) for entry in entries), benchmark):
             report(f"{name}/download  {sentence}")
         recording.publish(
             {
@@ -88,25 +89,15 @@ def check(job: Job) -> str:
     check_splits(splits, benchmark, name)
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
     left_out = f"; {len(faults)} more cannot be used" if faults else ""
-    return "\n".join([f"{name}: {len(splits)} images ({counts}){left_out}.", *gaps(images, benchmark)])
+    return "\n".join([f"{name}: {len(splits)} images ({counts}){left_out}.", *gaps(_present(images), benchmark)])
 
 
-def gaps(images: Sequence[tuple[str, str, str]], benchmark: Benchmark) -> list[str]:
-    """Say which declared classes and groups have no image in a split, one sentence for each such split.
-
-    Args:
-        images: (split, class, group) of each image.
-        benchmark: params of the benchmark.
-    """
-    sentences = []
-    for split in dict.fromkeys(split for split, _, _ in images):
-        present = {(label, group) for other, label, group in images if other == split}
-        if missing := without_images(present, benchmark.classes, benchmark.groups):
-            metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
-            readers = [key for key, metric in metrics.items() if split in metric.splits]
-            left_out = f", which {' and '.join(readers)} cannot include" if readers else ""
-            sentences.append(f"{split} has no image of {', '.join(missing)}{left_out}.")
-    return sentences
+def _present(images: Iterable[tuple[str, str, str]]) -> dict[str, set[tuple[str, str]]]:
+    """Split -> the (class, group) pairs of which it has images, from the (split, class, group) of each image."""
+    present: dict[str, set[tuple[str, str]]] = {}
+    for split, label, group in images:
+        present.setdefault(split, set()).add((label, group))
+    return present
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
@@ -158,7 +149,7 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
     source = benchmark.source
     if source.get("tree") is not None:  # an unpacked tree replaces all archives
         if not Path(source["tree"]).is_dir():
-            raise DataError(f"{source['tree']}: there is no such folder; correct source.tree in params.yaml.")
+            raise no_folder(Path(source["tree"]), "source.tree")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
     if "compose" not in source:
         own = [*registry.reads(source).values(), *([source["imagenet"]] if source.get("imagenet") else [])]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from crayon.data.loader import ImageReader
+from crayon.data.splits import gaps
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Digests, Recording
@@ -35,7 +36,8 @@ def run(jobs: Sequence[Job]) -> None:
         metrics = evaluate(context, job, images)
         recording.publish({"metrics": partial(write_json, value=metrics)}, **context.environment)
         values = "  ".join(f"{key} {value:.1f}%" for key, value in metrics["last"]["metrics"].items())
-        report(f"{job.name}  {values}")
+        present = {split: context.present(split) for split in splits}
+        report("  ".join([f"{job.name}  {values}", *gaps(present, context.benchmark)]))
 
 
 def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict[str, Any]:
