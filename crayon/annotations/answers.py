@@ -89,7 +89,7 @@ def read_answers(
     known = set(items)
 
     def refuse(column: str, wrong: Collection[str], sentence: Callable[[str], str]) -> None:
-        """Name the first row of which the value of `column` is among `wrong`."""
+        """Raise an error that names the first row whose value in `column` is in `wrong`."""
         if wrong:
             row = next(row for row, value in enumerate(columns[column]) if value in wrong)
             raise AnnotationError(f"{table.where(row)}: {sentence(columns[column][row])}")

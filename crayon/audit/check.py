@@ -95,7 +95,9 @@ def check(
     if not targets:
         targets = [path for path in plan.results() if Path(path).exists()]
         if not targets:
-            raise RecordError("results/: has no result yet; make one with `snakemake --cores 2 results/table1.csv`.")
+            raise RecordError(
+                f"results/{plan.suite}: has no result yet; make one with `snakemake --cores 2 results/table1.csv`."
+            )
     digests = Digests(full=full)
     ledger = Ledger(plan, digests)
     verdict = Verdict()
@@ -167,7 +169,7 @@ def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None
 
 
 def _answers_changed(plan: Plan, job: Job, path: str) -> str:
-    """List answers in an edited file that differ from results/answers.csv; empty if that cannot be read."""
+    """List answers in an edited file that differ from the suite's answers.csv in git; empty if that cannot be read."""
     try:
         rows = read_csv(plan.find("answers").outputs["answers"], ("benchmark", "kind", "item", "answers"), RecordError)
         here = [row for row in rows if [row["benchmark"], row["kind"]] == list(job.wildcards.values())]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from crayon.annotations.answers import parse
 from crayon.audit import dvc_lock
 from crayon.audit.check import number_of
@@ -122,6 +124,16 @@ class Revision:
         except UnicodeDecodeError:
             raise RecordError(f"{path} in {self.name}: is not UTF-8 text.") from None
 
+    def resolve(self, path: str) -> str:
+        """The path that a user means: `results/NAME` is short for a result of the revision's active suite."""
+        folder, _, name = path.removeprefix("./").rpartition("/")
+        try:
+            suite = (yaml.safe_load(self.read("params.yaml") or "") or {}).get("suite")
+        except (yaml.YAMLError, AttributeError):
+            suite = None
+        own = f"results/{suite}/{name}"
+        return own if folder == "results" and self.read(own) is not None else path
+
     def require(self, path: str) -> str:
         """The text of a file; RecordError if the revision lacks it."""
         text = self.read(path)
@@ -141,16 +153,18 @@ def compare(old: str, new: str, table: str) -> Difference:
     Args:
         old: name of a git revision, or `WORKSPACE`.
         new: name of a git revision, or `WORKSPACE`.
-        table: path of a table with named numbers.
+        table: path of a table with named numbers; `results/NAME` is that of the suite that is active in each revision.
 
     Raises:
         RecordError: git is missing, a revision does not exist, or it lacks the table or its provenance.
     """
     revisions = Revision(old), Revision(new)
-    before, after = (_cells(revision.require(table), f"{table} in {revision.name}") for revision in revisions)
-    path = f"{table.removesuffix('.csv')}.provenance.json"
-    provenances = [_provenance(revision.require(path), f"{path} in {revision.name}") for revision in revisions]
-    answers = [_answers(revision.require("results/answers.csv")) for revision in revisions]
+    tables = [revision.resolve(table) for revision in revisions]
+    read = list(zip(revisions, tables, strict=True))
+    before, after = (_cells(revision.require(path), f"{path} in {revision.name}") for revision, path in read)
+    read = [(revision, f"{path.removesuffix('.csv')}.provenance.json") for revision, path in read]
+    provenances = [_provenance(revision.require(path), f"{path} in {revision.name}") for revision, path in read]
+    answers = [_answers(revision.require(str(Path(path).with_name("answers.csv")))) for revision, path in read]
     difference = Difference(table, (old, new), len(before | after))
     differing = {
         cell: (_number_in(before, cell), _number_in(after, cell))
@@ -165,8 +179,8 @@ def compare(old: str, new: str, table: str) -> Difference:
         rows = _changed_answers(answers[0].get(name, {}), answers[1].get(name, {}))
         if rows:
             difference.answers[name] = rows
-    for revision in revisions:
-        _check_lock(revision, table, difference)
+    for revision, path in zip(revisions, tables, strict=True):
+        _check_lock(revision, path, difference)
     return difference
 
 
@@ -192,7 +206,7 @@ def _provenance(text: str, where: str) -> Provenance:
 
 
 def _answers(text: str) -> dict[str, dict[tuple[str, str], str]]:
-    """Path of an answers CSV -> (item, annotator) -> answer, from the text of results/answers.csv."""
+    """Path of an answers CSV -> (item, annotator) -> answer, from the text of the suite's answers.csv."""
     files: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     for row in csv.DictReader(io.StringIO(text)):
         of_file = files[f"annotations/{row['suite']}/{row['benchmark']}/{row['kind']}.csv"]

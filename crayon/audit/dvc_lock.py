@@ -87,7 +87,7 @@ def _differing(path: str, entry: dict[str, Any], below: list[str], digests: Dige
         present = list(_walk(Path(path)))
         own = [{"md5": digests.md5(file), "relpath": file.relative_to(path).as_posix()} for file in present]
         own.sort(key=lambda file: str(file["relpath"]))
-        size = sum(file.stat().st_size for file in present)
+        size = sum(file.stat().st_size for file in present if file.exists())
         whole = hashlib.md5(json.dumps(own, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
         if (whole, len(own), size) != (md5, entry.get("nfiles", len(own)), entry.get("size", size)):
             yield path
@@ -126,7 +126,11 @@ def _cache() -> Path:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files in a folder and its subfolders that .dvcignore does not exclude."""
+    """Yield all files in a folder and its subfolders that .dvcignore does not exclude.
+
+    The result must be that of DVC's own walk, so it differs from `crayon.utils.walk`: hidden files belong to it, and
+    links to folders are not followed.
+    """
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != "__pycache__"]
         yield from (Path(where, name) for name in names if not name.endswith(".part"))  # as in .dvcignore

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from crayon.audit.check import Verdict, evaluations_of, known, number_of
-from crayon.pipeline.job import Job, below
+from crayon.pipeline.job import below
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.provenance import Provenance
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json
@@ -78,9 +79,49 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
             {"seed": seed, "value": value, "epoch": epoch, "file": jobs[name].outputs["metrics"]},
         )
         root.below.append(node)
-    tree = _Tree(plan)
-    root.below += tree.of(list(jobs.values()))
-    root.below += _software(below(jobs.values(), plan.producers))
+    records = _Records(plan)
+    root.below += _Tree(records).of([records.of(job.name) for job in jobs.values()])
+    root.below += _software(records.of(job.name) for job in below(jobs.values(), plan.producers))
+    return root
+
+
+def recorded(plan: Plan, target: str, cell: str) -> Node | None:
+    """Build the same tree from the provenance file beside a table, where the files that it names are not here.
+
+    Args:
+        plan: the plan.
+        target: path of a table in results/.
+        cell: name of the number, see `explain`.
+
+    Returns:
+        The tree; None if the records of the number's runs are here, or the table has no provenance file.
+
+    Raises:
+        RecordError: the table has no such number, or the provenance file is malformed or lacks its runs.
+    """
+    path = f"{target.removesuffix('.csv')}.provenance.json"
+    if all(Path(job.record).exists() for job in evaluations_of(plan, cell).values()) or not Path(path).exists():
+        return None
+    row = known(target, cell)
+    benchmark, run, _, *seed = cell.split("/")
+    provenance = Provenance.read(read_json(path, RecordError), path)
+    wanted = {"benchmark": benchmark, "run": run} | ({"seed": seed[0]} if seed else {})
+    names = [
+        name
+        for name, job in provenance.jobs.items()
+        if job["rule"] == "evaluate" and wanted.items() <= job["wildcards"].items()
+    ]
+    if not names:
+        raise RecordError(f"{path}: names no evaluation of {benchmark}/{run}; make the table again.")
+    head = f"{target}  {cell}  {_percent(row)} (suite {provenance.suite})"
+    note = f"recorded in {path}, not checked here: the files that it names are not in this folder (`dvc pull`)"
+    root = Node(
+        head, {"result": target, "cell": cell, "row": row, "suite": provenance.suite}, [Node(note, {"note": note})]
+    )
+    records = _Recorded(provenance)
+    root.below += _Tree(records).of([records.of(name) for name in names])
+    jobs = provenance.below([path for name in names for path in provenance.jobs[name]["outputs"]])
+    root.below += _software(records.of(name) for name in jobs)
     return root
 
 
@@ -99,41 +140,70 @@ def _worst(plan: Plan, benchmark: str, metric: str, evaluation: dict[str, Any]) 
     return f" ({worst['label']} on {worst['group']}: {worst['correct']} of {worst['count']})"
 
 
+class _Records:
+    """The records of a plan's jobs: the files beside their outputs."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.makers = {path: job.name for path, job in plan.producers.items()}
+
+    def of(self, name: str) -> dict[str, Any]:
+        """The record of a job, with its path."""
+        path = self.plan.jobs[name].record
+        return read_record(path) | {"record": path}
+
+
+class _Recorded:
+    """The records of jobs in a table's provenance file; there is none of the files that they name."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        self.provenance = provenance
+        self.makers = provenance.producers
+
+    def of(self, name: str) -> dict[str, Any]:
+        """The record of a job, with the digests of its files and its environment."""
+        job, files = self.provenance.jobs[name], self.provenance.files
+        digests = {key: {path: files[path] for path in job[key]} for key in ("inputs", "outputs")}
+        return job | digests | {"told": self.provenance.made[job["made"]]}
+
+
 class _Tree:
     """Builds the nodes of jobs. A job that occurs again is only named, without its subtree."""
 
     ORDER = ("refine", "ingest", "annotate", "interpret", "auxiliary", "stage_one", "original", "pretrain", "download")
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, records: _Records | _Recorded) -> None:
+        self.records = records
         self.shown: set[str] = set()
 
-    def of(self, jobs: list[Job]) -> list[Node]:
-        """The nodes of the jobs that made the inputs of `jobs`; jobs that differ by seed only share one node."""
-        groups: dict[str, list[Job]] = {}
-        for job in jobs:
-            for path in job.inputs.values():
-                if path in self.plan.producers:
-                    maker = self.plan.producers[path]
-                    name = " ".join([maker.rule, *(v for k, v in maker.wildcards.items() if k != "seed")])
-                    if maker not in groups.setdefault(name, []):
-                        groups[name].append(maker)
-        ordered = sorted(groups.items(), key=lambda pair: self._rank(pair[1][0].rule))
-        return [self._node(name, makers) for name, makers in ordered]
+    def of(self, records: list[dict[str, Any]]) -> list[Node]:
+        """The nodes of the jobs that made the inputs of jobs; jobs that differ by seed only share one node.
+
+        Args:
+            records: records of the jobs whose inputs are explained.
+        """
+        makers = (self.records.makers.get(path) for record in records for path in record["inputs"])
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for name in dict.fromkeys(filter(None, makers)):
+            record = self.records.of(name)
+            title = " ".join([record["rule"], *(v for k, v in record["wildcards"].items() if k != "seed")])
+            groups.setdefault(title, []).append(record)
+        ordered = sorted(groups.items(), key=lambda pair: self._rank(pair[1][0]["rule"]))
+        return [self._node(name, found) for name, found in ordered]
 
     def _rank(self, rule: str) -> int:
         """Sorting key of a rule: its position in `ORDER`; other rules come last."""
         return self.ORDER.index(rule) if rule in self.ORDER else len(self.ORDER)
 
-    def _node(self, name: str, jobs: list[Job]) -> Node:
+    def _node(self, name: str, records: list[dict[str, Any]]) -> Node:
         """The node of jobs that differ by seed only."""
         if name in self.shown:
             return Node(f"{name}: see above", {"job": name, "see": "above"})
         self.shown.add(name)
-        records = [read_record(job.record) for job in jobs]
-        seeds = [job.wildcards["seed"] for job in jobs if "seed" in job.wildcards]
-        made_of = self.of(jobs)
-        summary = SUMMARIES[jobs[0].rule](jobs[0], records[0]) if jobs[0].rule in SUMMARIES else ""
+        first = records[0]
+        seeds = [record["wildcards"]["seed"] for record in records if "seed" in record["wildcards"]]
+        made_of = self.of(records)
+        summary = SUMMARIES[first["rule"]](first) if first["rule"] in SUMMARIES else ""
         title = name + (f", seeds {' '.join(seeds)}" if seeds else "")
         files = [
             _file(path, digest)
@@ -141,16 +211,9 @@ class _Tree:
             for path, digest in record["outputs"].items()
             if Path(path).suffix in (".safetensors", ".csv", ".npy") and not path.endswith("history.csv")
         ]
-        facts = {
-            "job": name,
-            "seeds": seeds,
-            "summary": summary,
-            "params": records[0]["params"],
-            "records": [job.record for job in jobs],
-        }
-        foreign = [
-            _file(path, digest) for path, digest in records[0]["inputs"].items() if path not in self.plan.producers
-        ]
+        facts = {"job": name, "seeds": seeds, "summary": summary, "params": first["params"]}
+        facts["records"] = [record["record"] for record in records if "record" in record]
+        foreign = [_file(path, digest) for path, digest in first["inputs"].items() if path not in self.records.makers]
         return Node(title + (f": {summary}" if summary else ""), facts, [*files, *foreign, *made_of])
 
 
@@ -159,10 +222,10 @@ def _file(path: str, digest: str) -> Node:
     return Node(f"{path}  {digest[:SHORT]}", {"file": path, "sha256": digest})
 
 
-# Summaries of a job, by rule: functions of the job and its record.
+# Summaries of a job, by rule: functions of its record.
 
 
-def _refine(job: Job, record: dict[str, Any]) -> str:
+def _refine(record: dict[str, Any]) -> str:
     params = record["params"]
     settings = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
@@ -172,10 +235,13 @@ def _refine(job: Job, record: dict[str, Any]) -> str:
     return "; ".join(filter(None, [settings, _training(params["training"])])) + control
 
 
-def _ingest(job: Job, record: dict[str, Any]) -> str:
-    summary = read_json(job.outputs["summary"], RecordError)
+def _ingest(record: dict[str, Any]) -> str:
+    path = next(path for path in record["outputs"] if path.endswith(".summary.json"))
+    if not Path(path).exists():
+        return ""
+    summary = read_json(path, RecordError)
     counts = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
-    if job.wildcards["kind"] == "neurons":
+    if record["wildcards"]["kind"] == "neurons":
         pruned = summary["labels"].get("irrelevant", 0)
         counts += f": {pruned} of {sum(summary['labels'].values())} neurons are pruned"
     shares = [f"{key} {summary[key]:.2f}" for key in ("kappa", "alpha") if summary.get(key) is not None]
@@ -189,18 +255,18 @@ def _ingest(job: Job, record: dict[str, Any]) -> str:
     )
 
 
-def _annotate(job: Job, record: dict[str, Any]) -> str:
+def _annotate(record: dict[str, Any]) -> str:
     if "published" in record["params"]:
         return "the authors' published answers"
     return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in _flat(record["params"]))
 
 
-def _original(job: Job, record: dict[str, Any]) -> str:
+def _original(record: dict[str, Any]) -> str:
     params = record["params"]
     return f"imported from {params['imported']['file']}" if "imported" in params else _training(params["training"])
 
 
-def _download(job: Job, record: dict[str, Any]) -> str:
+def _download(record: dict[str, Any]) -> str:
     return record["params"]["source"]["kind"]
 
 
@@ -213,7 +279,7 @@ SUMMARIES = {
     "stage_one": _original,
     "download": _download,
 }
-"""Rule -> function that summarises one of its jobs in a line."""
+"""Rule -> function that summarises the record of one of its jobs in a line."""
 
 
 def _flat(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -233,12 +299,12 @@ def _training(training: dict[str, Any]) -> str:
     )
 
 
-def _software(jobs: list[Job]) -> list[Node]:
+def _software(records: Iterable[dict[str, Any]]) -> list[Node]:
     """One node for each combination of software, device and machine that ran the jobs, except jobs without torch."""
     keys = ("crayon", "commit", "dirty", "python", "packages", "device", "machine")
     runs: dict[str, tuple[dict[str, Any], int]] = {}
-    for job in jobs:
-        environment = read_record(job.record)["told"]
+    for record in records:
+        environment = record["told"]
         packages = {
             name: version
             for name, version in environment["packages"].items()
@@ -254,7 +320,7 @@ def _software(jobs: list[Job]) -> list[Node]:
         text = f"crayon {environment['crayon']} ({commit}), python {environment['python']}, " + ", ".join(
             f"{n} {v}" for n, v in packages.items()
         )
-        text += f", {environment.get('device', 'cpu')}, {environment['machine']}"
+        text += f", {environment.get('device') or 'cpu'}, {environment['machine']}"
         facts = {key: environment.get(key) for key in keys}
         runs[text] = (facts, runs.get(text, (None, 0))[1] + 1)
     return [Node(f"{count} jobs by {text}", facts | {"jobs": count}) for text, (facts, count) in runs.items()]

@@ -18,6 +18,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import OutputError
 from crayon.utils.version import __version__
+from crayon.utils.walk import walk
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
@@ -83,7 +84,7 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
     _describe(crate, plan, target, len(jobs))
     workflow, software = _workflow(crate), _software(crate)
     entity = _Files(crate, records.values())
-    rules = [path for path in sorted(Path("workflow").rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    rules = [Path("workflow", name) for name in walk("workflow").files if "__pycache__" not in name.split("/")]
     for path in rules:
         crate.add_file(path, path.as_posix(), properties={"name": path.as_posix()})
     params = crate.add_file(PARAMS, PARAMS, properties={"name": PARAMS, "encodingFormat": "application/yaml"})
@@ -106,7 +107,7 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
     for action in (whole, *actions):
         crate.root_dataset.append_to("mentions", action)
     _write(crate, folder)
-    copied = sum(path.is_file() for path in folder.rglob("*"))
+    copied = len(walk(folder).files)
     return Exported(folder, len(jobs), copied, entity.named)
 
 

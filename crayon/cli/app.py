@@ -18,6 +18,7 @@ from crayon.cli.common import BenchmarkName, plan_of, show
 from crayon.cli.platforms import labelstudio, mturk
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import log_to, report, show_progress
+from crayon.utils.text import unknown
 from crayon.utils.version import __version__
 
 app = typer.Typer(
@@ -210,8 +211,11 @@ def annotate(
 
 @app.command()
 def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
-    """Simulate the answers to the maps or to the neurons' patches, or take the published ones."""
+    """Simulate the answers to the maps or to the neurons' patches, take published ones, or say how people annotate."""
     plan = plan_of(context)
+    if plan.params.active.benchmark(benchmark).annotation.source == "people":
+        report(f"{plan.answers(benchmark, kind)}: has people's answers")
+        return
     if plan.params.active.benchmark(benchmark).annotation.source == "published":
         from crayon.pipeline.steps.published import run_answers
 
@@ -338,6 +342,23 @@ def render(
     results.render(plan, what, partly)
     if show:
         print(results.text(plan, what))
+
+
+@app.command()
+def stage(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="STAGE", help="sources, or a stage that some suites have no job for")],
+) -> None:
+    """For dvc.yaml: list the sources, or write into a stage's folder why it is empty."""
+    plan = plan_of(context)
+    from crayon.pipeline.stages import FOLDERS, complete, list_sources
+
+    if name == "sources":
+        list_sources(plan)
+    elif name in FOLDERS:
+        complete(plan, name)
+    else:
+        raise typer.BadParameter(unknown("stage", name, ["sources", *FOLDERS]))
 
 
 @app.command()

@@ -9,6 +9,9 @@ from crayon.cli.common import Answer, show
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import RecordError
 
+TABLE1 = "results/table1.csv"
+"""Table 1 of the active suite, see `Plan.resolve`."""
+
 
 def run(
     plan: Callable[[], Plan],
@@ -43,23 +46,28 @@ def run(
     if diff is not None:
         from crayon.audit.diff import compare
 
-        answer = compare(*diff, _one(targets or ["results/table1.csv"], "--diff"))
+        answer = compare(*diff, _one(targets or [TABLE1], "--diff"))
     elif source is not None:
         from crayon.audit.trace import reached
 
-        answer = reached(plan(), source, item, annotator)
+        planned = plan()
+        answer = reached(planned, planned.resolve(source), item, annotator)
     else:
         from crayon.audit.check import check, known
 
         planned = plan()
         if cell is not None or ro_crate is not None:
-            targets = [_one(targets or ["results/table1.csv"], "--cell" if cell else "--ro-crate")]
+            targets = [_one(targets or [TABLE1], "--cell" if cell else "--ro-crate")]
+        targets = [planned.resolve(target) for target in targets]
         if cell is not None:
+            from crayon.audit.explain import explain, recorded
+
             known(targets[0], cell)
+            if (tree := recorded(planned, targets[0], cell)) is not None:
+                show(tree, as_json)
+                return 2
         verdict = check(planned, targets, full=full, allow_dirty=allow_dirty, cell=cell)
         if cell is not None:
-            from crayon.audit.explain import explain
-
             answer = explain(planned, targets[0], cell, verdict)
         elif ro_crate is not None:
             from crayon.audit.ro_crate import export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Literal
 
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.text import unknown
+from crayon.utils.walk import Tree, is_hidden
 
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels of the stored image; right and bottom are exclusive."""
@@ -207,3 +209,33 @@ def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, i
 def is_image(path: Path) -> bool:
     """Whether a file has an image's suffix and is not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def check_usable(tree: Tree) -> None:
+    """Raise DataError if a name with an image's suffix is a link to nothing, or no regular file."""
+    faults = Faults(str(tree.folder))
+    for name, why in tree.unusable.items():
+        if is_image(Path(name)):
+            faults.add(f"{name} is {why}")
+    faults.stop("Restore the files, or remove these entries.")
+
+
+def stray(folder: Path, name: str) -> str | None:
+    """Why a path in a table cannot be read, since the digest of the folder leaves it out; None if it can.
+
+    Args:
+        folder: the folder that the path is relative to.
+        name: the path.
+    """
+    if not (name.startswith((".", "/")) or "/." in name):
+        return None
+    for root in (folder.absolute(), folder.resolve()):
+        within = os.path.relpath(root / name, root)
+        if within.split("/")[0] == os.pardir:
+            continue
+        if is_hidden(within):
+            return "is hidden, since a name in it begins with a dot; rename it"
+        if os.path.realpath(folder / name) != os.path.realpath(folder / within):
+            return f"leads through a link to another file than {within}; write it without `..`"
+        return None
+    return "lies outside of the folder; move it inside"

@@ -230,6 +230,8 @@ def opened(path: Path) -> Image.Image:
     Raises:
         Undecodable: the file is missing, truncated or no image, or has more than 8 bits a channel.
     """
+    if path.exists() and not path.is_file():  # opening a pipe would wait forever
+        raise Undecodable(f"{path} is no regular file")
     try:
         if path.suffix == ".npy":  # masks of the Backgrounds Challenge
             array = np.squeeze(np.load(path, allow_pickle=False))

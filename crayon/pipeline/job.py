@@ -9,6 +9,7 @@ from typing import Any
 
 from crayon.config.sections import Network, Training
 from crayon.config.suite import Benchmark, Suite
+from crayon.config.types import Archive
 from crayon.methods.base import Method
 from crayon.pipeline.runs import Run
 from crayon.utils.errors import RecordError
@@ -19,6 +20,10 @@ MADE = ("simulated", "published")
 
 KINDS = ("attention", "neurons")
 """The two kinds of annotation: of maps, and of the patches of neurons."""
+
+
+TABLE1 = "results/table1.csv"
+"""The main result; the stages of dvc.yaml make what it depends on."""
 
 
 WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
@@ -65,6 +70,8 @@ class Job:
         step_params: the params that its step works with, as objects; None for a job that makes a result. See `params`.
         code: the modules that implement it; what they import counts as well.
         keeps_edits: whether people may edit its outputs (annotation files); the job never overwrites an edit.
+        fetches: published files in raw/ that it reads, and downloads where they are missing. They are no inputs, since
+            what was made of them stays valid without them; the record has their digests.
     """
 
     rule: str
@@ -75,6 +82,7 @@ class Job:
     steering: dict[str, Any]
     code: tuple[str, ...]
     keeps_edits: bool = False
+    fetches: tuple[str, ...] = ()
     step_params: StepParams | None = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -92,6 +100,11 @@ class Job:
         if self.step_params is None:
             raise RecordError(f"`{self.name}` makes a result; only the jobs of steps have params.")
         return self.step_params
+
+
+def raw_file(suite: str, benchmark: str, archive: Archive) -> str:
+    """The path to which a published file is downloaded."""
+    return f"raw/{suite}/{benchmark}/{archive.name}"
 
 
 def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:

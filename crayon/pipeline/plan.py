@@ -2,7 +2,7 @@
 
     download -> data/       original  -> models/        interpret -> interpretations/   annotate -> annotations/
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
-    render   -> results/
+    render   -> results/<suite>/
 
 This module defines the jobs of the steps; `crayon.report.registry` defines the jobs that make results. The Snakemake
 rules execute the jobs, and each job writes a record beside its outputs.
@@ -20,13 +20,20 @@ from crayon.config.annotation import Imported
 from crayon.config.sections import Network, changed, dump
 from crayon.config.studies import CRAYON, Transfer
 from crayon.config.suite import Benchmark, Params
+from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Method
-from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of
+from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of, raw_file
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
 from crayon.utils.text import listed, unknown
+
+
+def _weights(network: Network) -> dict[str, str]:
+    """The input `weights` -> the user's file of initial weights; empty for torchvision's weights, which have a name."""
+    named = network.weights is None or not Path(network.weights).suffix
+    return {} if named else {"weights": str(network.weights)}
 
 
 @dataclass
@@ -75,12 +82,22 @@ class Plan:
         """Path of an output or of a record -> the job that writes it."""
         return {path: job for job in self.jobs.values() for path in (*job.outputs.values(), job.record)}
 
+    def result_path(self, name: str) -> str:
+        """The path of a file among the suite's results."""
+        return f"results/{self.suite}/{name}"
+
+    def resolve(self, target: str) -> str:
+        """The path that a user means: `results/NAME` is short for a result of the active suite."""
+        folder, _, name = target.removeprefix("./").rpartition("/")
+        return self.result_path(name) if folder == "results" else target
+
     def below(self, target: str) -> list[Job]:
-        """The jobs that `target` (an output path) depends on; the job that writes it is the last one.
+        """The jobs that `target` (an output path, see `resolve`) depends on; the job that writes it is the last one.
 
         Raises:
             RecordError: no job writes the target.
         """
+        target = self.resolve(target)
         if target not in self.producers:
             raise RecordError(unknown("output", target, sorted(self.producers)))
         return below([self.producers[target]], self.producers)
@@ -183,7 +200,7 @@ class Plan:
         return Job(
             rule="pretrain",
             wildcards={"network": "transfer"} if study else {},
-            inputs={},
+            inputs=_weights(self.network(transfer)),
             outputs={"model": f"{folder}/pretrained.safetensors"},
             record=f"{folder}/pretrained.record.json",
             steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
@@ -192,9 +209,12 @@ class Plan:
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
-        """The input `pretrained` -> path of the pretrained backbone; empty if the suite has none."""
+        """What a training starts from: `pretrained` -> path of the suite's backbone, or `weights` -> the user's file.
+
+        Empty if the suite has neither.
+        """
         if self.params.active.pretraining is None:
-            return {}
+            return _weights(self.network(transfer))
         return {"pretrained": self._pretrain(transfer).outputs["model"]}
 
     def network(self, transfer: bool = False) -> Network:
@@ -246,7 +266,12 @@ class Plan:
             },
             code=("crayon.pipeline.steps.download", registry.module_of(source)),
             step_params=self._params(benchmark),
+            fetches=self._raw(name, *registry.archives(source).values()),
         )
+
+    def _raw(self, name: str, *archives: Archive) -> tuple[str, ...]:
+        """The paths of a benchmark's published files."""
+        return tuple(raw_file(self.suite, name, archive) for archive in archives)
 
     def _model(self, name: str) -> str:
         return f"models/{self.suite}/{name}/original.safetensors"
@@ -284,6 +309,7 @@ class Plan:
             | {"imported": imported.original.steering, "selection": dump(benchmark.selection)},
             code=("crayon.pipeline.steps.published",),
             step_params=self._params(benchmark),
+            fetches=self._raw(name, imported.original),
         )
 
     def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
@@ -327,7 +353,7 @@ class Plan:
         }
 
     def _interpret(self, name: str, benchmark: Benchmark) -> Job:
-        imported = benchmark.imported
+        maps = benchmark.imported.maps if benchmark.imported is not None else None
         return Job(
             rule="interpret",
             wildcards={"benchmark": name},
@@ -336,9 +362,10 @@ class Plan:
             record=f"interpretations/{self.suite}/{name}/record.json",
             steering=self.network_params(benchmark)
             | {"interpret": dump(benchmark.interpret)}
-            | ({"maps": imported.maps.steering} if imported is not None and imported.maps is not None else {}),
+            | ({"maps": maps.steering} if maps is not None else {}),
             code=("crayon.pipeline.steps.interpret",),
             step_params=self._params(benchmark),
+            fetches=self._raw(name, maps) if maps is not None else (),
         )
 
     def answers_file(self, name: str, kind: str) -> str:
@@ -423,6 +450,7 @@ class Plan:
             code=("crayon.pipeline.steps.published",),
             step_params=self._params(benchmark),
             keeps_edits=True,
+            fetches=self._raw(name, *archives.values()),
         )
 
     @property
@@ -500,7 +528,10 @@ class Plan:
         paths["stage_one"] = self._stage_one(name).outputs["stage_one"] if early else made["logits"]
         if "bias_features" in needs:
             paths["bias_features"] = self._auxiliary(name).outputs["bias_features"]
-        return {need: paths[need] for need in needs if need in paths}
+        found: dict[str, str] = {need: paths[need] for need in needs if need in paths}
+        if "pretrained" in needs and "weights" in paths:
+            found["weights"] = paths["weights"]
+        return found
 
     def _refine(self, name: str, benchmark: Benchmark, run: Run, seed: int) -> Job:
         training, settings = run.settings(benchmark)

@@ -27,6 +27,7 @@ from crayon.pipeline.job import Job
 from crayon.utils.errors import EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
 from crayon.utils.version import __version__
+from crayon.utils.walk import walk
 
 FORMAT = 2
 
@@ -118,11 +119,13 @@ def _stamp(path: Path) -> tuple[str, int]:
     if not path.is_dir():
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
     whole, newest = hashlib.sha256(), status.st_mtime_ns
-    for folder, _, names in sorted(os.walk(path)):
-        for name in sorted(names):
-            status = os.stat(f"{folder}/{name}")  # noqa: PTH116 (thousands of files: a Path each would double the time)
-            whole.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n".encode())
-            newest = max(newest, status.st_mtime_ns)
+    tree = walk(path)
+    for name, status in tree.files.items():
+        line = f"{path}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n"
+        whole.update(os.fsencode(line))
+        newest = max(newest, status.st_mtime_ns)
+    for name in tree.unusable:
+        whole.update(os.fsencode(f"{path}/{name}\n"))
     return whole.hexdigest(), newest
 
 
@@ -168,6 +171,11 @@ class Recording:
                 )
             found[path] = digest
         return found
+
+    def _fetched(self) -> dict[str, str]:
+        """Name -> digest of the published files that the job read."""
+        digests = {Path(path).name: self.digests.of(path) for path in self.job.fetches}
+        return {name: digest for name, digest in digests.items() if digest is not None}
 
     def publish(self, writers: Mapping[str, Writer], **environment: Any) -> None:
         """Write the outputs, then the record.
@@ -253,6 +261,7 @@ class Recording:
                     "wall_seconds": round(wall, 3),
                     "cpu_seconds": round(cpu, 3),
                     "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                    **({"archives": self._fetched()} if self.job.fetches else {}),
                     **environment,
                 },
             }

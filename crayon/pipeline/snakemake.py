@@ -5,6 +5,8 @@ An input function computes the inputs of a rule from its wildcards. This module 
 
 from __future__ import annotations
 
+import filecmp
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +17,12 @@ from filelock import FileLock
 from crayon.config.suite import Suite
 from crayon.methods import METHODS
 from crayon.pipeline import slurm
-from crayon.pipeline.job import MADE, WILDCARDS, Job, below, name_of
+from crayon.pipeline.job import MADE, TABLE1, WILDCARDS, Job, name_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
-from crayon.utils.errors import AnnotationError, RecordError
+from crayon.utils.errors import RecordError
 from crayon.utils.locks import holder, try_lock
 
 TURN = Path(".crayon/running")
@@ -54,6 +56,21 @@ def take_turn() -> FileLock | None:
     return lock
 
 
+def refresh_copies(plan: Plan) -> None:
+    """Remove the files directly in results/ that are copies of another suite's results, or of an earlier state.
+
+    A copy that equals the active suite's result gets its modification time, so that Snakemake keeps it.
+    """
+    for copy in Path("results").glob("*.*"):
+        own = Path(plan.result_path(copy.name))
+        if own.exists() and filecmp.cmp(copy, own, shallow=False):
+            os.utime(copy, ns=(own.stat().st_atime_ns, own.stat().st_mtime_ns))
+            continue
+        others = Path("results").glob(f"*/{copy.name}")
+        if own.exists() or any(filecmp.cmp(copy, other, shallow=False) for other in others):
+            copy.unlink()
+
+
 def named(batch: Batch, wildcards: Any) -> list[str]:
     """The names of a batch's runs."""
     return [wildcards.run if run == ANY_RUN else run for run in batch.runs]
@@ -81,6 +98,7 @@ class Workflow:
             # All at once and before Snakemake starts, since it lists each folder only once.
             for name, jobs in self._groups().items():
                 self.ledger.token(jobs, name)
+            refresh_copies(self.plan)
 
     @property
     def runs(self) -> list[str]:
@@ -180,18 +198,36 @@ class Workflow:
             values = dict(wildcards.items()) | fixed
             job = self.plan.find(rule, **{key: values[key] for key in WILDCARDS if key in values})
             inputs = dict(job.inputs)
-            if rule == "ingest":
-                try:
-                    inputs["answers"] = self.plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
-                except AnnotationError as error:  # people have to annotate first; Snakemake would print a traceback
-                    raise SystemExit(f"crayon: {error}") from None
             if "folder" in inputs and Path(inputs["folder"], "manifest.csv").exists():
                 inputs["folder"] = str(
                     Path(inputs["folder"], "manifest.csv")
                 )  # the time of the folder itself does not show changes
-            return list(inputs.values())
+            return [self._missing_answers.get(path, path) for path in inputs.values()]
 
         return paths
+
+    @property
+    def unanswered(self) -> str:
+        """The output of the rule `people`, which fails and says how to annotate.
+
+        It stands for an annotation file that does not exist: Snakemake deletes the outputs of a job before it runs, and
+        a person may write that file at any time.
+        """
+        return f".crayon/unanswered/{self.name}/{{benchmark}}/{{kind}}"
+
+    def shown(self, wildcards: Any) -> str:
+        """The input function for the maps or patches that people are shown."""
+        return self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs["shown"]
+
+    @cached_property
+    def _missing_answers(self) -> dict[str, str]:
+        """Annotation file that people have to write -> the output of the rule `people` that stands for it."""
+        jobs = [job for job in self.plan.jobs.values() if job.rule == "ingest"]
+        return {
+            job.inputs["answers"]: self.unanswered.format(**job.wildcards)
+            for job in jobs
+            if job.inputs["answers"] not in self.plan.producers and not Path(job.inputs["answers"]).exists()
+        }
 
     def batch_inputs(self, rule: str, batch: Batch) -> InputFunction:
         """The input function for all inputs of a batch."""
@@ -208,13 +244,14 @@ class Workflow:
 
     def outputs(self, *rules: str) -> list[str]:
         """The outputs of some rules that Table 1 depends on; controls and studies have other tables."""
-        table = self.plan.evaluations(["original", *self.suite.methods]).values()
-        wanted = below([self.plan.producers[path] for path in table], self.plan.producers)
-        return [path for job in wanted if job.rule in rules for path in job.outputs.values()]
+        return [path for job in self.plan.below(TABLE1) if job.rule in rules for path in job.outputs.values()]
 
-    def everything(self) -> list[str]:
-        """The outputs of the rule `page`, which depends on all other results."""
-        return [path for job in self.plan.jobs.values() if job.rule == "page" for path in job.outputs.values()]
+    @cached_property
+    def copies(self) -> dict[str, str]:
+        """File name -> path, of the results of the active suite: results/<suite>/NAME is copied to results/NAME."""
+        folder = self.plan.result_path("")
+        paths = (path for path in self.plan.producers if path.startswith(folder) and not path.endswith(".record.json"))
+        return {path.removeprefix(folder): path for path in paths}
 
     @staticmethod
     def before_slurm(jobs: Iterable[Any]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class Ledger:
             elif digest != record["inputs"].get(path, digest) and not (made and self._follows(path)):
                 by_hand = path in self._edited.values()
                 found.append(f"follows: {path} (edited by hand)" if by_hand else f"stale: {path} has changed")
+        found.extend(f"stale: {path} has changed" for path in self.replaced(job, record))
         found.extend(follows)
         edited = []
         for path in job.outputs.values():
@@ -106,6 +107,12 @@ class Ledger:
         elif edited:
             found.extend(f"edited: {path}" for path in edited)
         return found
+
+    def replaced(self, job: Job, record: Mapping[str, Any]) -> list[str]:
+        """The published files in raw/ that are not those that `job` read; a file that was deleted is none of them."""
+        read = record["told"].get("archives", {})
+        known = [path for path in job.fetches if Path(path).name in read]
+        return [path for path in known if self.digests.of(path) not in (None, read[Path(path).name])]
 
     def _protect(self, job: Job, why: str) -> None:
         if job.keeps_edits:

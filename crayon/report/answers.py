@@ -16,7 +16,11 @@ COLUMNS = ("suite", "benchmark", "kind", "item", "answers")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write answers.csv: one row per item, with its `annotator=answer` separated by spaces."""
+    """Return functions that write answers.csv: one row per item, with its `annotator=answer` separated by spaces.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     return {"answers": partial(write_csv, columns=COLUMNS, rows=list(_rows(plan.suite, job.inputs)))}
 
 

@@ -23,7 +23,11 @@ SCORES = {"energy": "energy inside the mask", "pointing": "maximum inside the ma
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write attention.csv, attention.md and the figure drawn from the CSV."""
+    """Return functions that write attention.csv, attention.md and the figure drawn from the CSV.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     table = DataFrame(rows, columns=COLUMNS)
     figure = curves.dots(_panels(plan, table), style.origin(plan))
@@ -34,7 +38,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of each CSV, from the evaluations: means over seeds of the last epoch (percent)."""
+    """Compute each CSV from the evaluations: path -> (columns, rows).
+
+    The values are means of the last epoch over seeds, in percent.
+    """
     rows = []
     for (name, method), seeds in evaluated.items():
         values: dict[tuple[str, str, str, str], list[tuple[float, int]]] = {}

@@ -48,7 +48,11 @@ class Change:
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write before_after.csv, one row per newly right or newly wrong image, and the figure."""
+    """Return functions that write before_after.csv, one row per newly right or newly wrong image, and the figure.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     rows, lines = [], []
     for name, benchmark in plan.params.active.benchmarks.items():
         if f"{name}/refined" not in job.inputs:

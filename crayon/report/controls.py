@@ -16,7 +16,11 @@ COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "s
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write controls.csv and controls.md."""
+    """Return functions that write controls.csv and controls.md.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     evaluated = evaluations(job.inputs)
     columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
@@ -26,7 +30,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of each CSV, from the evaluations."""
+    """Compute each CSV from the evaluations: path -> (columns, rows)."""
     rows = []
     for name, benchmark in plan.params.active.benchmarks.items():
         for run_name, method, labels in _runs(plan, evaluated, name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crayon.utils.text import hours, storage
+from crayon.utils.walk import walk
 
 CPU = "cpu"
 RESULTS = "tables and figures"
@@ -20,7 +20,7 @@ class Spent:
     """Sums over records.
 
     Attributes:
-        jobs: rule -> number of jobs; jobs that write only to results/ are counted together.
+        jobs: rule -> number of jobs; all jobs that write only to results/ count as one rule.
         seconds: rule -> sum of the wall seconds of its jobs.
         devices: device -> wall seconds of the jobs that computed on it; the CPU if the record names no device.
         disk: bytes of the outputs that exist.
@@ -59,5 +59,5 @@ class Spent:
 def _bytes(path: str) -> int:
     """The size of a file or a folder in bytes; 0 if it does not exist."""
     if Path(path).is_dir():
-        return sum(_bytes(f"{folder}/{name}") for folder, _, names in os.walk(path) for name in names)
+        return sum(status.st_size for status in walk(path).files.values())
     return Path(path).stat().st_size if Path(path).exists() else 0

@@ -22,7 +22,7 @@ class Panel:
     Attributes:
         data: columns method, x and value; one row per run.
         title, x, y: its title and the labels of its axes.
-        better: whether `higher` or `lower` values are better; shown as an arrow on the y axis.
+        better: `higher` or `lower`, whichever values are better; an arrow on the y axis shows it.
         level: name and value of a dotted horizontal line.
     """
 

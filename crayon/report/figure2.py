@@ -24,7 +24,11 @@ NEURONS = 3
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write figure2.csv, one row per patch, and the figure: each neuron's patches in a row."""
+    """Return functions that write figure2.csv, one row per patch, and the figure: each neuron's patches in a row.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     rows, lines = [], []
     for name in (name for name in plan.annotated if "neurons" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]

@@ -23,7 +23,11 @@ TILES = 9
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write figure3.csv, one row per image, and the figure: each image as annotators see it."""
+    """Return functions that write figure3.csv, one row per image, and the figure: each image as annotators see it.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     rows, lines = [], []
     for name in (name for name in plan.annotated if "attention" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]

@@ -26,14 +26,18 @@ ANY = "any"
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write figure_order.csv, one row per metric of a run, and the figure drawn from it."""
+    """Return functions that write figure_order.csv, one row per metric of a run, and the figure drawn from it.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     figure = curves.draw(_grid(plan, rows), style.origin(plan))
     return {"table": partial(write_csv, columns=columns, rows=rows)} | style.writers(figure)
 
 
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of each CSV, from the evaluations.
+    """Compute each CSV from the evaluations: path -> (columns, rows).
 
     Without answers the model is the Original; with all of them it is the method of Table 1.
     """

@@ -1,4 +1,4 @@
-"""results/report.html: one self-contained page with every result, each number of Table 1 linked to its evidence."""
+"""report.html: one self-contained page with every result, each number of Table 1 linked to its evidence."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
     """The variables of the template."""
     suite = plan.params.active
     evaluated = evaluations(job.inputs, partly=True)
-    place = provenance_of("table1")
+    place = provenance_of(plan, "table1")
     provenance = Provenance.read(read_json(place, RecordError), place) if Path(place).exists() else None
     commits = sorted({made["commit"][:SHORT] for made in provenance.made if made["commit"]}) if provenance else []
     answers = _answers(plan, job, provenance)

@@ -1,4 +1,4 @@
-"""The provenance of a table, results/<table>.provenance.json: the records of all jobs that the table depends on."""
+"""The provenance of a table, <table>.provenance.json: the records of all jobs that the table depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registry of every table and figure in results/: inputs, outputs, title and caption.
+"""Registry of every table and figure in results/<suite>/: inputs, outputs, title and caption.
 
 A result needs one entry here and one module in `crayon.report`. The Snakemake rules (workflow/rules/render.smk), the
 command `crayon render`, the audit and the page of all results read these entries. The module defines
@@ -7,6 +7,9 @@ command `crayon render`, the audit and the page of all results read these entrie
     tables(plan, evaluations) -> {path: (columns, rows)}     if `recomputed`: the audit compares them with the files
     KEYS: the columns that identify a row                    if they are not those of `crayon.audit.check.KEYS`
     text(plan) -> str                                        if `printed` and it has no output `markdown`
+
+`plan` is the plan of the suite; `job` is the job of the result, with its inputs and outputs. With `partly`, cells stay
+empty where inputs are missing; without it, a missing input is an error.
 
 This module imports none of them: the plan is made without loading matplotlib or torch.
 """
@@ -40,7 +43,7 @@ class Result:
 
     Attributes:
         name: name of its Snakemake rule and of its record, and NAME in `crayon render NAME`.
-        files: output -> file name in results/.
+        files: output -> file name in results/<suite>/.
         reads: function that returns its inputs and params.
         caption: text below it on the page and in Snakemake's report.
         shown: the output that Snakemake's report shows.
@@ -50,7 +53,7 @@ class Result:
         may_lack: path prefix of the inputs that may be missing with `--partly`; None: it needs all inputs.
         traced: all answers and the provenance of its jobs are kept in git with it.
         recomputed: the audit recomputes its numbers.
-        cells: those of its CSV files in which a number is found by run and metric.
+        cells: its CSV files whose numbers have a name: `benchmark/run/metric`.
         computes: it runs a model, so it gets its own job on a cluster.
     """
 
@@ -84,13 +87,13 @@ class Result:
             return
         inputs, params = reads
         if self.traced:
-            inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(self.name)}
+            inputs |= {"answers": plan.find("answers").outputs["answers"], "provenance": provenance_of(plan, self.name)}
         job = Job(
             rule=self.name,
             wildcards={},
             inputs=inputs,
-            outputs={key: f"results/{file}" for key, file in self.files.items()},
-            record=f"results/{self.name}.record.json",
+            outputs={key: plan.result_path(file) for key, file in self.files.items()},
+            record=plan.result_path(f"{self.name}.record.json"),
             steering=params,
             code=(self.source,),
         )
@@ -99,9 +102,9 @@ class Result:
         yield job
 
 
-def provenance_of(name: str) -> str:
+def provenance_of(plan: Plan, name: str) -> str:
     """Path of the provenance of a result."""
-    return f"results/{name}.provenance.json"
+    return plan.result_path(f"{name}.provenance.json")
 
 
 def _named(name: str, suffixes: Mapping[str, str]) -> dict[str, str]:
@@ -116,15 +119,15 @@ def _provenance(plan: Plan, result: Job) -> Job:
         rule="provenance",
         wildcards={"result": result.rule},
         inputs={job.name: job.record for job in jobs if job.rule != "answers"},
-        outputs={"provenance": provenance_of(result.rule)},
-        record=f"results/{result.rule}.provenance.record.json",
+        outputs={"provenance": provenance_of(plan, result.rule)},
+        record=plan.result_path(f"{result.rule}.provenance.record.json"),
         steering={"suite": plan.suite},
         code=("crayon.report.provenance",),
     )
 
 
 def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
-    """What determines a result that shows the suite's titles, metrics and seeds: these, and params of its own."""
+    """The params of results that show the suite's titles, metrics and seeds."""
     suite = plan.params.active
     benchmarks = {
         name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
@@ -204,10 +207,12 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
     return (inputs, _shown(plan, views=views)) if inputs else None
 
 
-def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
+def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     """The Originals, and their refinements by the first method that runs anywhere, with the first seed."""
     suite = plan.params.active
-    run = next(plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks)
+    run = next((plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks), None)
+    if run is None:  # all methods are left out
+        return None
     inputs: dict[str, str] = {}
     for name in run.benchmarks:
         refine = plan.find("refine", benchmark=name, run=run.name, seed=suite.seeds[0])

@@ -22,7 +22,7 @@ def result_of(name: str) -> Result:
 
 
 def render(plan: Plan, name: str, partly: bool = False) -> None:
-    """Write a result's files into results/.
+    """Write a result's files into results/<suite>/.
 
     Args:
         plan: the plan of the suite.

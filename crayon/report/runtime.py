@@ -66,7 +66,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, _: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of the CSV, which needs no evaluations."""
+    """Compute the CSV, which needs no evaluations: path -> (columns, rows)."""
     job = plan.find("runtime")
     return {job.outputs["table"]: (COLUMNS, _listed(_rows(plan, job)))}
 
@@ -96,7 +96,7 @@ def _listed(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _run(record: dict[str, Any], images: int) -> dict[str, Any]:
-    """The row of a refinement, from its record.
+    """Make the row of a refinement from its record.
 
     Args:
         record: the record of the refinement.

@@ -54,7 +54,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of each CSV, from the evaluations."""
+    """Compute each CSV from the evaluations: path -> (columns, rows)."""
     outputs = plan.find("table1").outputs
     return {
         outputs["table"]: (COLUMNS, rows(plan, evaluated)),

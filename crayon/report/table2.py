@@ -34,7 +34,11 @@ ROWS = {
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write table2.csv and table2.md."""
+    """Return functions that write table2.csv and table2.md.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     evaluated = evaluations(job.inputs)
     columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
@@ -44,7 +48,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of each CSV, from the evaluations."""
+    """Compute each CSV from the evaluations: path -> (columns, rows)."""
     paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
     rows = []
     for losses, name in ROWS.items():

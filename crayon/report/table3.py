@@ -29,7 +29,11 @@ KEYS = ("benchmark", "model", "metric")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write table3.csv and table3.md."""
+    """Return functions that write table3.csv and table3.md.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
     evaluated = evaluations(job.inputs)
     columns, rows = tables(plan, evaluated)[job.outputs["table"]]
     return {
@@ -39,7 +43,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Path -> columns and rows of each CSV, from the evaluations.
+    """Compute each CSV from the evaluations: path -> (columns, rows).
 
     The mean and the sample standard deviation of the refined networks are over all Originals and seeds together.
     """

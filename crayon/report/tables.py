@@ -55,7 +55,7 @@ def naming(run: str) -> tuple[str, str]:
 
 
 def present_inputs(job: Job, prefix: str = "") -> Job:
-    """The job without those inputs that are missing and whose paths begin with `prefix`.
+    """Return a copy of the job without its missing inputs whose paths begin with `prefix`.
 
     The record then differs from the plan, so that the result is rendered again once the inputs exist.
     """
@@ -66,7 +66,7 @@ def present_inputs(job: Job, prefix: str = "") -> Job:
 def published(
     table: str = "table1", keys: Sequence[str] = ("method", "benchmark", "metric")
 ) -> dict[tuple[str, ...], tuple[float, float | None]]:
-    """Values of `keys` -> mean and standard deviation as printed in a table of the paper (percent)."""
+    """Read a table of the paper: values of the columns `keys` -> mean and standard deviation as printed, in percent."""
     return {
         tuple(row[key] for key in keys): (float(row["mean"]), float(row["std"]) if row.get("std") else None)
         for row in published_rows(table)
@@ -80,23 +80,30 @@ def published_rows(table: str) -> list[dict[str, str]]:
 
 
 def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
-    """The first two metrics of a benchmark, which figures show, and whether `higher` or `lower` is better."""
+    """Return the two metrics of a benchmark that figures show: (metric, `higher` or `lower`: which is better)."""
     metrics = plan.params.active.benchmarks[benchmark].metrics
     kinds = [(key, "lower" if metric.lower_is_better else "higher") for key, metric in metrics.items()]
     return kinds[:2]
 
 
 def marks_of(plan: Plan, evaluated: Mapping, benchmark: str, metric: str) -> dict[str, str]:
-    """Method -> `best` or `second` of a column of Table 1."""
+    """Rank a column of Table 1: method -> `best` or `second`.
+
+    Args:
+        plan: the plan of the suite.
+        evaluated: the evaluations, see `crayon.pipeline.evaluations.evaluations`.
+        benchmark, metric: the column.
+    """
     suite = plan.params.active
     cells = {method: cell(evaluated.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
     return marks(cells, suite.benchmarks[benchmark].metrics[metric].lower_is_better)
 
 
 def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
-    """Method -> `best` or `second` of a column, by the rounded numbers; ties share a rank.
+    """Rank a column by its rounded numbers: method -> `best` or `second`; ties share a rank.
 
     Args:
+        cells: method -> its number in the column.
         lower: whether lower is better.
     """
     values = {method: round(value.mean, 2) for method, value in cells.items() if value is not None}
@@ -136,7 +143,12 @@ def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
-    """Why a run has no number, in one sentence: the method cannot run, its log has an error, or it has not run yet."""
+    """Say in one sentence why a run has no number: the method cannot run, its log has an error, or it has not run yet.
+
+    Args:
+        plan: the plan of the suite.
+        benchmark, run: names of the benchmark and of the run.
+    """
     if (
         run in plan.runs
         and (why := reason_left_out(plan.runs[run].method, plan.params.active.benchmarks[benchmark])) is not None

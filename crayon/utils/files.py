@@ -12,13 +12,15 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from crayon.utils.errors import CrayonError, OutputError
+from crayon.utils.errors import CrayonError, DataError, OutputError
+from crayon.utils.walk import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,25 +146,31 @@ def read_npy(path: str | os.PathLike[str], error: type[CrayonError]) -> np.ndarr
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, or of the relative names and contents of a folder's files, as 64 hex digits.
 
-    In a folder, hidden files and temporary files (their names start with a dot) are left out.
+    `crayon.utils.walk` decides which files belong to a folder: no hidden ones, and those that links lead to.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: a file cannot be read or is no regular file, or a link in the folder leads back.
     """
     path = Path(path)
-    if path.is_dir():
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
         whole = hashlib.sha256()
-        for name in sorted(
-            p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() and not _hidden(p, path)
-        ):
-            whole.update(f"{name}\0{sha256(path / name)}\n".encode())
+        tree = walk(path)
+        lines = {name: f"\0{sha256(path / name)}\n" for name in tree.files} | dict.fromkeys(tree.unusable, "\0\n")
+        for name in sorted(lines):
+            whole.update(os.fsencode(name) + lines[name].encode())
         return whole.hexdigest()
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: is neither a file nor a folder; remove it.")
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     return digest.hexdigest()
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def canonical(value: Mapping[str, Any]) -> str:

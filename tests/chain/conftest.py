@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from .. import tiny
 
-TABLE = "results/table1.csv"
+TABLE = "results/mini/table1.csv"
 
 
 class Project:
@@ -109,7 +109,7 @@ def shared(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], str]]
 
 @pytest.fixture(scope="session")
 def project(shared) -> Project:
-    """The tiny project after `snakemake results/table1.csv`."""
+    """The tiny project after `snakemake results/mini/table1.csv`."""
     found, found.first_output = shared("chain", lambda folder: make(folder).snakemake(TABLE))
     return found
 
@@ -134,7 +134,8 @@ def version(project: Project, folder: Path) -> str:
     found = Project(folder)
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
     (folder / ".gitignore").write_text(
-        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/auxiliary\n/results/*.record.json\n"
+        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/auxiliary\n/sources\n"
+        "/results/*.*\n/results/*/*.record.json\n"
     )
     found.run("git", "init", "-q", "-b", "main")
     found.run("git", "config", "user.email", "test@example.org")

@@ -38,13 +38,13 @@ def test_every_table_and_figure_is_there(whole):
     figures = ("figure2", "figure3", "figure4", "figure5", "figure_order", "figure_runtime")
     figures += ("attention", "before_after")
     for name in tables:
-        assert rows(whole, f"results/{name}.csv")
-        assert whole.read(f"results/{name}.md")
+        assert rows(whole, f"results/mini/{name}.csv")
+        assert whole.read(f"results/mini/{name}.md")
     for name in figures:
-        assert whole.read(f"results/{name}.png").startswith(b"\x89PNG")
-        assert b"</svg>" in whole.read(f"results/{name}.svg")
-    assert b"\\end{tabular}" in whole.read("results/table1.tex")
-    page = whole.read("results/report.html").decode()
+        assert whole.read(f"results/mini/{name}.png").startswith(b"\x89PNG")
+        assert b"</svg>" in whole.read(f"results/mini/{name}.svg")
+    assert b"\\end{tabular}" in whole.read("results/mini/table1.tex")
+    page = whole.read("results/mini/report.html").decode()
     assert "has not been made" not in page
     assert "missing:" not in page
     assert page.count("data:image/png;base64,") == len(figures)
@@ -58,39 +58,44 @@ def test_nothing_is_left_to_do_and_all_of_it_holds(whole):
 
 
 def test_runtime_comes_from_records_and_depends_on_them(whole):
-    found = [row for row in rows(whole, "results/runtime.csv") if row["source"] == "run"]
+    found = [row for row in rows(whole, "results/mini/runtime.csv") if row["source"] == "run"]
     assert len(found) == 4 * 2  # methods, seeds
     told = json.loads(whole.read("runs/mini/waterbirds/erm/1/record.json"))["told"]
     (row,) = [row for row in found if (row["method"], row["seed"]) == ("erm", "1")]
     assert (float(row["seconds"]), row["device"], row["images"]) == (told["wall_seconds"], "cpu", "52")
-    page = " ".join(whole.read("results/report.html").decode().split())
+    page = " ".join(whole.read("results/mini/report.html").decode().split())
     assert re.search(r"By the records of this suite, [\d,]+ jobs took .* on the CPU, one after another", page)
     assert "Jobs not done yet" not in page
     reached = whole.run("crayon", "audit", "--from", "runs/mini/waterbirds/erm/1/record.json")
-    assert "reaches 0 numbers and results/runtime.csv, results/figure_runtime.png" in reached
+    assert "reaches 0 numbers and results/mini/runtime.csv, results/mini/figure_runtime.png" in reached
 
 
 def test_a_number_of_a_study_is_explained_and_reached(whole):
     text = whole.run(
-        "crayon", "audit", "--allow-dirty", "results/table2.csv", "--cell", "waterbirds/crayon_attention-alpha-0/WGA"
+        "crayon",
+        "audit",
+        "--allow-dirty",
+        "results/mini/table2.csv",
+        "--cell",
+        "waterbirds/crayon_attention-alpha-0/WGA",
     )
     assert "annotations/mini/waterbirds/attention.csv" in text
     reached = whole.run("crayon", "audit", "--from", "annotations/mini/waterbirds/attention.csv")
-    assert "results/table3.csv" in reached
-    assert "results/figure4.png" in reached
-    text = whole.run("crayon", "audit", "results/figure4.csv", "--cell", "waterbirds/erm/WGA", check=False)
+    assert "results/mini/table3.csv" in reached
+    assert "results/mini/figure4.png" in reached
+    text = whole.run("crayon", "audit", "results/mini/figure4.csv", "--cell", "waterbirds/erm/WGA", check=False)
     assert whole.status == 2
     assert "have no names like benchmark/run/metric" in text
 
 
 def test_an_edited_number_of_a_figure_is_named(whole):
-    path = whole.folder / "results/figure4.csv"
+    path = whole.folder / "results/mini/figure4.csv"
     before = path.read_text()
     lines = before.splitlines()
     lines[1] = lines[1].rsplit(",", 1)[0] + ",99.9999"
     path.write_text("\n".join(lines) + "\n")
     try:
-        text = whole.run("crayon", "audit", "--allow-dirty", "results/figure4.csv", check=False)
+        text = whole.run("crayon", "audit", "--allow-dirty", "results/mini/figure4.csv", check=False)
         assert whole.status == 1
         assert "recomputed-differs" in text
         assert "99.9999" in text

@@ -150,7 +150,7 @@ def test_metric_that_contradicts_its_counts_is_named(here):
     content = json.loads(Path(path).read_text())
     content["last"]["metrics"]["WGA"] = 88.0
     Path(path).write_text(json.dumps(content))
-    for record in ("evaluations/mini/waterbirds/erm/0/record.json", "results/table1.record.json"):
+    for record in ("evaluations/mini/waterbirds/erm/0/record.json", "results/mini/table1.record.json"):
         told = json.loads(Path(record).read_text())
         told.pop("seal")
         for part in ("inputs", "outputs"):
@@ -232,7 +232,7 @@ def test_one_number_explained(copy):
     assert tree["verdict"]["valid"] is True
     pruned = copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", "digits/crayon_pruning/MGA")
     assert "neurons are pruned" in pruned
-    one = copy.run("crayon", "audit", "--allow-dirty", "results/runs.csv", "--cell", f"{BASE}/1")
+    one = copy.run("crayon", "audit", "--allow-dirty", "results/mini/runs.csv", "--cell", f"{BASE}/1")
     assert "seed 1: " in one
     assert "seed 0: " not in one
     text = copy.run("crayon", "audit", TABLE, "--cell", "waterbirds/crayon_attention/WGB", check=False)
@@ -244,7 +244,7 @@ def test_what_an_answer_reaches(copy):
     reach = json.loads(copy.run("crayon", "audit", "--from", ANSWERS, "--item", "train-00003", "--json"))
     assert {row["annotator"] for row in reach["answers"]} == {"simulated-1", "simulated-2"}
     assert set(reach["numbers"][TABLE]) == {BASE, BASE.replace("WGA", "MGA")}
-    assert len(reach["numbers"]["results/runs.csv"]) == 4
+    assert len(reach["numbers"]["results/mini/runs.csv"]) == 4
     text = copy.run("crayon", "audit", "--from", ANSWERS, "--annotator", "simulated-2")
     assert "simulated-2: " in text
     assert "of 104 answers" in text
@@ -326,9 +326,9 @@ def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     shutil.copytree(history.folder, exported.folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     assert "this folder is not a git checkout" in words(exported, "HEAD~1", "HEAD")
     assert "valid: " in exported.run("crayon", "audit", "--allow-dirty", TABLE)  # needs no git
-    (history.folder / "results/table1.provenance.json").unlink()
+    (history.folder / "results/mini/table1.provenance.json").unlink()
     commit(history, "third")
-    assert "results/table1.provenance.json: is not in HEAD" in words(history, "HEAD~1", "HEAD")
+    assert "results/mini/table1.provenance.json: is not in HEAD" in words(history, "HEAD~1", "HEAD")
 
 
 def test_a_folder_with_blanks_and_umlauts(project, tmp_path):

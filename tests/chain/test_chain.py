@@ -74,9 +74,12 @@ def test_edited_answers_to_a_changed_original_stop_snakemake(copy):
 
 def test_several_targets_at_once(copy):
     for name in ("table1.csv", "before_after.png"):
-        (copy.folder / f"results/{name}").unlink(missing_ok=True)
+        (copy.folder / f"results/mini/{name}").unlink(missing_ok=True)
     copy.snakemake("results/table1.csv", "results/before_after.png")
     assert copy.read("results/before_after.png").startswith(b"\x89PNG")
+    assert copy.read("results/table1.csv") == copy.read(TABLE)
+    assert "results/mini/table1.csv  valid" in copy.run("crayon", "audit", "--allow-dirty", "results/table1.csv")
+    assert "Nothing to be done" in copy.snakemake("-n", "results/table1.csv")
 
 
 def test_two_params_swapped_and_swapped_back(copy):
@@ -131,7 +134,7 @@ def test_a_clone_without_the_tools_memory_still_knows_what_holds(copy):
 
 
 def test_a_search_writes_every_trial_and_touches_nothing_else(copy):
-    table = copy.folder / "results/tuning/mini/waterbirds.csv"
+    table = copy.folder / "results/mini/tuning/waterbirds.csv"
     copy.run("crayon", "tune", "waterbirds", "--method", "jtt", "--method", "erm")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -36,7 +36,7 @@ def test_workflow_killed_at_random_ends_in_the_same_bytes(project, tmp_path):
         run.wait()
     other.snakemake(TABLE)  # no --unlock
     for name in ("table1.csv", "table1.md", "runs.csv", "metrics.json", "answers.csv"):
-        assert other.read(f"results/{name}") == project.read(f"results/{name}")
+        assert other.read(f"results/mini/{name}") == project.read(f"results/mini/{name}")
     model = "runs/mini/digits/flac/1/last.safetensors"
     assert other.read(model) == project.read(model)
     assert "valid: " in other.run("crayon", "audit", "--allow-dirty", "--full", TABLE)

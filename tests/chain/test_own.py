@@ -75,11 +75,11 @@ def test_the_walk_through_of_the_readme(project):
     rows = table(project)
     assert {metric for _, metric in rows} == {"WGA", "MGA"}
     assert {row["seeds"] for row in rows.values()} == {"1"}
-    said = (project / "results/table1.md").read_text()
+    said = (project / "results/own/table1.md").read_text()
     assert "Left out" not in said
     assert "paper" not in said.replace("as in the paper", "")
     assert np.load(project / "interpretations/own/my_images/maps.npy").shape == (96, 7, 7)
-    page = (project / "results/report.html").read_text()
+    page = (project / "results/own/report.html").read_text()
     assert "8 images: " in page
     assert "What to do next:" in page
     assert "Nothing to be done" in shell(project, "snakemake -n -- results/table1.csv 2>&1").stdout
@@ -95,7 +95,7 @@ def test_without_groups_masks_and_answers_fewer_methods_run(project):
     assert {metric for _, metric in rows} == {"Accuracy"}
     assert rows["erm", "Accuracy"]["seeds"] == "1"
     assert rows["crayon_attention", "Accuracy"]["seeds"] == rows["rrr", "Accuracy"]["seeds"] == "0"
-    said = (project / "results/table1.md").read_text()
+    said = (project / "results/own/table1.md").read_text()
     assert "Left out: Crayon-Attention (it needs answers" in said
     assert "RRR, Bounding Box (it needs masks, and the source has none)" in said
 

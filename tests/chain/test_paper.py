@@ -115,7 +115,7 @@ def test_the_releases_go_through_to_table_1(project):
         assert 0 <= float(rows["erm", name, metric]["mean"]) <= 100
         assert rows["erm", name, metric]["seeds"] == "1"
     assert rows["crayon_attention", "backgrounds", "MR"]["seeds"] == "0"
-    text = (project / "results/table1.md").read_text()
+    text = (project / "results/paper/table1.md").read_text()
     assert "Left out: Crayon-Attention (it needs answers, and nobody answers (annotation: none))" in text
     assert "attention: 8 published answers -> 3 irrelevant, 3 relevant, 2 unused" in text
     assert "neurons: 2048 published answers -> 1024 irrelevant, 1024 relevant" in text

@@ -77,7 +77,7 @@ def local(cluster, tmp_path_factory) -> Project:
 def test_a_command_ends_with_the_table_that_a_local_run_gives(submitted, local):
     assert "## Waterbirds (miniature)" in submitted.first_output  # on the screen of who waits for it
     for name in ("table1.csv", "table1.md", "runs.csv", "metrics.json", "answers.csv"):
-        assert submitted.read(f"results/{name}") == local.read(f"results/{name}")
+        assert submitted.read(f"results/mini/{name}") == local.read(f"results/mini/{name}")
     assert "valid: " in submitted.run("crayon", "audit", "--allow-dirty", "--full", TABLE)
     assert submitted.planned() == set()
 

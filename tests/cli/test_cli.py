@@ -66,8 +66,8 @@ def test_check_says_what_the_suite_holds(project):
         (("render", "table9"), "There is no result 'table9'; did you mean 'table"),
         (("render", "figure4", "--show"), "--show is for table1, "),
         (("original", "waterbirds"), "data/mini/waterbirds/manifest.csv: there is no such file"),
-        (("audit",), "results/: has no result yet"),
-        (("audit", "results/table9.csv"), "did you mean 'results/table"),
+        (("audit",), "results/mini: has no result yet"),
+        (("audit", "results/table9.csv"), "did you mean 'results/mini/table"),
     ],
 )
 def test_a_wrong_argument_or_a_missing_input_is_one_sentence(project, arguments, words):

@@ -176,7 +176,7 @@ def finished(tmp_path, monkeypatch):
 
     folder = tiny.write(tmp_path / "clone")
     monkeypatch.chdir(folder)
-    for job in load_plan().below("results/table1.csv"):
+    for job in load_plan().below("results/mini/table1.csv"):
         told = {"cpu_seconds": 3.0 if job.wildcards.get("run") == "lff" else 0.5, "wall_seconds": 1.0}
         write_json(
             job.record, sealed({"format": FORMAT, "rule": job.rule, "told": told | {"device": "cpu", "machine": "m"}})

@@ -19,7 +19,7 @@ from crayon.utils.files import write_bytes, write_text
 
 from .. import tiny
 
-TABLE = "results/table1.csv"
+TABLE = "results/mini/table1.csv"
 
 
 @pytest.fixture
@@ -299,7 +299,7 @@ def test_digests_are_cached_except_for_just_changed_files(tmp_path):
 
 
 def test_runtime_is_stale_after_a_rerun_with_equal_outputs(project):
-    plan, times = load_plan(), "results/runtime.csv"
+    plan, times = load_plan(), "results/mini/runtime.csv"
     for job in plan.below(times):
         if not Path(job.record).exists():
             execute(job)

@@ -78,7 +78,7 @@ def read(path):
 
 def test_table1_has_a_value_a_row_and_the_papers_beside_it(project):
     render(project, "table1")
-    rows = read("results/table1.csv")
+    rows = read("results/mini/table1.csv")
     columns = "suite,method,label,annotation,benchmark,metric,mean,std,seeds,paper_mean,paper_std"
     assert list(rows[0]) == columns.split(",")
     assert len(rows) == (1 + len(project.params.active.methods)) * 2 * 2
@@ -105,7 +105,7 @@ def test_table1_has_a_value_a_row_and_the_papers_beside_it(project):
 def test_table1_markdown_names_suite_simulation_and_both_epochs(project):
     """Both epochs: the selected one and the last one."""
     render(project, "table1")
-    text = Path("results/table1.md").read_text()
+    text = Path("results/mini/table1.md").read_text()
     assert "suite `mini`" in text
     assert "9 simulated answers -> 4 relevant, 1 unused" in text
     assert "WGA selected" in text
@@ -115,15 +115,15 @@ def test_table1_markdown_names_suite_simulation_and_both_epochs(project):
 
 def test_runs_and_metrics_hold_what_the_table_is_made_of(project):
     render(project, "table1")
-    rows = read("results/runs.csv")
+    rows = read("results/mini/runs.csv")
     (row,) = [r for r in rows if (r["method"], r["benchmark"], r["metric"], r["seed"]) == ("erm", "digits", "WGA", "1")]
     assert (row["last"], row["selected"]) == ("30.0000", "31.0000")
-    assert json.loads(Path("results/metrics.json").read_text())["mini"]["digits"]["erm"]["WGA"] == 25.0
+    assert json.loads(Path("results/mini/metrics.json").read_text())["mini"]["digits"]["erm"]["WGA"] == 25.0
 
 
 def test_controls_say_how_much_they_gain(project):
     render(project, "controls")
-    rows = {(row["run"], row["benchmark"], row["metric"]): row for row in read("results/controls.csv")}
+    rows = {(row["run"], row["benchmark"], row["metric"]): row for row in read("results/mini/controls.csv")}
     shuffled = rows["shuffled_answers", "waterbirds", "WGA"]
     assert (shuffled["method"], shuffled["labels"]) == ("crayon_attention", "shuffle")
     assert shuffled["above_original"] == "1.0000"  # mean of 10 and 12, less 10
@@ -132,9 +132,9 @@ def test_controls_say_how_much_they_gain(project):
 
 def test_a_tables_record_makes_it_hold(project):
     render(project, "table1")
-    record = json.loads(Path("results/table1.record.json").read_text())
+    record = json.loads(Path("results/mini/table1.record.json").read_text())
     names = ("table1.csv", "table1.md", "table1.tex", "runs.csv", "metrics.json")
-    assert set(record["outputs"]) == {f"results/{name}" for name in names}
+    assert set(record["outputs"]) == {f"results/mini/{name}" for name in names}
 
 
 def test_published_numbers_are_the_papers():
@@ -173,10 +173,10 @@ def test_best_and_second_follow_printed_values_and_direction():
 
 def test_table1_marks_best_and_second_best_in_markdown_and_latex(project):
     render(project, "table1")
-    text = Path("results/table1.md").read_text()
+    text = Path("results/mini/table1.md").read_text()
     assert "**72.00 ± 2.83**" in text
     assert "*60.00 ± 0.00*" in text
-    latex = Path("results/table1.tex").read_text()
+    latex = Path("results/mini/table1.tex").read_text()
     assert "\\textbf{72.00 $\\pm$ 2.83}" in latex
     assert "\\underline{60.00 $\\pm$ 0.00}" in latex
     assert "\\textcolor{gray}{72.31 $\\pm$ 0.89}" in latex
@@ -186,7 +186,7 @@ def test_table1_marks_best_and_second_best_in_markdown_and_latex(project):
 
 
 def erm_on_digits() -> dict[str, str]:
-    rows = read("results/table1.csv")
+    rows = read("results/mini/table1.csv")
     return next(row for row in rows if (row["method"], row["benchmark"], row["metric"]) == ("erm", "digits", "WGA"))
 
 
@@ -198,22 +198,26 @@ def test_partial_table_counts_seeds_and_leaves_gaps_empty(project):
         render(project, "table1")
     render(project, "table1", partly=True)
     (row,) = [
-        r for r in read("results/table1.csv") if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
+        r
+        for r in read("results/mini/table1.csv")
+        if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
     ]
     assert (row["mean"], row["std"], row["seeds"]) == ("20.0000", "", "1")
     Path(runs[0].outputs["metrics"]).unlink()
     render(project, "table1", partly=True)
     (row,) = [
-        r for r in read("results/table1.csv") if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
+        r
+        for r in read("results/mini/table1.csv")
+        if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
     ]
     assert (row["mean"], row["std"], row["seeds"]) == ("", "", "0")
-    record = json.loads(Path("results/table1.record.json").read_text())
+    record = json.loads(Path("results/mini/table1.record.json").read_text())
     assert set(record["inputs"]) != set(project.find("table1").inputs.values())  # so that it is stale
 
 
 def test_table2_has_the_four_combinations_and_the_papers(project):
     render(project, "table2")
-    rows = {(r["loss_relevant"], r["loss_irrelevant"], r["metric"]): r for r in read("results/table2.csv")}
+    rows = {(r["loss_relevant"], r["loss_irrelevant"], r["metric"]): r for r in read("results/mini/table2.csv")}
     assert len(rows) == 4 * 2
     assert rows["true", "true", "WGA"]["mean"] == "72.0000"
     assert rows["false", "true", "WGA"]["mean"] == "52.0000"  # alpha, the relevant maps' weight, is 0
@@ -225,7 +229,7 @@ def test_table2_has_the_four_combinations_and_the_papers(project):
 
 def test_table3_is_over_originals_and_seeds_together(project):
     render(project, "table3")
-    rows = {(r["model"], r["metric"]): r for r in read("results/table3.csv")}
+    rows = {(r["model"], r["metric"]): r for r in read("results/mini/table3.csv")}
     refined = rows["refined", "WGA"]
     assert (refined["mean"], refined["originals"], refined["seeds"]) == ("45.0000", "2", "2")
     assert float(refined["std"]) == pytest.approx(12.9099, abs=1e-4)  # of 30, 40, 50, 60
@@ -235,21 +239,21 @@ def test_table3_is_over_originals_and_seeds_together(project):
 
 def test_figure4_goes_from_the_original_to_all_answers(project):
     render(project, "figure4")
-    rows = [r for r in read("results/figure4.csv") if (r["method"], r["metric"]) == ("crayon_attention", "WGA")]
+    rows = [r for r in read("results/mini/figure4.csv") if (r["method"], r["metric"]) == ("crayon_attention", "WGA")]
     assert [(r["annotations"], r["seed"], r["value"]) for r in rows] == [
         ("0", "-", "10.0000"),
         *[(count, str(seed), value) for count in ("10", "20") for seed, value in ((0, "10.0000"), (1, "12.0000"))],
         ("5", "0", "70.0000"),  # as many as there are labels
         ("5", "1", "74.0000"),
     ]
-    both = [row for row in read("results/figure4.csv") if row["method"] == "crayon_pruning_attention"]
+    both = [row for row in read("results/mini/figure4.csv") if row["method"] == "crayon_pruning_attention"]
     assert {row["annotations"] for row in both} == {"10", "20", "5"}  # its neurons' answers are never left out
-    assert Path("results/figure4.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("results/mini/figure4.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_figure_order_spans_from_original_to_all_answers(project):
     render(project, "figure_order")
-    rows = [row for row in read("results/figure_order.csv") if row["metric"] == "WGA"]
+    rows = [row for row in read("results/mini/figure_order.csv") if row["metric"] == "WGA"]
     assert [(r["order"], r["annotations"], r["seed"], r["value"]) for r in rows] == [
         ("any", "0", "-", "10.0000"),
         ("random", "10", "0", "10.0000"),
@@ -261,9 +265,9 @@ def test_figure_order_spans_from_original_to_all_answers(project):
         ("any", "5", "0", "70.0000"),  # as many as there are labels
         ("any", "5", "1", "74.0000"),
     ]
-    assert Path("results/figure_order.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("results/mini/figure_order.png").read_bytes().startswith(b"\x89PNG")
     rows = figure_order.tables(project, figure_order.evaluations(project.find("figure_order").inputs))
-    panel = figure_order._grid(project, rows["results/figure_order.csv"][1])[0][0]
+    panel = figure_order._grid(project, rows["results/mini/figure_order.csv"][1])[0][0]
     assert panel.level == ("all maps answered", 72.0)
     means = panel.data.groupby(["method", "x"])["value"].mean().to_dict()
     assert means[("diverse", 0)] == means[("random", 0)] == 10.0  # each starts at the Original
@@ -274,7 +278,7 @@ def test_figure5_has_each_factor_and_what_came_of_it(project):
     render(project, "figure5")
     rows = [
         r
-        for r in read("results/figure5.csv")
+        for r in read("results/mini/figure5.csv")
         if (r["method"], r["weight"], r["metric"]) == ("crayon_attention", "alpha", "WGA")
     ]
     assert [(r["factor"], r["weight_value"], r["value"]) for r in rows] == [
@@ -287,7 +291,7 @@ def test_figure5_has_each_factor_and_what_came_of_it(project):
 
 def test_figures_are_the_same_bytes_again(project):
     render(project, "figure5")
-    files = ["results/figure5.svg", "results/figure5.png", "results/figure5.csv"]
+    files = ["results/mini/figure5.svg", "results/mini/figure5.png", "results/mini/figure5.csv"]
     before = [Path(name).read_bytes() for name in files]
     render(project, "figure5")
     assert [Path(name).read_bytes() for name in files] == before
@@ -296,7 +300,7 @@ def test_figures_are_the_same_bytes_again(project):
 
 def test_attention_is_over_seeds_and_keeps_each_label_and_group(project):
     render(project, "attention")
-    rows = {(r["benchmark"], r["method"], r["score"]): r for r in read("results/attention.csv")}
+    rows = {(r["benchmark"], r["method"], r["score"]): r for r in read("results/mini/attention.csv")}
     row = rows["waterbirds", "crayon_attention", "energy"]
     assert (row["label"], row["group"], row["mean"], row["std"], row["seeds"], row["images"]) == (
         "a",
@@ -313,7 +317,7 @@ def test_figures_are_drawn_alike_each_time(project):
     pictures = []
     for _ in range(2):
         render(project, "attention")
-        pictures.append([Path(f"results/attention.{suffix}").read_bytes() for suffix in ("svg", "png")])
+        pictures.append([Path(f"results/mini/attention.{suffix}").read_bytes() for suffix in ("svg", "png")])
     assert pictures[0] == pictures[1]
 
 
@@ -356,7 +360,7 @@ def test_runtime_lists_measured_paper_and_table1_run_rows(timed):
     steered = timed.find("measure", benchmark="waterbirds").steering["methods"]
     assert all(steered[method][0]["epochs"] == 1 for method in CRAYON)
     render(timed, "runtime")
-    rows = read("results/runtime.csv")
+    rows = read("results/mini/runtime.csv")
     assert list(dict.fromkeys(row["source"] for row in rows)) == ["measured", "paper", "run"]
     measured = [row for row in rows if row["source"] == "measured"]
     assert {(row["slope"], row["r_squared"], row["device"]) for row in measured} == {("0.1", "1.0000", "cpu")}
@@ -398,7 +402,7 @@ def test_the_cost_of_an_image_is_a_part_of_several_epochs(timed):
     render(timed, "runtime")
     found = {
         (row["source"], row["epochs"], row["seconds_per_image_epoch"])
-        for row in read("results/runtime.csv")
+        for row in read("results/mini/runtime.csv")
         if (row["benchmark"], row["seed"]) in (("digits", ""), ("digits", "0")) and row["epochs"] != "1"
     }
     assert found == {("measured", "4", "0.025"), ("run", "5", "0.05")}  # 0.1 / 4; 12 / (48 * 5)
@@ -410,10 +414,12 @@ def test_a_missing_run_is_an_error_and_is_left_out_if_asked(timed):
     with pytest.raises(RecordError, match=r"digits/erm/1/record\.json: there is no such file, and `runtime` reads it"):
         render(timed, "runtime")
     render(timed, "runtime", partly=True)
-    runs = [row for row in read("results/runtime.csv") if row["source"] == "run"]
+    runs = [row for row in read("results/mini/runtime.csv") if row["source"] == "run"]
     assert len(runs) == len(timed.params.active.methods) * 2 * 2 - 1
     assert ("digits", "erm", "1") not in {(row["benchmark"], row["method"], row["seed"]) for row in runs}
-    assert read_record("results/runtime.record.json")["inputs"].keys() != set(timed.find("runtime").inputs.values())
+    assert read_record("results/mini/runtime.record.json")["inputs"].keys() != set(
+        timed.find("runtime").inputs.values()
+    )
 
 
 def test_what_was_not_measured_is_an_error_in_any_case(timed):
@@ -426,12 +432,12 @@ def test_what_was_not_measured_is_an_error_in_any_case(timed):
 
 def test_an_edited_time_is_named_with_what_its_record_tells(timed):
     render(timed, "runtime")
-    assert list(recomputed(timed, "results/runtime.csv")) == []
-    path = Path("results/runtime.csv")
+    assert list(recomputed(timed, "results/mini/runtime.csv")) == []
+    path = Path("results/mini/runtime.csv")
     path.write_text(
         path.read_text().replace("mini,run,digits,erm,48,1,,1,26.000,", "mini,run,digits,erm,48,1,,1,2.000,")
     )
-    (said,) = recomputed(timed, "results/runtime.csv")
+    (said,) = recomputed(timed, "results/mini/runtime.csv")
     assert said == "run/digits/erm/48//1: seconds is 2.000, but its runs give 26.000"
 
 
@@ -449,8 +455,8 @@ def test_spent_is_summed_by_hand(tmp_path, monkeypatch):
     one("compose", 5.0, "images")
     one("refine", 7200.0, "last", "gone", device="some GPU")
     one("refine", 3600.0, "also gone", device="some GPU")
-    one("table1", 1.0, "results/table1.csv", "results/runs.csv")
-    one("figure4", 2.0, "results/figure4.png")
+    one("table1", 1.0, "results/mini/table1.csv", "results/mini/runs.csv")
+    one("figure4", 2.0, "results/mini/figure4.png")
     assert str(spent) == (
         "5 jobs took 8 s on the CPU and 3.0 h on some GPU (3.0 GPU hours), one after another, and 3 MB of disk: "
         "2 refine 3.0 h, 1 compose 5 s, 2 tables and figures 3 s"
@@ -486,11 +492,11 @@ def shown(project):
     folder.mkdir(parents=True)
     (folder / "0.log").write_text("digits/erm/0  epoch 1/1\ncrayon: digits/erm/0: ERM's loss is not finite.\n")
     render(project, "controls")
-    Path("results/table1.provenance.json").unlink()  # stood in for, above
+    Path("results/mini/table1.provenance.json").unlink()  # stood in for, above
     for seed in (0, 1):
         Path(project.find("evaluate", benchmark="digits", run="erm", seed=seed).outputs["metrics"]).unlink()
     render(project, "page", partly=True)
-    text = Path("results/report.html").read_text()
+    text = Path("results/mini/report.html").read_text()
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
@@ -521,14 +527,14 @@ def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
     assert "The annotators are simulated, no person answered" in text
     assert "drawn miniatures" in text
     assert "missing: digits/erm/0: ERM&#39;s loss is not finite." in text
-    assert "results/table2.csv has not been made" in text
+    assert "results/mini/table2.csv has not been made" in text
     assert "evidence-digits-erm" not in text
 
 
 def test_page_states_suite_cost_and_the_paper_forecast_command(timed):
-    Path("results/table1.provenance.json").unlink()  # stood in for, above
+    Path("results/mini/table1.provenance.json").unlink()  # stood in for, above
     render(timed, "page", partly=True)
-    text = " ".join(Path("results/report.html").read_text().split())
+    text = " ".join(Path("results/mini/report.html").read_text().split())
     refined = [job for job in timed.jobs.values() if job.rule == "refine"]
     left = len(timed.jobs) - 1 - len(refined) - 2  # the page itself; what was measured
     assert f"By the records of this suite, {len(refined) + 2} jobs took" in text

@@ -1,6 +1,7 @@
 # The plan of the active suite, and what the rules ask of it.
 import atexit
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def caption(result):
 
 def rendered(result):
     """The outputs of a result, the one that Snakemake's report shows with its caption."""
-    outputs = {name: f"results/{file}" for name, file in result.files.items()}
+    outputs = {name: PLAN.plan.result_path(file) for name, file in result.files.items()}
     if result.shown is not None:
         outputs[result.shown] = report(outputs[result.shown], caption=caption(result), category=result.category)
     return outputs

@@ -1,6 +1,18 @@
-# Tables and figures: results/. They are of the active suite, and state its name.
+# Tables and figures: results/<suite>/. Those of the active suite are copied to results/ on request, and state its name.
 # One rule for each entry of crayon/report/registry.py. Those that compute nothing run where Snakemake runs, also on a
 # cluster: they take seconds, and print their table to the person who waits for it.
+
+
+rule active_result:
+    input:
+        lambda wildcards: PLAN.copies[wildcards.file],
+    output:
+        "results/{file}",
+    wildcard_constraints:
+        file="|".join(map(re.escape, PLAN.copies)),
+    localrule: True
+    shell:
+        "cp {input} {output}"
 
 
 rule provenance:
@@ -8,8 +20,8 @@ rule provenance:
         PLAN.inputs("provenance"),
         token=PLAN.token("provenance"),
     output:
-        provenance="results/{result}.provenance.json",
-        record="results/{result}.provenance.record.json",
+        provenance=PLAN.plan.result_path("{result}.provenance.json"),
+        record=PLAN.plan.result_path("{result}.provenance.record.json"),
     log:
         f"logs/{PLAN.name}/provenance/{{result}}.log",
     benchmark:
@@ -31,7 +43,7 @@ for result in RENDERED:
             token=PLAN.token(result.name),
         output:
             **rendered(result),
-            record=f"results/{result.name}.record.json",
+            record=PLAN.plan.result_path(f"{result.name}.record.json"),
         log:
             f"logs/{PLAN.name}/{result.name}.log",
         benchmark:

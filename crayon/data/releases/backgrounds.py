@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, is_image
+from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, check_usable, is_image
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.walk import walk
 
 NUMBERED = re.compile(r"(\d\d)_(.+)")
 
@@ -114,13 +115,15 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 def _numbered(folder: Path, classes: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Yield class and image of the folders 00_dog ..., sorted by name; each folder's number and name must agree."""
-    for below in sorted(path for path in folder.iterdir() if path.is_dir()):
+    tree = walk(folder)
+    check_usable(tree)
+    for below in tree.folders_in(folder):
         match = NUMBERED.fullmatch(below.name)
         number = int(match[1]) if match else len(classes)
         if match is None or number >= len(classes) or match[2].lower().replace(" ", "_") not in _names(classes[number]):
             known = ", ".join(f"{n:02d}_{name}" for n, name in enumerate(classes))
             raise DataError(f"{below}: is not one of the folders {known}.")
-        for path in sorted(path for path in below.rglob("*") if is_image(path)):
+        for path in filter(is_image, tree.files_below(below)):
             yield classes[number], path
 
 
@@ -131,7 +134,8 @@ def _names(label: str) -> tuple[str, ...]:
 
 def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
     """ImageNet name -> foreground file, of one part (train or val) of a variant."""
-    files = inside(folder, f"{variant}/{part}").rglob("*")
+    below = inside(folder, f"{variant}/{part}")
+    files = walk(below).files_below(below)
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}
 
 
@@ -147,17 +151,21 @@ def _of_imagenet(folder: Path, class_map: Path, classes: Sequence[str]) -> Itera
     These are all images of the mapped synsets. The release of IN-9 has fewer: only images with a large enough bounding
     box, the same number for each class.
     """
+    if not class_map.is_file():
+        raise DataError(f"{class_map}: there is no such file; correct source.class_map in params.yaml.")
     try:
         mapped = {int(key): int(value) for key, value in json.loads(class_map.read_bytes()).items()}
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{class_map}: is not the challenge's in_to_in9.json ({error}).") from error
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.imagenet in params.yaml.")
-    synsets = sorted(path for path in folder.iterdir() if path.is_dir())
+    tree = walk(folder)
+    check_usable(tree)
+    synsets = tree.folders_in(folder)
     if len(synsets) != len(mapped):
         raise DataError(f"{folder}: contains {len(synsets)} synsets, but {class_map} maps {len(mapped)}.")
     for number, label in enumerate(classes):
         for position, synset in enumerate(synsets):
             if mapped.get(position) == number:
-                for path in sorted(path for path in synset.rglob("*") if is_image(path)):
+                for path in filter(is_image, tree.files_below(synset)):
                     yield label, path

@@ -9,6 +9,7 @@ from pathlib import Path
 from crayon.config.types import Archive
 from crayon.data.index import OnError
 from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.walk import is_hidden
 
 Counts = Mapping[str, Mapping[str, int]]
 """split -> `label/group` or `label` -> number of images."""
@@ -45,6 +46,8 @@ class Release:
 def inside(folder: Path, name: str) -> Path:
     """Find the only file or folder with a given name or relative path, at most three levels below `folder`.
 
+    Hidden folders are not looked into.
+
     Args:
         folder: an unpacked archive, or the file itself.
         name: the name, or the end of the path.
@@ -55,7 +58,8 @@ def inside(folder: Path, name: str) -> Path:
     if folder.is_file() and folder.name == name:
         return folder
     for depth in range(4):
-        matches = sorted(folder.glob("*/" * depth + name))
+        found = (path for path in folder.glob("*/" * depth + name) if path.is_file() or path.is_dir())
+        matches = sorted(path for path in found if not is_hidden(path.relative_to(folder)))
         if len(matches) > 1:
             raise DataError(
                 f"{folder}: contains {name} {len(matches)} times ({matches[0]}, {matches[1]}); remove all but one."

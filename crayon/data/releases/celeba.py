@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries
+from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries, stray
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError
 
@@ -70,6 +70,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
     def add(split: str, name: str, row: Mapping[str, int], where: str) -> None:
         mask = None
+        if why := stray(folder, name):
+            raise DataError(f"{where}: {name} {why}.")
         if faces is not None:
             if name not in faces:
                 raise DataError(f"{where}: {name} has no landmarks in {files['landmarks']}.")

@@ -47,7 +47,11 @@ def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> No
         with _session() as session:
             _check_space(session, missing)
             for path, archive in missing.items():
-                _fetch(session, path, archive)
+                try:
+                    _fetch(session, path, archive)
+                except DataError as error:
+                    still = {path: archive for path, archive in missing.items() if not path.exists()}
+                    raise DataError(f"{path}: could not be downloaded ({error}). {_by_hand(still)}") from error
 
 
 def _there(path: Path, archive: Archive) -> bool:
@@ -94,7 +98,11 @@ def _session():
 
     session = requests.Session()
     again = Retry(
-        total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "HEAD")
+        total=3,
+        connect=1,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET", "HEAD"),
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=again))
@@ -141,9 +149,20 @@ def _fetch(session, path: Path, archive: Archive) -> None:
         _part(path).replace(path)
         report(f"{path}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}")
         return
-    raise DataError(
-        f"{path}: could not be downloaded ({'; '.join(failures) or 'params.yaml names no address'}). Get "
-        f"{archive.name} by hand and put it there, or give the folder that holds it: "
+    raise DataError("; ".join(failures) or "params.yaml names no address")
+
+
+def _by_hand(missing: Mapping[Path, Archive]) -> str:
+    """A sentence that names every missing file, its addresses and its digest, and where to put it."""
+    files = (
+        f"{archive.name}"
+        + (f" from {' or '.join(archive.urls)}" if archive.urls else "")
+        + (f" (sha256 {archive.sha256})" if archive.sha256 else "")
+        for archive in missing.values()
+    )
+    folder = next(iter(missing)).parent
+    return (
+        f"Get by hand {', '.join(files)}; put them into {folder}, or give the folder that holds them: "
         "crayon download BENCHMARK --from FOLDER."
     )
 
@@ -188,13 +207,24 @@ def _resume(session, url: str, part: Path) -> None:
             if error.response is not None:
                 raise DataError(f"{error.response.status_code} {error.response.reason}") from error
             had = part.stat().st_size if part.exists() else 0
-            why = f"broke off after {had} bytes" if had else first_line(error)
+            if not had and isinstance(error, requests.ConnectionError):
+                raise DataError("no connection to the host") from error
+            why = f"broke off after {had} bytes" if had else _reason(error)
         except OSError as error:
             raise OutputError(
                 f"{part}: cannot be written ({error.strerror or error}); free space, and go on."
             ) from error
         report(f"{url}: {why}, attempt {attempt} of {ATTEMPTS}")
     raise DataError(why)
+
+
+def _reason(error: Exception) -> str:
+    """Why a request failed, in a few words."""
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return f"the host did not answer within {PATIENCE[1]} s"
+    return first_line(error)
 
 
 def _check(path: Path, archive: Archive, mend: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries
+from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, stray
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError
 from crayon.utils.tables import read_csv
@@ -60,8 +60,10 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 faults.add(f"line {row.line}: {column} is {value!r}, not 0 to {len(names) - 1}")
             else:
                 codes[column] = names[int(value)]
-        if len(codes) == 3:
-            name = row["img_filename"]
+        name = row["img_filename"]
+        if why := stray(metadata.parent, name):
+            faults.add(f"line {row.line}: {name} {why}")
+        elif len(codes) == 3:
             mask = masks / Path(name).with_suffix(".png") if masks is not None else None
             entries.append(
                 Entry(

@@ -10,15 +10,16 @@ the folder.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
+from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, check_usable, frame_of, is_image
 from crayon.data.splits import split_named
 from crayon.utils.errors import DataError
 from crayon.utils.log import report
 from crayon.utils.text import listed, unknown
+from crayon.utils.walk import Tree, walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,20 +57,20 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     folder = Path(options.path)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
-    masks = _masks(Path(options.masks)) if options.masks else None
+    tree, masks = walk(folder), _Masks(Path(options.masks)) if options.masks else None
     entries: list[Entry] = []
     faults, others = Faults(str(folder)), []
     loose: list[Path] = []
     deeper: set[str] = set()
-    for split in _folders(folder):
-        loose += _images_in(split)
-        for below in _folders(split):
+    for split in tree.folders_in(folder):
+        loose += _images_in(tree, split)
+        for below in tree.folders_in(split):
             if below.name not in classes:
                 faults.add(f"{split.name}/{below.name}: {unknown('class', below.name, classes)}")
                 continue
-            within = [(inner.name, inner) for inner in _folders(below)]
+            within = [(inner.name, inner) for inner in tree.folders_in(below)]
             if len(groups) > 1:
-                loose += _images_in(below)
+                loose += _images_in(tree, below)
             else:
                 deeper.update(name for name, _ in within)
             of_group = [(groups[0], below)] if len(groups) == 1 else within
@@ -77,14 +78,15 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 if group not in groups:
                     faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
                     continue
-                for path in sorted(path for path in inner.rglob("*") if path.is_file()):
+                for path in tree.files_below(inner):
                     name = path.relative_to(folder)
                     if not is_image(path):
                         others.append(str(name))
                         continue
-                    mask = masks.get(name.with_suffix("")) if masks is not None else None
-                    if masks is not None and mask is None:
-                        faults.add(f"{name}: has no mask in {options.masks}")
+                    mask = masks.of(name) if masks is not None else None
+                    if isinstance(mask, str):
+                        faults.add(f"{name}: {mask}")
+                        continue
                     entries.append(
                         Entry(
                             image=name.as_posix(),
@@ -96,11 +98,12 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                         )
                     )
     faults.stop("Rename the folder, or add its name to the benchmark in params.yaml.")
+    check_usable(tree)
     if loose:
         raise DataError(_misplaced(folder, loose, len(entries), groups))
     if others:
         report(f"{folder}: left out {len(others)} files without the suffix of an image, the first is {others[0]}")
-    if outside := _images_in(folder):
+    if outside := _images_in(tree, folder):
         names = listed([path.name for path in outside])
         report(f"{folder}: left out images outside the splits' folders: {names}")
     if deeper:
@@ -108,7 +111,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             f"{folder}: the folders within those of the classes ({listed(sorted(deeper))}) are not read as groups; "
             "`groups` in params.yaml names groups"
         )
-    _report_merged([split.name for split in _folders(folder)], folder)
+    _report_merged([split.name for split in tree.folders_in(folder)], folder)
     check_entries(entries, classes, groups, str(folder))
     return Listing(
         of=str(folder),
@@ -119,11 +122,6 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     )
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    """The subfolders of a folder, sorted by name, without hidden ones."""
-    return iter(sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
-
-
 def _report_merged(names: Sequence[str], folder: Path) -> None:
     """Say which folders together are one split."""
     for split in dict.fromkeys(map(split_named, names)):
@@ -132,9 +130,9 @@ def _report_merged(names: Sequence[str], folder: Path) -> None:
             report(f"{folder}: the folders {' and '.join(same)} are both read as the split {split}")
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _images_in(tree: Tree, folder: Path) -> list[Path]:
     """The images that lie directly in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and is_image(path))
+    return [path for path in tree.files_in(folder) if is_image(path)]
 
 
 def _misplaced(folder: Path, loose: Sequence[Path], placed: int, groups: Sequence[str]) -> str:
@@ -156,10 +154,32 @@ def _misplaced(folder: Path, loose: Sequence[Path], placed: int, groups: Sequenc
     return f"{folder}: {len(loose)} of {len(loose) + placed} images are not in {layout} ({where}); {remedy}."
 
 
-def _masks(folder: Path) -> dict[Path, Path]:
-    """Path within the folder, without suffix -> mask file."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; correct source.masks in params.yaml.")
-    return {
-        path.relative_to(folder).with_suffix(""): path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES
-    }
+class _Masks:
+    """Finds the mask of an image by its path within the folder, whatever the suffix.
+
+    Args:
+        folder: the folder of the masks.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such folder; correct source.masks in params.yaml.")
+        self.tree = walk(folder)
+        self._names: dict[Path, list[str]] = {}
+        for name in (*self.tree.files, *self.tree.unusable):
+            if is_image(Path(name)):
+                self._names.setdefault(Path(name).with_suffix(""), []).append(name)
+
+    def of(self, image: Path) -> Path | str:
+        """The mask of an image, or a phrase that says why it has none."""
+        names = self._names.get(image.with_suffix(""), [])
+        if not names:
+            return f"has no mask in {self.tree.folder}"
+        if len(names) > 1:
+            return f"has {len(names)} masks in {self.tree.folder} ({', '.join(names)}); remove all but one"
+        if names[0] in self.tree.unusable:
+            return f"its mask {self.tree.folder / names[0]} is {self.tree.unusable[names[0]]}"
+        return self.tree.folder / names[0]

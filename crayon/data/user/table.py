@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from crayon.data.dataset import COLUMNS, Drawn
-from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
+from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of, stray
 from crayon.utils.errors import DataError
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
@@ -53,6 +53,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     manifest = folder / FILE
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; correct source.path in params.yaml.")
+    if manifest.exists() and not manifest.is_file():
+        raise DataError(f"{manifest}: is no regular file; replace it by a CSV file.")
     optional = [*(["group"] if len(groups) > 1 else []), *(["mask"] if options.masks else [])]
     rows = read_csv(manifest, ("image", "split", "label", *optional), DataError)
     if not rows:
@@ -100,16 +102,17 @@ def _tell_of_masks(manifest: Path, columns: Mapping[str, str]) -> None:
 
 
 def misplaced(folder: Path, name: str) -> str | None:
-    """Why a path of a table is no file of the folder, or None if it is one."""
+    """Why a path of a table is no file of the folder, or None if it is one.
+
+    A link may lead out of the folder: the digest of the folder has the content of the file that it leads to.
+    """
     if not name.isprintable():
         return f"{name!r} has a character that no path should have; rename the file"
+    if why := stray(folder, name):
+        return f"{name} {why}"
     path = folder / name
-    try:
-        inside = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError) as error:  # a loop of links
-        return f"{name} leads nowhere ({error})"
-    if not inside:
-        return f"{name} lies outside of the folder; move it inside"
+    if path.is_symlink() and not path.exists():
+        return f"{name} is a link to {path.readlink()}, which does not exist"
     return None if path.is_file() else f"{name} is not in the folder"
 
 

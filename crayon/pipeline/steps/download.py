@@ -15,7 +15,7 @@ from crayon.data.index import Entry, Listing
 from crayon.data.pack import examine, pack
 from crayon.data.releases.download import fetch_all, unpacked
 from crayon.data.splits import gaps
-from crayon.pipeline.job import Job
+from crayon.pipeline.job import Job, raw_file
 from crayon.pipeline.record import Recording
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError, ParamsError
@@ -23,6 +23,7 @@ from crayon.utils.files import write_npy
 from crayon.utils.log import report
 from crayon.utils.tables import Row
 from crayon.utils.text import unknown
+from crayon.utils.walk import walk
 
 
 def run(job: Job, local: Path | None = None) -> None:
@@ -54,7 +55,6 @@ def run(job: Job, local: Path | None = None) -> None:
                 "masks": masks.replace,
             },
             left_out=len(content.entries) - len(entries),
-            archives={path.name: recording.digests.of(path) for path in archives.values()},
         )
     recording.digests.save()
     shutil.rmtree(work, ignore_errors=True)
@@ -124,7 +124,7 @@ def paths_of(job: Job) -> dict[str, Path]:
 
 def raw_path(job: Job, archive: Archive) -> Path:
     """Return the path to which an archive is downloaded, in raw/<suite>/<benchmark>/."""
-    return Path("raw", job.params.suite_name, job.wildcards["benchmark"], archive.name)
+    return Path(raw_file(job.params.suite_name, job.wildcards["benchmark"], archive))
 
 
 def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> Drawn | Listing:
@@ -150,6 +150,11 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
         if not Path(source["tree"]).is_dir():
             raise DataError(f"{source['tree']}: there is no such folder; correct source.tree in params.yaml.")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
+    if "compose" not in source:
+        own = [*registry.reads(source).values(), *([source["imagenet"]] if source.get("imagenet") else [])]
+        for path in dict.fromkeys([*files.values(), *map(Path, own)]):
+            for sentence in walk(path).left_out() if path.is_dir() else ():
+                report(sentence)
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
     )

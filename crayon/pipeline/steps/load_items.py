@@ -33,8 +33,10 @@ def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
     """
     inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
     benchmark = plan.params.active.benchmark(name)
-    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
     shown = inputs["shown"]
+    if not Path(shown).exists():
+        raise DataError(f"{shown}: there is no such file; make it with `snakemake --cores 2 {shown}`.")
+    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
     questions = [benchmark.questions.ask(kind, label) for label in benchmark.classes]
     items: dict[str, Item] = {}
     maps, known = None, set[str]()

@@ -86,7 +86,6 @@ def run_original(job: Job) -> None:
             "model": partial(save_checkpoint, state=state),
             "history": partial(write_history, history=[{"epoch": 0, "validation": validation}]),
         },
-        imported={checkpoint.name: recording.digests.of(checkpoint)},
         **context.environment,
     )
     report(f"{context.name}/original  imported from {checkpoint}, validation {validation:.1f}%")

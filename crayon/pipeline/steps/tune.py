@@ -29,7 +29,7 @@ COLUMNS = ("suite", "benchmark", "method", "trial", "settings", "metric", "valid
 
 
 def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
-    """Run all trials of the methods on a benchmark and publish results/tuning/<suite>/<benchmark>.csv.
+    """Run all trials of the methods on a benchmark and publish results/<suite>/tuning/<benchmark>.csv.
 
     Args:
         plan: the plan of the active suite.
@@ -51,7 +51,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
         if method not in suite.tuning.spaces:
             raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {method!r}; add it.")
     context = Context(plan.find("original", benchmark=name))
-    path = Path(f"results/tuning/{plan.suite}/{name}.csv")
+    path = Path(plan.result_path(f"tuning/{name}.csv"))
     rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
     for method in methods or suite.tuning.spaces:
         rows = [row for row in rows if row["method"] != method] + _search(plan, context, method)

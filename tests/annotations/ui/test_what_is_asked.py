@@ -104,14 +104,19 @@ def test_missing_answers_name_the_methods_to_leave_out(tmp_path, monkeypatch):
     )
 
 
-def test_snakemake_prints_a_sentence_without_traceback(tmp_path, monkeypatch):
-    """Snakemake prints a traceback for an exception in an input function, but only the message of SystemExit."""
+def test_missing_answers_are_made_by_a_job_that_asks_for_them(tmp_path, monkeypatch):
+    """The file of the answers itself is the output of no job: Snakemake would delete it before the job runs."""
     workflow = Workflow(plan_of(tmp_path, monkeypatch, "crayon_attention", "erm"), enforce=False)
     wildcards = SimpleNamespace(items=lambda: [("benchmark", made.NAME), ("kind", "attention")])
-    with pytest.raises(
-        SystemExit, match=r"^crayon: annotations/mini/waterbirds/attention\.csv: nobody has answered yet"
-    ):
-        workflow.inputs("ingest")(wildcards)
+    answers = tmp_path / f"annotations/mini/{made.NAME}/attention.csv"
+    asked = f".crayon/unanswered/mini/{made.NAME}/attention"
+    assert asked in workflow.inputs("ingest")(wildcards)
+    answers.parent.mkdir(parents=True)
+    answers.touch()
+    workflow = Workflow(workflow.plan, enforce=False)
+    found = workflow.inputs("ingest")(wildcards)
+    assert asked not in found
+    assert f"annotations/mini/{made.NAME}/attention.csv" in found
 
 
 def test_simulated_answers_are_not_mixed_with_peoples(project):

@@ -1,0 +1,89 @@
+"""What the stages of dvc.yaml need besides Snakemake: a list of the sources, and folders that are never missing.
+
+dvc.yaml is the same for all suites, and to DVC a dependency or an output that does not exist is an error. But a suite
+may read nothing from outside the chain, or have no answers. Therefore the stages depend on one file that lists the
+sources, and write a file that states the reason into an output folder that has nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from crayon.pipeline.job import TABLE1, Job
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import read_record
+from crayon.pipeline.validity import Ledger
+from crayon.utils.errors import DataError, RecordError
+from crayon.utils.files import write_json, write_text
+
+EMPTY = "empty.txt"
+"""Name of the file in a stage's output folder that would be empty otherwise."""
+
+FOLDERS = {
+    "interpret": ("interpretations", "interpret", "no method needs maps or patches"),
+    "annotate": ("annotations", "ingest", "nobody answers, or no method uses answers"),
+    "ingest": ("labels", "ingest", "nobody answers, or no method uses answers"),
+    "auxiliary": ("auxiliary", "auxiliary stage_one", "no method needs an auxiliary network"),
+    "refine": ("runs", "refine", "no method can run on any benchmark"),
+}
+"""Stage -> its output folder, the rules whose jobs fill it, and the reason if the suite has none of these jobs."""
+
+
+def list_sources(plan: Plan) -> None:
+    """Write sources/<suite>.json: path -> sha256 of every file and folder outside the chain that Table 1 depends on.
+
+    People's answers are not listed, since their folder is the output of a stage. A published file in raw/ is listed
+    only while it is not the one that was read: before the first run, and in another clone, it does not exist.
+
+    Raises:
+        DataError: a file or folder does not exist.
+    """
+    ledger = Ledger(plan)
+    found = {}
+    for job in plan.below(TABLE1):
+        for path in (*_outside(plan, job), *_replaced(ledger, job)):
+            found[path] = ledger.digests.of(path)
+            if found[path] is None:
+                raise DataError(
+                    f"{path}: there is no such file or folder, and `{job.name}` reads it; put it there, or correct "
+                    f"params.yaml. In another clone `dvc pull` brings it, if the first one ran `dvc add {path}`."
+                )
+    ledger.digests.save()
+    write_json(f"sources/{plan.suite}.json", found)
+
+
+def complete(plan: Plan, stage: str) -> None:
+    """Write the reason into the output folder of a stage that has no job in this suite.
+
+    Args:
+        plan: the plan of the active suite.
+        stage: a key of FOLDERS.
+
+    Raises:
+        AnnotationError: the stage is `annotate`, and people have to answer first.
+    """
+    folder, rules, reason = FOLDERS[stage]
+    jobs = [job for job in plan.below(TABLE1) if job.rule in rules.split()]
+    if stage == "annotate":
+        for job in jobs:
+            plan.answers(job.wildcards["benchmark"], job.wildcards["kind"])
+    marker = Path(folder, plan.suite, EMPTY)
+    if jobs:
+        marker.unlink(missing_ok=True)
+    else:
+        write_text(marker, f"The suite {plan.suite} has nothing here: {reason}.\n")
+
+
+def _outside(plan: Plan, job: Job) -> list[str]:
+    """The inputs of a job that no job writes, and that are no answers."""
+    answers = f"annotations/{plan.suite}/"
+    return [path for path in job.inputs.values() if path not in plan.producers and not path.startswith(answers)]
+
+
+def _replaced(ledger: Ledger, job: Job) -> Iterator[str]:
+    """The published files that are not those that a finished job read."""
+    if job.fetches:
+        with suppress(RecordError):  # the job has not run, or runs again anyway
+            yield from ledger.replaced(job, read_record(job.record))

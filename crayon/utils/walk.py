@@ -1,0 +1,146 @@
+"""The files of a folder: one walk, used by everything that reads, digests or stamps a folder.
+
+So nothing is read that is not digested as well. Hidden files and folders (their names begin with a dot) do not belong
+to a folder. Links to files and folders are followed, and count under the name of the link.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from crayon.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The content of a folder. All names are relative to it, with `/`.
+
+    Attributes:
+        folder: the folder.
+        files: name -> status of the file, or of the file that a link leads to.
+        folders: names of the subfolders.
+        unusable: name -> why there is no file behind it: a link to nothing, a pipe, a socket or a device.
+        hidden: names of the hidden files and folders. Nothing in a hidden folder is looked at.
+
+    The order does not depend on the file system: sorted by the parts of the names, a folder before its content.
+    """
+
+    folder: Path
+    files: Mapping[str, os.stat_result]
+    folders: Sequence[str]
+    unusable: Mapping[str, str]
+    hidden: Sequence[str]
+
+    @cached_property
+    def _content(self) -> Mapping[Path, Sequence[Path]]:
+        """Folder -> the files and subfolders directly in it, sorted by name."""
+        content: dict[Path, list[Path]] = {}
+        for name in sorted([*self.files, *self.folders], key=lambda name: name.rpartition("/")[2]):
+            content.setdefault((self.folder / name).parent, []).append(self.folder / name)
+        return content
+
+    @cached_property
+    def _is_folder(self) -> Set[Path]:
+        return {self.folder / name for name in self.folders}
+
+    def folders_in(self, folder: Path) -> list[Path]:
+        """The subfolders directly in the folder or in one of its subfolders, sorted by name."""
+        return [path for path in self._content.get(folder, ()) if path in self._is_folder]
+
+    def files_in(self, folder: Path) -> list[Path]:
+        """The files directly in the folder or in one of its subfolders, sorted by name."""
+        return [path for path in self._content.get(folder, ()) if path not in self._is_folder]
+
+    def files_below(self, folder: Path) -> Iterator[Path]:
+        """Yield the files in the folder or one of its subfolders, at any depth, sorted by the parts of their paths."""
+        for path in self._content.get(folder, ()):
+            if path in self._is_folder:
+                yield from self.files_below(path)
+            else:
+                yield path
+
+    def left_out(self) -> Iterator[str]:
+        """Yield a sentence that counts the hidden files, and one that names the unusable ones, if there are any."""
+        if self.hidden:
+            yield (
+                f"{self.folder}: left out {len(self.hidden)} hidden files and folders (their names begin with a dot), "
+                f"the first is {self.hidden[0]}"
+            )
+        if self.unusable:
+            named = "; ".join(f"{name} is {why}" for name, why in list(self.unusable.items())[:3])
+            rest = f"; and {len(self.unusable) - 3} more" if len(self.unusable) > 3 else ""
+            yield f"{self.folder}: left out {len(self.unusable)} entries that are no files: {named}{rest}"
+
+
+def is_hidden(name: str | os.PathLike[str]) -> bool:
+    """Whether a part of a relative path without `.` and `..` begins with a dot."""
+    return any(part.startswith(".") for part in os.fspath(name).split("/"))
+
+
+def walk(folder: str | os.PathLike[str]) -> Tree:
+    """List all files in a folder and its subfolders. The name of the folder itself may begin with a dot.
+
+    Raises:
+        DataError: a link leads back to a folder that contains it, or a folder cannot be read.
+    """
+    root = os.fspath(folder)
+    files: dict[str, os.stat_result] = {}
+    folders, unusable, hidden = [], {}, []
+    # Each item is an entry, its name, the real path of the folder that contains it, and the real paths of the folders
+    # from which a link was followed on the way to it.
+    todo: list[tuple[os.DirEntry[str], str, str, tuple[str, ...]]] = [
+        (entry, entry.name, os.path.realpath(root), ()) for entry in _entries(root)
+    ]
+    while todo:
+        entry, name, inside, origins = todo.pop()
+        if entry.name.startswith("."):
+            hidden.append(name)
+            continue
+        try:
+            status = entry.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise DataError(f"{root}: the link {name} leads back to itself; remove it.") from None
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise DataError(f"{root}: {name} cannot be read ({error.strerror}); check its permissions.") from None
+            if entry.is_symlink():  # else it was deleted during the walk
+                unusable[name] = f"a link to {Path(entry.path).readlink()}, which does not exist"
+            continue
+        if stat.S_ISREG(status.st_mode):
+            files[name] = status
+        elif not stat.S_ISDIR(status.st_mode):
+            unusable[name] = _kind(status.st_mode)
+        else:
+            folders.append(name)
+            real = f"{inside}/{entry.name}"
+            if entry.is_symlink():
+                real, origins = os.path.realpath(entry.path), (*origins, inside)
+                for origin in origins:
+                    if os.path.commonpath([real, origin]) == real:
+                        raise DataError(
+                            f"{root}: the link {name} leads back to {real}, a folder that contains it; remove the link."
+                        )
+            todo += [(child, f"{name}/{child.name}", real, origins) for child in _entries(entry.path)]
+    return Tree(Path(root), files, folders, unusable, hidden)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder, sorted by name in reverse, so that the first one is the last of a list."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name, reverse=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions.") from None
+
+
+def _kind(mode: int) -> str:
+    """What a file is that is neither a regular file nor a folder."""
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"

@@ -1,0 +1,107 @@
+"""What the stages of dvc.yaml need besides Snakemake: the list of sources, and folders that are never missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crayon.pipeline.record import Digests, read_record
+from crayon.pipeline.stages import FOLDERS, complete, list_sources
+from crayon.pipeline.steps.download import run as download
+from crayon.pipeline.validity import Ledger
+from crayon.report.build import load_plan
+from crayon.utils.errors import AnnotationError, DataError
+
+from .. import tiny
+from ..data import releases
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A function that writes the suite `own` with one folder of images, and returns its plan."""
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "own"}
+
+    def plan(source: str, methods: list[str], weights: str = "IMAGENET1K_V1"):
+        suite = content["suites"]["own"] | {"methods": methods, "network": {"name": "resnet18", "weights": weights}}
+        benchmark = {"source": {"kind": "folder", "path": "photos"}, "classes": ["a", "b"]}
+        suite["benchmarks"] = {"mine": benchmark | {"annotation": {"source": source}}}
+        Path("params.yaml").write_text(yaml.safe_dump(content | {"suites": {"own": suite}}), encoding="utf-8")
+        return load_plan()
+
+    return plan
+
+
+@pytest.mark.parametrize("stage", FOLDERS)
+def test_a_folder_without_content_states_why(own, stage):
+    methods = ["crayon_attention"] if stage == "refine" else ["erm"]  # without answers, Crayon-Attention is left out
+    complete(own("none", methods), stage)
+    folder, _, reason = FOLDERS[stage]
+    text = Path(folder, "own/empty.txt").read_text(encoding="utf-8")
+    assert text == f"The suite own has nothing here: {reason}.\n"
+
+
+def test_the_reason_is_removed_once_there_is_content(own):
+    for stage in ("annotate", "ingest"):
+        complete(own("none", ["erm"]), stage)
+    plan = own("people", ["crayon_pruning_attention"])
+    for kind in ("attention", "neurons"):
+        with pytest.raises(AnnotationError, match=rf"{kind}.csv: nobody has answered yet; `crayon annotate mine"):
+            complete(plan, "annotate")
+        answers = Path("annotations/own/mine", f"{kind}.csv")
+        answers.parent.mkdir(exist_ok=True)
+        answers.touch()
+    for stage in ("annotate", "ingest"):
+        complete(plan, stage)
+        assert not Path(FOLDERS[stage][0], "own/empty.txt").exists()
+
+
+def test_sources_are_listed_and_a_missing_one_is_named(own):
+    plan = own("people", ["erm"], "weights.pth")
+    with pytest.raises(DataError, match=r"^photos: there is no such file or folder, and `download mine` reads it; put"):
+        list_sources(plan)
+    Path("photos").mkdir()
+    Path("photos/image.png").write_bytes(b"1")
+    with pytest.raises(
+        DataError, match=r"^weights\.pth: there is no such file or folder, and `original mine` reads it"
+    ):
+        list_sources(plan)
+    assert not Path("sources").exists()
+    Path("weights.pth").write_bytes(b"2")
+    list_sources(plan)
+    listed = json.loads(Path("sources/own.json").read_bytes())
+    assert sorted(listed) == ["photos", "weights.pth"]
+    assert listed["weights.pth"] == "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # sha256 of 2
+    list_sources(own("people", ["erm"]))  # torchvision's weights have a name and no file
+    assert sorted(json.loads(Path("sources/own.json").read_bytes())) == ["photos"]
+
+
+def test_a_replaced_archive_is_stale_and_a_deleted_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "paper"}
+    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"]}
+    raw = Path("raw/paper/waterbirds")
+    archives = releases.waterbirds(raw, per_kind=2)
+    waterbirds = suite["benchmarks"]["waterbirds"]
+    waterbirds["source"] |= {"resize": [36, 36], "crop": [32, 32], "subset": True}
+    waterbirds["source"]["archives"] = {key: {"file": path.name} for key, path in archives.items()}
+    suite["benchmarks"] = {"waterbirds": waterbirds}
+    Path("params.yaml").write_text(yaml.safe_dump(content | {"suites": {"paper": suite}}), encoding="utf-8")
+    plan = load_plan()
+    job = plan.find("download", benchmark="waterbirds")
+    list_sources(plan)
+    download(job)
+    assert set(read_record(job.record)["told"]["archives"]) == {path.name for path in archives.values()}
+    replaced = archives["images"]
+    for change, breaks, listed in (
+        (lambda: None, [], []),
+        (lambda: replaced.write_bytes(b"another"), [f"stale: {replaced} has changed"], [str(replaced)]),
+        (replaced.unlink, [], []),
+    ):
+        change()
+        assert Ledger(plan, Digests(full=True)).breaks(job) == breaks
+        list_sources(plan)
+        assert list(json.loads(Path("sources/paper.json").read_bytes())) == listed
