@@ -152,7 +152,7 @@ def test_annotators_have_own_order_and_own_answers(start):
 
 
 def other_maps(project) -> None:
-    write_npy(project / "interpretations/mini" / made.NAME / "maps.npy", np.zeros((30, 2, 2), np.float16))
+    write_npy(project / "interpretations/mini" / made.NAME / "maps.npy", np.ones((30, 2, 2), np.float16))
 
 
 def other_question(project) -> None:
