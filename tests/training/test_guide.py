@@ -17,7 +17,7 @@ import crayon
 from crayon import CrayonAttention, CrayonPruning, CrayonPruningAttention, Guide, Training
 from crayon.methods.erm import ERM
 from crayon.methods.masktune import MaskTune
-from crayon.utils.errors import DataError, MethodError, ParamsError
+from crayon.utils.errors import DataError, MethodError, ModelError, ParamsError
 
 from .. import tiny
 
@@ -169,8 +169,11 @@ class Counting(Own):
 
 
 def test_a_model_that_cannot_be_loaded_back_is_refused(dataset):
-    guide = Guide(Counting(), dataset)
-    guide._model(dataset[0][0][None])
+    with pytest.raises(ModelError, match=r"Counting has logits that differ by .* nothing but weights and input"):
+        Guide(Counting(), dataset)
+    guide = Guide(Own(), dataset)
+    guide._model = Counting()
+    guide._model.calls = 1
     with pytest.raises(MethodError, match=r"Counting, with the weights loaded back into it, has logits that differ by"):
         guide.refine(ERM(), TRAINING)
 
