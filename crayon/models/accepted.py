@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
+from torch.optim.swa_utils import AveragedModel
 
 from crayon.utils.errors import DataError, ModelError, first_line
 
@@ -21,8 +22,8 @@ def check_model(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         more = "; build the network and call its load_state_dict" if isinstance(model, Mapping) else ""
         more = "; pass an instance, not the class" if isinstance(model, type) else more
-        raise ModelError(f"model: is a {name}, not a torch.nn.Module{more}.")
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise ModelError(f"model: is of the type {name}, not a torch.nn.Module{more}.")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         raise ModelError(f"model: is wrapped in {name}; pass model.module.")
     if hasattr(model, "_orig_mod"):
         raise ModelError("model: was compiled by torch.compile; pass the model before torch.compile (model._orig_mod).")

@@ -8,6 +8,7 @@ flatten the map, SqueezeNet averages logits, vision transformers read out a clas
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from inspect import isclass
 from typing import Any
@@ -92,7 +93,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
         The parts, with the names that head and LayerNorm have in `network`.
 
     Raises:
-        ModelError: its control flow depends on values, it has no map that is averaged before a linear last layer, it
+        ModelError: torch.fx cannot trace its forward, it has no map that is averaged before a linear last layer, it
             returns something else than logits, or its map has a single cell at this size.
     """
     network.eval()
@@ -105,6 +106,11 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     head = _head(recorder.values, nodes, modules, name)
     linear = modules[str(head.target)]
     assert isinstance(linear, nn.Linear)  # _head found it
+    if not isinstance(linear.weight, nn.Parameter):
+        raise ModelError(
+            f"{name} computes the weights of its last layer ({head.target}) from others; make them its own, by "
+            "torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm."
+        )
     source, neck, channels, norm = _pooling(recorder.values, network, modules, nodes, head)
     if source is None:
         try:
@@ -164,7 +170,8 @@ def _traceable(network: nn.Module, name: str) -> dict[str, Any]:
                 if tracer.failed is None or kind in options["leaf_modules"]:
                     network.eval()
                     raise ModelError(
-                        f"{name} cannot be split: its control flow depends on values ({first_line(error)})."
+                        f"{name} cannot be split: torch.fx cannot trace its forward ({first_line(error)}); move what "
+                        "depends on values, or takes only tensors, into a submodule."
                     ) from error
                 options["leaf_modules"].append(kind)
     return options
@@ -302,6 +309,18 @@ def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
     return torch.allclose(first, second, rtol=1e-3, atol=1e-5 * float(second.abs().max()))
 
 
+def _reshapes(node: fx.Node, module: nn.Module | None, values: Mapping[fx.Node, Any]) -> bool:
+    """Whether a node changes the shape of its first input only."""
+    if node.target in RESHAPING or isinstance(module, nn.Flatten):
+        return True
+    if node.target not in (operator.getitem, torch.permute, "permute", torch.transpose, "transpose"):
+        return False
+    value, given = values[node], values[node.all_input_nodes[0]]
+    if not isinstance(value, torch.Tensor) or not isinstance(given, torch.Tensor) or len(value) != len(given):
+        return False
+    return value.dim() > 1 and torch.equal(value.flatten(1), given.flatten(1))
+
+
 def _neck(
     values: Mapping[fx.Node, Any],
     network: nn.Module,
@@ -329,12 +348,18 @@ def _neck(
         return graph.call_function(torch.reshape, (tensor, (-1, *values[like].shape[1:])))
 
     copies[pool] = pooled if values[pool].dim() == 2 else reshape(pooled, pool)
-    for node in between:
+    last = head.all_input_nodes[0]
+    read, waiting = {pool}, [last]  # the nodes that the head's input is computed from
+    while waiting:
+        if (node := waiting.pop()) not in read:
+            read.add(node)
+            waiting += node.all_input_nodes
+    for node in (node for node in between if node in read):
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         sources = node.all_input_nodes
         if _drops(node, module) and sources[0] in copies:
             copies[node] = copies[sources[0]]
-        elif (node.target in RESHAPING or isinstance(module, nn.Flatten)) and sources[0] in copies:
+        elif sources and sources[0] in copies and _reshapes(node, module, values):
             # Not copied as it is: its arguments may be computed from the size of the images, as in view(batch, -1).
             copies[node] = reshape(copies[sources[0]], node)
         elif node.op == "get_attr":
@@ -342,7 +367,6 @@ def _neck(
         elif sources and all(source in copies for source in sources):
             copies[node] = graph.node_copy(node, copies.__getitem__)
             layers.append((node, module))
-    last = head.all_input_nodes[0]
     if last not in copies:
         return None
     graph.output(copies[last])

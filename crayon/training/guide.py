@@ -128,7 +128,7 @@ class Guide:
         except Exception as error:  # tensors with a gradient's history, locks, lambdas with state
             raise ModelError(
                 f"{name} cannot be copied ({first_line(error)}); delete what it keeps beside its weights, such as the "
-                "features of its last batch."
+                "features of its last batch, and call torch.nn.utils.remove_weight_norm where weight_norm was used."
             ) from error
         whole = copy.deepcopy(self._model).eval()
         expected = check_forward(whole, self.images(torch.zeros(1, dtype=torch.int64)).cpu(), "dataset")
