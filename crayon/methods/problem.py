@@ -20,11 +20,14 @@ NEEDS = {
     "stage_one": "a first stage's predictions",
     "attention": "answers to the maps",
     "neurons": "answers to the neurons' patches",
-    "masks": "masks of the relevant pixels (a column `mask` in the manifest)",
-    "bias_features": "the auxiliary network's features (`auxiliary` in params.yaml)",
+    "masks": "masks of the relevant pixels",
+    "bias_features": "the auxiliary network's features",
     "pretrained": "a pretrained backbone",
 }
 """Input that a method may need -> its description in error messages."""
+
+WHERE = {"masks": " (a column `mask` in the manifest)", "bias_features": " (`auxiliary` in params.yaml)"}
+"""Input -> where a benchmark declares it."""
 
 
 @dataclass(kw_only=True)
@@ -53,6 +56,7 @@ class Problem:
             accumulated; batch normalisation normalises each micro-batch by itself. `auto` starts with the whole batch,
             and halves the number whenever the GPU runs out of memory.
         compile: whether training compiles backbones by torch.compile.
+        by_params: whether params.yaml sets the training, so that messages may name its keys; False in the library.
     """
 
     network: Classifier
@@ -70,6 +74,7 @@ class Problem:
     precision: torch.dtype = torch.float32
     micro_batch: int | Literal["auto"] | None = None
     compile: bool = False
+    by_params: bool = True
 
     def pooled_features(self) -> torch.Tensor:
         """Compute the network's pooled features of all training images in evaluation mode, (N, C) float32."""

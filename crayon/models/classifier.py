@@ -111,10 +111,12 @@ class Classifier(nn.Module):
 
     def _differentiated(self, features: torch.Tensor, target: torch.Tensor, pruned: bool) -> torch.Tensor:
         """Compute `map_weights` by automatic differentiation, for a neck with several layers."""
-        guided = torch.is_grad_enabled() and features.requires_grad
+        layers = [*self.norm.parameters(), *self.head.parameters()]
+        trained = features.requires_grad or any(parameter.requires_grad for parameter in layers)
+        guided = torch.is_grad_enabled() and trained
         with torch.enable_grad():
             pooled = self.pool(features).to(self.keep.dtype)
-            pooled = pooled if guided else pooled.detach().requires_grad_()
+            pooled = pooled if guided and pooled.requires_grad else pooled.detach().requires_grad_()
             scores = self.logits(pooled, pruned).gather(1, target.unsqueeze(1))
             return torch.autograd.grad(scores.sum(), pooled, create_graph=guided)[0]
 

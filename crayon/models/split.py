@@ -8,7 +8,8 @@ flatten the map, SqueezeNet averages logits, vision transformers read out a clas
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from inspect import isclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
 from crayon.models.parts import Parts
-from crayon.utils.errors import ParamsError
+from crayon.utils.errors import ModelError, first_line
 
 SIZE = (3, 224, 224)
 """(channels, height, width) of the image that the network is traced with; some transformers take no other size."""
@@ -34,8 +35,15 @@ LEAVES: dict[str, Any] = {
 """Modules that are not traced into: torchvision's building blocks, some of which cannot be traced."""
 
 
-RESHAPING = (torch.flatten, "flatten", "squeeze", "view", "reshape")
+RESHAPING = (torch.flatten, torch.squeeze, torch.reshape, "flatten", "squeeze", "view", "reshape", "contiguous")
 """Functions and methods that change a tensor's shape only."""
+
+NO_MAP = (
+    "has no map that is averaged over its cells before a linear last layer, which Grad-CAM and pruning need here; "
+    "choose one that has, such as resnet50, efficientnet_b0, densenet121, convnext_tiny or swin_t"
+)
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class Backbone(nn.Module):
@@ -56,18 +64,17 @@ class Neck(nn.Module):
 
     Args:
         body: these layers.
-        spatial: whether they take (B, C, 1, 1) instead of (B, C).
         reader: the name, in the network that was split, of the linear or convolutional layer that reads the pooled
             features; empty if another kind of layer does.
     """
 
-    def __init__(self, body: nn.Module, spatial: bool, reader: str = "") -> None:
+    def __init__(self, body: nn.Module, reader: str = "") -> None:
         super().__init__()
-        self.body, self.spatial, self.reader = body, spatial, reader
+        self.body, self.reader = body, reader
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """(B, C) -> (B, D)."""
-        out: torch.Tensor = self.body(pooled[:, :, None, None] if self.spatial else pooled)
+        out: torch.Tensor = self.body(pooled)
         return out
 
 
@@ -75,7 +82,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     """Split a network into backbone, neck and head.
 
     The parts share their modules with `network`, which is put into evaluation mode; a neck that is a single LayerNorm
-    is a copy.
+    is a copy. Dropout and Identity after the last linear layer are left out.
 
     Args:
         network: (B, 3, H, W) -> (B, K) logits.
@@ -86,48 +93,88 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
         The parts, with the names that head and LayerNorm have in `network`.
 
     Raises:
-        ParamsError: its control flow depends on values, or it has no map that is averaged before a linear last layer.
+        ModelError: torch.fx cannot trace its forward, it has no map that is averaged before a linear last layer, it
+            returns something else than logits, or its map has a single cell at this size.
     """
     network.eval()
-    tracer = NodePathTracer(**LEAVES)
-    try:
-        graph = tracer.trace(network)
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise ParamsError(f"{name} cannot be split: its control flow depends on values ({error}).") from error
-    recorder = _Recorder(fx.GraphModule(tracer.root, graph))
-    with torch.no_grad():
-        recorder.run(torch.rand(1, *size, generator=torch.Generator().manual_seed(0)))
+    options = _traceable(network, name)
+    tracer = NodePathTracer(**options)
+    graph = tracer.trace(network)
+    module = fx.GraphModule(tracer.root, graph)
+    recorder = _record(module, size)
     nodes, modules = list(graph.nodes), dict(network.named_modules())
-    poolings = [
-        (node, source)
-        for node in nodes
-        for source in node.all_input_nodes
-        if _averages(recorder.values.get(source), recorder.values.get(node))
-    ]
-    last = next(node for node in nodes if node.op == "output").all_input_nodes
-    head = last[0] if len(last) == 1 and last[0].op == "call_module" else None
-    linear = None if head is None else modules[str(head.target)]
-    if not poolings or head is None or not isinstance(linear, nn.Linear):
-        raise ParamsError(
-            f"{name} has no map that is averaged over its cells before a linear last layer, which "
-            "Grad-CAM and pruning need here; choose one that has, such as resnet50, efficientnet_b0, densenet121, "
-            "convnext_tiny or swin_t."
+    head = _head(recorder.values, nodes, modules, name)
+    linear = modules[str(head.target)]
+    assert isinstance(linear, nn.Linear)  # _head found it
+    if not isinstance(linear.weight, nn.Parameter):
+        raise ModelError(
+            f"{name} computes the weights of its last layer ({head.target}) from others; make them its own, by "
+            "torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm."
         )
-    pool, source = poolings[-1]
-    pooled = recorder.values[pool]
-    between = nodes[nodes.index(pool) + 1 : nodes.index(head)]
-    neck, norm = _neck(network, modules, pool, head, between, pooled.dim() == 4)
+    source, neck, channels, norm = _pooling(recorder.values, network, modules, nodes, head)
+    if source is None:
+        try:
+            larger = None if max(size[1:]) >= 224 else _record(module, (size[0], *SIZE[1:])).values
+        except Exception:  # the network takes no other size
+            larger = None
+        if larger is not None and (found := _pooling(larger, network, modules, nodes, head)[0]) is not None:
+            here, there = recorder.values[found], larger[found]
+            raise ModelError(
+                f"{name} has a map of {_times(here)} cells for images of {size[1]} x {size[2]} pixels, and a map shows "
+                f"where a model looks only if it has several cells: resize the images (with 224 x 224 pixels it has "
+                f"{_times(there)} cells), or use a model with smaller strides."
+            )
+        raise ModelError(f"{name} {NO_MAP}.")
     body = create_feature_extractor(
-        network, {tracer.node_to_qualname[source]: "map"}, tracer_kwargs=LEAVES, suppress_diff_warning=True
+        network, {tracer.node_to_qualname[source]: "map"}, tracer_kwargs=options, suppress_diff_warning=True
     )
     return Parts(
         backbone=Backbone(body),
         neck=neck,
-        channels=pooled.shape[1],
+        channels=channels,
         width=linear.in_features,
         head=str(head.target),
         norm=norm,
     )
+
+
+class _Tracer(NodePathTracer):  # type: ignore[misc]  # torchvision has no types here
+    """Remembers the innermost module that cannot be traced into."""
+
+    failed: nn.Module | None = None
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Trace a module."""
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.failed = self.failed or m
+            raise
+
+
+def _traceable(network: nn.Module, name: str) -> dict[str, Any]:
+    """Find the tracer's options with which the network can be traced, in training and in evaluation mode.
+
+    A class of modules that cannot be traced into becomes a leaf.
+    """
+    options = LEAVES | {"leaf_modules": list(LEAVES["leaf_modules"])}
+    for training in (True, False):
+        network.train(training)
+        while True:
+            tracer = _Tracer(**options)
+            try:
+                tracer.trace(network)
+                break
+            except Exception as error:  # forward may raise anything when it gets fx's proxies
+                kind = type(tracer.failed)
+                if tracer.failed is None or kind in options["leaf_modules"]:
+                    network.eval()
+                    raise ModelError(
+                        f"{name} cannot be split: torch.fx cannot trace its forward ({first_line(error)}); move what "
+                        "depends on values, or takes only tensors, into a submodule."
+                    ) from error
+                options["leaf_modules"].append(kind)
+    return options
 
 
 class _Recorder(fx.Interpreter):
@@ -144,45 +191,192 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def _averages(map_: Any, pooled: Any) -> bool:
-    """Whether `pooled` is the mean of a map (1, C, h, w) over its cells."""
-    if not isinstance(map_, torch.Tensor) or not isinstance(pooled, torch.Tensor) or map_.dim() != 4:
+@torch.no_grad()
+def _record(module: fx.GraphModule, size: tuple[int, int, int]) -> _Recorder:
+    """Run a graph on two random images, so that the dimension of the batch can be told from others."""
+    recorder = _Recorder(module)
+    recorder.run(torch.rand(2, *size, generator=torch.Generator().manual_seed(0)))
+    return recorder
+
+
+def _times(map_: torch.Tensor) -> str:
+    return f"{map_.shape[2]} x {map_.shape[3]}"
+
+
+def _drops(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node changes nothing in evaluation mode."""
+    dropout = (nn.functional.dropout, nn.functional.dropout2d, torch.dropout)
+    return isinstance(module, (*DROPOUTS, nn.Identity)) or node.target in dropout
+
+
+def _head(
+    values: Mapping[fx.Node, Any], nodes: Sequence[fx.Node], modules: Mapping[str, nn.Module], name: str
+) -> fx.Node:
+    """Find the last linear layer, after which only dropout and changes of shape may come.
+
+    Args:
+        values: the value of each node.
+        nodes: the nodes of the graph, of which the last is the output.
+        modules: the network's modules by name.
+        name: what error messages call the network.
+    """
+    output = nodes[-1]
+    if not isinstance(output.args[0], fx.Node) or not isinstance(values[output], torch.Tensor):
+        raise ModelError(
+            f"{name} returns a {type(values[output]).__name__}, not a tensor of logits; wrap it in a module whose "
+            "forward returns the logits alone."
+        )
+    node = output.args[0]
+    while True:
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.Linear):
+            break
+        if not (_drops(node, module) or node.target in RESHAPING) or not node.all_input_nodes:
+            kind = getattr(node.target, "__name__", str(node.target)) if module is None else type(module).__name__
+            if "softmax" in kind.lower() or "sigmoid" in kind.lower():
+                raise ModelError(
+                    f"{name} ends in {kind}; pass a model that returns the logits before it (with nn.Identity() in its "
+                    "place), since the losses take logits."
+                )
+            where = f" {node.target}" if module is not None else ""
+            raise ModelError(f"{name} {NO_MAP} (it ends in {kind}{where}).")
+        node = node.all_input_nodes[0]
+    if values[node].dim() == 2 and values[node].shape[1] == 1:
+        raise ModelError(
+            f"{name} has one logit, and one for each class is needed: replace its last layer ({node.target}) by "
+            f"nn.Linear({module.in_features}, 2), with zeros for class 0 and the trained weights for class 1, which "
+            "gives the same predictions."
+        )
+    if values[output].shape != values[node].shape or values[node].dim() != 2:
+        raise ModelError(
+            f"{name} returns {tuple(values[output].shape)} for 2 images, and (2, K) logits are needed; wrap it in a "
+            "module whose forward returns them."
+        )
+    return node
+
+
+def _pooling(
+    values: Mapping[fx.Node, Any],
+    network: nn.Module,
+    modules: Mapping[str, nn.Module],
+    nodes: Sequence[fx.Node],
+    head: fx.Node,
+) -> tuple[fx.Node | None, nn.Module, int, str]:
+    """Find the last map (2, C, h, w) with a mean over its cells from which alone the head's input is computed.
+
+    Args:
+        values: the value of each node.
+        network: the whole network; `modules` has its modules by name.
+        nodes: the nodes of the graph.
+        head: the node of the last layer.
+
+    Returns:
+        The map's node (None if there is none), the neck, the number of channels and the name of the neck's LayerNorm.
+    """
+    before = nodes[: nodes.index(head)]
+    maps = [
+        (number, value.mean((2, 3)))
+        for number, node in enumerate(before)
+        if isinstance(value := values[node], torch.Tensor)
+        and value.dim() == 4
+        and value.is_floating_point()
+        and value.shape[2] * value.shape[3] > 1
+    ]
+    for number, mean in reversed(maps):
+        pool = next((node for node in before[number + 1 :] if _is_mean(values[node], mean)), None)
+        if pool is None:
+            continue
+        neck = _neck(values, network, modules, pool, head, before[before.index(pool) + 1 :])
+        if neck is not None:
+            return before[number], neck[0], mean.shape[1], neck[1]
+    return None, nn.Identity(), 0, ""
+
+
+def _is_mean(value: Any, mean: torch.Tensor) -> bool:
+    """Whether `value` has the elements of `mean` (2, C), in any shape (2, ..., C, ...)."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.dim() >= 2
+        and value.shape[0] == len(mean)
+        and value.numel() == mean.numel()
+        and _close(value.flatten(1), mean)
+    )
+
+
+def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether tensors of one shape differ by rounding only, at whatever scale their values are."""
+    return torch.allclose(first, second, rtol=1e-3, atol=1e-5 * float(second.abs().max()))
+
+
+def _reshapes(node: fx.Node, module: nn.Module | None, values: Mapping[fx.Node, Any]) -> bool:
+    """Whether a node changes the shape of its first input only."""
+    if node.target in RESHAPING or isinstance(module, nn.Flatten):
+        return True
+    if node.target not in (operator.getitem, torch.permute, "permute", torch.transpose, "transpose"):
         return False
-    if map_.shape[2] * map_.shape[3] == 1 or pooled.numel() != map_.shape[1] or pooled.dim() not in (2, 4):
+    value, given = values[node], values[node.all_input_nodes[0]]
+    if not isinstance(value, torch.Tensor) or not isinstance(given, torch.Tensor) or len(value) != len(given):
         return False
-    return torch.allclose(map_.mean((2, 3)).flatten(), pooled.flatten(), rtol=1e-3, atol=1e-5)
+    return value.dim() > 1 and torch.equal(value.flatten(1), given.flatten(1))
 
 
 def _neck(
+    values: Mapping[fx.Node, Any],
     network: nn.Module,
     modules: Mapping[str, nn.Module],
     pool: fx.Node,
     head: fx.Node,
     between: Sequence[fx.Node],
-    spatial: bool,
-) -> tuple[nn.Module, str]:
+) -> tuple[nn.Module, str] | None:
     """Make a module of the nodes between pooling and head.
 
     Args:
+        values: the value of each node.
         network: the whole network; `modules` has its modules by name.
         pool, head: the nodes of pooling and of the last layer; `between` has the nodes between them.
-        spatial: whether the pooled features are (B, C, 1, 1).
 
     Returns:
-        The module, and the name of the LayerNorm in `network` if it is one, else an empty name.
+        The module, and the name of the LayerNorm in `network` if it is one, else an empty name. None if the head's
+        input depends on more than the pooled features, or the module does not compute it.
     """
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     layers: list[tuple[fx.Node, nn.Module | None]] = []
-    copies[pool] = graph.placeholder("pooled")
-    for node in between:
+    pooled = graph.placeholder("pooled")
+
+    def reshape(tensor: fx.Node, like: fx.Node) -> fx.Node:
+        return graph.call_function(torch.reshape, (tensor, (-1, *values[like].shape[1:])))
+
+    copies[pool] = pooled if values[pool].dim() == 2 else reshape(pooled, pool)
+    last = head.all_input_nodes[0]
+    read, waiting = {pool}, [last]  # the nodes that the head's input is computed from
+    while waiting:
+        if (node := waiting.pop()) not in read:
+            read.add(node)
+            waiting += node.all_input_nodes
+    for node in (node for node in between if node in read):
         module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Dropout) or node.target is nn.functional.dropout:
-            copies[node] = copies[node.all_input_nodes[0]]
-            continue
-        if all(source in copies for source in node.all_input_nodes):
+        sources = node.all_input_nodes
+        if _drops(node, module) and sources[0] in copies:
+            copies[node] = copies[sources[0]]
+        elif sources and sources[0] in copies and _reshapes(node, module, values):
+            # Not copied as it is: its arguments may be computed from the size of the images, as in view(batch, -1).
+            copies[node] = reshape(copies[sources[0]], node)
+        elif node.op == "get_attr":
+            copies[node] = graph.node_copy(node)
+        elif sources and all(source in copies for source in sources):
             copies[node] = graph.node_copy(node, copies.__getitem__)
-            if not isinstance(module, nn.Flatten) and node.target not in RESHAPING:
-                layers.append((node, module))
+            layers.append((node, module))
+    if last not in copies:
+        return None
+    graph.output(copies[last])
+    body = fx.GraphModule(network, graph)
+    body.graph.eliminate_dead_code()
+    body.recompile()
+    with torch.no_grad():
+        computed = body(values[pool].flatten(1).clone())
+    if computed.shape != values[last].shape or not _close(computed, values[last]):
+        return None
     if not layers:
         return nn.Identity(), ""
     first, module = layers[0]
@@ -190,9 +384,5 @@ def _neck(
         norm = nn.LayerNorm(list(module.normalized_shape), eps=module.eps)
         norm.load_state_dict(module.state_dict())
         return norm, str(first.target)
-    graph.output(copies[head.all_input_nodes[0]])
-    body = fx.GraphModule(network, graph)
-    body.graph.eliminate_dead_code()
-    body.recompile()
     reads = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
-    return Neck(body, spatial, str(first.target) if reads else ""), ""
+    return Neck(body, str(first.target) if reads else ""), ""

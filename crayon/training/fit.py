@@ -13,7 +13,7 @@ import torch
 from crayon.config.sections import Metric, Training
 from crayon.data.loader import ImageReader
 from crayon.methods.base import Method
-from crayon.methods.problem import NEEDS, Problem
+from crayon.methods.problem import NEEDS, WHERE, Problem
 from crayon.models.classifier import Classifier
 from crayon.models.inference import forward_in_batches, gathered
 from crayon.training.checkpoint import Saved
@@ -31,6 +31,7 @@ class Monitor:
         labels, groups: (M,) int64 arrays of the validation images.
         metric: the selection metric of the benchmark.
         report: function that prints one line of progress.
+        measured: what the lines of progress call the metric.
     """
 
     images: ImageReader
@@ -38,6 +39,10 @@ class Monitor:
     groups: np.ndarray
     metric: Metric
     report: Callable[[str], None]
+    measured: str = ""
+
+    def __post_init__(self) -> None:
+        self.measured = self.measured or f"validation {self.metric.kind.replace('_', ' ')}"
 
     def measure(self, network: Classifier) -> float:
         """Compute the selection metric in percent."""
@@ -53,6 +58,7 @@ class Unwatched:
     """Replaces the monitor when time is measured: it neither evaluates the network nor reports progress."""
 
     metric: Metric
+    measured = ""
 
     def measure(self, network: Classifier) -> float:
         """Return 0 without evaluating the network."""
@@ -96,7 +102,9 @@ def train(
     """
     for need in method.needs:
         if getattr(problem, need) is None:
-            raise MethodError(f"{name}: {method.label} needs {NEEDS[need]}, and this benchmark has none.")
+            raise MethodError(
+                f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, and this benchmark has none."
+            )
     torch.manual_seed(seed)
     outcome = Outcome({}, {}, 0)
     trainer = Trainer(problem, method, training, seed, name, outcome, monitor.report)
@@ -109,10 +117,9 @@ def train(
         rate = trainer.optimiser.param_groups[0]["lr"]
         sums = trainer.run(epoch)
         if fault := sums.first_fault():
-            raise DivergedError(
-                f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; lower its learning rate "
-                "or the weights of its terms in params.yaml. No checkpoint was written."
-            )
+            remedy = "lower its learning rate or the weights of its terms"
+            remedy += " in params.yaml. No checkpoint was written." if problem.by_params else "."
+            raise DivergedError(f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; {remedy}")
         row = {"epoch": epoch, "learning_rate": rate} | sums.means() | {"validation": monitor.measure(network)}
         outcome.history.append(row)
         if row["validation"] > best:
@@ -123,7 +130,7 @@ def train(
         left = (time.monotonic() - started) / (epoch - first + 1) * (training.epochs - epoch)
         monitor.report(
             f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "
-            f"validation {monitor.metric.kind.replace('_', ' ')} {row['validation']:.1f}%  {left:.0f} s left"
+            f"{monitor.measured} {row['validation']:.1f}%  {left:.0f} s left"
         )
     outcome.last = {key: value.detach().clone() for key, value in network.state_dict().items()}
     return outcome

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crayon.config.sections import Metric, Training
+from crayon.config.sections import Metric, Training, adapter, first_problem
 from crayon.data.masks import Masks
 from crayon.data.torch_dataset import DatasetImages, Images
 from crayon.methods.base import Method
@@ -27,6 +28,7 @@ from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.crayon_pruning import CrayonPruning
 from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
 from crayon.methods.problem import NEEDS, Problem
+from crayon.models.accepted import check_equal, check_forward, check_model
 from crayon.models.classifier import Classifier
 from crayon.models.foreign_checkpoints import name_in_whole
 from crayon.models.inference import features_in_batches
@@ -34,7 +36,7 @@ from crayon.models.split import Neck, split_network
 from crayon.saliency.gradcam import cell_shares, class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.training.fit import Monitor, train
-from crayon.utils.errors import DataError, MethodError
+from crayon.utils.errors import DataError, MachineError, MethodError, ModelError, first_line
 from crayon.utils.log import report
 
 __all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Refined", "Training"]
@@ -85,8 +87,8 @@ class Guide:
     """A trained classifier, its training images, and the maps that show what it attends to.
 
     Args:
-        model: (B, 3, H, W) float -> (B, K) logits, with a map that is averaged before a linear last layer, as in
-            torchvision's ResNets, EfficientNets, ConvNeXts and others. It is copied and does not change.
+        model: (B, 3, H, W) float32 -> (B, K) logits, K >= 2, with a map that is averaged before a linear last layer, as
+            in torchvision's ResNets, EfficientNets, ConvNeXts and others. It is copied and does not change.
         dataset: the training images without random augmentation, as a map-style data set whose items begin with an
             image (3, H, W) float and its class, or as a data loader whose batches begin with images and classes. A
             loader's workers read images in parallel; its batch size and shuffling are not used.
@@ -99,9 +101,11 @@ class Guide:
         labels: (N,) int64, the classes of the training images.
 
     Raises:
-        ParamsError: the model has no such map.
+        ModelError: the model has no such map, its map has a single cell for images of this size, it returns something
+            else, or its weights are not float32.
         DataError: a data set is empty, not map-style, or has other images or classes than these; or a loader's sampler
             leaves images out or repeats some.
+        MachineError: there is no such device.
     """
 
     def __init__(
@@ -111,22 +115,40 @@ class Guide:
         validation: Images | DataLoader[Any] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.device = torch.device(device)
+        check_model(model)
+        name = type(model).__name__
+        try:
+            self.device = torch.device(device)
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise MachineError(f"device: {device!s} cannot be used here ({first_line(error)}); pass 'cpu'.") from error
         self.images = DatasetImages(dataset, "dataset", self.device)
-        self._model = copy.deepcopy(model).cpu()
-        whole = copy.deepcopy(self._model).requires_grad_()
-        parts = split_network(whole, type(model).__name__, self.images.size)
+        try:
+            self._model = copy.deepcopy(model).cpu()
+        except Exception as error:  # tensors with a gradient's history, locks, lambdas with state
+            raise ModelError(
+                f"{name} cannot be copied ({first_line(error)}); delete what it keeps beside its weights, such as the "
+                "features of its last batch, and call torch.nn.utils.remove_weight_norm where weight_norm was used."
+            ) from error
+        whole = copy.deepcopy(self._model).eval()
+        expected = check_forward(whole, self.images(torch.zeros(1, dtype=torch.int64)).cpu(), "dataset")
+        parts = split_network(whole, name, self.images.size)
         linear = whole.get_submodule(parts.head)
         assert isinstance(linear, nn.Linear)  # split_network found it
         self.original = Classifier(parts, linear.out_features)
         if linear.bias is None:
             self.original.head.register_parameter("bias", None)
         self.original.head.load_state_dict({name: getattr(linear, name) for name in self.original.head.state_dict()})
-        self.original.to(self.device).eval()
+        for key, parameter in self.original.named_parameters():  # a norm or head is a copy
+            parameter.requires_grad_(whole.get_parameter(name_in_whole(key, self.original.names)).requires_grad)
+        self.original.eval()
+        check_equal(name, expected, self.original, self.images(torch.zeros(1, dtype=torch.int64)).cpu())
+        self.original.to(self.device)
         self.labels = self.images.labels(linear.out_features)
         self._validation: tuple[DatasetImages, torch.Tensor] | None = None
         if validation is not None:
             images = DatasetImages(validation, "validation", self.device)
+            check_forward(whole, images(torch.zeros(1, dtype=torch.int64)).cpu(), "validation")
             self._validation = images, images.labels(linear.out_features)
         self._maps: dict[str, torch.Tensor] = {}
         self._logits: torch.Tensor | None = None
@@ -174,7 +196,9 @@ class Guide:
     ) -> Refined:
         """Refine a copy of the model.
 
-        Weights with `requires_grad=False` are trained too; the returned module has the same flags as the model.
+        Weights with `requires_grad=False` keep their values; the returned module has the same flags as the model. The
+        running statistics of batch normalisation change in training, as they do in PyTorch, also where its weights are
+        frozen.
 
         Args:
             method: a variant of Crayon, or one of `crayon.methods` that needs no more than what is given here.
@@ -191,10 +215,16 @@ class Guide:
 
         Raises:
             MethodError: the method needs something that is not given, or does not use `neurons`; or the weights cannot
-                be loaded back into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt).
+                be loaded back into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all
+                weights that the method trains are frozen, or a setting of method or training is not allowed.
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
+        for settings in (method, training):
+            try:
+                adapter(type(settings)).validate_python(vars(settings))
+            except ValidationError as error:
+                raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
         problem = self._problem(method, attention, neurons, masks)
         network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
@@ -209,10 +239,11 @@ class Guide:
             labels=labels.cpu().numpy(),
             groups=np.zeros(len(labels), np.int64),
             metric=Metric(accuracy="validation"),
-            report=lambda line: report(line.replace("validation accuracy", f"accuracy on {images}")),
+            report=report,
+            measured=f"accuracy on {images}",
         )
         before = monitor.measure(network)
-        outcome = train(problem, method, training, seed, monitor, method.label)
+        outcome = train(problem, method, training, seed, monitor, type(self._model).__name__)
         network.load_state_dict(outcome.last)
         network.eval()
         history = [
@@ -242,7 +273,7 @@ class Guide:
     ) -> Problem:
         """Check what `refine` was given, and add what the method needs of the model; the network is a copy."""
         network = copy.deepcopy(self.original).eval()
-        problem = Problem(network=network, images=self.images.reader, labels=self.labels)
+        problem = Problem(network=network, images=self.images.reader, labels=self.labels, by_params=False)
         if attention is not None:
             problem.attention = self._answers(attention, "attention", len(self.images), "images", (-1, 0, 1))
         if neurons is not None:
@@ -250,9 +281,7 @@ class Guide:
                 raise MethodError(f"{method.label} does not use neurons=; leave it out, or choose a method that does.")
             problem.neurons = self._answers(neurons, "neurons", network.channels, "neurons", (0, 1))
         if masks is not None:
-            if len(masks) != len(self.images):
-                raise DataError(f"masks: there are {len(masks)}, and {len(self.images)} images.")
-            problem.masks = Masks(np.asarray(masks, bool), self.device)
+            problem.masks = Masks(self._given_masks(masks), self.device)
         if {"maps", "logits"} & set(method.needs):
             target: Literal["label", "prediction"] = (
                 "label" if getattr(method, "target", "label") == "label" else "prediction"
@@ -312,11 +341,26 @@ class Guide:
             )
         return model
 
+    def _given_masks(self, given: torch.Tensor) -> np.ndarray:
+        """Check masks; (N, H, W) bool."""
+        if len(given) != len(self.images):
+            raise DataError(f"masks: there are {len(given)}, and {len(self.images)} images.")
+        masks = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+        wanted = (len(self.images), *self.images.size[1:])
+        if masks.shape != wanted:
+            raise DataError(f"masks: have the shape {masks.shape}, not (N, H, W) = {wanted} as the images.")
+        if masks.dtype != bool and not (np.isin(masks, (0, 1)).all() or np.isin(masks, (0, 255)).all()):
+            raise DataError("masks: have other values than 0 and 1 (or 0 and 255); pass booleans, such as masks > 0.5.")
+        return masks.astype(bool)
+
     def _answers(
         self, given: Sequence[int] | torch.Tensor, name: str, count: int, of: str, known: tuple[int, ...]
     ) -> torch.Tensor:
         """Check answers; (count,) int8 on the device."""
-        answers = torch.as_tensor(given)
+        try:
+            answers = torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"{name}: {first_line(error)}; give {', '.join(map(str, known))} for each.") from error
         if answers.shape != (count,):
             raise DataError(f"{name}: has the shape {tuple(answers.shape)}, and there are {count} {of}.")
         if wrong := sorted(set(answers.tolist()) - set(known)):

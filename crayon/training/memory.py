@@ -27,7 +27,7 @@ def room_for(
             largest micro-batch, until one fits.
         name: name of the run, for the message.
         micro: how many images pass through the network at once; None for a whole micro-batch.
-        divisible: whether the method allows `compute.micro_batch`, so that the message can suggest it.
+        divisible: whether `compute.micro_batch` can be set and the method allows it; then the message suggests it.
     """
     try:
         yield

@@ -20,7 +20,7 @@ from crayon.training.checkpoint import random_state, set_random_state
 from crayon.training.compile import compile_backbones, compiling
 from crayon.training.memory import room_for
 from crayon.training.optim import make_optimiser, make_schedule
-from crayon.utils.errors import MachineError
+from crayon.utils.errors import MachineError, MethodError
 
 Terms = Mapping[str, torch.Tensor]
 """Name of a loss term -> its value, a scalar."""
@@ -61,7 +61,16 @@ class Trainer:
         if problem.compile:
             compile_backbones(self.network, method, self.state, name, report)
         self.forward = method.forward(problem, self.state)
-        self.optimiser = make_optimiser(method.parameters(problem, self.state, training), training)
+        groups = [
+            group | {"params": [parameter for parameter in group["params"] if parameter.requires_grad]}
+            for group in method.parameters(problem, self.state, training)
+        ]
+        if not any(group["params"] for group in groups):
+            raise MethodError(
+                f"{name}: all weights that {method.label} trains are frozen; call requires_grad_(True) on those of the "
+                "model that it may change."
+            )
+        self.optimiser = make_optimiser([group for group in groups if group["params"]], training)
         self.schedule = make_schedule(self.optimiser, training)
         self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.generator = torch.Generator().manual_seed(seed)
@@ -114,7 +123,9 @@ class Trainer:
             pieces = (index[start:stop].to(self.device) for start, stop in self._pieces(len(index)))
             self._micro_batch(len(index), pieces, 1, augment, Sums())
 
-        return room_for(step, attempt, self.name, self.micro, divisible=self.term_reductions is not None)
+        return room_for(
+            step, attempt, self.name, self.micro, self.term_reductions is not None and self.problem.by_params
+        )
 
     def _micro_batch(
         self, count: int, pieces: Iterator[torch.Tensor], parts: int, augment: Augmenter | None, sums: Sums

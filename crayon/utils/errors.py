@@ -13,6 +13,10 @@ class ParamsError(CrayonError):
     """params.yaml is malformed, or asks for something unknown."""
 
 
+class ModelError(ParamsError):
+    """A model is of a kind that cannot be used; params.yaml or, in the library, an argument asks for it."""
+
+
 class DataError(CrayonError):
     """A data set, a manifest (list of images) or a packed array is missing or malformed."""
 
