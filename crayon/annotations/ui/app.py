@@ -140,7 +140,8 @@ async def _item(request: Request) -> tuple[Session, str]:
     if request.headers.get(SHOWN_HEADER) != current.shown:
         raise HTTPException(
             409,
-            "The server now shows other pictures or another question than when this page was opened; reload it.",
+            "The server now shows other pictures, another order or another question than when this page was opened; "
+            "reload it.",
         )
     number = request.path_params["number"]
     if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(current.order):

@@ -292,7 +292,7 @@ document.addEventListener("keydown", (event) => {
   const useKeys = $("keys").checked;
   if (screen === "guide" && (isEnter || key === "escape" || (useKeys && key === "?"))) closeGuide();
   else if (screen === "done" && isEnter && !$("on").hidden) goOn();
-  else if (!useKeys) return;
+  else if (!useKeys && !isUndo) return;
   else if (screen === "done" && isBack) review();
   else if (screen !== "ask") return;
   else if (answer) give(answer);
