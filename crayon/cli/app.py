@@ -201,12 +201,21 @@ def annotate(
             help="what is asked first: random, uncertain, diverse; uncertain for maps, random for patches if left out"
         ),
     ] = None,
+    goal: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="items that are enough for a first try; 0: none; 100 maps, none for patches if left out"
+        ),
+    ] = None,
+    min_seconds: Annotated[
+        float, typer.Option(min=0, max=60, help="how long an item must be on screen before an answer is accepted")
+    ] = 0.5,
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and collect their answers."""
     plan = plan_of(context)
     from crayon.pipeline.steps.annotate import run
 
-    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order)
+    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order, goal=goal, shortest=min_seconds)
 
 
 @app.command()

@@ -21,9 +21,11 @@ from starlette.staticfiles import StaticFiles
 
 from crayon.annotations.ui import examples
 from crayon.annotations.ui.items import ItemSet
+from crayon.annotations.ui.refusals import refuse
 from crayon.annotations.ui.session import NAME, NAMED, Page, Session
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.utils.errors import CrayonError
+from crayon.utils.log import report
 from crayon.utils.text import unknown
 
 STATIC = Path(__file__).parent / "static"
@@ -53,6 +55,7 @@ async def about(request: Request) -> JSONResponse:
             "annotators": names,
             "named": NAMED,
             "pattern": NAME.pattern,
+            "shortest": page.shortest,
         }
     )
 
@@ -67,8 +70,7 @@ async def session(request: Request) -> JSONResponse:
             "annotator": current.annotator,
             "shown": current.shown,
             "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in current.order),
-            "commands": list(page.commands),
-            "lacking": page.lacking(current.annotator),
+            "goal": page.goal_of(current),
         }
     )
 
@@ -109,10 +111,15 @@ async def answer(request: Request) -> JSONResponse:
         raise HTTPException(400, f"The answer {given!r} is not one of {', '.join(ANSWERS)}.")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
         raise HTTPException(400, f"seconds is {seconds!r}, not a number from 0 to {LONGEST_SECONDS}.")
+    if seconds < page.shortest:
+        raise HTTPException(400, f"The item was on screen for {seconds:.2f} s, less than {page.shortest:g} s.")
     try:
         await run_in_threadpool(page.give, current, name, given, float(seconds))
     except CrayonError as error:
-        raise HTTPException(507, str(error)) from error
+        report(f"An answer by {current.annotator} was not saved: {error}")
+        raise HTTPException(
+            507, "The server could not write it; the reason is printed where this page was started."
+        ) from error
     return JSONResponse({"answer": given})
 
 
@@ -133,7 +140,7 @@ async def _item(request: Request) -> tuple[Session, str]:
     if request.headers.get(SHOWN_HEADER) != current.shown:
         raise HTTPException(
             409,
-            "The server now shows another benchmark, kind, order or other maps than when this page was opened; "
+            "The server now shows other pictures, another order or another question than when this page was opened; "
             "reload it.",
         )
     number = request.path_params["number"]
@@ -156,10 +163,13 @@ async def _body(request: Request) -> Mapping[str, Any]:
     raise HTTPException(400, "The request is not a JSON object.")
 
 
-async def _error_response(request: Request, error: Exception) -> JSONResponse:
-    """The JSON response for an HTTPException."""
+async def _error_response(request: Request, error: Exception) -> Response:
+    """The response for an HTTPException."""
     assert isinstance(error, HTTPException)  # the only type this handler is registered for
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    words = error.detail
+    if error.status_code == 404 and words == "Not Found":  # Starlette's own words
+        words = "There is nothing at this address; open the link that you were sent."
+    return refuse(request, error.status_code, words, error.headers)
 
 
 def build(page: Page) -> Starlette:

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crayon.annotations.ui.refusals import refuse
 from crayon.utils.errors import OutputError
 
 HEADERS = {
@@ -32,6 +32,14 @@ HEADERS = {
 }
 
 TOKEN_HEADER = "X-Crayon-Token"
+
+NO_TOKEN = (
+    "The address has no valid token. Open the whole link that you were sent: it ends in ?token= and 32 letters and "
+    "digits. If a mail program cut it at the end of a line, copy both parts."
+)
+UNKNOWN_HOST = (
+    "The page has another address; open the link exactly as you were sent it, or as it was printed at the start."
+)
 
 
 class Guard:
@@ -76,11 +84,11 @@ class Guard:
         if refusal is None and self.tokens:
             token = self._token(request)
             if token is None:
-                refusal = 403, "This link has no valid token; open the link that `crayon annotate` printed."
+                refusal = 403, NO_TOKEN
             else:
                 scope.setdefault("state", {})["annotator"] = self.tokens[token]
         if refusal is not None:
-            response = JSONResponse({"error": refusal[1]}, refusal[0])
+            response = refuse(request, *refusal)
             await response(scope, receive, send_guarded)
             return
         await self.app(scope, receive, send_guarded)
@@ -89,7 +97,7 @@ class Guard:
         """Status and message for a request that is not allowed, or None."""
         host = request.headers.get("host", "")
         if not self._is_known(host):
-            return 421, "The request names an unknown host; open the address that `crayon annotate` printed."
+            return 421, UNKNOWN_HOST
         if request.method in ("GET", "HEAD"):
             return None
         origin = request.headers.get("origin")

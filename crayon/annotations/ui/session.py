@@ -18,6 +18,7 @@ from crayon.annotations.ui.csv_rows import INTERFACE
 from crayon.annotations.ui.images import Pictures
 from crayon.annotations.ui.items import ItemSet
 from crayon.annotations.ui.store import SOURCE, Store
+from crayon.utils.log import report
 from crayon.utils.text import unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
@@ -55,8 +56,10 @@ class Page:
         annotators: names of the annotators; empty: anyone may choose a name.
         order: function from all items and an annotator's name to this annotator's order.
         of: suite, benchmark and kind that are annotated.
-        commands: commands to run when all items are answered, for display.
+        commands: commands for the operator to run when enough is answered; they are printed, never sent to a browser.
         wanted: number of annotators that each item needs.
+        goal: number of items after which an annotator has done enough for a first try; 0: no goal.
+        shortest: seconds that an item must have been on screen before an answer to it is accepted.
         sessions: cache, annotator -> session.
     """
 
@@ -68,6 +71,8 @@ class Page:
     of: str
     commands: Sequence[str] = ()
     wanted: int = 1
+    goal: int = 0
+    shortest: float = 0.0
     sessions: dict[str, Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,9 +100,17 @@ class Page:
             return session
         return self.sessions[annotator]
 
-    def lacking(self, annotator: str) -> int:
-        """How many further annotators are needed besides this one and those who have answers."""
-        return max(0, self.wanted - len(self.store.counts().keys() | {annotator}))
+    def goal_of(self, session: Session) -> int:
+        """The annotator's goal; 0 if there is none, or if it is not below the number of items."""
+        return self.goal if self.goal < len(session.order) else 0
+
+    def next_step(self) -> str:
+        """What the operator has to do next."""
+        lacking = self.wanted - len(self.store.counts())
+        if lacking > 0:
+            people = "1 more person has" if lacking == 1 else f"{lacking} more people have"
+            return f"Next: {people} to answer, since consensus.minimum_answers asks for {self.wanted} answers an item."
+        return "Next, when enough is answered: " + ", then ".join(f"`{command}`" for command in self.commands) + "."
 
     def _shown(self, order: Sequence[str]) -> str:
         """The digest `Session.shown` for an order of the items."""
@@ -107,7 +120,7 @@ class Page:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def give(self, session: Session, item: str, answer: str, seconds: float) -> None:
-        """Write an answer to disk.
+        """Write an answer to disk, and tell the operator if the annotator has now reached the goal or the last item.
 
         Args:
             session: the annotator's session.
@@ -115,7 +128,7 @@ class Page:
             answer: yes, no or unsure.
             seconds: time taken.
         """
-        self.store.give(
+        is_first = self.store.give(
             Answer(
                 item=item,
                 annotator=session.annotator,
@@ -127,3 +140,16 @@ class Page:
                 digest=self.item_set.digest,
             )
         )
+        if is_first:
+            self._report_progress(session)
+
+    def _report_progress(self, session: Session) -> None:
+        given, total = self.store.answers_of(session.annotator), len(session.order)
+        count = sum(item in given for item in session.order)
+        if count == total:
+            report(f"{session.annotator} has answered all {total:,} items. {self.next_step()}")
+        elif count == self.goal_of(session):
+            report(
+                f"{session.annotator} has answered {count:,} of {total:,} items, enough for a first try. "
+                f"{self.next_step()}"
+            )

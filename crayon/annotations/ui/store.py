@@ -141,8 +141,11 @@ class Store:
         same = annotator.casefold()
         return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 
-    def give(self, answer: Answer) -> None:
+    def give(self, answer: Answer) -> bool:
         """Write an answer to disk before returning. Repeating the same answer changes nothing.
+
+        Returns:
+            Whether it is the annotator's first answer to this item.
 
         Raises:
             OutputError: it cannot be written; the file is unchanged.
@@ -155,7 +158,7 @@ class Store:
                 raise AnnotationError(f"{answer.annotator} and {similar} differ by case only; use another name.")
             before = self._of[answer.annotator].get(answer.item)
             if before is not None and before.answer == answer.answer:
-                return
+                return False
             number = self._number.get((answer.annotator, answer.item))
             if number is None and self._rows.holds(answer) and not self._rows.open_ended:
                 text = self._rows.text(answer)
@@ -172,6 +175,7 @@ class Store:
             self._of[answer.annotator][answer.item] = answer
             self._stamp = self._present()
             self.given += 1
+            return before is None
 
     def _change(self, rows: Rows) -> None:
         """Replace the rows of the file; restore it if that fails."""

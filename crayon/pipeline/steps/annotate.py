@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from crayon.annotations.answers import refuse_mixed
+from crayon.annotations.sampling import DEFAULTS
 from crayon.annotations.ui.app import build
 from crayon.annotations.ui.security import Guard, is_loopback, names_of, tokens_for
 from crayon.annotations.ui.serve import _held, _links, _listen, _serve
@@ -21,6 +22,9 @@ from crayon.utils.errors import AnnotationError, ParamsError
 from crayon.utils.log import report
 from crayon.utils.text import unknown
 
+GOAL = 100
+"""Number of maps after which an annotator has done enough for a first try (docs/results.md has the measurements)."""
+
 
 def run(
     plan: Plan,
@@ -31,6 +35,8 @@ def run(
     host: str = "127.0.0.1",
     port: int = 0,
     order: str | None = None,
+    goal: int | None = None,
+    shortest: float = 0.0,
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -42,6 +48,9 @@ def run(
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         order: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
+        goal: number of items after which an annotator has done enough for a first try; 0 for no goal, None for the
+            default, see `default_goal`.
+        shortest: seconds that an item must have been on screen before an answer to it is accepted.
 
     Raises:
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
@@ -79,7 +88,18 @@ def run(
                 raise AnnotationError(reason)
         task = f"{plan.suite}/{name}/{kind}"
         minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
-        page = Page(item_set, store, benchmark.title, annotators, order_for, task, _commands(plan, name, kind), minimum)
+        page = Page(
+            item_set,
+            store,
+            benchmark.title,
+            annotators,
+            order_for,
+            task,
+            _commands(plan, name, kind),
+            wanted=minimum,
+            goal=default_goal(kind, order, minimum) if goal is None else goal,
+            shortest=shortest,
+        )
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
@@ -88,9 +108,27 @@ def run(
             for line in _links(host, port, annotators, tokens):
                 report(line, secret=bool(tokens))
             _serve(app, listening)
+        if store.counts():
+            report(page.next_step())
         report(f"{store.given} answer{'s' * (store.given != 1)} given; {answers} holds {_held(store)}.")
     finally:
         store.close()
+
+
+def default_goal(kind: str, order: str | None, minimum: int) -> int:
+    """Number of items after which an annotator has done enough for a first try; 0 if no number is known.
+
+    There is none for patches, since pruning needs answers to nearly all neurons; and none for maps in random order of
+    which each needs several answers, since the first maps of two annotators are then different ones.
+
+    Args:
+        kind: `attention` or `neurons`.
+        order: acquisition strategy; None for the default of the kind.
+        minimum: number of answers that each item needs.
+    """
+    if kind == "neurons" or (minimum > 1 and (order or DEFAULTS[kind]) == "random"):
+        return 0
+    return GOAL
 
 
 def _commands(plan: Plan, name: str, kind: str) -> list[str]:

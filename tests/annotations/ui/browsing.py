@@ -71,6 +71,10 @@ class Tab:
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
 
+    def wait(self) -> None:
+        """Wait until the item has been on screen long enough for an answer."""
+        self.page.locator("#answers:not([data-wait])").wait_for()
+
     def text(self, name: str) -> str:
         return self.page.locator(f"#{name}").inner_text()
 
@@ -80,6 +84,7 @@ class Tab:
 
     def answer(self, key: str, number: int, of: int = 30) -> None:
         """Press a key, and wait for item `number` (from 1), or for the end."""
+        self.wait()
         self.press(key)
         if number > of:
             self.see("done")

@@ -17,7 +17,13 @@ class Server:
     """Run `crayon annotate` in a project for the `with` block; kill it if it was not stopped."""
 
     def __init__(
-        self, project: Path, *arguments: str, kind: str = "attention", port: int = 0, order: str = "random"
+        self,
+        project: Path,
+        *arguments: str,
+        kind: str = "attention",
+        port: int = 0,
+        order: str = "random",
+        min_seconds: float = 0.05,
     ) -> None:
         command = [
             sys.executable,
@@ -30,6 +36,7 @@ class Server:
             "--port",
             str(port),
             *("--order", order),
+            *("--min-seconds", str(min_seconds)),
             *arguments,
         ]
         self.process = subprocess.Popen(

@@ -18,6 +18,7 @@ from crayon.annotations.ui.app import SHOWN_HEADER, build
 from crayon.annotations.ui.security import Guard, names_of, tokens_for
 from crayon.annotations.ui.session import Page
 from crayon.annotations.ui.store import Store
+from crayon.pipeline.steps.annotate import default_goal
 from crayon.pipeline.steps.annotation_order import BLOCK, order_items, order_of
 from crayon.pipeline.steps.load_items import load_items
 from crayon.report.build import load_plan
@@ -148,7 +149,7 @@ def test_annotators_have_own_order_and_own_answers(start):
     assert client.get("/api/session").json()["answers"] == "y-n" + "-" * 27
     ben = client.get("/api/session", {"X-Crayon-Annotator": "ben"}).json()
     assert ben.pop("shown") != client.get("/api/session").json()["shown"]
-    assert ben == {"annotator": "ben", "answers": "-" * 30, "commands": ["snakemake"], "lacking": 0}
+    assert ben == {"annotator": "ben", "answers": "-" * 30, "goal": 0}
 
 
 def other_maps(project) -> None:
@@ -278,12 +279,16 @@ def test_a_bad_answer_is_refused_and_nothing_written(start, project):
     assert not (project / made.ANSWERS).exists()
 
 
-def test_a_save_that_fails_is_said(start, project):
+def test_a_save_that_fails_is_said(start, project, caplog):
+    caplog.set_level("INFO", "crayon")
     client = start()
     (project / "annotations").write_text("in the way")
     response = client.give(0)
     assert response.status_code == 507
-    assert "cannot be written" in response.json()["error"]
+    assert (
+        response.json()["error"] == "The server could not write it; the reason is printed where this page was started."
+    )
+    assert "cannot be written" in caplog.text
     assert client.get("/api/session").json()["answers"] == "-" * 30
 
 
@@ -374,8 +379,102 @@ def made_maps(project):
 def test_how_many_people_are_still_wanted(start):
     client = start()
     client.page.wanted = 3
-    assert client.get("/api/session").json()["lacking"] == 2
-    ben = {"X-Crayon-Annotator": "ben"}
-    shown = client.get("/api/session", headers=ben).json()["shown"]
-    client.give(0, annotator="ben", **{"X-Crayon-Shown": shown})
-    assert client.get("/api/session").json()["lacking"] == 1
+    client.give(0)
+    assert client.page.next_step().startswith("Next: 2 more people have to answer, since consensus.minimum_answers")
+    client.give(0, annotator="ben")
+    assert client.page.next_step().startswith("Next: 1 more person has to answer")
+    client.give(0, annotator="cem")
+    assert client.page.next_step() == "Next, when enough is answered: `snakemake`."
+
+
+OPENED = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+"""What a browser sends when a person opens an address."""
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "status", "words"),
+    [
+        ("/", "10.0.0.7:8765", 403, "Open the whole link that you were sent"),
+        ("/?token=0123", "10.0.0.7:8765", 403, "Open the whole link that you were sent"),
+        ("/", "evil.example", 421, "open the link exactly as you were sent it"),
+        ("/?token={token}", "10.0.0.7:8765", 200, "Loading"),
+        ("/nothing?token={token}", "10.0.0.7:8765", 404, "open the link that you were sent"),
+        ("/api/items/99?token={token}", "10.0.0.7:8765", 400, "A name has up to 64"),
+    ],
+)
+def test_a_person_gets_a_page_and_a_script_gets_json(start, path, host, status, words):
+    (token,) = tokens = tokens_for([], "mini/waterbirds/attention")
+    client = start(tokens=dict.fromkeys(tokens), host="0.0.0.0")
+    client.host = host
+    path = path.format(token=token)
+    page = client.get(path, OPENED)
+    assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert words in page.text
+    assert not [operators for operators in ("snakemake", "crayon annotate", '{"error"') if operators in page.text]
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    if status != 200:
+        assert "<script" not in page.text
+        assert words in client.get(path, {}).json()["error"]
+
+
+def test_words_from_a_request_are_text_in_a_page(start):
+    client = start()
+    page = client.get("/api/items/%3Cb%3Ehello", OPENED | ANN)
+    assert page.status_code == 404
+    assert "<b>" not in page.text
+    assert "&lt;b&gt;hello" in page.text
+
+
+def test_nothing_for_the_operator_is_sent_to_annotators(start):
+    client = start()
+    sent = [client.get(path).text for path in ("/", "/page.js", "/api.js", "/guide.js", "/api/about", "/api/session")]
+    for words in ("snakemake", "crayon annotate", "params.yaml"):
+        assert not [text for text in sent if words in text]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(0, 400), (0.02, 400), (0.4999, 400), (0.5, 200), (3, 200)])
+def test_an_answer_after_too_short_a_look_is_refused(start, seconds, status):
+    client = start()
+    client.page.shortest = 0.5
+    assert client.get("/api/about").json()["shortest"] == 0.5
+    response = client.give(0, seconds=seconds)
+    assert response.status_code == status
+    if status == 400:
+        assert response.json()["error"] == f"The item was on screen for {seconds:.2f} s, less than 0.5 s."
+    assert client.page.store.counts() == ({"ann": 1} if status == 200 else {})
+
+
+@pytest.mark.parametrize(("goal", "shown"), [(0, 0), (1, 1), (29, 29), (30, 0), (100, 0)])
+def test_a_goal_is_shown_if_it_is_below_all_items(start, goal, shown):
+    client = start()
+    client.page.goal = goal
+    assert client.get("/api/session").json()["goal"] == shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "minimum", "goal"),
+    [
+        ("attention", None, 1, 100),
+        ("attention", None, 2, 100),
+        ("attention", "random", 1, 100),
+        ("attention", "random", 2, 0),  # the first maps of two annotators differ: few of them get two answers
+        ("attention", "diverse", 2, 100),
+        ("neurons", None, 1, 0),  # pruning needs nearly all neurons
+    ],
+)
+def test_the_default_goal_of_each_kind_and_order(kind, order, minimum, goal):
+    assert default_goal(kind, order, minimum) == goal
+
+
+def test_the_operator_is_told_when_goal_and_end_are_reached(start, caplog):
+    caplog.set_level("INFO", "crayon")
+    client = start()
+    client.page.goal = 2
+    for number in (0, 0, 1, 1, 2):  # the second answer to an item is a repetition or a change, and is not counted again
+        client.give(number)
+        client.give(number, "no")
+    then = "Next, when enough is answered: `snakemake`."
+    assert caplog.messages == [f"ann has answered 2 of 30 items, enough for a first try. {then}"]
+    for number in range(3, 30):
+        client.give(number)
+    assert caplog.messages[1:] == [f"ann has answered all 30 items. {then}"]

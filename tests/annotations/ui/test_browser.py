@@ -54,7 +54,7 @@ def test_a_session_by_keyboard_is_left_and_resumed(project, tab, record_property
         assert first.text("question") == "Is the strong highlight mainly on the bird?"
         for number, key in enumerate(keys[:15]):
             first.answer(key, number + 2)
-        assert first.text("count") == "15 of 30"
+        assert first.text("count") == "15 of 30 answered"
         assert "a minute" in first.text("pace")
         for back in (15, 14, 13):
             first.answer("ArrowLeft", back)
@@ -64,7 +64,7 @@ def test_a_session_by_keyboard_is_left_and_resumed(project, tab, record_property
         first.answer("ArrowLeft", 13)
         first.answer("n", 16)  # back to where it was left
         keys[12] = "n"
-        assert first.text("count") == "15 of 30"
+        assert first.text("count") == "15 of 30 answered"
         first.page.close()
         first.open(server.links[0])
         first.see("ask")
@@ -72,7 +72,6 @@ def test_a_session_by_keyboard_is_left_and_resumed(project, tab, record_property
         for number, key in enumerate(keys[15:], start=15):
             first.answer(key, number + 2)
         assert "You answered all 30 items as ann." in first.text("summary")
-        assert "snakemake --cores 2 results/table1.csv" in first.text("commands")
         took = first.page.evaluate("performance.getEntriesByName('answer to next item').map(one => one.duration)")
         first.close()
         status, said = server.stop()
@@ -98,7 +97,7 @@ def test_two_annotators_at_once(project, tab):
             ben.answer("n", number + 2)
         ann.answer("ArrowLeft", 5)
         ben.answer("u", 7)
-        assert [one.text("count") for one in (ann, ben)] == ["5 of 30", "6 of 30"]
+        assert [one.text("count") for one in (ann, ben)] == ["5 of 30 answered", "6 of 30 answered"]
         assert "yes" in ann.text("earlier")
         for one in (ann, ben):
             one.close()
@@ -118,10 +117,11 @@ def test_a_killed_server_loses_no_answer(project, tab):
             one.answer("y", number + 2)
         server.process.kill()
         server.process.wait()
+        one.wait()
         one.press("n")
         one.page.locator("#alert").wait_for()
         assert one.text("alert").startswith("Not saved: The server cannot be reached.")
-        assert one.text("count") == "4 of 30"
+        assert one.text("count") == "4 of 30 answered"
         port = server.port
     with Server(project, "--annotator", "ann", port=port) as server:
         for number in range(4, 8):
@@ -142,10 +142,11 @@ def test_an_outdated_tab_reports_it_and_writes_nothing(project, tab):
     before = (project / made.ANSWERS / "attention.csv").read_bytes()
     for more in ({"kind": "neurons"}, {"order": "uncertain"}):
         with Server(project, "--annotator", "ann", port=port, **more):
+            one.wait()
             one.press("y")
             one.page.locator("#alert").filter(has_text="reload").wait_for()
-            assert one.text("alert").startswith("Not saved: The server now shows another")
-            assert one.text("count") == "1 of 30"
+            assert one.text("alert").startswith("Not saved: The server now shows other pictures, another order")
+            assert one.text("count") == "1 of 30 answered"
             one.page.reload()
             one.see("guide" if "kind" in more else "ask")
             if "kind" in more:  # back to what it was opened on
@@ -164,9 +165,10 @@ def test_a_save_that_fails_is_said_and_the_item_stays(project, tab):
         one.begin()
         shown = one.page.locator("#views img").first.get_attribute("src")
         (project / "annotations").write_text("in the way")
+        one.wait()
         one.press("y")
         one.page.locator("#alert").wait_for()
-        assert "cannot be written" in one.text("alert")
+        assert "the reason is printed where this page was started" in one.text("alert")
         assert one.page.locator("#views img").first.get_attribute("src") == shown
         (project / "annotations").unlink()
         one.answer("y", 2)
@@ -225,6 +227,7 @@ def test_keys_that_mean_something_else_answer_nothing(project, tab):
         one.page.locator("#keys").uncheck()
         one.page.locator("#start").click()
         one.see("ask")
+        one.wait()
         one.press("y")
         one.page.locator("#no").click()  # buttons answer all the same
         one.hears("Item 2 of 30.")
@@ -269,7 +272,127 @@ def test_it_fits_a_small_screen_and_names_what_it_shows(project, tab, scheme, ki
         pictures = one.page.locator("#views img")
         assert pictures.count() == {"attention": 3, "neurons": 1}[kind]
         assert all(picture.get_attribute("alt") for picture in pictures.all())
+        one.wait()
         one.page.get_by_role("button", name="Unsure").tap()
         one.hears("Saved: unsure. Item 2 of")
         assert one.page.evaluate("document.activeElement.id") in ("unsure", "")
+        one.close()
+
+
+def test_ten_quick_keys_are_each_counted_or_refused(project, tab):
+    with Server(project, "--annotator", "ann", min_seconds=0.6) as server:
+        one = tab(server.links[0])
+        one.begin()
+        press = "key => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))"
+        one.page.evaluate(f"() => [...'ynuynuynuy'].forEach({press})")  # at once: all too early
+        assert one.text("refusal").startswith(
+            "10 presses were not counted: the picture was on screen for less than 0.6 s"
+        )
+        assert one.page.get_by_role("alert").filter(has_text="10 presses").is_visible()
+        assert one.text("place") == "Item 1"
+        one.wait()
+        one.page.evaluate(f"() => [...'ynuynuynuy'].forEach({press})")  # the first counts, and is still being saved
+        one.hears("Saved: yes. Item 2 of")
+        assert one.text("refusal").startswith("9 presses were not counted: the page was still saving or loading")
+        one.press("y")
+        assert one.text("refusal").startswith("10 presses were not counted")
+        one.page.locator("#no").click()  # clicks are no different
+        assert one.text("refusal").startswith("11 presses were not counted")
+        assert one.text("count") == "1 of 30 answered"
+        one.answer("n", 3)
+        assert one.text("refusal") == ""
+        one.press("ArrowRight")
+        assert one.text("refusal") == "Forward was not counted: answer this item first."
+        one.close()
+    given = answers(project).values()
+    assert [one.answer for one in given] == ["yes", "no"]
+    assert all(float(one.seconds) >= 0.6 for one in given)
+
+
+@pytest.mark.parametrize("key", ["ArrowLeft", "Backspace", "Control+z", "Meta+z"])
+def test_keys_go_back_and_the_header_names_the_item(project, tab, key):
+    with Server(project, "--annotator", "ann") as server:
+        one = tab(server.links[0])
+        one.begin()
+        assert (one.text("me"), one.text("place")) == ("ann", "Item 1")
+        one.answer("y", 2)
+        one.answer("n", 3)
+        one.answer(key, 2)
+        assert (one.text("place"), one.text("count")) == ("Item 2", "2 of 30 answered")
+        one.answer(key, 1)
+        assert one.text("place") == "Item 1"
+        one.press(key)
+        assert one.text("refusal") == "Back was not counted: this is the first item."
+        one.press("?")
+        one.see("guide")
+        assert {"Backspace", "Ctrl-Z", "?"} <= set(one.page.locator("#guide kbd").all_inner_texts())
+        one.press("?")
+        one.see("ask")
+        one.close()
+
+
+def test_all_keys_but_ctrl_z_can_be_turned_off(project, tab):
+    with Server(project, "--annotator", "ann") as server:
+        one = tab(server.links[0])
+        one.see("guide")
+        one.page.locator("#keys").uncheck()
+        one.page.locator("#start").click()
+        one.see("ask")
+        one.wait()
+        one.page.locator("#yes").click()
+        one.hears("Item 2 of")
+        for key in ("Backspace", "ArrowLeft", "?", "y"):
+            one.press(key)
+        assert one.text("place") == "Item 2"
+        one.answer("Control+z", 1)
+        one.close()
+
+
+def test_the_goal_is_shown_and_offers_to_stop_or_go_on(project, tab):
+    with Server(project, "--annotator", "ann", "--goal", "3") as server:
+        one = tab(server.links[0])
+        one.begin()
+        assert (one.text("count"), one.text("all")) == ("0 of 3 for a first try", "30 in all")
+        assert one.page.locator("#bar").get_attribute("max") == "3"
+        one.answer("y", 2)
+        one.answer("y", 3)
+        one.wait()
+        one.press("n")
+        one.see("done")
+        assert one.text("thanks") == "Enough for a first try. Thank you."
+        assert one.text("summary") == "You answered 3 of 30 items as ann. Every answer is saved."
+        assert "snakemake" not in one.page.locator("body").inner_text()
+        assert (one.text("count"), one.text("all")) == ("3 of 30 answered", "enough for a first try")
+        one.press("Backspace")
+        one.hears("Item 3 of")
+        assert one.page.locator("#no").get_attribute("aria-pressed") == "true"
+        one.answer("u", 4)  # a changed answer does not show the screen again
+        one.page.reload()
+        one.hears("Welcome back. 3 answers are saved. Item 4 of 30.")
+        one.answer("y", 5)
+        one.close()
+        status, said = server.stop()
+    assert status == 0
+    assert said.splitlines()[0].startswith("ann has answered 3 of 30 items, enough for a first try. Next: ")
+    assert "1 more person has to answer" in said
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(640, 400), (320, 200), (427, 267), (740, 360), (853, 533), (360, 560), (390, 664), (390, 740), (320, 568)],
+)
+def test_zoomed_or_on_a_phone_no_button_covers_a_picture(project, tab, width, height):
+    boxes = "all => all.map(one => one.getBoundingClientRect()).map(({top, bottom, width}) => ({top, bottom, width}))"
+    with Server(project, "--annotator", "ann") as server:
+        one = tab(server.links[0], viewport={"width": width, "height": height})
+        one.begin()
+        assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+        pictures = one.page.locator("#views img").evaluate_all(boxes)
+        assert len({round(picture["width"]) for picture in pictures}) == 1
+        assert pictures[0]["width"] >= 128
+        sticky = one.page.locator("#answers").evaluate("one => getComputedStyle(one).position") == "sticky"
+        assert sticky == (width <= 640 and height >= 576)
+        (question,), (buttons,) = (one.page.locator(of).evaluate_all(boxes) for of in ("#question", "#answers"))
+        assert question["bottom"] <= buttons["top"]
+        assert all(picture["bottom"] <= buttons["top"] for picture in pictures)
         one.close()

@@ -52,7 +52,7 @@ async function call(path, options = {}) {
   try {
     response = await fetch(path, { ...options, headers });
   } catch {
-    throw new Refused("The server cannot be reached. Start `crayon annotate` again; then go on here.", 0);
+    throw new Refused("The server cannot be reached. Keep this page open; if this goes on, tell the person who sent you the link.", 0);
   }
   if (!response.ok) {
     const said = await response.json().catch(() => ({}));

@@ -6,6 +6,8 @@ import * as pace from "./pace.js";
 import { forget, item } from "./pictures.js";
 
 const LETTERS = { y: "yes", n: "no", u: "unsure" };
+const NAMES = { yes: "Yes", no: "No", unsure: "Unsure" };
+const BUSY = "the page was still saving or loading. Wait for the picture, then try again.";
 const AHEAD = 5; // number of items that are loaded in advance
 
 const $ = (id) => document.getElementById(id);
@@ -13,9 +15,10 @@ const many = new Intl.NumberFormat("en");
 
 let about;
 let answers = []; // one letter for each item in this annotator's order; "-": not answered yet
-let commands = [];
-let lacking = 0;
+let goal = 0; // number of answers that are enough for a first try; 0: there is no such number below that of all items
 let shown = null; // number of the item on screen
+let ignored = 0; // presses and clicks that did not count since the last one that did
+let waiting; // timer until answers to the item on screen are accepted
 let screen = "loading";
 let busy = false;
 
@@ -29,6 +32,7 @@ function go(to) {
   $("progress").hidden = !["ask", "done"].includes(to);
   if (to === "ask" && shown !== null) pace.show(shown);
   else pace.hide();
+  wait();
   if (to === "ask" && from !== "ask") $("question").focus(); // the button that had the focus is hidden now
 }
 
@@ -47,12 +51,35 @@ const given = () => answers.reduce((count, letter) => count + (letter !== "-"), 
 
 function progress() {
   const [done, all] = [given(), answers.length];
-  $("bar").max = all;
+  const isFirstTry = done < goal;
+  const aim = isFirstTry ? goal : all;
+  $("place").textContent = screen === "done" ? "" : `Item ${many.format(shown + 1)}`;
+  $("bar").max = aim;
   $("bar").value = done;
-  $("count").textContent = `${many.format(done)} of ${many.format(all)}`;
+  $("count").textContent = `${many.format(done)} of ${many.format(aim)} ${isFirstTry ? "for a first try" : "answered"}`;
+  $("all").textContent = isFirstTry ? `${many.format(all)} in all` : goal ? "enough for a first try" : "";
   const rate = pace.perMinute();
   $("pace").textContent = rate === null ? "" : `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a minute`;
-  $("left").textContent = done < all ? (pace.left(all - done) ?? "") : "";
+  $("left").textContent = done < aim ? (pace.left(aim - done) ?? "") : "";
+}
+
+// Show, also to screen readers, that a press or click did not count, and why.
+function refuse(what, why) {
+  ignored += 1;
+  $("refusal").textContent = `${ignored === 1 ? `${what} was` : `${ignored} presses were`} not counted: ${why}`;
+}
+
+function accept() {
+  ignored = 0;
+  $("refusal").textContent = "";
+}
+
+// Dim the buttons until the item has been on screen long enough for an answer.
+function wait() {
+  clearTimeout(waiting);
+  const left = screen === "ask" ? about.shortest - pace.seconds(shown) : 0;
+  $("answers").toggleAttribute("data-wait", left > 0);
+  if (left > 0) waiting = setTimeout(wait, Math.max(1000 * left, 20));
 }
 
 // Items ------------------------------------------------------------------------------------------------------------
@@ -87,9 +114,11 @@ async function show(number, said = "") {
   $("earlier").textContent = earlier ? `You answered ${earlier}. Answer again to change it.` : "";
   $("back").disabled = number === 0;
   $("forward").disabled = answers[number] === "-";
+  if (screen === "ask") {
+    pace.show(number);
+    wait();
+  } else go("ask");
   progress();
-  if (screen === "ask") pace.show(number);
-  else go("ask");
   const place = `Item ${number + 1} of ${answers.length}.`;
   say([said, place, found.question === before ? "" : found.question, $("earlier").textContent].filter(Boolean).join(" "));
   preload(number);
@@ -97,14 +126,19 @@ async function show(number, said = "") {
 
 async function next(from, said) {
   const number = open(from);
-  if (number === null) finish();
+  if (number === null) finish(true);
   else await show(number, said);
 }
 
-// Runs one action at a time; on an error, shows the message and stays on the item.
-async function alone(task) {
-  if (busy) return;
+// Runs one action at a time; on an error, shows the message and stays on the item. `what` is the name of the press that
+// asked for it: if another action runs, the page says that this press did not count.
+async function alone(task, what = "") {
+  if (busy) {
+    if (what) refuse(what, BUSY);
+    return;
+  }
   busy = true;
+  accept();
   try {
     await task();
     allIsWell();
@@ -116,10 +150,14 @@ async function alone(task) {
 }
 
 function give(answer) {
+  const took = pace.seconds(shown);
+  if (!busy && took < about.shortest) {
+    refuse(NAMES[answer], `the picture was on screen for less than ${about.shortest} s. Look, then answer.`);
+    return;
+  }
   return alone(async () => {
     const start = performance.now();
     const number = shown;
-    const took = pace.seconds(number);
     try {
       await post(`api/items/${number}/answer`, { answer, seconds: took });
     } catch (error) {
@@ -127,44 +165,44 @@ function give(answer) {
       error.message += error.status === 409 ? "." : "; give it again."; // 409: the page must be reloaded first
       throw error;
     }
-    if (answers[number] === "-") pace.answered(took);
+    const isFirst = answers[number] === "-";
+    if (isFirst) pace.answered(took);
     answers[number] = answer[0];
-    await next(number, `Saved: ${answer}.`);
+    if (isFirst && given() === goal) finish(false);
+    else await next(number, `Saved: ${answer}.`);
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel(); // the message arrives after the frame is painted
       port1.onmessage = () => performance.measure("answer to next item", { start });
       port2.postMessage(null);
     });
-  });
+  }, NAMES[answer]);
 }
 
-const back = () => alone(async () => shown > 0 && (await show(shown - 1)));
+function back() {
+  if (!busy && shown === 0) return refuse("Back", "this is the first item.");
+  return alone(() => show(shown - 1), "Back");
+}
 
-const forward = () =>
-  alone(async () => {
-    if (answers[shown] === "-") return;
-    if (shown + 1 < answers.length) await show(shown + 1);
-    else await next(0);
-  });
+function forward() {
+  if (!busy && answers[shown] === "-") return refuse("Forward", "answer this item first.");
+  return alone(() => (shown + 1 < answers.length ? show(shown + 1) : next(0)), "Forward");
+}
 
-const review = () => alone(() => show(answers.length - 1));
+const review = () => alone(() => show(given() < answers.length ? shown : answers.length - 1));
 
-function finish() {
+const goOn = () => alone(() => next(shown));
+
+function finish(isAll) {
   go("done");
   progress();
-  $("summary").textContent = `You answered all ${many.format(answers.length)} items as ${me.annotator}. Every answer is saved.`;
-  const people = lacking === 1 ? "One more person" : `${lacking} more people`;
-  $("lacking").textContent = `${people} should answer, too: params.yaml (consensus) asks for several answers an item.`;
-  $("lacking").hidden = lacking === 0;
-  $("commands").replaceChildren(
-    ...commands.map((command) => {
-      const [line, code] = [document.createElement("li"), document.createElement("code")];
-      code.textContent = command;
-      line.append(code);
-      return line;
-    }),
-  );
-  $("done").querySelector("h1").focus();
+  $("thanks").textContent = isAll ? "All done. Thank you." : "Enough for a first try. Thank you.";
+  const count = isAll ? `all ${many.format(answers.length)}` : `${many.format(goal)} of ${many.format(answers.length)}`;
+  $("summary").textContent = `You answered ${count} items as ${me.annotator}. Every answer is saved.`;
+  $("close").textContent = isAll
+    ? "You can close this page."
+    : "You can stop here and close this page. You can also go on, now or later with the same link.";
+  $("on").hidden = isAll;
+  $("thanks").focus();
 }
 
 // Start ------------------------------------------------------------------------------------------------------------
@@ -174,9 +212,10 @@ async function begin() {
   iAm(session.annotator);
   me.shown = session.shown;
   answers = [...session.answers];
-  commands = session.commands;
-  lacking = session.lacking;
+  goal = session.goal;
   shown = null;
+  $("me").textContent = session.annotator;
+  $("me").hidden = false;
   forget();
   document.title = `${about.title}, ${session.annotator}: Crayon`;
   await fill(about);
@@ -206,6 +245,7 @@ function closeGuide() {
 
 function askName(why) {
   go("name");
+  $("me").hidden = true;
   $("named").textContent = why ?? about.named;
   $("annotator").setAttribute("aria-invalid", String(Boolean(why)));
   if (about.annotators.length) $("who").textContent = `One of ${about.annotators.join(", ")}.`;
@@ -236,22 +276,29 @@ for (const answer of Object.values(LETTERS)) $(answer).addEventListener("click",
 $("back").addEventListener("click", back);
 $("forward").addEventListener("click", forward);
 $("review").addEventListener("click", review);
+$("on").addEventListener("click", goOn);
 $("help").addEventListener("click", openGuide);
 $("start").addEventListener("click", closeGuide);
 $("keys").checked = localStorage.getItem("keys") !== "off";
 $("keys").addEventListener("change", () => localStorage.setItem("keys", $("keys").checked ? "on" : "off"));
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const onControl = event.target.closest("button, input, a");
-  if (screen === "guide" && (event.key === "Escape" || (event.key === "Enter" && !onControl))) closeGuide();
-  if (!$("keys").checked) return;
-  if (screen === "done" && event.key === "ArrowLeft") review();
-  if (screen !== "ask") return;
-  const answer = LETTERS[event.key.toLowerCase()];
-  if (answer) give(answer);
-  else if (event.key === "ArrowLeft") back();
-  else if (event.key === "ArrowRight") forward();
+  const key = event.key.toLowerCase();
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && key === "z";
+  if (event.altKey || event.repeat || ((event.ctrlKey || event.metaKey) && !isUndo)) return;
+  const isEnter = key === "enter" && !event.target.closest("button, input, a");
+  const isBack = isUndo || key === "arrowleft" || key === "backspace";
+  const answer = isUndo ? undefined : LETTERS[key];
+  const useKeys = $("keys").checked;
+  if (screen === "guide" && (isEnter || key === "escape" || (useKeys && key === "?"))) closeGuide();
+  else if (screen === "done" && isEnter && !$("on").hidden) goOn();
+  else if (!useKeys && !isUndo) return;
+  else if (screen === "done" && isBack) review();
+  else if (screen !== "ask") return;
+  else if (answer) give(answer);
+  else if (isBack) back();
+  else if (key === "arrowright") forward();
+  else if (key === "?") openGuide();
   else return;
   event.preventDefault();
 });
@@ -259,6 +306,8 @@ document.addEventListener("keydown", (event) => {
 alone(async () => {
   about = await get("api/about");
   $("title").textContent = about.title;
+  $("slowly").hidden = about.shortest === 0;
+  $("slowly").textContent = `An answer counts once the picture has been on screen for ${about.shortest} s.`;
   document.title = `${about.title}: Crayon`;
   const name = about.annotators.length === 1 ? about.annotators[0] : likely();
   if (name) await enter(name);
