@@ -127,6 +127,11 @@ class Network(Section):
     kernels: tuple[Count, ...] | None = None
     norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
 
+    @property
+    def file(self) -> str | None:
+        """The path in `weights`; None if that is null or names weights of torchvision."""
+        return self.weights if self.weights is not None and {".", "/"} & set(self.weights) else None
+
     @model_validator(mode="after")
     def _sizes(self) -> Network:
         blocks = {"stem", "channels", "strides", "kernels"}
@@ -141,7 +146,7 @@ class Network(Section):
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
-        if self.prefix is not None and self.weights is None:
+        if self.prefix is not None and self.file is None:
             raise ValueError("prefix belongs to a checkpoint; add its path as weights, or remove prefix")
         if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels of one length")

@@ -37,7 +37,7 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
     if options.name not in known:
         raise ParamsError(f"network.name: {unknown('network', options.name, [*BUILT, *known])}")
     whole: nn.Module
-    if not options.weights or is_path(options.weights):
+    if options.weights is None or options.file is not None:
         whole = get_model(options.name, weights=None)
         return whole
     try:
@@ -59,11 +59,6 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
             f"get it from {weights.url} and put it there, or give its path as network.weights in params.yaml."
         ) from error
     return whole
-
-
-def is_path(weights: str) -> bool:
-    """Whether `network.weights` is the path of a file, rather than the name of weights of torchvision."""
-    return "." in weights or "/" in weights
 
 
 BUILT = {"mini_resnet": mini_resnet, "mini_convnext": mini_convnext, "bagnet18": bagnet18}
@@ -90,8 +85,8 @@ def build_classifier(network: Network, classes: int, initial: bool = True) -> Cl
 
     whole = torchvisions(network, initial)
     classifier = Classifier(split_network(whole, f"network.name: {network.name}"), classes)
-    if initial and network.weights and is_path(network.weights):
-        path = network.weights
-        state = classifier_state(read_weights(path), classifier, path, network.prefix, head=False)
+    if initial and network.file is not None:
+        weights = read_weights(network.file)
+        state = classifier_state(weights, classifier, network.file, network.prefix, head=False)
         classifier.load_state_dict(state)
     return classifier

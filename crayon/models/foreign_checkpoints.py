@@ -193,24 +193,16 @@ def classifier_state(
         head: whether the last layer is translated too; if not, the network's own is in the result.
 
     Returns:
-        A state dict for `network`, with its dtypes and without pruned channels.
+        A state dict for `network`, with its dtypes. Channels are pruned only if the file is a checkpoint of Crayon in
+        which they are.
 
     Raises:
         CheckpointError: the weights belong to another network or to another number of classes, there are several
             networks and no prefix, or a weight is NaN, infinite or not a floating-point number.
     """
     wanted = network.state_dict()
-    layer = network.names["head"]
-    theirs = {
-        name_in_whole(key, network.names): key for key in wanted if key != "keep" and key.partition(".")[0] != "head"
-    }
-    found = _prefix(weights, {name: wanted[key] for name, key in theirs.items()}, of, prefix)
-    sources = {ours: found + name for name, ours in theirs.items() if found + name in weights}
-    if head:
-        before = {found + name for name in theirs}
-        theirs_head = _head(weights, before, f"{found}{layer}", wanted["head.weight"].shape[1], of)
-        sources |= {f"head.{part}": f"{theirs_head}.{part}" for part in ("weight", "bias")}
-    state, kinds = dict(wanted), set()
+    sources = _sources(weights, network, of, prefix, head)
+    state, kinds = {**wanted, "keep": torch.ones_like(wanted["keep"])}, set()
     for ours, name in sources.items():
         if name not in weights:  # only a head's bias can be missing: nn.Linear(..., bias=False)
             state[ours] = torch.zeros_like(wanted[ours])
@@ -235,12 +227,31 @@ def classifier_state(
             )
     if not any(state[ours].any() for ours in sources if state[ours].dim() > 1):
         raise CheckpointError(
-            f"{of}: all weights of {found or 'the network'} are zero; it was saved before it was trained or copied."
+            f"{of}: all weights are zero, from {next(iter(sources.values()))} on; they were saved before any were set."
         )
     if kinds:
         report(f"{of}: converted from {' and '.join(sorted(kinds))} to {_kind(wanted['head.weight'])}.")
-    state["keep"] = torch.ones_like(wanted["keep"])
+    if pruned := int((state["keep"] == 0).sum()):
+        report(f"{of}: {pruned} of its {len(state['keep'])} channels are pruned, and stay so.")
     return state
+
+
+def _sources(
+    weights: Mapping[str, torch.Tensor], network: Classifier, of: str, prefix: str | None, head: bool
+) -> dict[str, str]:
+    """Find the name in a checkpoint of each weight of a classifier; see `classifier_state` for arguments and errors."""
+    wanted = network.state_dict()
+    if weights.keys() == wanted.keys():  # a checkpoint of Crayon
+        return {name: name for name in wanted if head or not name.startswith("head.")}
+    before = [name for name in wanted if name != "keep" and not name.startswith("head.")]
+    theirs = {name_in_whole(ours, network.names): ours for ours in before}
+    found = _prefix(weights, {name: wanted[ours] for name, ours in theirs.items()}, of, prefix)
+    sources = {ours: found + name for name, ours in theirs.items() if found + name in weights}
+    if head:
+        layer, width = f"{found}{network.names['head']}", wanted["head.weight"].shape[1]
+        layer = _head(weights, {found + name for name in theirs}, layer, width, of)
+        sources |= {f"head.{part}": f"{layer}.{part}" for part in ("weight", "bias")}
+    return sources
 
 
 def _kind(tensor: torch.Tensor) -> str:

@@ -19,9 +19,12 @@ from torchvision.models import get_model
 from crayon.config.annotation import Imported
 from crayon.config.sections import Network
 from crayon.models.build import build_classifier
+from crayon.models.checkpoints import save_checkpoint
 from crayon.models.foreign_checkpoints import classifier_state, read_weights
 from crayon.models.formats import format_of
 from crayon.utils.errors import CheckpointError, first_line
+
+from ..problems import NETWORK
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,17 @@ def test_a_head_without_bias_gets_a_zero_bias(tmp_path, user, capsys):
     assert "a.pt: has no fc.bias; the last layer's bias is zero." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [Network(name="resnet18"), NETWORK])
+def test_a_checkpoint_of_crayon_is_read_with_its_pruning(tmp_path, options, capsys):
+    torch.manual_seed(0)
+    pruned, network = build_classifier(options, 3), build_classifier(options, 3)
+    pruned.prune(torch.arange(pruned.channels) < 2)
+    save_checkpoint(tmp_path / "a.pth", pruned.state_dict())
+    network.load_state_dict(classifier_state(read_weights(tmp_path / "a.pth"), network, "a.pth"))
+    assert all(torch.equal(value, pruned.state_dict()[name]) for name, value in network.state_dict().items())
+    assert f"a.pth: 2 of its {pruned.channels} channels are pruned, and stay so." in capsys.readouterr().err
+
+
 def test_missing_counts_of_batches_are_fine(tmp_path, user, images):
     weights = {name: value for name, value in user.state_dict().items() if not name.endswith("num_batches_tracked")}
     assert same(loaded(weights, tmp_path / "a.pt"), user, images)
@@ -152,7 +166,7 @@ def test_two_networks_are_refused_until_a_prefix_chooses(tmp_path, user, images)
         loaded(content, tmp_path / "a.pt")
     for prefix in ("model_state.module.", "model_state.module", "model_state"):
         assert same(loaded(content, tmp_path / "a.pt", prefix), user, images)
-    with pytest.raises(CheckpointError, match=r"all weights of ema\. are zero"):
+    with pytest.raises(CheckpointError, match=r"all weights are zero, from ema\.conv1\.weight on"):
         loaded(content, tmp_path / "a.pt", "ema")
     with pytest.raises(CheckpointError, match=r"no network under the prefix 'emma\.'; prefixes of conv1\.weight: 'ema"):
         loaded(content, tmp_path / "a.pt", "emma")

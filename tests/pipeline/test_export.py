@@ -18,6 +18,7 @@ from crayon.models.checkpoints import load_checkpoint, save_checkpoint
 from crayon.models.whole import load_back
 from crayon.pipeline.steps import export, networks
 from crayon.pipeline.steps.context import Context
+from crayon.pipeline.steps.published import original_state
 from crayon.report.build import load_plan
 from crayon.utils.errors import CheckpointError, CrayonError, MethodError, OutputError, ParamsError, RecordError
 
@@ -123,9 +124,13 @@ def test_torchvisions_network_loads_the_export(finished, folder, run, options, c
     assert "taken/home.safetensors: " in capsys.readouterr().err
 
 
-def test_the_export_has_a_place_of_its_own(finished, folder):
+def test_the_export_has_a_place_and_can_be_imported(finished, folder):
     crayon("export", "birds", "erm")
-    assert set(load_file("exports/own/birds/erm-0.safetensors")) == set(finished.state_dict())
+    path = "exports/own/birds/erm-0.safetensors"
+    assert set(load_file(path)) == set(finished.state_dict())
+    state = original_state(load_plan("params.yaml").find("original", benchmark="birds"), path)
+    trained = load_file("runs/own/birds/erm/0/last.safetensors")
+    assert all(torch.equal(state[name], value) for name, value in trained.items())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from crayon.models.build import BUILT, WITH_WEIGHTS, is_path
+from crayon.models.build import BUILT, WITH_WEIGHTS
 from crayon.models.checkpoints import save_checkpoint
 from crayon.models.whole import load_back
 from crayon.pipeline.job import Job
@@ -108,7 +108,7 @@ def _arguments(context: Context) -> dict[str, Any]:
     options = context.options
     arguments: dict[str, Any] = {"num_classes": len(context.benchmark.classes)}
     if options.name in WITH_WEIGHTS:  # these have auxiliary heads, which a classifier does not have
-        imagenet = bool(options.weights) and not is_path(options.weights or "")
+        imagenet = options.weights is not None and options.file is None
         arguments |= {"aux_logits": False, "init_weights": False, "transform_input": imagenet}
     return arguments
 
