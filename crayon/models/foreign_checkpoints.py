@@ -245,6 +245,9 @@ def _sources(
         return {name: name for name in wanted if head or not name.startswith("head.")}
     before = [name for name in wanted if name != "keep" and not name.startswith("head.")]
     theirs = {name_in_whole(ours, network.names): ours for ours in before}
+    numbered = _numbered(theirs, network)
+    if not _complete(weights, theirs) and _complete(weights, numbered):
+        theirs = numbered
     found = _prefix(weights, {name: wanted[ours] for name, ours in theirs.items()}, of, prefix)
     sources = {ours: found + name for name, ours in theirs.items() if found + name in weights}
     if head:
@@ -278,10 +281,8 @@ def _prefix(
         of: path of the checkpoint, for messages.
         chosen: the prefix that the user chose, with or without the last dot; None to find the only one.
     """
-    names = [name for name in theirs if not name.endswith("num_batches_tracked")]
+    names, prefixes = _needed(theirs), _prefixes(weights, theirs)
     first = names[0]
-    ends = sorted((key for key in weights if key == first or key.endswith(f".{first}")), key=len)
-    prefixes = [key.removesuffix(first) for key in ends]
     if chosen is not None:
         chosen = f"{chosen.removesuffix('.')}." if chosen else ""
         below = [prefix for prefix in prefixes if prefix.startswith(chosen)]
@@ -312,6 +313,32 @@ def _prefix(
             "key prefix in params.yaml (of network for network.weights, else of imported)."
         )
     return distinct[0]
+
+
+def _needed(theirs: Mapping[str, Any]) -> list[str]:
+    """The names that a checkpoint must have: all but the numbers of batches, which only cumulative averages use."""
+    return [name for name in theirs if not name.endswith("num_batches_tracked")]
+
+
+def _prefixes(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> list[str]:
+    """All prefixes under which a checkpoint has the first of the needed names, the shortest first."""
+    first = _needed(theirs)[0]
+    ends = (key for key in weights if key == first or key.endswith(f".{first}"))
+    return sorted((key.removesuffix(first) for key in ends), key=len)
+
+
+def _complete(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint has all needed names under one prefix."""
+    needed = _needed(theirs)
+    return any(all(prefix + name in weights for name in needed) for prefix in _prefixes(weights, theirs))
+
+
+def _numbered(theirs: Mapping[str, str], network: Classifier) -> dict[str, str]:
+    """Replace the names of the network's modules by numbers, as `nn.Sequential(*network.children())` does."""
+    children = getattr(network.backbone, "body", network.backbone).named_children()
+    numbers = {name: str(number) for number, (name, _) in enumerate(children)}
+    parts = ((name.partition("."), ours) for name, ours in theirs.items())
+    return {f"{numbers.get(child, child)}{dot}{rest}": ours for (child, dot, rest), ours in parts}
 
 
 def _distinct(names: list[str], read: Callable[[str], list[torch.Tensor]]) -> list[str]:

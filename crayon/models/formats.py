@@ -90,7 +90,7 @@ def _zip_format(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # ValueError: a damaged name
         return "torch"
     if any(name.endswith("constants.pkl") for name in names):
         return "TorchScript"

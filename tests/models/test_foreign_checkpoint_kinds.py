@@ -108,6 +108,12 @@ HEADS = {
         | without_head(user, "network.0.network.")
         | head(user, "network.1.")
     ),
+    "Sequential(*children), then a head": lambda user: (
+        under("features.", nn.Sequential(*list(user.children())[:-1])) | head(user, "classifier.1.")
+    ),
+    "Sequential(*children) with its head": lambda user: under(
+        "", nn.Sequential(*list(user.children())[:-1], nn.Flatten(), user.fc)
+    ),
     "another head beside it": lambda user: under("model.", user) | {"projector.weight": torch.ones(9, 512)},
 }
 
@@ -123,6 +129,11 @@ def test_a_head_without_bias_gets_a_zero_bias(tmp_path, user, capsys):
     assert network.head.bias.tolist() == [0, 0, 0]
     assert torch.equal(network.head.weight, user.fc.weight)
     assert "a.pt: has no fc.bias; the last layer's bias is zero." in capsys.readouterr().err
+
+
+def test_weights_of_others_do_not_fit_a_network_of_crayon(user):
+    with pytest.raises(CheckpointError, match=r"x\.pt: .* is of another network than params"):
+        classifier_state(user.state_dict(), build_classifier(NETWORK, 3), "x.pt")
 
 
 @pytest.mark.parametrize("options", [Network(name="resnet18"), NETWORK])
