@@ -62,8 +62,11 @@ def check(
     context: typer.Context,
     benchmark: Annotated[str | None, typer.Argument(help="check this benchmark's images instead")] = None,
 ) -> None:
-    """Validate params.yaml and print the active suite's contents, or check the images of a benchmark."""
+    """Validate params.yaml, networks and checkpoints and print the suite's contents, or check a benchmark's images."""
     plan = plan_of(context)
+    from crayon.pipeline.steps.networks import check as check_networks
+
+    check_networks(plan, [benchmark] if benchmark is not None else plan.params.active.benchmarks)
     if benchmark is not None:
         from crayon.pipeline.steps.download import check as check_images
 
@@ -293,6 +296,24 @@ def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, se
     from crayon.pipeline.steps.evaluate import run as evaluate_run
 
     evaluate_run(plan.select("evaluate", benchmark, run, seed))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, a control, or `original`")],
+    seed: Annotated[int | None, typer.Option(help="the seed of the run; `original` has none")] = None,
+    output: Annotated[Path | None, typer.Option(help="the file, *.safetensors; in exports/ if left out")] = None,
+    selected: Annotated[
+        bool, typer.Option("--selected", help="the epoch with the best validation metric instead of the last one")
+    ] = False,
+) -> None:
+    """Write a refined network as a state dict that torchvision's network loads, after comparing their logits."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.export import run
+
+    run(plan.one("evaluate", benchmark, method, seed), output, selected)
 
 
 @app.command()

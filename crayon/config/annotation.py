@@ -43,9 +43,13 @@ class Published(Section):
 
 
 class Imported(Section):
-    """Files that replace the training of the Original: a checkpoint of others, and the maps that annotators saw."""
+    """Files that replace the training of the Original: a checkpoint of others, and the maps that annotators saw.
+
+    `prefix`: prefix of the weights' names in a checkpoint that holds several networks (`ema`).
+    """
 
     original: Archive
+    prefix: str | None = None
     maps: Archive | None = None
 
 

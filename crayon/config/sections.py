@@ -108,8 +108,9 @@ class Network(Section):
 
     `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`, or any network of torchvision that
     averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
-    `weights` (torchvision's networks only): the name of torchvision's weights, or the path of a state dict; null starts
-    from random weights.
+    `weights` (torchvision's networks only): the name of torchvision's weights, or the path of a checkpoint, which
+    contains a dot or a slash; null starts from random weights.
+    `prefix`: prefix of the weights' names in a checkpoint that holds several networks (`ema`).
     `stem` (our networks): number of channels of the first layer.
     `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
     `patch` (mini_convnext): width and height of the patches in pixels.
@@ -118,12 +119,18 @@ class Network(Section):
 
     name: Name
     weights: str | None = None
+    prefix: str | None = None
     patch: Count | None = None
     stem: Count | None = None
     channels: tuple[Count, ...] | None = None
     strides: tuple[Count, ...] | None = None
     kernels: tuple[Count, ...] | None = None
     norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def file(self) -> str | None:
+        """The path in `weights`; None if that is null or names weights of torchvision."""
+        return self.weights if self.weights is not None and {".", "/"} & set(self.weights) else None
 
     @model_validator(mode="after")
     def _sizes(self) -> Network:
@@ -133,12 +140,14 @@ class Network(Section):
             "mini_convnext": blocks | {"patch"},
             "bagnet18": {"stem", "norm_momentum"},
         }
-        own = built.get(self.name, {"weights"})
+        own = built.get(self.name, {"weights", "prefix"})
         given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
         if self.name in built and own - given:
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
+        if self.prefix is not None and self.file is None:
+            raise ValueError("prefix belongs to a checkpoint; add its path as weights, or remove prefix")
         if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
         return self

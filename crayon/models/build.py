@@ -10,18 +10,25 @@ from torch import nn
 from crayon.config.sections import Network
 from crayon.models.bagnet import bagnet18
 from crayon.models.classifier import Classifier
-from crayon.models.foreign_checkpoints import read_weights
+from crayon.models.foreign_checkpoints import classifier_state, read_weights
 from crayon.models.miniatures import mini_convnext, mini_resnet
 from crayon.utils.errors import CheckpointError, ParamsError, first_line
 from crayon.utils.text import unknown
 
+WITH_WEIGHTS = {name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")}
+"""Network -> arguments that torchvision changes when it loads ImageNet weights, without being part of the weights."""
 
-def torchvisions(options: Network) -> nn.Module:
-    """Build the network of torchvision that `options` names, with the weights that it names.
+
+def torchvisions(options: Network, initial: bool = True) -> nn.Module:
+    """Build the network of torchvision that `options` names, with the weights of torchvision that it names.
+
+    Args:
+        options: the network; a path as its weights is left to `build_classifier`.
+        initial: whether to load the weights; False if they are overwritten anyway, so that they need not be there.
 
     Raises:
         ParamsError: torchvision has no network of that name.
-        CheckpointError: the weights are unknown, missing, or belong to another network.
+        CheckpointError: the weights are unknown or missing.
     """
     from torchvision import models
     from torchvision.models import get_model, get_model_weights
@@ -30,24 +37,19 @@ def torchvisions(options: Network) -> nn.Module:
     if options.name not in known:
         raise ParamsError(f"network.name: {unknown('network', options.name, [*BUILT, *known])}")
     whole: nn.Module
-    if not options.weights:
+    if options.weights is None or options.file is not None:
         whole = get_model(options.name, weights=None)
-        return whole
-    path = Path(options.weights)
-    if path.suffix in (".pt", ".pth"):
-        whole = get_model(options.name, weights=None)
-        try:
-            whole.load_state_dict(read_weights(path))
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{path}: holds no weights of torchvision's {options.name} ({first_line(error)})."
-            ) from error
         return whole
     try:
         weights = get_model_weights(options.name)[options.weights]
     except KeyError:
         names = [entry.name for entry in get_model_weights(options.name)]
-        raise CheckpointError(f"network.weights: {unknown('weights', options.weights, names)}") from None
+        raise CheckpointError(
+            f"network.weights: {unknown('weights', options.weights, names)} A path has a dot or a slash."
+        ) from None
+    if not initial:
+        whole = get_model(options.name, weights=None, **WITH_WEIGHTS.get(options.name, {}))
+        return whole
     try:
         whole = get_model(options.name, weights=weights)
     except (OSError, RuntimeError) as error:  # no internet, a refused request, a truncated file
@@ -63,7 +65,7 @@ BUILT = {"mini_resnet": mini_resnet, "mini_convnext": mini_convnext, "bagnet18":
 """Name -> function that builds one of our own networks; any other name is torchvision's."""
 
 
-def build_classifier(network: Network, classes: int) -> Classifier:
+def build_classifier(network: Network, classes: int, initial: bool = True) -> Classifier:
     """Build a classifier from a section `network` of params.yaml, with a new head.
 
     Weights are drawn from PyTorch's global random state, unless `network.weights` names some.
@@ -71,6 +73,7 @@ def build_classifier(network: Network, classes: int) -> Classifier:
     Args:
         network: one of `BUILT`, or one of torchvision's (resnet50 has 2,048 channels and a 7x7 map at 224 pixels).
         classes: K, the number of classes.
+        initial: whether to load `network.weights`; False if a checkpoint overwrites all weights.
 
     Raises:
         ParamsError: there is no such network, or it has no map that is averaged before a linear last layer.
@@ -80,4 +83,10 @@ def build_classifier(network: Network, classes: int) -> Classifier:
         return Classifier(BUILT[network.name](network), classes)
     from crayon.models.split import split_network  # imports torchvision (1 s), which our own networks do not need
 
-    return Classifier(split_network(torchvisions(network), f"network.name: {network.name}"), classes)
+    whole = torchvisions(network, initial)
+    classifier = Classifier(split_network(whole, f"network.name: {network.name}"), classes)
+    if initial and network.file is not None:
+        weights = read_weights(network.file)
+        state = classifier_state(weights, classifier, network.file, network.prefix, head=False)
+        classifier.load_state_dict(state)
+    return classifier

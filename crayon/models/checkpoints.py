@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,13 +10,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from crayon.models.formats import NOT_READ, format_of
 from crayon.utils.errors import CheckpointError, first_line
 from crayon.utils.files import write_bytes
 
 
-def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor]) -> None:
-    """Write a state dict atomically to a safetensors file."""
-    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+def save_checkpoint(
+    path: str | Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a state dict atomically to a safetensors file.
+
+    Args:
+        path: the file.
+        state: name -> tensor.
+        metadata: texts for the file's header; none by default.
+    """
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, metadata))
 
 
 def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str, ...] = "") -> None:
@@ -29,10 +39,12 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     Raises:
         CheckpointError: the file is missing, corrupt, or belongs to another network.
     """
+    if not Path(path).exists():
+        raise CheckpointError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.")
+    if (kind := format_of(path)) in NOT_READ:
+        raise CheckpointError(f"{path}: {NOT_READ[kind]} Or delete it, so that it is regenerated.")
     try:
         state = load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: is not a safetensors checkpoint ({first_line(error)}); delete it, so that it is regenerated."

@@ -1,39 +1,55 @@
-"""Read PyTorch checkpoints of others (pickles) without executing any code that they contain.
+"""Read the weights of others' PyTorch checkpoints without executing any code that they contain.
 
-Only the classes that hold tensors are built. Any other object in the file (an optimiser, a schedule, a function pickled
-with dill) becomes an inert placeholder: no module is imported for it, and no function that the file names is called.
+The format is decided by the content (`crayon.models.formats`). In a pickle, only the classes that hold tensors are
+built. Any other object in the file (an optimiser, a schedule, a function pickled with dill) becomes an inert
+placeholder: no module is imported for it, and no function that the file names is called.
 """
 
 from __future__ import annotations
 
 import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from crayon.models.classifier import Classifier
+from crayon.models.formats import NOT_READ, SAVE, format_of
+from crayon.models.whole import name_in_whole
 from crayon.utils.errors import CheckpointError, first_line
+from crayon.utils.log import report
+
+
+def _parameter(data: torch.Tensor, requires_grad: bool, hooks: Any, state: Any) -> Any:
+    """Build a parameter that has attributes of its own, without the attributes."""
+    return torch._utils._rebuild_parameter(data, requires_grad, OrderedDict())
+
 
 HARMLESS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): defaultdict,
     ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     ("torch", "Size"): torch.Size,
 }
 """(module, name) -> class or function that a pickle may use, in addition to PyTorch's storages and dtypes."""
 
-LISTS = ("state_dict", "model", "model_state_dict")
-"""Keys under which training programs store the weights, in the order in which they are tried."""
-
 
 class Inert:
-    """Placeholder for an object of any other class; accepts and ignores every operation that a pickle applies to it."""
+    """Placeholder for an object of any other class; accepts and ignores every operation that a pickle applies to it.
+
+    Attributes:
+        is_module: whether the object has the state of an nn.Module.
+    """
+
+    is_module = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
         """Create a placeholder, whatever the arguments are."""
@@ -43,7 +59,7 @@ class Inert:
         pass
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        self.is_module = isinstance(state, Mapping) and "_modules" in state
 
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
@@ -89,82 +105,289 @@ PICKLE = SimpleNamespace(__name__="crayon.models.foreign_checkpoints", Unpickler
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read the state dict from a checkpoint that torch.save wrote; its other content is ignored.
+    """Read all tensors of a checkpoint: a safetensors file, or what torch.save wrote; its other content is ignored.
+
+    Returns:
+        Name -> tensor on the CPU. Names of nested dicts are joined by dots: `{"model": {"fc.bias": tensor}}` gives
+        `model.fc.bias`.
 
     Raises:
-        CheckpointError: the file is missing, is not a checkpoint, or has no weights.
+        CheckpointError: the file is missing, is of another format or damaged, or holds no weights.
     """
+    path, kind = Path(path), format_of(path)
+    if kind in NOT_READ:
+        raise CheckpointError(f"{path}: {NOT_READ[kind]}")
     try:
-        with Path(path).open("rb") as file:
-            if zipfile.is_zipfile(file) and any(
-                name.endswith("/constants.pkl") for name in zipfile.ZipFile(file).namelist()
-            ):
-                raise CheckpointError(
-                    f"{path}: is a TorchScript program, which would be run; save its state_dict instead."
-                )
-        # weights_only=True refuses files that hold more than weights, and does not allow a pickle_module. PICKLE is as
-        # strict: it calls only what HARMLESS lists, and builds placeholders for the rest.
-        content = torch.load(path, map_location="cpu", pickle_module=PICKLE, weights_only=False)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file.") from None
-    except CheckpointError:
-        raise
+        if kind == "safetensors":
+            content: Any = load_file(path)
+        else:
+            # weights_only=True refuses files that hold more than weights, and does not allow a pickle_module. PICKLE is
+            # as strict: it calls only what HARMLESS lists, and builds placeholders for the rest.
+            # A file object, since torch.load takes a path that ends in .safetensors for such a file.
+            with path.open("rb") as file:
+                content = torch.load(file, map_location="cpu", pickle_module=PICKLE, weights_only=False)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: is a safetensors file that is damaged or cut off ({first_line(error)}); copy it again."
+        ) from error
     except Exception as error:  # a corrupt pickle can raise any exception
-        raise CheckpointError(f"{path}: is not a checkpoint that can be read ({first_line(error)}).") from error
-    weights = _weights(content)
+        raise CheckpointError(
+            f"{path}: is not a checkpoint that can be read ({first_line(error)}); it is damaged or cut off, "
+            "or torch.save did not write it."
+        ) from error
+    weights = dict(_tensors(content))
+    if all(tensor.dim() < 2 for tensor in weights.values()) and (module := next(_modules(content), None)):
+        raise CheckpointError(
+            f"{path}: holds a whole pickled model ({type(module).__name__}), and reading it would run its code; {SAVE}."
+        )
     if not weights:
-        raise CheckpointError(f"{path}: holds no weights.")
+        raise CheckpointError(f"{path}: holds no weights; {SAVE}.")
     return weights
 
 
-def _weights(content: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(content, Mapping):
-        return {}
-    own = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
-    inner = (_weights(content[key]) for key in LISTS if key in content)
-    return next((weights for weights in inner if weights), own)
+DEPTH = 8
+"""How many dicts within each other are looked through."""
 
 
-def classifier_state(weights: Mapping[str, torch.Tensor], network: Classifier, of: str) -> dict[str, torch.Tensor]:
-    """Translate weights with torchvision's names, under any prefix (`module.model.`, `model_ft.`), to a state dict.
+def _tensors(content: Any, prefix: str = "", depth: int = DEPTH) -> Iterator[tuple[str, torch.Tensor]]:
+    for key, value in _entries(content):
+        if isinstance(value, torch.Tensor):
+            yield f"{prefix}{key}", value.detach()
+        elif depth:
+            yield from _tensors(value, f"{prefix}{key}.", depth - 1)
+
+
+def _modules(content: Any, depth: int = DEPTH) -> Iterator[Inert]:
+    if isinstance(content, Inert) and content.is_module:
+        yield content
+    for _, value in _entries(content) if depth else ():
+        yield from _modules(value, depth - 1)
+
+
+def _entries(content: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(content, Mapping):
+        if not {"state", "param_groups"} <= content.keys():  # these are the keys of an optimiser's state
+            yield from content.items()
+    elif isinstance(content, list | tuple):
+        yield from enumerate(content)
+
+
+def classifier_state(
+    weights: Mapping[str, torch.Tensor],
+    network: Classifier,
+    of: str,
+    prefix: str | None = None,
+    head: bool = True,
+) -> dict[str, torch.Tensor]:
+    """Translate weights with torchvision's names, under any prefix (`module.model.`, `ema.`), to a state dict.
+
+    The head may have the name that it has in torchvision's network, lie one level deeper as in
+    `Sequential(Dropout, Linear)`, or lie beside the backbone as in `Sequential(backbone, head)`.
 
     Args:
         weights: name -> tensor, as `read_weights` returns them.
         network: the classifier that the state dict is for, built from a network of torchvision.
         of: path of the checkpoint, for error messages.
+        prefix: prefix of the network's names in `weights`, which chooses one of several networks; None if the file has
+            one network only.
+        head: whether the last layer is translated too; if not, the network's own is in the result.
 
     Returns:
-        A state dict for `network`, with its dtypes.
+        A state dict for `network`, with its dtypes. Channels are pruned only if the file is a checkpoint of Crayon in
+        which they are.
 
     Raises:
-        CheckpointError: the weights belong to another network, or to another number of classes.
+        CheckpointError: the weights belong to another network or to another number of classes, there are several
+            networks and no prefix, or a weight is NaN, infinite or not a floating-point number.
     """
     wanted = network.state_dict()
-    theirs = {name_in_whole(key, network.names): key for key in wanted if key != "keep"}
-    first = next(iter(theirs))
-    found = sorted((key for key in weights if key == first or key.endswith(f".{first}")), key=len)
-    if not found:
-        raise CheckpointError(f"{of}: has no {first}; it is of another network than params.yaml asks for.")
-    prefix = found[0].removesuffix(first)
-    state = {ours: weights[prefix + name] for name, ours in theirs.items() if prefix + name in weights}
-    state["keep"] = torch.ones_like(wanted["keep"])
-    for name, key in theirs.items():
-        if key not in state:
-            raise CheckpointError(f"{of}: lacks {prefix}{name}; it is of another network than params.yaml asks for.")
-        if state[key].shape != wanted[key].shape:
+    sources = _sources(weights, network, of, prefix, head)
+    state, kinds = {**wanted, "keep": torch.ones_like(wanted["keep"])}, set()
+    for ours, name in sources.items():
+        if name not in weights:  # only a head's bias can be missing: nn.Linear(..., bias=False)
+            state[ours] = torch.zeros_like(wanted[ours])
+            report(f"{of}: has no {name}; the last layer's bias is zero.")
+            continue
+        tensor = weights[name]
+        if tensor.shape != wanted[ours].shape:
+            raise CheckpointError(_unlike(of, name, tensor, wanted[ours], ours.startswith("head.")))
+        if wanted[ours].is_floating_point():
+            if not tensor.is_floating_point():
+                raise CheckpointError(
+                    f"{of}: {name} is {_kind(tensor)}, not a floating-point number; save the weights before they are "
+                    "quantized."
+                )
+            if tensor.dtype != wanted[ours].dtype:
+                kinds.add(_kind(tensor))
+        state[ours] = tensor.to(wanted[ours].dtype)
+        if not state[ours].isfinite().all():
             raise CheckpointError(
-                f"{of}: {prefix}{name} has the shape {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}; the "
-                "checkpoint does not match the network or the number of classes in params.yaml."
+                f"{of}: {name} has NaN or infinite values (as {_kind(state[ours])}); the training that "
+                "wrote it diverged, so take a checkpoint of an earlier epoch."
             )
-    return {key: state[key].to(tensor.dtype) for key, tensor in wanted.items()}
+    if not any(state[ours].any() for ours in sources if state[ours].dim() > 1):
+        raise CheckpointError(
+            f"{of}: all weights are zero, from {next(iter(sources.values()))} on; they were saved before any were set."
+        )
+    if kinds:
+        report(f"{of}: converted from {' and '.join(sorted(kinds))} to {_kind(wanted['head.weight'])}.")
+    if pruned := int((state["keep"] == 0).sum()):
+        report(f"{of}: {pruned} of its {len(state['keep'])} channels are pruned, and stay so.")
+    return state
 
 
-def name_in_whole(key: str, names: Mapping[str, str]) -> str:
-    """Return the name that a classifier's weight has in the network that was split.
+def _sources(
+    weights: Mapping[str, torch.Tensor], network: Classifier, of: str, prefix: str | None, head: bool
+) -> dict[str, str]:
+    """Find the name in a checkpoint of each weight of a classifier; see `classifier_state` for arguments and errors."""
+    wanted = network.state_dict()
+    if weights.keys() == wanted.keys():  # a checkpoint of Crayon
+        return {name: name for name in wanted if head or not name.startswith("head.")}
+    before = [name for name in wanted if name != "keep" and not name.startswith("head.")]
+    theirs = {name_in_whole(ours, network.names): ours for ours in before}
+    numbered = _numbered(theirs, network)
+    if not _complete(weights, theirs) and _complete(weights, numbered):
+        theirs = numbered
+    found = _prefix(weights, {name: wanted[ours] for name, ours in theirs.items()}, of, prefix)
+    sources = {ours: found + name for name, ours in theirs.items() if found + name in weights}
+    if head:
+        layer, width = f"{found}{network.names['head']}", wanted["head.weight"].shape[1]
+        layer = _head(weights, {found + name for name in theirs}, layer, width, of)
+        sources |= {f"head.{part}": f"{layer}.{part}" for part in ("weight", "bias")}
+    return sources
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _unlike(of: str, name: str, tensor: torch.Tensor, wanted: torch.Tensor, in_head: bool) -> str:
+    """The message about a weight of another shape."""
+    shapes = f"{of}: {name} has the shape {tuple(tensor.shape)}, not {tuple(wanted.shape)}; the checkpoint "
+    if in_head and tensor.shape[1:] == wanted.shape[1:]:
+        return f"{shapes}tells {len(tensor)} classes apart, and params.yaml names {len(wanted)} classes."
+    return f"{shapes}is of another network than params.yaml asks for."
+
+
+def _prefix(
+    weights: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], of: str, chosen: str | None
+) -> str:
+    """Find the prefix of a network's names.
 
     Args:
-        key: its name in the classifier's state dict, such as `backbone.body.conv1.weight`.
-        names: `Classifier.names`.
+        weights: name -> tensor.
+        theirs: the names of all weights before the last layer, in the network of torchvision, and tensors of their
+            shapes.
+        of: path of the checkpoint, for messages.
+        chosen: the prefix that the user chose, with or without the last dot; None to find the only one.
     """
-    part, _, rest = key.partition(".")
-    return f"{names[part]}.{rest}" if names.get(part) else rest.removeprefix("body.")
+    names, prefixes = _needed(theirs), _prefixes(weights, theirs)
+    first = names[0]
+    if chosen is not None:
+        chosen = f"{chosen.removesuffix('.')}." if chosen else ""
+        below = [prefix for prefix in prefixes if prefix.startswith(chosen)]
+        if not below:
+            known = ", ".join(map(repr, prefixes)) or "none"
+            raise CheckpointError(f"{of}: has no network under the prefix {chosen!r}; prefixes of {first}: {known}.")
+        prefixes = [chosen] if chosen in below else below
+    if not prefixes:
+        raise CheckpointError(
+            f"{of}: has no {first}, under any prefix; it is of another network than params.yaml asks for. Its first "
+            f"weights: {', '.join(list(weights)[:3])}."
+        )
+    lacking = {prefix: [name for name in names if prefix + name not in weights] for prefix in prefixes}
+    whole = [prefix for prefix in prefixes if not lacking[prefix]]
+    if not whole:
+        nearest = min(prefixes, key=lambda prefix: len(lacking[prefix]))
+        for name in names:
+            if (tensor := weights.get(nearest + name)) is not None and tensor.shape != theirs[name].shape:
+                raise CheckpointError(_unlike(of, nearest + name, tensor, theirs[name], in_head=False))
+        raise CheckpointError(
+            f"{of}: lacks {nearest}{lacking[nearest][0]}; it is of another network than params.yaml asks for."
+        )
+    fitting = [p for p in whole if all(weights[p + name].shape == theirs[name].shape for name in names)]
+    distinct = _distinct(fitting or whole, lambda prefix: [weights[prefix + name] for name in names])
+    if len(distinct) > 1:
+        raise CheckpointError(
+            f"{of}: holds {len(distinct)} networks, under {' and '.join(map(repr, distinct))}; choose one by the "
+            "key prefix in params.yaml (of network for network.weights, else of imported)."
+        )
+    return distinct[0]
+
+
+def _needed(theirs: Mapping[str, Any]) -> list[str]:
+    """The names that a checkpoint must have: all but the numbers of batches, which only cumulative averages use."""
+    return [name for name in theirs if not name.endswith("num_batches_tracked")]
+
+
+def _prefixes(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> list[str]:
+    """All prefixes under which a checkpoint has the first of the needed names, the shortest first."""
+    first = _needed(theirs)[0]
+    ends = (key for key in weights if key == first or key.endswith(f".{first}"))
+    return sorted((key.removesuffix(first) for key in ends), key=len)
+
+
+def _complete(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint has all needed names under one prefix."""
+    needed = _needed(theirs)
+    return any(all(prefix + name in weights for name in needed) for prefix in _prefixes(weights, theirs))
+
+
+def _numbered(theirs: Mapping[str, str], network: Classifier) -> dict[str, str]:
+    """Replace the names of the network's modules by numbers, as `nn.Sequential(*network.children())` does."""
+    children = getattr(network.backbone, "body", network.backbone).named_children()
+    numbers = {name: str(number) for number, (name, _) in enumerate(children)}
+    parts = ((name.partition("."), ours) for name, ours in theirs.items())
+    return {f"{numbers.get(child, child)}{dot}{rest}": ours for (child, dot, rest), ours in parts}
+
+
+def _distinct(names: list[str], read: Callable[[str], list[torch.Tensor]]) -> list[str]:
+    """Leave out names whose tensors are equal to those of an earlier name: one layer saved under two names."""
+    kept: list[str] = []
+    for name in names:
+        mine = read(name)
+        if not any(
+            all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(mine, read(other), strict=True))
+            for other in kept
+        ):
+            kept.append(name)
+    return kept
+
+
+def _head(weights: Mapping[str, torch.Tensor], before: set[str], layer: str, width: int, of: str) -> str:
+    """Find the name of the last layer in a checkpoint: as in torchvision, one level deeper, or beside the backbone.
+
+    Args:
+        weights: name -> tensor.
+        before: the names of the network's weights before the last layer.
+        layer: the name that the last layer has in torchvision's network, with the prefix of the other names.
+        width: number of inputs of the last layer.
+        of: path of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: there is none, or several could be it.
+    """
+    if f"{layer}.weight" in weights:
+        return layer
+    linear = [key.removesuffix(".weight") for key in weights if key.endswith(".weight") and weights[key].dim() == 2]
+    steps = layer.split(".")
+    for depth in range(len(steps), -1, -1):  # within the layer (Sequential(Dropout, Linear)), then beside it
+        place = "".join(f"{step}." for step in steps[:depth])
+        inside = [name for name in linear if name.startswith(place) and f"{name}.weight" not in before]
+        names = _distinct(inside, lambda name: [weights[f"{name}.weight"]])
+        if len(names) > 1:
+            raise CheckpointError(
+                f"{of}: the last layer could be {' or '.join(names)}; Crayon reads a head that is one linear layer."
+            )
+        if names:
+            shape = tuple(weights[f"{names[0]}.weight"].shape)
+            if shape[1] != width:
+                raise CheckpointError(
+                    f"{of}: {names[0]}.weight has the shape {shape}, not (classes, {width}); it is of another network "
+                    "than params.yaml asks for."
+                )
+            return names[0]
+    raise CheckpointError(
+        f"{of}: lacks {layer}.weight, the last layer; it is a backbone without a classifier. Give it as "
+        "network.weights, and Crayon trains a new last layer."
+    )

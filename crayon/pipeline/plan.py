@@ -32,8 +32,7 @@ from crayon.utils.text import listed, unknown
 
 def _weights(network: Network) -> dict[str, str]:
     """The input `weights` -> the user's file of initial weights; empty for torchvision's weights, which have a name."""
-    named = network.weights is None or not Path(network.weights).suffix
-    return {} if named else {"weights": str(network.weights)}
+    return {} if network.file is None else {"weights": network.file}
 
 
 @dataclass
@@ -190,6 +189,27 @@ class Plan:
                 chosen.append(self.find(rule, **wildcards))
         return chosen
 
+    def one(self, rule: str, benchmark: str, run: str, seed: int | None) -> Job:
+        """The job of one run and seed on a benchmark, see `select`.
+
+        Args:
+            rule: `refine` or `evaluate`.
+            benchmark: the benchmark's name.
+            run: name of the run.
+            seed: its seed; None for `original`, or for a run that has one seed only.
+
+        Raises:
+            ParamsError: the benchmark or the run is unknown, or it has several seeds and `seed` is None.
+            RecordError: the run has no such seed, or is not on this benchmark.
+        """
+        jobs = self.select(rule, benchmark, [run], None if seed is None else [seed])
+        if len(jobs) > 1:
+            seeds = ", ".join(job.wildcards["seed"] for job in jobs)
+            raise ParamsError(f"{run}: has several seeds; choose one with --seed: {seeds}.")
+        if seed is not None and "seed" not in jobs[0].wildcards:
+            raise ParamsError(f"{run}: has no seeds; leave --seed out.")
+        return jobs[0]
+
     # One method per step.
 
     def _pretrain(self, transfer: bool = False) -> Job:
@@ -306,7 +326,8 @@ class Plan:
             outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self.network_params(benchmark)
-            | {"imported": imported.original.steering, "selection": dump(benchmark.selection)},
+            | {"imported": imported.original.steering, "selection": dump(benchmark.selection)}
+            | ({"prefix": imported.prefix} if imported.prefix is not None else {}),
             code=("crayon.pipeline.steps.published",),
             step_params=self._params(benchmark),
             fetches=self._raw(name, imported.original),

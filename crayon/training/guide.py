@@ -30,9 +30,9 @@ from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
 from crayon.methods.problem import NEEDS, Problem
 from crayon.models.accepted import check_equal, check_forward, check_model
 from crayon.models.classifier import Classifier
-from crayon.models.foreign_checkpoints import name_in_whole
 from crayon.models.inference import features_in_batches
-from crayon.models.split import Neck, split_network
+from crayon.models.split import split_network
+from crayon.models.whole import load_back, name_in_whole
 from crayon.saliency.gradcam import cell_shares, class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.training.fit import Monitor, train
@@ -306,40 +306,10 @@ class Guide:
             maps.append(normalise_stored(class_activation(features, weights)).float().cpu())
         return torch.cat(maps), torch.cat(logits)
 
-    @torch.no_grad()
     def _load_back(self, network: Classifier) -> nn.Module:
-        """Load the weights of `network` into a copy of the model given to `Guide`, and verify its logits.
-
-        Both compute on the CPU, where rounding does not depend on TensorFloat-32.
-        """
-        state = network.state_dict()
-        keep = state.pop("keep")
-        weights = {name_in_whole(key, network.names): value for key, value in state.items()}
-        if not keep.all():
-            name = network.norm.reader if isinstance(network.norm, Neck) else ""
-            name = network.names["head"] if isinstance(network.norm, nn.Identity) else name
-            if not name:
-                raise MethodError(
-                    f"{type(self._model).__name__} cannot be pruned here: switched-off channels are folded into the "
-                    "linear layer that reads the pooled features, and in this model another kind of layer reads them "
-                    f"({type(network.norm).__name__}). Refine it with Crayon-Attention."
-                )
-            weight = weights[f"{name}.weight"]
-            weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
-        model = copy.deepcopy(self._model).eval()
-        if unknown := model.load_state_dict(weights, strict=False).unexpected_keys:
-            raise MethodError(f"{type(model).__name__} has no weight {unknown[0]}, which is to be loaded back into it.")
+        """Load the weights of `network` into a copy of the model given to `Guide`, and verify its logits."""
         images = self.images(torch.arange(min(8, len(self.images)))).cpu()
-        # eval() follows the copy, since copies of a traced module are in training mode.
-        expected, logits = copy.deepcopy(network).cpu().eval()(images), model(images)
-        difference = float((logits - expected).abs().max())
-        if not difference <= 1e-4 * max(1.0, float(expected.abs().max())):
-            raise MethodError(
-                f"{type(model).__name__}, with the weights loaded back into it, has logits that differ by "
-                f"{difference:.2g} from those of the network that is trained; its forward must depend on nothing but "
-                "weights and input."
-            )
-        return model
+        return load_back(network, self._model, images)[0]
 
     def _given_masks(self, given: torch.Tensor) -> np.ndarray:
         """Check masks; (N, H, W) bool."""

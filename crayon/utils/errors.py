@@ -4,6 +4,8 @@ Each is raised where the problem is detected, with one sentence that names the f
 The command line prints that sentence and exits with status 1; a traceback is a bug.
 """
 
+from textwrap import shorten
+
 
 class CrayonError(Exception):
     """Base of all errors that the input or the machine causes, rather than a bug in the program."""
@@ -54,5 +56,12 @@ class MachineError(CrayonError):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most 200 characters; its class name if it has no message."""
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    """The first line of an error's message, at most about 200 characters; its class name if it has no message.
+
+    A line that ends in a colon is only a heading, so the next line follows it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    whole = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return shorten(whole, 200, placeholder=" ...") if " " in whole[:200] else whole[:200]

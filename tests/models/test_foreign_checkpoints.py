@@ -43,15 +43,16 @@ def test_weights_are_found_among_what_is_not_built(tmp_path, modern, key):
     content = weights if key is None else {key: weights, "epoch": 3, "schedule": Schedule(), "f": partial(print, 1)}
     torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=modern)
     found = read_weights(tmp_path / "x.pt")
-    assert list(found) == list(weights)
-    assert all(torch.equal(found[name], value) for name, value in weights.items())
+    prefix = "" if key is None else f"{key}."
+    assert list(found) == [f"{prefix}{name}" for name in weights]
+    assert all(torch.equal(found[f"{prefix}{name}"], value) for name, value in weights.items())
 
 
 @pytest.mark.parametrize("modern", [True, False])
 def test_nothing_that_a_file_pickles_is_executed(tmp_path, modern):
     content = {"model": {"a": torch.ones(2)}, "hook": Evil(tmp_path / "evil"), "other": [Evil(tmp_path / "evil")]}
     torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=modern)
-    assert read_weights(tmp_path / "x.pt")["a"].tolist() == [1, 1]
+    assert read_weights(tmp_path / "x.pt")["model.a"].tolist() == [1, 1]
     assert not (tmp_path / "evil").exists()
 
 
@@ -64,7 +65,7 @@ def test_a_bare_pickle_is_not_executed_either(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "is not a checkpoint"), (b"<html>", "is not a checkpoint"), (None, "no such file")],
+    [(b"", "is empty"), (b"<html>", "is a web page"), (None, "no such file")],
 )
 def test_what_is_no_checkpoint_is_named(tmp_path, content, words):
     if content is not None:

@@ -59,9 +59,12 @@ class Context:
         return {"device": device_name(self.device), "threads": torch.get_num_threads()}
 
     def network(self, seed: int = 0) -> Classifier:
-        """Create a classifier for the classes of this benchmark, on the device, with random weights from `seed`."""
+        """Create a classifier for the classes of this benchmark, on the device, with random weights from `seed`.
+
+        `network.weights` are not read: all weights are to be overwritten.
+        """
         torch.manual_seed(seed)
-        return build_classifier(self.options, len(self.benchmark.classes)).to(self.device)
+        return build_classifier(self.options, len(self.benchmark.classes), initial=False).to(self.device)
 
     def pretrained(self, path: str | None) -> Classifier:
         """Create a classifier with a pretrained backbone and a new head.

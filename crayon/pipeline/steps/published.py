@@ -49,7 +49,7 @@ def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None =
         raise ParamsError(
             f"benchmarks.{name}.{key}: is missing; add it with a file name ({{ file: {(maps or checkpoint).name} }})."
         )
-    _state(job, checkpoint)
+    original_state(job, checkpoint)
     take(checkpoint, raw_path(job, imported.original))
     if maps is not None:
         manifest = Path(job.inputs["manifest"])
@@ -65,11 +65,16 @@ def _fetched(job: Job, archive: Archive) -> Path:
     return path
 
 
-def _state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Convert a published checkpoint to the state dict of a `Classifier`."""
-    options = job.params.network.model_copy(update={"weights": None})
-    network = build_classifier(options, len(benchmark_of(job).classes))
-    return classifier_state(read_weights(checkpoint), network, str(checkpoint))
+def original_state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Convert a checkpoint of others to the state dict of a `Classifier`.
+
+    Raises:
+        CheckpointError: it cannot be read, or belongs to another network.
+    """
+    benchmark = benchmark_of(job)
+    network = build_classifier(job.params.network, len(benchmark.classes), initial=False)
+    prefix = required(benchmark.imported, "imported").prefix
+    return classifier_state(read_weights(checkpoint), network, str(checkpoint), prefix)
 
 
 def run_original(job: Job) -> None:
@@ -77,7 +82,7 @@ def run_original(job: Job) -> None:
     recording = Recording(job)
     context = Context(job)
     checkpoint = _fetched(job, required(context.benchmark.imported, "imported").original)
-    state = _state(job, checkpoint)
+    state = original_state(job, checkpoint)
     network = context.network()
     network.load_state_dict(state)
     validation = context.monitor(report).measure(network)

@@ -1,0 +1,120 @@
+"""Write a refined network as a state dict of torchvision's network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crayon.models.build import BUILT, WITH_WEIGHTS
+from crayon.models.checkpoints import save_checkpoint
+from crayon.models.whole import load_back
+from crayon.pipeline.job import Job
+from crayon.pipeline.record import Digests, read_record
+from crayon.pipeline.steps.context import Context
+from crayon.utils.errors import MethodError, OutputError, RecordError
+from crayon.utils.log import report
+from crayon.utils.version import __version__
+
+COMPARED = 32
+"""How many training images the logits are compared on."""
+
+
+def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
+    """Write the network of a run as a safetensors file with torchvision's names.
+
+    Pruned channels become zero weights of the layer that reads them. The logits of the exported network are compared
+    with those of the checkpoint on training images before anything is written.
+
+    Args:
+        job: the job of the rule `evaluate` that measures the run.
+        output: the file; exports/<suite>/<benchmark>/<run>-<seed>.safetensors if None.
+        selected: whether to export the epoch with the best validation metric instead of the last one.
+
+    Raises:
+        MethodError: the network is one of Crayon's own; the Original has no selected epoch; pruned channels cannot be
+            folded into the network; or the logits differ.
+        OutputError: `output` is not named as a safetensors file.
+        RecordError: the checkpoint or its record is missing, or they do not belong together.
+    """
+    name, seed = job.wildcards["run"], job.wildcards.get("seed")
+    if output is None:
+        file = f"{name}.safetensors" if seed is None else f"{name}-{seed}.safetensors"
+        output = Path("exports", job.params.suite_name, job.wildcards["benchmark"], file)
+    if output.suffix != ".safetensors":
+        raise OutputError(f"{output}: the export is a safetensors file; name it {output.with_suffix('.safetensors')}.")
+    options = job.params.network
+    if options.name in BUILT:
+        raise MethodError(
+            f"network.name: {options.name} is Crayon's own network, so there is no network of torchvision to load it "
+            "into; only runs with one of torchvision's networks are exported."
+        )
+    if selected and "selected" not in job.inputs:
+        raise MethodError(f"{name}: has no checkpoint of a selected epoch; leave --selected out.")
+    path = job.inputs["selected" if selected else "last"]
+    made, digest = _record(job, path)
+    context = Context(job)
+    network = context.trained(path).cpu().eval()
+    reader = context.images("train")
+    images = reader(torch.arange(min(COMPARED, len(reader)))).cpu()
+    arguments = _arguments(context)
+    whole, difference = load_back(network, _whole(options.name, arguments), images)
+    pruned = int((network.keep == 0).sum())
+    content = {
+        "crayon": __version__,
+        "suite": job.params.suite_name,
+        **job.wildcards,
+        "checkpoint": {"path": path, "sha256": digest},
+        "record": {key: made[key] for key in ("rule", "wildcards", "params", "inputs")}
+        | {"code": made["code"]["digest"], "commit": made["told"]["commit"], "seal": made["seal"]},
+        "network": {"name": options.name, "arguments": arguments},
+        "classes": list(context.benchmark.classes),
+        "normalisation": {
+            "mean": list(context.benchmark.normalisation.mean),
+            "std": list(context.benchmark.normalisation.std),
+        },
+        "pruned_channels": pruned,
+        "largest_difference_of_logits": difference,
+    }
+    save_checkpoint(output, whole.state_dict(), {"format": "pt", "crayon": json.dumps(content, sort_keys=True)})
+    given = "".join(f", {key}={value}" for key, value in arguments.items())
+    report(
+        f"{output}: {path} as torchvision.models.{options.name}(weights=None{given}), {pruned} of {network.channels} "
+        f"channels pruned; its logits differ by at most {difference:.2g} on {len(images)} images."
+    )
+
+
+def _record(job: Job, path: str) -> tuple[dict[str, Any], str]:
+    """Read the record beside a checkpoint; returns it with the checkpoint's digest, which must be the record's."""
+    digests = Digests()
+    digest = digests.of(path)
+    if digest is None:
+        raise RecordError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.")
+    record_path = Path(path).with_name("record.json")
+    record = read_record(record_path)
+    if record["outputs"].get(path) != digest:
+        raise RecordError(
+            f"{path}: is not the file that {record_path} describes; delete both, and make them with "
+            f"`snakemake --cores 2 {path}`."
+        )
+    digests.save()
+    return record, digest
+
+
+def _arguments(context: Context) -> dict[str, Any]:
+    """The arguments of torchvision's function that builds the exported network, besides `weights=None`."""
+    options = context.options
+    arguments: dict[str, Any] = {"num_classes": len(context.benchmark.classes)}
+    if options.name in WITH_WEIGHTS:  # these have auxiliary heads, which a classifier does not have
+        imagenet = options.weights is not None and options.file is None
+        arguments |= {"aux_logits": False, "init_weights": False, "transform_input": imagenet}
+    return arguments
+
+
+def _whole(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
+    from torchvision.models import get_model
+
+    whole: torch.nn.Module = get_model(name, weights=None, **arguments)
+    return whole
