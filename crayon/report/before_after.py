@@ -50,7 +50,7 @@ class Change:
     @property
     def visible(self) -> np.ndarray:
         """(n,) bool: the maps of both models have a positive value. A map that is zero everywhere shows nothing."""
-        first, second = (maps.reshape(len(maps), -1).any(1) for maps in self.maps)
+        first, second = (maps.max(axis=(1, 2)) > 0 for maps in self.maps)
         return first & second
 
 

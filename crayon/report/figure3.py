@@ -35,7 +35,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
         train = data.rows("train")
         maps = read_npy(job.inputs[f"{name}/maps"], DataError)
-        visible = maps.reshape(len(maps), -1).any(1)
+        visible = maps.max(axis=(1, 2)) > 0
         labels = read_labels(job.inputs[f"{name}/labels"], [data.image_ids[row] for row in train])
         for label in ("relevant", "irrelevant"):
             tiles = []

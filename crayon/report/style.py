@@ -58,11 +58,12 @@ NOTHING: dict[str, dict[str, None]] = {
 """Format -> the metadata that are left out: time and software would change the bytes of an unchanged figure."""
 
 DPI = 200
+FAMILY = "DejaVu Sans"
 SETTINGS = {
     "svg.hashsalt": "crayon",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
-    "font.family": "DejaVu Sans",
+    "font.family": FAMILY,
     "axes.titlesize": "medium",
     "figure.dpi": DPI,
 }
@@ -142,7 +143,7 @@ def _width(text: str, size: float) -> float:
     """The width of text in points, without trailing spaces."""
     if not text.strip():
         return 0.0
-    font = FontProperties(family=SETTINGS["font.family"])
+    font = FontProperties(family=FAMILY)
     return float(TextPath((0, 0), text.rstrip(), size=size, prop=font, usetex=False).get_extents().x1)
 
 

@@ -120,13 +120,14 @@ def gaps(plan: Plan, evaluated: Mapping, name: str) -> dict[str, tuple[int, list
         name: the benchmark.
 
     Returns:
-        Split -> the number of (class, group) pairs that have images, and the classes and groups that have none.
+        Split -> the number of (class, group) pairs that have images, and the classes and groups that have none; empty
+        if the numbers are those of runs.csv, which does not count images.
     """
     benchmark = plan.params.active.benchmarks[name]
     runs = (run for (of, _), seeds in evaluated.items() if of == name for run in seeds.values())
     first = next(runs, None)  # all runs are measured on the same images
     found = {}
-    for split, rows in first["last"]["splits"].items() if first else ():
+    for split, rows in first["last"].get("splits", {}).items() if first else ():
         present = {(row["label"], row["group"]) for row in rows}
         if missing := without_images(present, benchmark.classes, benchmark.groups):
             found[split] = len(present), missing

@@ -75,9 +75,9 @@ def evaluated(plan, right: dict[str, list[int]], validation: dict[str, float], p
             "attention": {},
         }
         put(job.outputs["metrics"], {"last": last} | ({} if run == "original" else {"selected": last}))
-    put("results/answers.csv", {})
+    put("results/mini/answers.csv", {})
     for name in ("table1", "controls"):
-        put(f"results/{name}.provenance.json", {})
+        put(f"results/mini/{name}.provenance.json", {})
 
 
 def put(path: str, content: object) -> None:
@@ -104,9 +104,9 @@ def birds(tmp_path, monkeypatch):
 
 
 def page(plan) -> str:
-    Path("results/table1.provenance.json").unlink(missing_ok=True)  # stood in for, above
+    Path("results/mini/table1.provenance.json").unlink(missing_ok=True)  # stood in for, above
     render(plan, "page", partly=True)
-    return " ".join(Path("results/report.html").read_text().replace("&#39;", "'").split())
+    return " ".join(Path("results/mini/report.html").read_text().replace("&#39;", "'").split())
 
 
 def test_the_page_counts_and_gives_intervals(birds):
@@ -130,7 +130,7 @@ def test_no_story_of_others_data_and_no_paper_column(birds):
     assert "a smile and dark hair" not in text
     assert ">paper</th>" not in text
     assert "In grey, the paper's number" not in text
-    table = Path("results/table1.md").read_text()
+    table = Path("results/mini/table1.md").read_text()
     assert "paper's numbers" not in table
     assert "WGA paper" not in table
 
@@ -190,10 +190,10 @@ def test_a_group_without_test_images_is_named_everywhere(birds):
     }
     sentence = "test has no image of waterbird/land, which WGA and MGA cannot include."
     render(birds, "table1")
-    assert sentence in Path("results/table1.md").read_text()
-    assert "WGA (3 of 4 groups) last" in Path("results/table1.md").read_text()
-    assert "WGA (3 of 4 groups) & MGA (3 of 4 groups)" in Path("results/table1.tex").read_text()
-    with Path("results/table1.csv").open(encoding="utf-8", newline="") as file:
+    assert sentence in Path("results/mini/table1.md").read_text()
+    assert "WGA (3 of 4 groups) last" in Path("results/mini/table1.md").read_text()
+    assert "WGA (3 of 4 groups) & MGA (3 of 4 groups)" in Path("results/mini/table1.tex").read_text()
+    with Path("results/mini/table1.csv").open(encoding="utf-8", newline="") as file:
         assert {row["metric"] for row in csv.DictReader(file)} == {"WGA", "MGA"}
     text = page(birds)
     assert f'<p class="notice">{sentence}</p>' in text
@@ -207,7 +207,7 @@ def read(plan, run: str) -> dict:
 
 def test_a_complete_table_has_plain_headings(birds):
     render(birds, "table1")
-    table = Path("results/table1.md").read_text()
+    table = Path("results/mini/table1.md").read_text()
     assert "WGA last" in table
     assert "groups)" not in table
 
@@ -219,4 +219,4 @@ def test_a_table_without_pruning_needs_no_neurons(tmp_path, monkeypatch):
     plan = load_plan()
     evaluated(plan, RIGHT, VALIDATION)
     render(plan, "table1")
-    assert "Answers: attention: 9 people answers -> 4 relevant." in Path("results/table1.md").read_text()
+    assert "Answers: attention: 9 people answers -> 4 relevant." in Path("results/mini/table1.md").read_text()
