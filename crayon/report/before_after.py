@@ -72,7 +72,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
             tiles = [tile for position in shown for tile in _tiles(change, position)]
             blank = len(positions) - int(change.visible[positions].sum())
             heading = f"{benchmark.title}\n{kind}: {len(positions)} of {len(change.before)}"
-            heading += f"\n({blank} empty maps left out)" if blank else ""
+            heading += f"\n(empty maps left out: {blank})" if blank else ""
             otherwise = "Each of these images has an empty map." if blank else f"No image was {kind}."
             lines.append(Row(heading, tiles, otherwise))
     method = naming(job.steering["method"])[0]

@@ -49,7 +49,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
                     tiles.append(Tile(VIEWS[view](image, maps[position]), words))
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
             blank = labels.count(label) - shown.count(label)
-            heading = f"{benchmark.title}\n{label}" + (f"\n({blank} empty maps left out)" if blank else "")
+            heading = f"{benchmark.title}\n{label}" + (f"\n(empty maps left out: {blank})" if blank else "")
             otherwise = f"Each map judged {label} is empty." if blank else f"No map was judged {label}."
             lines.append(Row(heading, tiles, otherwise))
     title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
