@@ -15,8 +15,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 
-from crayon.report import before_after, figure3, html, style
+from crayon.report import before_after, curves, figure3, html, style
 from crayon.report.build import load_plan
 from crayon.report.render import render
 from crayon.report.tables import markdown
@@ -71,6 +72,21 @@ def test_no_text_of_a_figure_is_cut_or_touches_another(count):
         assert not any(box.overlaps(other) for other in boxes[place + 1 :])
     captions = "".join(axis.title.get_text() for axis in figure.axes)
     assert re.sub(r"\s", "", captions).count("sayswheeled_vehicle") == 2 * sum(n % 3 == 0 for n in range(count))
+
+
+@pytest.mark.parametrize(
+    "drawn", [lambda panels: curves.draw([panels], "Suite own."), lambda p: curves.dots(p, "Suite own.")]
+)
+def test_a_long_benchmark_title_stays_in_its_panel(drawn):
+    data = DataFrame([("erm", 1, 50.0), ("erm", 2, 60.0)], columns=["method", "x", "value"])
+    title = "Wheeled_vehicles and waterbirds photographed on other backgrounds"
+    figure = drawn([curves.Panel(data, title, "answers", "WGA (%)")] * 2)
+    with style.theme():
+        figure.draw_without_rendering()
+    first, second = (axis.title.get_window_extent() for axis in figure.axes)
+    assert first.x0 >= 0
+    assert first.x1 < second.x0
+    assert second.x1 <= figure.bbox.x1
 
 
 DRAW = """
