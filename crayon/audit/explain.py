@@ -10,7 +10,7 @@ from typing import Any
 from crayon.audit.check import Verdict, evaluations_of, known, number_of
 from crayon.pipeline.job import below
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.provenance import Provenance
+from crayon.pipeline.provenance import Provenance, none_of, not_checked
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json
@@ -105,16 +105,11 @@ def recorded(plan: Plan, target: str, cell: str) -> Node | None:
     row = known(target, cell)
     benchmark, run, _, *seed = cell.split("/")
     provenance = Provenance.read(read_json(path, RecordError), path)
-    wanted = {"benchmark": benchmark, "run": run} | ({"seed": seed[0]} if seed else {})
-    names = [
-        name
-        for name, job in provenance.jobs.items()
-        if job["rule"] == "evaluate" and wanted.items() <= job["wildcards"].items()
-    ]
+    names = provenance.evaluations(benchmark, run, *seed)
     if not names:
-        raise RecordError(f"{path}: names no evaluation of {benchmark}/{run}; make the table again.")
+        raise RecordError(none_of(path, benchmark, run))
     head = f"{target}  {cell}  {_percent(row)} (suite {provenance.suite})"
-    note = f"recorded in {path}, not checked here: the files that it names are not in this folder (`dvc pull`)"
+    note = not_checked(path)
     root = Node(
         head, {"result": target, "cell": cell, "row": row, "suite": provenance.suite}, [Node(note, {"note": note})]
     )

@@ -42,7 +42,7 @@ def spread(mean: float | None, std: float | None) -> str:
 
 
 def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """Read the inputs that are a metrics.json.
+    """Read the inputs that are the metrics.json of an evaluation.
 
     Args:
         inputs: `benchmark/run/seed` -> path.
@@ -56,8 +56,8 @@ def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[s
     """
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for name, path in inputs.items():
-        if not path.endswith("/metrics.json") or (partly and not Path(path).exists()):
-            continue
+        if name == path or not path.endswith("/metrics.json") or (partly and not Path(path).exists()):
+            continue  # a result, such as the metrics.json of Table 1, is named by its path
         benchmark, run, *seed = name.split("/")
         found.setdefault((benchmark, run), {})[seed[0] if seed else "-"] = read_json(path, RecordError)
     return found

@@ -18,6 +18,16 @@ ENVIRONMENT = ("crayon", "commit", "dirty", "python", "packages", "machine", "de
 """The keys that are copied from a record's environment; time and memory are not, as they differ between runs."""
 
 
+def not_checked(path: str) -> str:
+    """Say that numbers are those of a provenance file, whose files are not here."""
+    return f"recorded in {path}, not checked here: the files that it names are not in this folder (`dvc pull`)"
+
+
+def none_of(path: str, benchmark: str, run: str) -> str:
+    """Say that a provenance file lacks a run."""
+    return f"{path}: names no evaluation of {benchmark}/{run}; make the table again."
+
+
 @dataclass
 class Provenance:
     """The jobs that a result depends on, from their records.
@@ -105,6 +115,20 @@ class Provenance:
     def producers(self) -> dict[str, str]:
         """Output path -> name of the job that writes it."""
         return {path: name for name, job in self.jobs.items() for path in job["outputs"]}
+
+    def evaluations(self, benchmark: str, run: str, seed: str | None = None) -> list[str]:
+        """The jobs that evaluated a run.
+
+        Args:
+            benchmark, run: names of the benchmark and of the run.
+            seed: only the job of this seed; None: the jobs of all seeds.
+        """
+        wanted = {"benchmark": benchmark, "run": run} | ({} if seed is None else {"seed": seed})
+        return [
+            name
+            for name, job in self.jobs.items()
+            if job["rule"] == "evaluate" and wanted.items() <= job["wildcards"].items()
+        ]
 
     def below(self, paths: Iterable[str]) -> list[str]:
         """The jobs that write `paths` and all jobs that they depend on, in topological order."""

@@ -23,7 +23,8 @@ from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
-"""How many images of each kind are shown per benchmark: the first of the split, alternating over labels and groups."""
+"""How many images of each kind are shown per benchmark: the first of the split whose maps of both models are not zero
+everywhere, alternating over labels and groups."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class Change:
     mended: np.ndarray
     broken: np.ndarray
 
+    @property
+    def visible(self) -> np.ndarray:
+        """(n,) bool: the maps of both models have a positive value. A map that is zero everywhere shows nothing."""
+        first, second = (maps.max(axis=(1, 2)) > 0 for maps in self.maps)
+        return first & second
+
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write before_after.csv, one row per newly right or newly wrong image, and the figure.
@@ -63,8 +70,11 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
             shown = choose(change, positions)
             rows += [_row(plan, name, change, kind, position, position in shown) for position in positions.tolist()]
             tiles = [tile for position in shown for tile in _tiles(change, position)]
-            count = f"{len(positions)} of {len(change.before)}"
-            lines.append(Row(f"{benchmark.title}\n{kind}: {count}", tiles, f"No image was {kind}."))
+            blank = len(positions) - int(change.visible[positions].sum())
+            heading = f"{benchmark.title}\n{kind}: {len(positions)} of {len(change.before)}"
+            heading += f"\n(empty maps left out: {blank})" if blank else ""
+            otherwise = "Each of these images has an empty map." if blank else f"No image was {kind}."
+            lines.append(Row(heading, tiles, otherwise))
     method = naming(job.steering["method"])[0]
     title = f"Test images: the image, where the Original looks, where {method} looks (and what they say)"
     return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
@@ -97,10 +107,10 @@ def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -
 
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
-    """The first `EXAMPLES` of the positions, alternating over labels and groups."""
+    """The first `EXAMPLES` of the positions whose maps show something, alternating over labels and groups."""
     data, rows = change.context.data, change.context.data.rows(change.split)
     queues: dict[tuple[int, int], list[int]] = {}
-    for position in positions.tolist():
+    for position in positions[change.visible[positions]].tolist():
         row = rows[position]
         queues.setdefault((int(data.labels[row]), int(data.group_ids[row])), []).append(position)
     longest = max(map(len, queues.values()), default=0)

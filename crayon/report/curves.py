@@ -14,6 +14,9 @@ from pandas import DataFrame
 
 from crayon.report import style
 
+PANEL, TITLE = 2.4, 9.6
+"""Width of a panel's title in inches, and its font size in the theme."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -81,7 +84,7 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
     if log:
         field.set_xscale("log")
     better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
-    field.set_title(panel.title)
+    field.set_title(style.wrapped(panel.title, PANEL, TITLE))
     field.set(xlabel=panel.x, ylabel=panel.y + better)
 
 
@@ -98,7 +101,7 @@ def dots(panels: Sequence[Panel], footer: str) -> Figure:
             for place, method in enumerate(methods):
                 mean = panel.data[panel.data["method"] == method]["value"].mean()
                 field.plot([mean], [place], style.marker(method), color=style.colour(method), markersize=8)
-            field.set(title=panel.title, xlabel=panel.y, ylabel="", xlim=(0, 100))
+            field.set(title=style.wrapped(panel.title, PANEL, TITLE), xlabel=panel.y, ylabel="", xlim=(0, 100))
             field.set_yticks(range(len(methods)), [style.label(method) for method in methods])
         style.foot(figure, footer)
     return figure

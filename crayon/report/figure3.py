@@ -19,7 +19,8 @@ from crayon.utils.files import read_npy, write_csv
 
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
 TILES = 9
-"""How many pictures of each label are shown per benchmark: the first of the training set, alternating over classes."""
+"""How many pictures of each label are shown per benchmark: the first of the training set whose maps are not zero
+everywhere, alternating over classes."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -34,10 +35,12 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
         train = data.rows("train")
         maps = read_npy(job.inputs[f"{name}/maps"], DataError)
+        visible = maps.max(axis=(1, 2)) > 0
         labels = read_labels(job.inputs[f"{name}/labels"], [data.image_ids[row] for row in train])
         for label in ("relevant", "irrelevant"):
             tiles = []
-            for position in choose(labels, data.labels[train], label, TILES // len(benchmark.views)):
+            shown = [own if seen else "" for own, seen in zip(labels, visible, strict=True)]
+            for position in choose(shown, data.labels[train], label, TILES // len(benchmark.views)):
                 row = train[position]
                 image = readable(data.images[row])[0]
                 names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
@@ -45,7 +48,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
                     words = names[0] if view == benchmark.views[0] else ""
                     tiles.append(Tile(VIEWS[view](image, maps[position]), words))
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
-            lines.append(Row(f"{benchmark.title}\n{label}", tiles, f"No map was judged {label}."))
+            blank = labels.count(label) - shown.count(label)
+            heading = f"{benchmark.title}\n{label}" + (f"\n(empty maps left out: {blank})" if blank else "")
+            otherwise = f"Each map judged {label} is empty." if blank else f"No map was judged {label}."
+            lines.append(Row(heading, tiles, otherwise))
     title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
     return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
         draw(lines, title, style.origin(plan))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import re
 import statistics
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from crayon.annotations.labels import LABELS
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.provenance import Provenance
+from crayon.pipeline.provenance import Provenance, none_of, not_checked
 from crayon.pipeline.record import Writer, read_record
 from crayon.report.cost import Spent
 from crayon.report.registry import RESULTS, provenance_of
 from crayon.report.summary import next_steps, summarise
+from crayon.report.table1 import recorded
 from crayon.report.tables import gap_sentences, headings, marks_of, naming, published, why_missing
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
@@ -52,20 +55,25 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
     """The variables of the template."""
     suite = plan.params.active
     evaluated = evaluations(job.inputs, partly=True)
+    measured = dict(evaluated)
+    evaluated = evaluated or recorded(plan)
     place = provenance_of(plan, "table1")
     provenance = Provenance.read(read_json(place, RecordError), place) if Path(place).exists() else None
     commits = sorted({made["commit"][:SHORT] for made in provenance.made if made["commit"]}) if provenance else []
     answers = _answers(plan, job, provenance)
+    table = plan.find("table1").outputs["table"]
     return {
         "suite": plan.suite,
         "title": suite.title,
         "version": __version__,
         "commit": " ".join(commits),
         "notices": _notices(plan, answers),
-        "story": _story(plan, evaluated),
+        "recorded": _inline(not_checked(place if provenance else table)) if evaluated and not measured else "",
+        "story": _story(plan, measured),
         "benchmarks": [_table(plan, name, evaluated) for name in suite.benchmarks],
         "answers": answers,
         "annotated": bool(plan.annotated),
+        "kept_answers": plan.find("answers").outputs["answers"] if plan.annotated and not answers else "",
         "sections": [_section(plan, rule) for rule, result in RESULTS.items() if result.title and rule in plan.jobs],
         "spent": _spent(plan, job),
         "others": [name for name, other in plan.params.suites.items() if other.benchmarks and name != plan.suite],
@@ -79,8 +87,16 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
 
 
 def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
-    """Warnings that answers are simulated, or that images are not the real data."""
+    """Warnings that answers are simulated, or that images are not the real data.
+
+    Where the answers are not in this folder, their source is that of params.yaml.
+    """
     simulated = sorted({row["title"] for row in answers if "simulated" in row["sources"]})
+    if not answers:
+        benchmarks = plan.params.active.benchmarks
+        simulated = sorted(
+            benchmarks[n].title for n in plan.annotated if benchmarks[n].annotation.source == "simulated"
+        )
     sentences = []
     if simulated:
         sentences.append(f"The annotators are simulated, no person answered: {', '.join(simulated)}.")
@@ -115,20 +131,21 @@ def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
             mark = signs[metric].get(method, "")
             cells.append(
                 {
+                    "place": len(cells),
                     "value": str(value) if value else "",
                     "seeds": value.seeds if value else 0,
                     "paper": spread(*paper.get((method, name, metric), (None, None))),
                     "mark": mark,
                     "sign": {"best": "①", "second": "②"}.get(mark, ""),
                     "anchor": _anchor(name, method),
-                    "reason": "" if value else why_missing(plan, name, method),
                 }
             )
-        rows.append({"label": label, "annotation": annotation, "cells": cells})
+        missing = "" if (name, method) in evaluated else why_missing(plan, name, method)
+        rows.append({"label": label, "annotation": annotation, "cells": cells, "missing": missing})
     titles = headings(plan, evaluated, name)
     return {
         "title": benchmark.title,
-        "metrics": [{"key": titles[key], "lower": kind.lower_is_better} for key, kind in benchmark.metrics.items()],
+        "metrics": [f"{titles[key]} {'↓' if kind.lower_is_better else '↑'}" for key, kind in benchmark.metrics.items()],
         "rows": rows,
         "paper": any(cell["paper"] for row in rows for cell in row["cells"]),
         "gaps": gap_sentences(plan, evaluated, name),
@@ -167,17 +184,51 @@ def _section(plan: Plan, rule: str) -> dict[str, Any]:
     outputs = plan.find(rule).outputs
     section: dict[str, Any] = {"name": rule, "title": RESULTS[rule].title, "caption": RESULTS[rule].caption}
     section |= {"missing": "", "image": "", "source": outputs["table"], "columns": [], "rows": [], "count": 0}
-    absent = [path for path in outputs.values() if not Path(path).exists()]
+    section["blocks"] = []
+    absent = [
+        outputs[key] for key in ("table", "markdown", "png") if key in outputs and not Path(outputs[key]).exists()
+    ]
     if absent:
         return section | {"missing": f"{absent[0]} has not been made: run `snakemake --cores 2 {absent[0]}`."}
     if "png" in outputs:
         data = base64.b64encode(Path(outputs["png"]).read_bytes()).decode("ascii")
         section["image"] = f"data:image/png;base64,{data}"
+    if "markdown" in outputs:
+        section["blocks"] = blocks(Path(outputs["markdown"]).read_text(encoding="utf-8"))
     with Path(outputs["table"]).open(encoding="utf-8", newline="") as file:
         columns, *rows = csv.reader(file)
     kept = [index for index, name in enumerate(columns) if name != "suite"]
     section |= {"columns": [columns[index] for index in kept], "count": len(rows)}
     return section | {"rows": [[row[index] for index in kept] for row in rows[:LISTED]]}
+
+
+def blocks(text: str) -> list[dict[str, Any]]:
+    """Split a Markdown file of a result into its parts, without the title.
+
+    Args:
+        text: headings of level 2, paragraphs, and tables as `crayon.report.tables.markdown` writes them.
+
+    Returns:
+        For each part its `kind` (heading, words or table); `text`, or the `columns` and `rows` of a table.
+    """
+    parts: list[dict[str, Any]] = []
+    for part in re.split(r"\n{2,}", text.strip()):
+        if part.startswith("## "):
+            parts.append({"kind": "heading", "text": part.removeprefix("## ")})
+        elif part.startswith("|"):
+            columns, _, *rows = ([value.strip() for value in line.strip("|").split("|")] for line in part.splitlines())
+            parts.append({"kind": "table", "columns": columns, "rows": rows})
+        elif not part.startswith("# "):
+            parts.append({"kind": "words", "text": _inline(part)})
+    return parts
+
+
+def _inline(text: str) -> str:
+    """A paragraph of Markdown as HTML: `code`, **strong**, *emphasised*."""
+    html = escape(text)
+    for pattern, tag in ((r"`([^`]+)`", "code"), (r"\*\*([^*]+)\*\*", "strong"), (r"\*([^*]+)\*", "em")):
+        html = re.sub(pattern, rf"<{tag}>\1</{tag}>", html)
+    return html
 
 
 def _spent(plan: Plan, job: Job) -> str:
@@ -217,7 +268,9 @@ def _evidence(plan: Plan, name: str, run_name: str, evaluated: dict, provenance:
         values = [values["last"]["metrics"][metric] for values in evaluated[name, run_name].values()]
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
         facts.append((f"{metric}, mean", f"{statistics.fmean(values):.4f}{spread} over {len(values)} runs"))
-    if provenance:
+    if provenance and not provenance.evaluations(name, run_name):
+        facts.append(("provenance", none_of(provenance_of(plan, "table1"), name, run_name)))
+    elif provenance:
         jobs = [provenance.jobs[job] for job in provenance.below(below)]
         answers = sorted({p for job in jobs for p in (*job["inputs"], *job["outputs"]) if p.startswith("annotations/")})
         facts += [("answers", with_digest(path)) for path in answers] or [("answers", "none")]

@@ -33,7 +33,7 @@ Reads = Callable[[Plan], tuple[dict[str, str], dict[str, Any]] | None]
 (name -> path) and the params that determine it, or None if the suite does not make the result."""
 
 TABLE = {"table": "csv", "markdown": "md"}
-FIGURE = {"table": "csv", "svg": "svg", "png": "png"}
+FIGURE = {"table": "csv", "svg": "svg", "pdf": "pdf", "png": "png"}
 """Output -> suffix, of a result whose files are named after it."""
 
 
@@ -294,7 +294,7 @@ _ALL = (
         title="Before and after",
         caption="Test images that the Original got wrong and the refined model gets right (mended), and the reverse "
         "(broken): the image, where the Original looks, where the refined model looks, what each says. The first of "
-        "each group.",
+        "each group for which both models have a map that is not zero everywhere.",
         shown="png",
         computes=True,
     ),
@@ -382,7 +382,7 @@ _ALL = (
     ),
     Result(
         name="runtime",
-        files={"table": "runtime.csv", "svg": "figure_runtime.svg", "png": "figure_runtime.png"},
+        files={"table": "runtime.csv"} | {kind: f"figure_runtime.{kind}" for kind in ("svg", "pdf", "png")},
         reads=_runtime,
         title="What it takes",
         caption="Seconds of a refinement against the number of training images, with the fitted lines: the paper's "

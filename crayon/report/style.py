@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import AbstractContextManager
 from functools import partial
 from textwrap import fill
@@ -10,6 +11,8 @@ from textwrap import fill
 import matplotlib
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from crayon.methods import METHODS
 from crayon.pipeline.plan import Plan
@@ -47,11 +50,20 @@ annotation that it uses."""
 ORDERS = {"random": "random order", "uncertain": "uncertain first", "diverse": "diverse"}
 """Acquisition order -> its name in figures."""
 
+NOTHING: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+"""Format -> the metadata that are left out: time and software would change the bytes of an unchanged figure."""
+
 DPI = 200
+FAMILY = "DejaVu Sans"
 SETTINGS = {
     "svg.hashsalt": "crayon",
     "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
+    "pdf.fonttype": 42,
+    "font.family": FAMILY,
     "axes.titlesize": "medium",
     "figure.dpi": DPI,
 }
@@ -99,6 +111,42 @@ def origin(plan: Plan) -> str:
     return f"Suite {plan.suite} ({suite.title}); answers: {who}."
 
 
+def wrapped(text: str, inches: float, size: float) -> str:
+    """Break text into lines that fit, at spaces; never shorten it.
+
+    A word that is wider than a line is broken after `_`, `-` or `/`, and between any two characters if it has to be.
+    Line breaks of the text are kept.
+
+    Args:
+        text: the text, without mathematics.
+        inches: width of a line.
+        size: font size in points.
+    """
+    return "\n".join(line for part in text.split("\n") for line in _lines(part, 72 * inches, size))
+
+
+def _lines(text: str, points: float, size: float) -> list[str]:
+    """The lines of a text without line breaks; see `wrapped`."""
+    pieces: list[str] = []
+    for word in re.split(r"(?<=\s)", text):
+        parts = [word] if _width(word, size) <= points else re.split(r"(?<=[_/-])", word)
+        pieces += [piece for part in parts for piece in ([part] if _width(part, size) <= points else part)]
+    lines = [""]
+    for piece in pieces:
+        if lines[-1] and _width(lines[-1] + piece, size) > points:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
+
+
+def _width(text: str, size: float) -> float:
+    """The width of text in points, without trailing spaces."""
+    if not text.strip():
+        return 0.0
+    font = FontProperties(family=FAMILY)
+    return float(TextPath((0, 0), text.rstrip(), size=size, prop=font, usetex=False).get_extents().x1)
+
+
 def foot(figure: Figure, text: str) -> None:
     """Add small print below a figure."""
     lines = fill(text, int(figure.get_figwidth() * 14))
@@ -106,13 +154,12 @@ def foot(figure: Figure, text: str) -> None:
 
 
 def writers(figure: Figure) -> dict[str, Writer]:
-    """The functions that write a figure as `svg` and as `png`."""
-    return {suffix: partial(_write, figure=figure, suffix=suffix) for suffix in ("svg", "png")}
+    """The functions that write a figure as `svg`, `pdf` and `png`."""
+    return {suffix: partial(_write, figure=figure, suffix=suffix) for suffix in NOTHING}
 
 
 def _write(path: str, figure: Figure, suffix: str) -> None:
     content = io.BytesIO()
-    nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[suffix]
     with theme():
-        figure.savefig(content, format=suffix, dpi="figure", metadata=nothing)
+        figure.savefig(content, format=suffix, dpi="figure", metadata=NOTHING[suffix])
     write_bytes(path, content.getvalue())

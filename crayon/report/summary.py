@@ -137,6 +137,10 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
     if len(variants) == 1:
         return variants[0], "It is the only Crayon variant that ran."
     split = benchmark.selection.splits[0]
+    if any("validation" not in seed["last"] for run in variants for seed in of[run].values()):
+        return variants[
+            0
+        ], "It is the first that ran: these evaluations are of older code, which recorded no validation."
     scores = {run: statistics.fmean(seed["last"]["validation"] for seed in of[run].values()) for run in variants}
     best = max(scores.values())
     tied = [run for run in variants if scores[run] == best]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from crayon.methods.settings import reason_left_out
@@ -14,6 +17,7 @@ from crayon.pipeline.record import Writer
 from crayon.report.tables import gap_sentences, headings, markdown, marks_of, naming, published
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv, write_json, write_text
+from crayon.utils.tables import read_csv
 
 COLUMNS = (
     "suite",
@@ -119,6 +123,53 @@ def run_rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
                 ]
             )
     return table
+
+
+def recorded(plan: Plan) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Read the numbers of Table 1 from its own files, for a folder without evaluations such as a fresh clone.
+
+    Returns:
+        (benchmark, run) -> seed -> `last` with `metrics` and `epoch`, like the evaluations, but without counts of
+        images; only runs that have all metrics of the suite. Empty if runs.csv or table1.csv is missing.
+
+    Raises:
+        RecordError: a file is malformed, or a number of table1.csv is not the mean of the runs.
+    """
+    outputs = plan.find("table1").outputs
+    if not all(Path(outputs[key]).exists() for key in ("runs", "table")):
+        return {}
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in read_csv(outputs["runs"], RUN_COLUMNS, RecordError):
+        seeds = found.setdefault((row["benchmark"], row["method"]), {})
+        run = seeds.setdefault(row["seed"], {"last": {"metrics": {}, "epoch": row["last_epoch"]}})
+        run["last"]["metrics"][row["metric"]] = _percent(row["last"], f"{outputs['runs']}, line {row.line}")
+    for row in read_csv(outputs["table"], COLUMNS, RecordError):
+        of_run = [run["last"]["metrics"] for run in found.get((row["benchmark"], row["method"]), {}).values()]
+        values = [metrics[row["metric"]] for metrics in of_run if row["metric"] in metrics]
+        mean = statistics.fmean(values) if values else math.nan
+        where = f"{outputs['table']}, line {row.line}"
+        printed = _percent(row["mean"], where)
+        both_empty = math.isnan(printed) and math.isnan(mean)
+        if not both_empty and not abs(printed - mean) < 2e-4:  # the runs are rounded to four digits
+            raise RecordError(
+                f"{where}: the mean is `{row['mean']}`, but the runs in {outputs['runs']} give `{number(mean)}`; "
+                "restore both files with `git checkout`, or make the table again."
+            )
+    benchmarks = plan.params.active.benchmarks
+    return {
+        (name, run): seeds
+        for (name, run), seeds in found.items()
+        if name in benchmarks
+        and all(benchmarks[name].metrics.keys() <= v["last"]["metrics"].keys() for v in seeds.values())
+    }
+
+
+def _percent(text: str, where: str) -> float:
+    """A number of a table; NaN if the cell is empty."""
+    try:
+        return float(text or "nan")
+    except ValueError as error:
+        raise RecordError(f"{where}: `{text}` is not a number; restore the file with `git checkout`.") from error
 
 
 def _metrics(plan: Plan, evaluated: dict) -> dict[str, Any]:

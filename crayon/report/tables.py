@@ -112,10 +112,13 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 
 def _present(evaluated: Mapping, name: str) -> dict[str, set[tuple[str, str]]]:
-    """Split -> the (class, group) pairs of which it has images, from any run: all are measured on the same images."""
+    """Split -> the (class, group) pairs of which it has images, from any run: all are measured on the same images.
+
+    Empty if the numbers are those of runs.csv, which does not count images.
+    """
     runs = (run for (of, _), seeds in evaluated.items() if of == name for run in seeds.values())
     first = next(runs, None)
-    splits = first["last"]["splits"] if first else {}
+    splits = first["last"].get("splits", {}) if first else {}
     return {split: {(row["label"], row["group"]) for row in rows} for split, rows in splits.items()}
 
 

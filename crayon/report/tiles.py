@@ -11,6 +11,10 @@ from matplotlib.figure import Figure
 from crayon.report import style
 
 DPI = 130
+HEADING, SMALL, TITLE = 1.75, 7, 9
+"""Width of the headings in inches; font size of headings and captions, and of the title."""
+LINE = 0.12
+"""Height of a line of a caption in inches."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Row:
 
 
 def draw(rows: Sequence[Row], title: str, footer: str, tile: float = 1.05) -> Figure:
-    """Draw all rows.
+    """Draw all rows. Title, headings and captions that are too wide continue on the next line.
 
     Args:
         rows: the rows, from top to bottom.
@@ -45,18 +49,25 @@ def draw(rows: Sequence[Row], title: str, footer: str, tile: float = 1.05) -> Fi
         tile: width of a tile in inches.
     """
     wide = max([len(row.tiles) for row in rows] + [3])
+    width = tile * wide + 1.9
+    heading = style.wrapped(title, width - 0.2, TITLE)
+    captions = [[style.wrapped(one.words, tile - 0.05, SMALL) for one in row.tiles] for row in rows]
+    extra = [max((words.count("\n") for words in row), default=0) * LINE for row in captions]
+    height = sum(tile + 0.22 + more for more in extra) + 0.7 + heading.count("\n") * 0.15
     with style.theme():
-        figure = Figure(figsize=(tile * wide + 1.9, (tile + 0.22) * len(rows) + 0.7), layout="constrained", dpi=DPI)
+        figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
         grid = figure.subplots(len(rows), wide, squeeze=False, gridspec_kw={"hspace": 0.05, "wspace": 0.05})
-        for row, axes in zip(rows, grid, strict=True):
+        for row, texts, axes in zip(rows, captions, grid, strict=True):
             for axis in axes:
                 axis.set_axis_off()
-            axes[0].text(-0.12, 0.5, row.heading, transform=axes[0].transAxes, ha="right", va="center", fontsize=7)
+            words = style.wrapped(row.heading, HEADING, SMALL)
+            axes[0].text(-0.12, 0.5, words, transform=axes[0].transAxes, ha="right", va="center", fontsize=SMALL)
             if not row.tiles:
-                axes[0].text(0, 0.5, row.otherwise, transform=axes[0].transAxes, va="center", fontsize=7)
-            for one, axis in zip(row.tiles, axes, strict=False):
+                words = style.wrapped(row.otherwise, tile * wide, SMALL)
+                axes[0].text(0, 0.5, words, transform=axes[0].transAxes, va="center", fontsize=SMALL)
+            for one, words, axis in zip(row.tiles, texts, axes, strict=False):
                 axis.imshow(one.image, interpolation="none")
-                axis.set_title(one.words, fontsize=7, y=-0.02, va="top", pad=0)
-        figure.suptitle(title, fontsize=9)
+                axis.set_title(words, fontsize=SMALL, y=-0.02, va="top", pad=0)
+        figure.suptitle(heading, fontsize=TITLE)
         style.foot(figure, footer)
     return figure

@@ -43,6 +43,7 @@ def test_every_table_and_figure_is_there(whole):
     for name in figures:
         assert whole.read(f"results/mini/{name}.png").startswith(b"\x89PNG")
         assert b"</svg>" in whole.read(f"results/mini/{name}.svg")
+        assert whole.read(f"results/mini/{name}.pdf").startswith(b"%PDF")
     assert b"\\end{tabular}" in whole.read("results/mini/table1.tex")
     page = whole.read("results/mini/report.html").decode()
     assert "has not been made" not in page
