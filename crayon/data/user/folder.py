@@ -2,8 +2,8 @@
 
 The folders `val` and `valid` become the split validation; other splits keep the name of their folder. A benchmark with
 several groups has one more level, `<split>/<class>/<group>/<image>`. Masks are optional and lie in a second folder with
-the same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path
-within the folder.
+the same layout and file names, with any image suffix; which of their pixels are relevant, `crayon.data.mask_files`
+defines. An image's id is its path within the folder.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crayon.config.source import MaskPixels, Rgb
 from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
-from crayon.utils.errors import DataError
+from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
 from crayon.utils.text import unknown
 
@@ -28,16 +29,22 @@ class Options:
         path: the folder that contains `train`, `val`, `test`.
         size: side of a square, or (height, width), in pixels; None if all images have the same size already.
         masks: the folder of the masks, or None.
+        mask_pixels: which pixels of a mask are relevant.
+        background_colour: red, green and blue (0 to 255) that transparent pixels of images are composited on.
         on_error: what to do with an image that cannot be decoded.
     """
 
     path: str
     size: int | tuple[int, int] | None = None
     masks: str | None = None
+    mask_pixels: MaskPixels = MaskPixels()
+    background_colour: Rgb = (255, 255, 255)
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
         frame_of(self.size)
+        if self.mask_pixels != MaskPixels() and not self.masks:
+            raise ParamsError("source.mask_pixels: has no use without source.masks; add masks, or remove it.")
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
@@ -96,6 +103,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         frame=frame_of(options.size),
         on_error=options.on_error,
         masks=masks is not None,
+        mask_pixels=options.mask_pixels,
+        background_colour=options.background_colour,
     )
 
 

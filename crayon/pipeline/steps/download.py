@@ -12,7 +12,7 @@ from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
-from crayon.data.pack import examine, pack
+from crayon.data.pack import examine, mask_line, pack
 from crayon.data.releases.download import fetch_all, unpacked
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
@@ -57,13 +57,14 @@ def run(job: Job, local: Path | None = None) -> None:
     report(f"{name}/download  packed in {Path(job.outputs['images']).parent}")
 
 
-def check(job: Job) -> str:
+def check(job: Job) -> tuple[str, tuple[int, int]]:
     """Check a benchmark's source: read it as `run` does and decode every image, but publish and download nothing.
 
     Unpacked archives stay until `run` has packed them.
 
     Returns:
-        A sentence with the number of images in each split.
+        Sentences: the number of images in each split, the relevant share of the masks, and what images a person should
+        look at; and the (height, width) of the images.
 
     Raises:
         DataError: an archive is missing or images are unusable; the message has their number and the first few.
@@ -74,13 +75,17 @@ def check(job: Job) -> str:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
     content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
     if isinstance(content, Drawn):
-        splits, listing = content.splits, None
+        splits, left_out, size = content.splits, 0, content.images.shape[1:3]
+        lines = [mask_line(name, content.masks.mean((1, 2)).tolist(), {})]
     else:
-        splits, listing = [entry.split for entry in content.entries], content
+        splits = [entry.split for entry in content.entries]
     check_splits(splits, benchmark, name)
-    faults = {} if listing is None else examine(listing)
+    if not isinstance(content, Drawn):
+        examined = examine(content)
+        left_out, size, lines = len(examined.faults), examined.size, examined.lines
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
-    return f"{name}: {len(splits)} images ({counts})" + (f", {len(faults)} cannot be used" if faults else "") + "."
+    first = f"{name}: {len(splits)} images ({counts})" + (f", {left_out} cannot be used" if left_out else "") + "."
+    return "\n".join([first, *lines]), (size[0], size[1])
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
