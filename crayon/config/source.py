@@ -65,6 +65,10 @@ class MaskPixels:
         return any(isinstance(value, tuple) for value in (*self.relevant, *self.void))
 
 
+NOT_BLACK = MaskPixels()
+"""The default: pixels that are not black are relevant, and all have one value."""
+
+
 def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:
     """Estimate the size of a data set from its params, before it exists.
 

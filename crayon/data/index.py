@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from crayon.config.source import MaskPixels, Rgb
+from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.text import unknown
 
@@ -62,8 +62,8 @@ class Entry:
         image: id, unique in the data set.
         split, label, group: names.
         path: the image file.
-        mask: an image file (see `crayon.data.mask_files`), or relevant boxes. None if this image has no mask: it is packed
-            as an empty one, which methods and scores ignore.
+        mask: an image file (see `crayon.data.mask_files`), or relevant boxes. None if this image has no mask: it is
+            packed as an empty one, which methods and scores ignore.
         where: line in the table that lists the image, or empty if no table does.
     """
 
@@ -100,7 +100,7 @@ class Listing:
     frame: Frame
     on_error: OnError = "fail"
     masks: bool = False
-    mask_pixels: MaskPixels = MaskPixels()
+    mask_pixels: MaskPixels = NOT_BLACK
     background_colour: Rgb = (255, 255, 255)
 
 

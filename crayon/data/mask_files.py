@@ -122,7 +122,10 @@ def _wanted(values: Sequence[PixelValue], pixels: Image.Image) -> list[int]:
 def _one_value(picture: Picture, codes: np.ndarray, coloured: bool) -> str:
     """The only value beside 0 of a mask, in words; empty if there is only 0."""
     known = np.unique(codes)
-    words = [str([v >> 16, v >> 8 & 255, v & 255]) if coloured else f"{v:g}" for v in (*known[:3], *known[3:][-1:])]
+    words = [
+        str([int(v) >> 16, int(v) >> 8 & 255, int(v) & 255]) if coloured else f"{v:g}"
+        for v in (*known[:3], *known[3:][-1:])
+    ]
     others = [word for word, value in zip(words, known, strict=False) if value != 0]
     if len(others) > 1:
         if len(known) > 4:
@@ -147,8 +150,6 @@ def _check_threshold(picture: Picture, pixels: Image.Image, bright: np.ndarray, 
 
 def _seam(pixels: Image.Image, bright: np.ndarray) -> bool:
     """Whether some pixels are neither black nor white; in a mask with colours, whether some are almost black."""
-    if pixels.mode.startswith(DEEP):
-        white = bright.max()
-    else:
-        white = DARK if pixels.mode in ("P", "RGB", "CMYK") else 255
+    deep, in_colours = pixels.mode.startswith(DEEP), pixels.mode in ("P", "RGB", "CMYK")
+    white = bright.max() if deep else DARK if in_colours else 255
     return bool(((bright > 0) & (bright < white)).any())

@@ -1,4 +1,4 @@
-"""Open image files with Pillow. No other module opens any, so that every error of Pillow names the file it belongs to."""
+"""Open image files with Pillow. No other module opens any, so that every error of Pillow names its file."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crayon.config.source import MaskPixels, Rgb
+from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.data.index import SUFFIXES, Entry, Faults, Listing, OnError, check_entries, frame_of, is_image
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
@@ -37,13 +37,13 @@ class Options:
     path: str
     size: int | tuple[int, int] | None = None
     masks: str | None = None
-    mask_pixels: MaskPixels = MaskPixels()
+    mask_pixels: MaskPixels = NOT_BLACK
     background_colour: Rgb = (255, 255, 255)
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
         frame_of(self.size)
-        if self.mask_pixels != MaskPixels() and not self.masks:
+        if self.mask_pixels != NOT_BLACK and not self.masks:
             raise ParamsError("source.mask_pixels: has no use without source.masks; add masks, or remove it.")
 
 
