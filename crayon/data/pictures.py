@@ -155,7 +155,7 @@ def framed(picture: Image.Image, frame: Frame, how: Image.Resampling = Image.Res
     elif frame.resize is not None:
         size = frame.resize[::-1]
     if size is not None and picture.size != size:
-        if size[0] * size[1] > (Image.MAX_IMAGE_PIXELS or float("inf")):
+        if Image.MAX_IMAGE_PIXELS is not None and size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{width}x{height} pixels would become {size[0]}x{size[1]}")
         picture = picture.resize(size, how)
     crop = frame.cover or frame.crop
