@@ -122,10 +122,8 @@ def _wanted(values: Sequence[PixelValue], pixels: Image.Image) -> list[int]:
 def _one_value(picture: Picture, codes: np.ndarray, coloured: bool) -> str:
     """The only value beside 0 of a mask, in words; empty if there is only 0."""
     known = np.unique(codes)
-    words = [
-        str([int(v) >> 16, int(v) >> 8 & 255, int(v) & 255]) if coloured else f"{v:g}"
-        for v in (*known[:3], *known[3:][-1:])
-    ]
+    shown = (*known[:3].tolist(), *known[3:][-1:].tolist())
+    words = [str([v >> 16, v >> 8 & 255, v & 255]) if coloured else f"{v:g}" for v in shown]
     others = [word for word, value in zip(words, known, strict=False) if value != 0]
     if len(others) > 1:
         if len(known) > 4:

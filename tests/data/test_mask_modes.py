@@ -164,9 +164,11 @@ def test_check_warns_of_grey_seams(tmp_path):
     assert "12.5% to 12.5%" in text
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["stored", "upright", "own EXIF"])
-def test_a_mask_gets_the_orientation_of_its_image(tmp_path, orientation, form):
+@pytest.mark.parametrize(
+    ("form", "orientation"),
+    [(form, n) for form in ("stored", "upright", "own EXIF") for n in range(1 if form != "upright" else 5, 9)],
+)
+def test_a_mask_gets_the_orientation_of_its_image(tmp_path, form, orientation):
     from PIL import ImageOps
 
     exif = Image.Exif()
@@ -178,8 +180,6 @@ def test_a_mask_gets_the_orientation_of_its_image(tmp_path, orientation, form):
     stored.save(tmp_path / "mask.png", **({"exif": exif} if form == "own EXIF" else {}))
     upright = ImageOps.exif_transpose(Image.open(tmp_path / "image.png")).convert("L")
     if form == "upright":
-        if orientation < 5:
-            pytest.skip("its size does not tell it from a stored one")
         upright.save(tmp_path / "mask.png")
     common = {"image": "i", "split": "train", "label": "a", "group": "all", "path": tmp_path / "image.png"}
     image, mask, _, remarks = decode(Entry(**common, mask=tmp_path / "mask.png"), Frame(), MaskPixels())

@@ -11,10 +11,14 @@ from crayon.pipeline.steps.map_size import check
 from crayon.utils.errors import DataError
 
 
-def lines(side, name="resnet18"):
+def lines(side, name="resnet18", answers="people", methods=("erm",), masks=False):
     network = Network(name=name, weights="IMAGENET1K_V1")  # must not be downloaded
-    suite = SimpleNamespace(studies=SimpleNamespace(transfer=None))
-    job = SimpleNamespace(wildcards={"benchmark": "own"}, params=SimpleNamespace(network=network, suite=suite))
+    source = {"kind": "folder", "masks": "masks" if masks else None}
+    benchmark = SimpleNamespace(annotation=SimpleNamespace(source=answers), source=source)
+    suite = SimpleNamespace(methods=methods, studies=SimpleNamespace(transfer=None))
+    job = SimpleNamespace(
+        wildcards={"benchmark": "own"}, params=SimpleNamespace(network=network, suite=suite, benchmark=benchmark)
+    )
     return list(check(job, (side, side)))
 
 
@@ -32,6 +36,13 @@ def test_a_map_of_seven_cells_is_stated_without_advice():
 def test_a_map_of_one_cell_is_refused():
     with pytest.raises(DataError, match=r"images of 32x32 pixels .* maps of one cell"):
         lines(32)
+    with pytest.raises(DataError, match="maps of one cell"):
+        lines(32, answers="none", methods=("bounding_box",), masks=True)
+
+
+def test_a_map_of_one_cell_that_nobody_uses_is_mentioned():
+    (line,) = lines(32, answers="none", methods=("erm", "bounding_box"))
+    assert "1x1 cells: below 5x5" in line
 
 
 def test_images_too_small_for_the_network_are_refused():

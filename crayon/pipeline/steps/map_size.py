@@ -7,9 +7,14 @@ from collections.abc import Iterator
 import torch
 
 from crayon.config.sections import Network
+from crayon.methods.settings import reason_left_out
 from crayon.models.build import build_classifier
 from crayon.pipeline.job import Job
+from crayon.utils.checks import required
 from crayon.utils.errors import DataError, first_line
+
+COMPARING = ("masktune", "gradia", "bounding_box")
+"""Methods that compute maps themselves, beside Crayon's, which need answers."""
 
 SMALL = 5
 """Below this many cells a side, a map shows little."""
@@ -23,15 +28,24 @@ def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
         size: (height, width) of its images.
 
     Raises:
-        DataError: a map has one cell only, or the images are too small for the network.
+        DataError: a map that is used has one cell only, or the images are too small for the network.
     """
     name, study = job.wildcards["benchmark"], job.params.suite.studies.transfer
     networks = [job.params.network, *([study.network] if study is not None and name in study.benchmarks else [])]
     for network in networks:
         height, width = map_size(network, size)
-        require_cells(name, (height, width), size)
+        if uses_maps(job):
+            require_cells(name, (height, width), size)
         advice = "" if min(height, width) >= SMALL else f": below {SMALL}x{SMALL} they show little; {_remedy(size)}"
         yield f"{name}: the maps of {network.name} have {height}x{width} cells{advice}."
+
+
+def uses_maps(job: Job) -> bool:
+    """Whether somebody looks at a benchmark's maps or patches, or a method that runs on it compares maps."""
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
+    if benchmark.annotation.source != "none":
+        return True
+    return any(m in job.params.suite.methods and reason_left_out(m, benchmark) is None for m in COMPARING)
 
 
 def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
