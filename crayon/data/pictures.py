@@ -144,7 +144,7 @@ def framed(picture: Image.Image, frame: Frame, how: Image.Resampling = Image.Res
         ValueError: the picture is so long and narrow that it becomes too large before it is cropped.
     """
     width, height = picture.size
-    size = None
+    size: tuple[int, int] | None = None
     if frame.cover is not None:
         scale = max(frame.cover[0] / height, frame.cover[1] / width)
         size = (max(round(width * scale), frame.cover[1]), max(round(height * scale), frame.cover[0]))
@@ -153,7 +153,7 @@ def framed(picture: Image.Image, frame: Frame, how: Image.Resampling = Image.Res
         longer = int(frame.resize * long / short)
         size = (frame.resize, longer) if width <= height else (longer, frame.resize)
     elif frame.resize is not None:
-        size = frame.resize[::-1]
+        size = frame.resize[1], frame.resize[0]
     if size is not None and picture.size != size:
         if Image.MAX_IMAGE_PIXELS is not None and size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{width}x{height} pixels would become {size[0]}x{size[1]}")

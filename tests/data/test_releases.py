@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crayon.config.source import MaskPixels
 from crayon.data import registry
 from crayon.data.pack import decode, pack
 from crayon.data.releases import backgrounds, celeba, waterbirds
@@ -164,12 +165,16 @@ def test_in9_is_sorted_by_class_and_name_and_variants_are_splits(nine, tmp_path)
     assert training == listing.entries[:18]
     assert [entry.image for entry in training[:2]] == ["train/dog/n00000000_0.JPEG", "train/dog/n00000000_1.JPEG"]
     _, mask, *_ = decode(training[0], listing.frame, listing.mask_pixels)
-    assert not decode(listing.entries[-1], listing.frame, True)[1].any()  # no mask, rather than one of everything
+    assert not decode(listing.entries[-1], listing.frame, listing.mask_pixels)[
+        1
+    ].any()  # no mask, rather than one of everything
     shown = listed(backgrounds, NINE, nine, tmp_path, variant_masks="fg_mask")
     for entry in (entry for entry in shown.entries if entry.split == "mixed_rand"):
         assert entry.path.name.startswith(f"fg_{entry.mask.stem}_bg_")  # the foreground's, not the background's
-        assert 0.45 < decode(entry, shown.frame, True)[1].mean() < 0.5  # 12 of 20 rows, 12 of the middle 17.5 columns
-    _, sharp = decode(training[0], listing.frame, True, threshold=50)
+        assert (
+            0.45 < decode(entry, shown.frame, shown.mask_pixels)[1].mean() < 0.5
+        )  # 12 of 20 rows, 12 of the middle 17.5 columns
+    sharp = decode(training[0], listing.frame, MaskPixels(threshold=50)).mask
     assert 0.4 < sharp.mean() < 0.55 < mask.mean()  # JPEG leaves pixels around a foreground that are not quite black
 
 
