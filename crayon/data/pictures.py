@@ -125,9 +125,9 @@ def in_colour(picture: Picture, background: tuple[int, int, int]) -> tuple[Image
     with fault_of(picture.path, f"cannot be converted from {pixels.mode} to RGB"):
         if pixels.has_transparency_data:
             pixels = pixels.convert("RGBA")
-            least, most = pixels.getchannel("A").getextrema()
-            if least < 255:
-                transparent = "parts" if most else "all"
+            alpha = np.asarray(pixels.getchannel("A"))
+            if (alpha < 255).any():
+                transparent = "parts" if alpha.any() else "all"
                 pixels = Image.alpha_composite(Image.new("RGBA", pixels.size, (*background, 255)), pixels)
         return pixels.convert("RGB"), transparent
 
