@@ -69,8 +69,13 @@ def check(
     check_networks(plan, [benchmark] if benchmark is not None else plan.params.active.benchmarks)
     if benchmark is not None:
         from crayon.pipeline.steps.download import check as check_images
+        from crayon.pipeline.steps.map_size import check as check_maps
 
-        print(check_images(plan.find("download", benchmark=benchmark)))
+        job = plan.find("download", benchmark=benchmark)
+        text, size = check_images(job)
+        print(text)
+        for line in check_maps(job, size):
+            print(line)
         return
     suite = plan.params.active
     print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from crayon.utils.errors import ParamsError
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+Rgb = tuple[Byte, Byte, Byte]
+"""Red, green and blue, 0 to 255 each."""
+
+PixelValue = Annotated[int, Field(ge=0)] | Rgb
+"""The value of a pixel, or its colour."""
 
 DRAWN = {name: f"synthetic.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
 READ = {"folder": "user.folder", "csv": "user.table"}
@@ -15,6 +28,45 @@ KINDS = DRAWN | READ | RELEASED
 DRAWN are drawn by this package, READ come from a user's folder or table, RELEASED are published data sets. COMPOSED are
 drawn into a folder that a source of the kind `folder` then reads.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskPixels:
+    """Which pixels of a mask are relevant. By default those that are not black, of which all must have one value.
+
+    Attributes:
+        threshold: lowest brightness of a relevant pixel, in the units of the file: 1 to 255, of 16 bits 1 to 65535.
+        relevant: values of relevant pixels, such as the numbers of classes, or their colours.
+        void: values of pixels that are not relevant, whatever their brightness.
+        channel: whether alpha or colour makes the mask, of a file with both.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    threshold: float | None = None
+    relevant: tuple[PixelValue, ...] = ()
+    void: tuple[PixelValue, ...] = ()
+    channel: Literal["alpha", "colour"] | None = None
+
+    def __post_init__(self) -> None:
+        where = "source.mask_pixels"
+        if self.threshold is not None and self.relevant:
+            raise ParamsError(f"{where}: threshold and relevant exclude each other; remove one.")
+        if self.threshold is not None and not self.threshold > 0:
+            raise ParamsError(f"{where}.threshold: is {self.threshold}; it must be greater than 0.")
+        if len({isinstance(value, tuple) for value in (*self.relevant, *self.void)}) > 1:
+            raise ParamsError(f"{where}: has both numbers and colours; name values of one kind.")
+        if common := [value for value in self.void if value in self.relevant]:
+            raise ParamsError(f"{where}: {common[0]} is both relevant and void; remove it from one.")
+
+    @property
+    def colours(self) -> bool:
+        """Whether the params name colours, rather than numbers."""
+        return any(isinstance(value, tuple) for value in (*self.relevant, *self.void))
+
+
+NOT_BLACK = MaskPixels()
+"""The default: pixels that are not black are relevant, and all have one value."""
 
 
 def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:

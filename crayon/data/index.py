@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.text import composed, unknown
 from crayon.utils.walk import Tree, is_hidden
@@ -63,8 +64,8 @@ class Entry:
         image: id, unique in the data set.
         split, label, group: names.
         path: the image file.
-        mask: an image file with bright relevant pixels, or relevant boxes. None if this image has no mask: it is packed
-            as an empty one, which methods and scores ignore.
+        mask: an image file (see `crayon.data.mask_files`), or relevant boxes. None if this image has no mask: it is
+            packed as an empty one, which methods and scores ignore.
         where: line in the table that lists the image, or empty if no table does.
     """
 
@@ -92,7 +93,8 @@ class Listing:
         frame: how to resize and crop them.
         on_error: what to do with an image that cannot be decoded.
         masks: whether the data set has masks.
-        threshold: lowest grey value (0..255) of a relevant mask pixel.
+        mask_pixels: which pixels of a mask file are relevant.
+        background_colour: what transparent pixels of images are composited on.
     """
 
     of: str
@@ -100,7 +102,8 @@ class Listing:
     frame: Frame
     on_error: OnError = "fail"
     masks: bool = False
-    threshold: int = 1
+    mask_pixels: MaskPixels = NOT_BLACK
+    background_colour: Rgb = (255, 255, 255)
 
 
 @dataclass

@@ -9,17 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from crayon.config.source import MaskPixels
 from crayon.data.index import Entry, Frame, Listing, fault_message
-from crayon.utils.errors import DataError, OutputError, first_line
+from crayon.data.mask_files import relevant_pixels
+from crayon.data.pictures import Undecodable, fault_of, framed, in_colour, opened, turned
+from crayon.utils.errors import DataError, OutputError
 from crayon.utils.files import canonical, write_json
 from crayon.utils.log import report
 
@@ -29,12 +33,26 @@ BLOCK = 256
 HEADER = 128
 """Size of the .npy header in bytes; numpy uses the same size for arrays of this rank."""
 
-Decoded = tuple[np.ndarray, np.ndarray | None]
-"""An image (H, W, 3) uint8, and its mask (H, W) bool or None."""
+AMBIGUOUS = (
+    "mask whose size fits its image both before and after its EXIF rotation: it was rotated with the image; if that is "
+    "wrong, save the image upright"
+)
 
 
-class Undecodable(Exception):
-    """An image cannot be used; the message says why."""
+class Decoded(NamedTuple):
+    """A decoded image.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        mask: (H, W) bool, or None if masks are not read.
+        kind: the kind of the mask's pixels, as `relevant_pixels` describes it; empty without a mask file.
+        remarks: what a person should know about this image.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    kind: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -46,12 +64,28 @@ class Packing:
         read: number of entries processed so far.
         size: (height, width) of the first image; None before it is decoded.
         faults: position in the listing -> why the image is left out.
+        remarks: remark -> how many images it is about, and the first three of them.
     """
 
     key: str
     read: int = 0
     size: tuple[int, int] | None = None
     faults: dict[int, str] = field(default_factory=dict)
+    remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+
+    def remark(self, entries: Sequence[Entry], decoded: Sequence[Decoded]) -> None:
+        """Count the remarks on some images."""
+        for entry, of_image in zip(entries, decoded, strict=True):
+            for remark in of_image.remarks:
+                count, first = self.remarks.get(remark, (0, []))
+                self.remarks[remark] = count + 1, [*first, entry.called][:3]
+
+    def remark_lines(self, of: str) -> list[str]:
+        """One sentence a remark: how many images, and the first of them."""
+        return [
+            f"{of}: {count} of {self.read} images: {remark} ({', '.join(first)}{', ...' if count > 3 else ''})."
+            for remark, (count, first) in self.remarks.items()
+        ]
 
     @property
     def rows(self) -> int:
@@ -92,11 +126,12 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     try:
         image_file, mask_file = (_appended(path, done.bytes(count)) for path, count in channels.items())
         with image_file, mask_file:
-            for block, faults, size in _decoded(listing, done, workers):
-                for image, mask in block:
+            for entries, block, faults, size in _decoded(listing, done, workers):
+                for image, mask, *_ in block:
                     image_file.write(image.data)
                     if mask is not None:
                         mask_file.write(mask.data)
+                done.remark(entries, block)
                 done.read = min(done.read + BLOCK, len(listing.entries))
                 done.faults |= faults
                 done.size = size
@@ -110,6 +145,8 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
             f"{folder}: cannot be written ({error.strerror or error}); free some space and run it again."
         ) from error
     _check_faults(listing, done.faults)
+    for line in done.remark_lines(listing.of):
+        report(line)
     assert done.size is not None  # at least one image is left
     height, width = done.size
     _write_header(images, "|u1", (done.rows, height, width, 3))
@@ -117,26 +154,63 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     return [entry for n, entry in enumerate(listing.entries) if n not in done.faults], images, masks
 
 
-def examine(listing: Listing, workers: int | None = None) -> dict[int, str]:
+@dataclass
+class Examined:
+    """What `examine` finds.
+
+    Attributes:
+        faults: position in the listing -> why the image cannot be used.
+        lines: sentences about the masks and about images that a person should look at.
+        size: (height, width) of all images.
+    """
+
+    faults: dict[int, str]
+    lines: list[str]
+    size: tuple[int, int]
+
+
+def examine(listing: Listing, workers: int | None = None) -> Examined:
     """Decode all images without keeping them, to find those that cannot be used.
 
     Args:
         listing: the images.
         workers: number of decoding threads; one a processor if left out.
 
-    Returns:
-        Position in the listing -> why the image cannot be used.
-
     Raises:
         DataError: as `pack`.
     """
-    done = Packing("")
-    for _, faults, size in _decoded(listing, done, workers):
+    done, shares, kinds = Packing(""), [], Counter[str]()
+    for entries, block, faults, size in _decoded(listing, done, workers):
+        done.remark(entries, block)
+        kinds.update(decoded.kind for decoded in block if decoded.kind)
+        shares += [
+            float(decoded.mask.mean())
+            for entry, decoded in zip(entries, block, strict=True)
+            if decoded.mask is not None and entry.mask is not None
+        ]
         done.faults |= faults
         done.size = size
         done.read = min(done.read + BLOCK, len(listing.entries))
     _check_faults(listing, done.faults)
-    return done.faults
+    assert done.size is not None  # at least one image is left
+    lines = [mask_line(listing.of, shares, kinds)] if shares else []
+    return Examined(done.faults, [*lines, *done.remark_lines(listing.of)], done.size)
+
+
+def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str:
+    """One sentence on the relevant share of the masks, and on the kinds of their pixels.
+
+    Args:
+        of: what has the masks.
+        shares: (N,) the relevant share of each image, in [0, 1].
+        kinds: kind of pixels -> number of masks; may be empty.
+    """
+    least, low, middle, high, most = np.quantile(shares, (0, 0.25, 0.5, 0.75, 1))
+    files = "; ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
+    return (
+        f"{of}: {len(shares)} masks; the relevant share of an image is {least:.1%} to {most:.1%}, quartiles {low:.1%}, "
+        f"{middle:.1%}, {high:.1%}" + (f"; mode and value of relevant pixels: {files}" if files else "") + "."
+    )
 
 
 def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
@@ -154,131 +228,103 @@ def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
 
 def _decoded(
     listing: Listing, done: Packing, workers: int | None
-) -> Iterator[tuple[list[Decoded], dict[int, str], tuple[int, int] | None]]:
+) -> Iterator[tuple[list[Entry], list[Decoded], dict[int, str], tuple[int, int] | None]]:
     """Decode the remaining blocks; yield each one's usable images in order, its faults, and the common image size."""
     size = done.size
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(done.read, len(listing.entries), BLOCK):
             entries = listing.entries[start : start + BLOCK]
+            used: list[Entry] = []
             block: list[Decoded] = []
             faults: dict[int, str] = {}
             for n, decoded in enumerate(pool.map(lambda entry: _try(entry, listing), entries), start):
                 if isinstance(decoded, str):
                     faults[n] = decoded
                     continue
-                height, width = decoded[0].shape[:2]
+                entry = listing.entries[n]
+                height, width = decoded.image.shape[:2]
                 if size is None:
                     size = height, width
                 if (height, width) != size:
-                    entry = listing.entries[n]
                     faults[n] = (
                         f"{entry.called}: {entry.path.name} is {width}x{height} pixels, the first image "
                         f"{size[1]}x{size[0]}; set source.size in params.yaml to resize all"
                     )
                 else:
+                    used.append(entry)
                     block.append(decoded)
-            yield block, faults, size
+            yield used, block, faults, size
 
 
 def _try(entry: Entry, listing: Listing) -> Decoded | str:
     """The decoded image, or why it cannot be used."""
+    rule = listing.mask_pixels if listing.masks else None
     try:
-        return decode(entry, listing.frame, listing.masks, listing.threshold)
+        return decode(entry, listing.frame, rule, listing.background_colour)
     except Undecodable as error:
         return f"{entry.called}: {error}"
 
 
-def decode(entry: Entry, frame: Frame, with_mask: bool = False, threshold: int = 1) -> Decoded:
+def decode(
+    entry: Entry,
+    frame: Frame,
+    masks: MaskPixels | None = None,
+    background_colour: tuple[int, int, int] = (255, 255, 255),
+) -> Decoded:
     """Decode one image, upright and in RGB, and its mask.
+
+    A mask without an EXIF orientation of its own, of the size that the image has before its rotation, is rotated with
+    the image.
 
     Args:
         entry: the image.
         frame: how to resize and crop it.
-        with_mask: whether to decode the mask, too.
-        threshold: lowest grey value (0..255) of a relevant mask pixel.
-
-    Returns:
-        The image (H, W, 3) uint8, and its mask (H, W) bool, or None without `with_mask`.
+        masks: which pixels of a mask file are relevant; None to read no mask.
+        background_colour: what transparent pixels are composited on.
 
     Raises:
         Undecodable: a file is missing or unreadable, it has more than 8 bits a channel, or image and mask differ in
             size.
     """
-    picture = ImageOps.exif_transpose(opened(entry.path)).convert("RGB")
-    if not with_mask:
-        return np.array(framed(picture, frame)), None
+    picture, kind, remarks = opened(entry.path), "", []
+    pixels, transparent = in_colour(picture, background_colour)
+    if transparent:
+        where = "transparent everywhere" if transparent == "all" else "with transparent pixels"
+        remarks.append(f"{where}, composited on {list(background_colour)} (source.background_colour)")
+    if picture.animated:
+        remarks.append("several frames or pages, of which the first is used")
+    with fault_of(entry.path, "cannot be resized"):
+        image = np.array(framed(pixels, frame))
+    if masks is None:
+        return Decoded(image, None, kind, tuple(remarks))
+    rotated = picture.orientation not in (None, 1)
     if isinstance(entry.mask, Path):
-        grey = opened(entry.mask).convert("L")
-        if grey.size != picture.size:
-            raise Undecodable(
-                f"the mask is {grey.size[0]}x{grey.size[1]}, its image {picture.size[0]}x{picture.size[1]}"
-            )
-        mask = grey.point([255 * (value >= threshold) for value in range(256)])
-    elif entry.mask is None:
-        mask = Image.new("L", picture.size, 0)
+        file = opened(entry.mask)
+        covered, kind, of_mask = relevant_pixels(file, masks)
+        remarks += of_mask
+        rotated = rotated and file.orientation is None and file.pixels.size == picture.stored_size
+        if rotated:
+            both = file.pixels.size == pixels.size
+            remarks.append(AMBIGUOUS if both else "mask rotated by the EXIF orientation of its image")
     else:
-        covered = np.zeros(picture.size[::-1], np.uint8)
-        for left, top, right, bottom in entry.mask:
-            covered[max(round(top), 0) : max(round(bottom), 0), max(round(left), 0) : max(round(right), 0)] = 255
-        mask = Image.fromarray(covered)
-    return np.array(framed(picture, frame)), np.array(framed(mask, frame, Image.Resampling.NEAREST)) > 0
-
-
-def opened(path: Path) -> Image.Image:
-    """Open and decode an image file.
-
-    Raises:
-        Undecodable: the file is missing, truncated or no image, or has more than 8 bits a channel.
-    """
-    if path.exists() and not path.is_file():  # opening a pipe would wait forever
-        raise Undecodable(f"{path} is no regular file")
-    try:
-        if path.suffix == ".npy":  # masks of the Backgrounds Challenge
-            array = np.squeeze(np.load(path, allow_pickle=False))
-            return Image.fromarray((array > 0).astype(np.uint8) * 255)
-        with Image.open(path) as picture:
-            picture.load()
-    except FileNotFoundError:
-        raise Undecodable(f"{path} does not exist") from None
-    except Exception as error:  # Pillow's decoders raise ValueError, EOFError, SyntaxError, struct.error, ...
-        raise Undecodable(f"{path.name} is not an image that can be read ({first_line(error)})") from error
-    if picture.mode.startswith(("I", "F")):  # Pillow would clip these at 255, so that most pixels turn white
-        raise Undecodable(f"{path.name} has more than 8 bits a channel ({picture.mode}); save it with 8")
-    return picture
-
-
-def framed(picture: Image.Image, frame: Frame, how: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
-    """Resize and crop a picture; sizes are rounded as in torchvision.
-
-    Args:
-        picture: any mode.
-        frame: the sizes.
-        how: interpolation.
-    """
-    width, height = picture.size
-    size = None
-    if frame.cover is not None:
-        scale = max(frame.cover[0] / height, frame.cover[1] / width)
-        size = (max(round(width * scale), frame.cover[1]), max(round(height * scale), frame.cover[0]))
-    elif isinstance(frame.resize, int):
-        short, long = sorted((width, height))
-        longer = int(frame.resize * long / short)
-        size = (frame.resize, longer) if width <= height else (longer, frame.resize)
-    elif frame.resize is not None:
-        size = frame.resize[::-1]
-    if size is not None and picture.size != size:
-        picture = picture.resize(size, how)
-    crop = frame.cover or frame.crop
-    if crop is not None and picture.size != crop[::-1]:
-        left, top = round((picture.width - crop[1]) / 2), round((picture.height - crop[0]) / 2)
-        picture = picture.crop((left, top, left + crop[1], top + crop[0]))
-    return picture
+        covered = np.zeros(picture.stored_size[::-1], bool)
+        for left, top, right, bottom in entry.mask or ():
+            covered[max(round(top), 0) : max(round(bottom), 0), max(round(left), 0) : max(round(right), 0)] = True
+    mask = Image.fromarray(covered.astype(np.uint8) * 255)
+    mask = turned(mask, picture.orientation) if rotated else mask
+    if mask.size != pixels.size:
+        raise Undecodable(f"the mask is {mask.size[0]}x{mask.size[1]}, its image {pixels.size[0]}x{pixels.size[1]}")
+    relevant = np.array(framed(mask, frame, Image.Resampling.NEAREST)) > 0
+    if entry.mask is not None and (not relevant.any() or relevant.all()):
+        remarks.append("mask whose pixels are all relevant" if relevant.any() else "empty mask: no pixel is relevant")
+    return Decoded(image, relevant, kind, tuple(remarks))
 
 
 def _key(listing: Listing) -> str:
     """A digest of everything that the arrays depend on."""
     digest = hashlib.sha256()
-    settings = {"frame": asdict(listing.frame), "masks": listing.masks, "threshold": listing.threshold, "block": BLOCK}
+    settings = {"frame": asdict(listing.frame), "masks": listing.masks, "block": BLOCK}
+    settings |= {"mask_pixels": asdict(listing.mask_pixels), "background_colour": listing.background_colour}
     digest.update(canonical(settings).encode())
     for entry in listing.entries:
         files = [entry.path, *([entry.mask] if isinstance(entry.mask, Path) else [])]
@@ -302,7 +348,8 @@ def _resumed(path: Path, key: str) -> Packing:
         state = json.loads(path.read_bytes())
         if state["key"] == key:
             faults = {int(n): why for n, why in state["faults"].items()}
-            return Packing(key, state["read"], state["size"] and tuple(state["size"]), faults)
+            remarks = {remark: (count, first) for remark, (count, first) in state["remarks"].items()}
+            return Packing(key, state["read"], state["size"] and tuple(state["size"]), faults, remarks)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return Packing(key)

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
+from crayon.config.source import MaskPixels
 from crayon.data import pack as packing
 from crayon.data.index import Entry, Frame, Listing
-from crayon.data.pack import decode, framed, pack
+from crayon.data.pack import decode, pack
+from crayon.data.pictures import framed
 
 
 @pytest.fixture
@@ -108,8 +110,8 @@ def test_frames_are_torchvisions(size, frame, peer):
 def test_boxes_become_masks_and_no_mask_becomes_an_empty_one(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     common = {"image": "a", "split": "train", "label": "x", "group": "y", "path": tmp_path / "a.png"}
-    mask = decode(Entry(**common, mask=((1, 2, 3, 5), (-4, 0, 1, 1), (7, 5, 99, 99))), Frame(), True)[1]
+    mask = decode(Entry(**common, mask=((1, 2, 3, 5), (-4, 0, 1, 1), (7, 5, 99, 99))), Frame(), MaskPixels())[1]
     assert sorted(map(tuple, np.argwhere(mask).tolist())) == sorted(
         [(y, x) for y in (2, 3, 4) for x in (1, 2)] + [(0, 0), (5, 7)]
     )
-    assert not decode(Entry(**common), Frame(), True)[1].any()
+    assert not decode(Entry(**common), Frame(), MaskPixels())[1].any()

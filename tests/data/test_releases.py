@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crayon.config.source import MaskPixels
 from crayon.data import registry
 from crayon.data.pack import decode, pack
 from crayon.data.releases import backgrounds, celeba, waterbirds
@@ -61,12 +62,12 @@ def test_waterbirds_are_those_of_the_metadata_in_its_order(birds, tmp_path):
     }
     assert [entry.image[-5:-4] for entry in listing.entries[:3]] == ["1", "2", "3"]
     assert listing.entries[0].image == "001.Black_footed_Albatross/Black_footed_Albatross_0001_1.jpg"
-    image, mask = decode(listing.entries[0], listing.frame, True, listing.threshold)
+    image, mask, *_ = decode(listing.entries[0], listing.frame, listing.mask_pixels)
     assert image.shape == (224, 224, 3)
     whole = np.zeros((256, 256), bool)  # the bird, squashed to 256x256: columns 8..19 of 30, rows 5..14 of 20
     whole[64:192, 68:171] = True
     assert abs(mask.mean() - whole[16:240, 16:240].mean()) < 0.01  # pixels of which one annotator is sure are left out
-    assert listed(waterbirds, BIRDS, birds, tmp_path, threshold=1).threshold == 1
+    assert listed(waterbirds, BIRDS, birds, tmp_path, threshold=1).mask_pixels.threshold == 1
 
 
 def test_waterbirds_go_without_masks(birds, tmp_path):
@@ -117,7 +118,7 @@ def test_faces_follow_the_lists_and_validation_has_other_images(faces, tmp_path)
     assert all(int(entry.image[:6]) > 24 for entry in splits["validation"])
     first = listing.entries[0]  # number 1: black hair, not smiling
     assert (first.label, first.group) == ("not_smiling", "black_hair")
-    image, mask = decode(first, listing.frame, True)
+    image, mask, *_ = decode(first, listing.frame, listing.mask_pixels)
     assert image.shape == (274, 224, 3)
     scale = 224 / 178
     for x, y in ((69, 109), (109, 109), (90, 153)):  # eyes and mouth
@@ -163,13 +164,17 @@ def test_in9_is_sorted_by_class_and_name_and_variants_are_splits(nine, tmp_path)
     training = [entry for entry in listing.entries if entry.split == "train"]
     assert training == listing.entries[:18]
     assert [entry.image for entry in training[:2]] == ["train/dog/n00000000_0.JPEG", "train/dog/n00000000_1.JPEG"]
-    _, mask = decode(training[0], listing.frame, True, listing.threshold)
-    assert not decode(listing.entries[-1], listing.frame, True)[1].any()  # no mask, rather than one of everything
+    _, mask, *_ = decode(training[0], listing.frame, listing.mask_pixels)
+    assert not decode(listing.entries[-1], listing.frame, listing.mask_pixels)[
+        1
+    ].any()  # no mask, rather than one of everything
     shown = listed(backgrounds, NINE, nine, tmp_path, variant_masks="fg_mask")
     for entry in (entry for entry in shown.entries if entry.split == "mixed_rand"):
         assert entry.path.name.startswith(f"fg_{entry.mask.stem}_bg_")  # the foreground's, not the background's
-        assert 0.45 < decode(entry, shown.frame, True)[1].mean() < 0.5  # 12 of 20 rows, 12 of the middle 17.5 columns
-    _, sharp = decode(training[0], listing.frame, True, threshold=50)
+        assert (
+            0.45 < decode(entry, shown.frame, shown.mask_pixels)[1].mean() < 0.5
+        )  # 12 of 20 rows, 12 of the middle 17.5 columns
+    sharp = decode(training[0], listing.frame, MaskPixels(threshold=50)).mask
     assert 0.4 < sharp.mean() < 0.55 < mask.mean()  # JPEG leaves pixels around a foreground that are not quite black
 
 

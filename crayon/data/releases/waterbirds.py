@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crayon.config.source import MaskPixels
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, stray
 from crayon.data.names import Finder
 from crayon.data.releases.base import Release, inside
@@ -87,5 +88,5 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         frame=Frame(resize=options.resize, crop=options.crop),
         on_error=options.on_error,
         masks=masks is not None,
-        threshold=options.threshold,
+        mask_pixels=MaskPixels(threshold=options.threshold, channel="colour"),
     )

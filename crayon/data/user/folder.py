@@ -3,8 +3,8 @@
 The folders `val`, `valid`, `validation` and `dev` become the split validation (`crayon.data.splits`); other splits keep
 the name of their folder. A benchmark with several groups has one more level, `<split>/<class>/<group>/<image>`. An
 image on a higher level has no class or no group, and is refused. Masks are optional and lie in a second folder with the
-same layout and file names, with any image suffix; their non-black pixels are relevant. An image's id is its path within
-the folder.
+same layout and file names, with any image suffix; `crayon.data.mask_files` defines which of their pixels are relevant.
+An image's id is its path within the folder.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, check_usable, frame_of, is_image
 from crayon.data.names import no_folder
 from crayon.data.splits import split_named
-from crayon.utils.errors import DataError
+from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.log import report
 from crayon.utils.text import composed, listed, unknown
 from crayon.utils.walk import Tree, walk
@@ -31,16 +32,22 @@ class Options:
         path: the folder that contains `train`, `val`, `test`.
         size: side of a square, or (height, width), in pixels; None if all images have the same size already.
         masks: the folder of the masks, or None.
+        mask_pixels: which pixels of a mask are relevant.
+        background_colour: red, green and blue (0 to 255) that transparent pixels of images are composited on.
         on_error: what to do with an image that cannot be decoded.
     """
 
     path: str
     size: int | tuple[int, int] | None = None
     masks: str | None = None
+    mask_pixels: MaskPixels = NOT_BLACK
+    background_colour: Rgb = (255, 255, 255)
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
         frame_of(self.size)
+        if self.mask_pixels != NOT_BLACK and not self.masks:
+            raise ParamsError("source.mask_pixels: has no use without source.masks; add masks, or remove it.")
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
@@ -121,6 +128,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         frame=frame_of(options.size),
         on_error=options.on_error,
         masks=masks is not None,
+        mask_pixels=options.mask_pixels,
+        background_colour=options.background_colour,
     )
 
 

@@ -1,9 +1,9 @@
 """The door for images listed in a table (`kind: csv`): manifest.csv in a folder, a row an image.
 
 Columns: `image` (path within the folder), `split` (any name in `crayon.data.splits`), `label`; optional `group`, and
-`mask` (path of an image whose non-black pixels are relevant). Further columns are not read. The image's path within the
-folder is its id, in one spelling however the table spells it: with `/`, without `./` and `..`, in Unicode's composed
-form. An absolute path is read if it begins with the folder's.
+`mask` (path of an image; `crayon.data.mask_files` defines which of its pixels are relevant). Further columns are not
+read. The image's path within the folder is its id, in one spelling however the table spells it: with `/`, without `./`
+and `..`, in Unicode's composed form. An absolute path is read if it begins with the folder's.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.data.dataset import COLUMNS, Drawn
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
 from crayon.data.names import Finder, Misplaced, no_folder
 from crayon.data.splits import split_named
-from crayon.utils.errors import DataError
+from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
 from crayon.utils.tables import read_csv
@@ -34,16 +35,22 @@ class Options:
         size: a square's side, or (height, width), that images are scaled to cover and cropped to; None if all have one
             size already.
         masks: whether the column mask is read.
+        mask_pixels: which pixels of a mask are relevant.
+        background_colour: red, green and blue (0 to 255) that transparent pixels of images are composited on.
         on_error: what to do with an image that cannot be decoded.
     """
 
     path: str
     size: int | tuple[int, int] | None = None
     masks: bool = False
+    mask_pixels: MaskPixels = NOT_BLACK
+    background_colour: Rgb = (255, 255, 255)
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
         frame_of(self.size)
+        if self.mask_pixels != NOT_BLACK and not self.masks:
+            raise ParamsError("source.mask_pixels: has no use without source.masks; add masks, or remove it.")
 
 
 def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str], groups: Sequence[str]) -> Listing:
@@ -90,7 +97,13 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     faults.stop()
     check_entries(entries, classes, groups, str(manifest))
     return Listing(
-        of=str(manifest), entries=entries, frame=frame_of(options.size), on_error=options.on_error, masks=options.masks
+        of=str(manifest),
+        entries=entries,
+        frame=frame_of(options.size),
+        on_error=options.on_error,
+        masks=options.masks,
+        mask_pixels=options.mask_pixels,
+        background_colour=options.background_colour,
     )
 
 

@@ -13,7 +13,7 @@ from crayon.data import registry
 from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
 from crayon.data.names import no_folder
-from crayon.data.pack import examine, pack
+from crayon.data.pack import examine, mask_line, pack
 from crayon.data.releases.download import fetch_all, unpacked
 from crayon.data.splits import gaps
 from crayon.pipeline.job import Job, raw_file
@@ -62,13 +62,14 @@ def run(job: Job, local: Path | None = None) -> None:
     report(f"{name}/download  packed in {Path(job.outputs['images']).parent}")
 
 
-def check(job: Job) -> str:
+def check(job: Job) -> tuple[str, tuple[int, int]]:
     """Check a benchmark's source: read it as `run` does and decode every image, but publish and download nothing.
 
     Unpacked archives stay until `run` has packed them.
 
     Returns:
-        A sentence with the number of images in each split, and one for each split without a declared class or group.
+        Sentences: the number of images in each split, the declared classes and groups that a split lacks, the relevant
+        share of the masks, and what images a person should look at; and the (height, width) of the images.
 
     Raises:
         DataError: an archive is missing or images are unusable; the message has their number and the first few.
@@ -79,17 +80,21 @@ def check(job: Job) -> str:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
     content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
     if isinstance(content, Drawn):
-        images, faults = list(zip(content.splits, content.labels, content.groups, strict=True)), {}
+        images = list(zip(content.splits, content.labels, content.groups, strict=True))
         check_splits(content.splits, benchmark, name)
+        unusable, size = 0, content.images.shape[1:3]
+        lines = [mask_line(name, content.masks.mean((1, 2)).tolist(), {})]
     else:
         check_splits([entry.split for entry in content.entries], benchmark, name)
-        faults = examine(content)
-        images = [(e.split, e.label, e.group) for n, e in enumerate(content.entries) if n not in faults]
+        examined = examine(content)
+        images = [(e.split, e.label, e.group) for n, e in enumerate(content.entries) if n not in examined.faults]
+        unusable, size, lines = len(examined.faults), examined.size, examined.lines
     splits = [split for split, _, _ in images]
     check_splits(splits, benchmark, name)
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
-    left_out = f"; {len(faults)} more cannot be used" if faults else ""
-    return "\n".join([f"{name}: {len(splits)} images ({counts}){left_out}.", *gaps(_present(images), benchmark)])
+    left_out = f"; {unusable} more cannot be used" if unusable else ""
+    first = f"{name}: {len(splits)} images ({counts}){left_out}."
+    return "\n".join([first, *gaps(_present(images), benchmark), *lines]), (size[0], size[1])
 
 
 def _present(images: Iterable[tuple[str, str, str]]) -> dict[str, set[tuple[str, str]]]:

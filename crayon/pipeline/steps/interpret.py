@@ -10,6 +10,7 @@ from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
+from crayon.pipeline.steps.map_size import require_cells
 from crayon.pipeline.steps.published import imported_maps
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.patches import TopPatches, write_patches
@@ -30,6 +31,7 @@ def run(job: Job) -> None:
         target = labels[batch] if options.target == "label" else scores.argmax(1)
         weights = network.map_weights(features, target).detach()
         if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
+            require_cells(context.name, (features.shape[2], features.shape[3]), context.data.images.shape[1:3])
             maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
         maps[batch] = normalise_stored(class_activation(features, weights))
         logits[batch] = scores

@@ -1,0 +1,85 @@
+"""The size of the maps that a network makes of a benchmark's images: a map of one cell shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from crayon.config.sections import Network
+from crayon.methods.settings import reason_left_out
+from crayon.models.build import build_classifier
+from crayon.pipeline.job import Job
+from crayon.utils.checks import required
+from crayon.utils.errors import DataError, first_line
+
+COMPARING = ("masktune", "gradia", "bounding_box")
+"""Methods that compute maps themselves, beside Crayon's, which need answers."""
+
+SMALL = 5
+"""Below this many cells a side, a map shows little."""
+
+
+def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
+    """Say how large the maps are of the suite's network and, where it is used, of the transfer study's.
+
+    Args:
+        job: the job `download` of a benchmark.
+        size: (height, width) of its images.
+
+    Raises:
+        DataError: a map that is used has one cell only, or the images are too small for the network.
+    """
+    name, study = job.wildcards["benchmark"], job.params.suite.studies.transfer
+    networks = [job.params.network, *([study.network] if study is not None and name in study.benchmarks else [])]
+    for network in networks:
+        height, width = map_size(network, size)
+        if uses_maps(job):
+            require_cells(name, (height, width), size)
+        advice = "" if min(height, width) >= SMALL else f": below {SMALL}x{SMALL} they show little; {_remedy(size)}"
+        yield f"{name}: the maps of {network.name} have {height}x{width} cells{advice}."
+
+
+def uses_maps(job: Job) -> bool:
+    """Whether somebody looks at a benchmark's maps or patches, or a method that runs on it compares maps."""
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
+    if benchmark.annotation.source != "none":
+        return True
+    return any(m in job.params.suite.methods and reason_left_out(m, benchmark) is None for m in COMPARING)
+
+
+def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
+    """Compute the (height, width) of a network's maps, in cells; no weights are needed.
+
+    Raises:
+        DataError: the images are too small for the network.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        classifier = build_classifier(network.model_copy(update={"weights": None}), 2).eval()
+        try:
+            height, width = classifier.features(torch.zeros(1, 3, *size)).shape[2:]
+        except RuntimeError as error:
+            raise DataError(
+                f"network {network.name}: cannot process images of {size[0]}x{size[1]} pixels ({first_line(error)}); "
+                f"{_remedy(size)}."
+            ) from error
+    return height, width
+
+
+def require_cells(name: str, cells: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise DataError if a map (height, width) of images of this size has a single cell.
+
+    Args:
+        name: the benchmark.
+        cells: (height, width) of the map.
+        size: (height, width) of the images in pixels.
+    """
+    if cells == (1, 1):
+        raise DataError(
+            f"{name}: of images of {size[0]}x{size[1]} pixels the network makes maps of one cell, which show no place; "
+            f"{_remedy(size)}."
+        )
+
+
+def _remedy(size: tuple[int, int]) -> str:
+    return f"use larger images than {size[0]}x{size[1]}, such as source.size: 224, or a network with smaller strides"
