@@ -32,6 +32,8 @@ IGNORED = ("raw", "sources", "logs", ".crayon", ".snakemake", ".cache", "results
 def draw(path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
+    if "mask" in path.parent.as_posix():
+        pixels = np.where(pixels[..., 0] > 127, 255, 0).astype(np.uint8)
     Image.fromarray(pixels).save(path)
 
 

@@ -145,13 +145,13 @@ WITHOUT = (
 
 def test_check_names_what_the_test_split_lacks(tmp_path, monkeypatch):
     draw(tmp_path / "own", *(name for name in full("train", "val", "test") if name != "test/dog/in/a.png"))
-    assert download.check(job(tmp_path, monkeypatch)) == f"{WITHOUT}."
+    assert download.check(job(tmp_path, monkeypatch))[0] == f"{WITHOUT}."
 
 
 def test_check_names_the_selection_and_unmeasured_splits(tmp_path, monkeypatch):
     lacking = ("train/cat/out/a.png", "val/dog/in/a.png", "val/dog/out/a.png")
     draw(tmp_path / "own", *(name for name in full("train", "val", "test") if name not in lacking))
-    assert download.check(job(tmp_path, monkeypatch)).splitlines() == [
+    assert download.check(job(tmp_path, monkeypatch))[0].splitlines() == [
         "own: 9 images (test 4, train 3, validation 2).",
         "train has no image of cat/out.",
         "validation has no image of the class dog, which the selection of the best epoch cannot include.",
@@ -160,7 +160,7 @@ def test_check_names_the_selection_and_unmeasured_splits(tmp_path, monkeypatch):
 
 def test_check_of_a_complete_folder_is_one_line(tmp_path, monkeypatch):
     draw(tmp_path / "own", *full("train", "val", "test"))
-    assert download.check(job(tmp_path, monkeypatch)) == "own: 12 images (test 4, train 4, validation 4)."
+    assert download.check(job(tmp_path, monkeypatch))[0] == "own: 12 images (test 4, train 4, validation 4)."
 
 
 def test_unreadable_images_leave_a_group_empty(tmp_path, monkeypatch, capsys):
@@ -168,7 +168,7 @@ def test_unreadable_images_leave_a_group_empty(tmp_path, monkeypatch, capsys):
     (tmp_path / "own/test/dog/in/a.png").write_bytes(b"no image")
     found = job(tmp_path, monkeypatch, on_error="skip")
     words = WITHOUT.replace(").", "); 1 more cannot be used.")
-    assert download.check(found) == f"{words}."
+    assert download.check(found)[0] == f"{words}."
     download.run(found)
     assert "own/download  test has no image of dog/in" in capsys.readouterr().err
 

@@ -147,7 +147,7 @@ def test_crayon_check_refuses_names_that_are_not_utf8(tmp_path, monkeypatch):
     from crayon.report.build import load_plan
 
     job = load_plan().find("download", benchmark="waterbirds")
-    assert "4 images" in check(job)
+    assert "4 images" in check(job)[0]
     (tmp_path / "own/train/dog" / os.fsdecode(b"\xff.png")).touch()
     with pytest.raises(DataError, match=r"own: train/dog/\\xff\.png: the name is not UTF-8"):
         check(job)

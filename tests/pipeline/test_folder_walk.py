@@ -43,8 +43,11 @@ def no_test_waits_for_a_pipe():
 
 
 def picture(path: Path, seed: int = 0, kind: str = "RGB") -> Path:
+    """A picture of random pixels: colours, or for the kind `L` a mask of black and white."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8) if kind == "L" else (8, 8, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    if kind == "L":
+        pixels = np.where(pixels[..., 0] > 127, 255, 0).astype(np.uint8)
     Image.fromarray(pixels).save(path)
     return path
 
