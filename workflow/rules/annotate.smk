@@ -32,12 +32,14 @@ rule people:
         PLAN.shown,
     output:
         temp(PLAN.unanswered),
+    log:
+        f"logs/{PLAN.name}/people/{{benchmark}}/{{kind}}.log",
     group:
         "labels"
     conda:
         "../envs/crayon.yaml"
     shell:
-        "crayon answer {wildcards.benchmark} {wildcards.kind} && touch {output}"
+        "crayon --log {log} answer {wildcards.benchmark} {wildcards.kind} && touch {output}"
 
 
 rule ingest:

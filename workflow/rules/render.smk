@@ -10,9 +10,13 @@ rule active_result:
         "results/{file}",
     wildcard_constraints:
         file="|".join(map(re.escape, PLAN.copies)),
+    log:
+        f"logs/{PLAN.name}/copies/{{file}}.log",
     localrule: True
+    conda:
+        "../envs/crayon.yaml"
     shell:
-        "cp {input} {output}"
+        "cp {input} {output} 2> {log}"
 
 
 rule provenance:
