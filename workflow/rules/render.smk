@@ -8,10 +8,10 @@ rule active_result:
         lambda wildcards: PLAN.copies[wildcards.file],
     output:
         "results/{file}",
-    wildcard_constraints:
-        file="|".join(map(re.escape, PLAN.copies)),
     log:
         f"logs/{PLAN.name}/copies/{{file}}.log",
+    wildcard_constraints:
+        file="|".join(map(re.escape, PLAN.copies)),
     localrule: True
     conda:
         "../envs/crayon.yaml"
