@@ -268,7 +268,7 @@ def commit(project: Project, message: str) -> None:
 @pytest.fixture
 def history(copy) -> Project:
     """The copy as a git repository that tracks only results: no data, no records."""
-    (copy.folder / ".gitignore").write_text("/*/mini\n/.*\n/crayon\n*.record.json\n")
+    (copy.folder / ".gitignore").write_text("/*/mini\n!/results/mini\n/results/*.*\n/.*\n/crayon\n*.record.json\n")
     copy.run("git", "init", "-q", "-b", "main")
     copy.run("git", "config", "user.email", "test@example.org")
     copy.run("git", "config", "user.name", "test")
