@@ -42,7 +42,7 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     if not Path(path).exists():
         raise CheckpointError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.")
     if (kind := format_of(path)) in NOT_READ:
-        raise CheckpointError(f"{path}: {NOT_READ[kind]} Or delete it, so that it is regenerated.")
+        raise CheckpointError(f"{path}: {NOT_READ[kind]} If Crayon wrote it, delete it, so that it is regenerated.")
     try:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -73,7 +73,7 @@ def missing(path):
 
 def corrupt(path):
     path.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00 not safetensors")
-    return "not a safetensors checkpoint"
+    return "neither safetensors nor a file that torch.save wrote"
 
 
 def truncated(path):

@@ -84,9 +84,8 @@ def finished(folder):
         crayon("import-original", "birds", "mine.bin")
         for step in ("original", "interpret"):
             crayon(step, "birds")
-        for kind in ("attention", "neurons"):
-            crayon("answer", "birds", kind)
-            crayon("ingest", "birds", kind)
+        crayon("answer", "birds", "neurons")
+        crayon("ingest", "birds", "neurons")
         crayon("refine", "birds", "crayon_pruning", "erm")
         crayon("evaluate", "birds", "original", "crayon_pruning", "erm")
     return user
