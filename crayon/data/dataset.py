@@ -18,7 +18,7 @@ COLUMNS = ("image", "split", "label", "group")
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A drawn data set in memory, before it is packed.
+    """A data set of images that the program has drawn, in memory, before its arrays are written.
 
     Attributes:
         image_ids: (N,) unique names.

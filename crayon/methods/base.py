@@ -166,10 +166,10 @@ class Method:
         )
 
     def term_reductions(self) -> dict[str, Reduction] | None:
-        """Return the reduction of each term of the loss, by name.
+        """Return how each term of the loss combines the images of a batch (a mean or a sum), by the term's name.
 
-        None, the default, states that the loss of a batch cannot be computed from its micro-batches, for instance
-        because it compares images with each other.
+        With this, the loss of a batch can be computed from its micro-batches. None, the default, means that it cannot,
+        for instance because the loss compares images with each other.
         """
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:

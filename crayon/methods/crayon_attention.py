@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CrayonAttention(Method):
-    """Guide the maps by the answers to the Original's maps.
+    """Train the network so that its maps agree with people's answers about the Original's maps.
 
     Attributes:
-        alpha: weight of the loss of relevant maps, before the division by |R|.
-        beta: weight of the loss of irrelevant maps, before the division by |I|.
-        reduction: form of the two terms, see above.
+        alpha: weight of the loss of relevant maps. It is divided by the number of training images whose maps were
+            answered relevant.
+        beta: weight of the loss of irrelevant maps. It is divided by the number of training images whose maps were
+            answered irrelevant.
+        reduction: form of the two terms; the module's docstring has both formulas.
         target: class whose map is guided: the image's label, or the class that the network currently predicts
             (published code: label for Waterbirds and Biased CelebA, prediction for Backgrounds).
         passes: how many times a step updates the running statistics of batch normalisation. The published code passes

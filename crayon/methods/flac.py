@@ -50,7 +50,7 @@ class FLAC(Method):
         return required(problem.bias_features, "bias_features")
 
     def loss(self, batch: Batch, state: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Compute the two terms."""
+        """Compute the two terms of L in the module's docstring: `classification`, and `match` with its weight."""
         from torch.nn.functional import normalize
 
         features, bias = wide(batch.network.pool(required(batch.features, "features"))), state[batch.index]

@@ -34,6 +34,8 @@ WHERE = {"masks": " (a column `mask` in the manifest)", "bias_features": " (`aux
 class Problem:
     """The inputs of a method: the network to refine, the training images, and the data about them.
 
+    The Original is the trained network before refinement.
+
     Inputs that are not available are None; a method lists the ones that it requires in `needs`.
 
     Attributes:
@@ -48,13 +50,13 @@ class Problem:
         neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
         masks: masks of the relevant pixels of the N images.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network.
-        pretrained: function that creates a classifier with the pretrained backbone and a new head, whose weights come
+        pretrained: function that creates a classifier: its backbone is pretrained; its head is new, with weights drawn
             from PyTorch's global random state.
         augmentation: random changes of the training images; evaluation and maps use unchanged images.
         precision: dtype of the forward pass.
-        micro_batch: number of images that pass through the network at once; None for the whole batch. Gradients are
-            accumulated; batch normalisation normalises each micro-batch by itself. `auto` starts with the whole batch,
-            and halves the number whenever the GPU runs out of memory.
+        micro_batch: number of images that pass through the network at once. None: the whole batch. `auto`: the whole
+            batch at first, and half as many each time the GPU runs out of memory. Gradients are accumulated over the
+            micro-batches; batch normalisation normalises each micro-batch by itself.
         compile: whether training compiles backbones by torch.compile.
         by_params: whether params.yaml sets the training, so that messages may name its keys; False in the library.
     """

@@ -39,8 +39,8 @@ RESHAPING = (torch.flatten, torch.squeeze, torch.reshape, "flatten", "squeeze", 
 """Functions and methods that change a tensor's shape only."""
 
 NO_MAP = (
-    "has no map that is averaged over its cells before a linear last layer, which Grad-CAM and pruning need here; "
-    "choose one that has, such as resnet50, efficientnet_b0, densenet121, convnext_tiny or swin_t"
+    "has no map that is averaged over its cells before a linear last layer. Grad-CAM and pruning need such a network "
+    "here; choose for instance resnet50, efficientnet_b0, densenet121, convnext_tiny or swin_t"
 )
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)

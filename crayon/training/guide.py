@@ -55,10 +55,11 @@ class Refined:
             `train_accuracy` (over the steps of the epoch) and `accuracy` (after it, on `images`).
         maps_before, maps_after: (N, h, w) float32 in [0, 1] on the CPU, the Grad-CAM maps of the training images for
             their labels, each divided by its maximum.
-        region: what `shares` are measured in: the masks if `refine` got some, else the cells where the map before was
-            at least half its maximum.
-        shares: the mean share of a map's sum that lies in the region, before and after, for the training images whose
-            maps were answered `relevant` and `irrelevant`, or for `all` if none was. In [0, 1]; NaN if all these maps
+        region: the part of each image in which `shares` are measured. With masks, it is the mask; otherwise it is the
+            cells in which the map before refinement was at least half its maximum.
+        shares: how much of a map lies in the region: the sum of the map inside it, divided by the sum of the whole map,
+            averaged over images. One pair (before, after) for the training images answered `relevant`, and one for
+            those answered `irrelevant`; if no map was answered, one pair for `all`. In [0, 1]; NaN if all these maps
             are zero.
     """
 

@@ -91,6 +91,6 @@ def _free(names: Sequence[str], jobs: int, folder: Path) -> int:
                 return index
         if not waiting:
             taken = "the GPU is taken" if len(names) == 1 else f"all {len(names)} GPUs are taken"
-            report(f"gpu: {taken} by other runs of this folder; waiting for one of them to end.")
+            report(f"gpu: {taken} by other runs in this folder; waiting until one of them ends.")
             waiting = True
         time.sleep(POLL_SECONDS)

@@ -60,7 +60,12 @@ def project(tmp_path_factory, served):
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["suite"] = "paper"
     suite = content["suites"]["paper"]
-    suite |= {"seeds": [0], "methods": ["crayon_attention", "crayon_pruning", "erm"], "studies": {}, "network": {"name": "resnet50"}}
+    suite |= {
+        "seeds": [0],
+        "methods": ["crayon_attention", "crayon_pruning", "erm"],
+        "studies": {},
+        "network": {"name": "resnet50"},
+    }
     suite["compute"] |= {"device": "cpu", "threads": 1}
     sizes = {"waterbirds": {"resize": [72, 72], "crop": [64, 64]}, "biased_celeba": {"resize": 64}}
     sizes["backgrounds"] = {"resize": 72, "crop": [64, 64]}
@@ -116,7 +121,9 @@ def test_the_releases_go_through_to_table_1(project):
         assert rows["erm", name, metric]["seeds"] == "1"
     assert rows["crayon_attention", "backgrounds", "MR"]["seeds"] == "0"
     text = (project / "results/paper/table1.md").read_text()
-    assert "Left out: Crayon-Attention, Crayon-Pruning (it needs answers, and nobody answers (annotation: none))" in text
+    assert (
+        "Left out: Crayon-Attention, Crayon-Pruning (it needs answers, and nobody answers (annotation: none))" in text
+    )
     assert "attention: 8 published answers -> 3 irrelevant, 3 relevant, 2 unused" in text
     assert "neurons: 2048 published answers -> 1024 irrelevant, 1024 relevant" in text
     assert "attention: 24 unknown answers -> 4 irrelevant, 8 relevant" in text

@@ -36,8 +36,9 @@ class Release:
     def needs(self, *names: str) -> None:
         """Raise ParamsError unless all these archives are listed and, without a tree, each has URLs or a file."""
         if missing := [name for name in names if name not in self.archives]:
+            entry = missing[0]
             raise ParamsError(
-                f"source.archives: lacks {missing[0]}; add it (with source.tree, {missing[0]}: {{}} is enough)."
+                f"source.archives: has no entry {entry}; add it. If source.tree is set, `{entry}: {{}}` is enough."
             )
         if self.tree is None and (empty := [name for name, archive in self.archives.items() if not archive.name]):
             raise ParamsError(f"source.archives.{empty[0]}: has neither urls nor a file; add one of them.")

@@ -63,7 +63,7 @@ def _there(path: Path, archive: Archive) -> bool:
 
 
 def _take(missing: Mapping[Path, Archive], local: Path) -> None:
-    """Link or copy from `local` what it has."""
+    """Link or copy each missing file that `local` has; `local` is a folder of files, or one file."""
     if not local.exists():
         raise DataError(f"{local}: there is no such file or folder; correct --from.")
     found = {path: local / archive.name for path, archive in missing.items() if local.is_dir()}

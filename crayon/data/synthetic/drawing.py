@@ -241,7 +241,7 @@ TEXTURES = ("waves", "trunks", "grain", "dots", "slopes", "checks", "rings", "cl
 
 
 def texture(rng: Rng, kind: str, size: int) -> np.ndarray:
-    """Draw a texture.
+    """Draw a texture for each of the N images that a random number generator serves.
 
     Args:
         rng: the random number generator.
@@ -249,7 +249,7 @@ def texture(rng: Rng, kind: str, size: int) -> np.ndarray:
         size: height and width in pixels.
 
     Returns:
-        (N, S, S) in [0, 1].
+        (N, size, size) in [0, 1].
     """
     x, y = grid(size)
     phase, pitch, bend = rng.uniform(0, 6.28), rng.uniform(0.85, 1.15), rng.cloud(5, size)

@@ -23,7 +23,10 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Train like the Original, with the params of `stage_one`; the logits are computed in evaluation mode."""
+    """Train a network like the Original, but with the params of `stage_one`; save its logits of the training images.
+
+    The logits are computed in evaluation mode.
+    """
     recording = Recording(job)
     context = Context(job)
     torch.manual_seed(0)
