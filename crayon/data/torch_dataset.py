@@ -348,6 +348,6 @@ def _check_sampler(loader: DataLoader[Any], name: str) -> None:
         return
     shown = type(batches if sampler is None else sampler).__name__
     raise DataError(
-        f"{name}: it is not certain that its loader gives each image exactly once ({shown}). Pass a loader with a batch "
-        "size and without a sampler; to leave images out, use torch.utils.data.Subset."
+        f"{name}: it is not certain that its loader gives each image exactly once ({shown}). Pass a loader with a "
+        "batch size and without a sampler; to leave images out, use torch.utils.data.Subset."
     )
