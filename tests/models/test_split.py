@@ -56,7 +56,7 @@ def test_backbone_pooling_neck_and_head_are_the_network(name):
 @pytest.mark.parametrize("name", ["vgg11", "alexnet", "squeezenet1_1", "vit_b_16"])
 def test_a_network_without_an_averaged_map_is_refused_by_name(name):
     with pytest.raises(
-        ParamsError, match=f"^network.name: {name} has no map that is averaged.*such as resnet50"
+        ParamsError, match=f"^network.name: {name} has no map that is averaged.*choose for instance resnet50"
     ) as caught:
         build_classifier(Network(name=name), 2)
     assert "\n" not in str(caught.value)

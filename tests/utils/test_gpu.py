@@ -77,7 +77,7 @@ def test_waits_for_a_free_gpu_and_takes_that_of_a_killed_process(taker):
     freed = {first.index(): first, second.index(): second}
     third = taker(2)
     assert third.process.stderr.readline() == (
-        "gpu: all 2 GPUs are taken by other runs of this folder; waiting for one of them to end.\n"
+        "gpu: all 2 GPUs are taken by other runs in this folder; waiting until one of them ends.\n"
     )
     time.sleep(2.5 * gpu.POLL_SECONDS)
     freed[1].kill()
