@@ -168,7 +168,7 @@ def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Pa
 
 
 def unknown_item(item: str, known: Collection[str]) -> str:
-    """Say that the benchmark does not have an item, and which is nearest."""
+    """Return a message: the benchmark has no such item, and which item has the most similar name."""
     near = get_close_matches(item[:LONGEST], known, n=1)
     return f"the item {short(item)} is unknown" + (
         f"; did you mean {near[0]!r}?" if near else "; it is none of the items that were asked."

@@ -56,10 +56,11 @@ class Ablation(Study):
 
 
 class Transfer(Study):
-    """Table 3: Originals of another architecture, refined with the maps and answers of the suite's own network.
+    """Table 3: classifiers of another architecture, refined with the maps and answers of the suite's own network.
 
-    `network`: the other architecture. `pretraining`: its pretraining; null uses the suite's. `original`, `refinement`:
-    keys that differ in the training of these Originals and in their refinement. `originals`: seeds of the Originals.
+    `network`: the other architecture. `pretraining`: its pretraining; null uses the suite's. `original`: settings that
+    replace the benchmark's when these classifiers are trained. `refinement`: settings that replace the benchmark's when
+    they are refined. `originals`: seeds of the classifiers before refinement (Originals).
     """
 
     network: Network

@@ -207,8 +207,8 @@ class DatasetImages:
         images, classes = batch[0], torch.as_tensor(batch[1])
         if len(images) != len(positions) or classes.numel() != len(positions) or classes.is_floating_point():
             raise DataError(
-                f"{where} returns images {tuple(images.shape)} and classes {classes.dtype} {tuple(classes.shape)} for "
-                f"{len(positions)} images, not (B, 3, H, W) and B integers."
+                f"{where} must return images (B, 3, H, W) and B integers, with B = {len(positions)}. It returns images "
+                f"{tuple(images.shape)}, and classes of type {classes.dtype} and shape {tuple(classes.shape)}."
             )
         _check_image(images[0], f"{self.name}: image {positions[0]}", getattr(self, "size", None))
         if not bool(torch.isfinite(images.sum())) and bool((wrong := ~torch.isfinite(images).flatten(1).all(1)).any()):

@@ -67,7 +67,7 @@ class ActDiff(Method):
         return {"classification": "mean", "activation": "mean"}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """Compute the two terms."""
+        """Compute the two terms of the loss: cross-entropy, and the distance to the features of masked images."""
         features = required(batch.features, "features")
         difference = wide(batch.extra["masked"]) - wide(batch.network.pool(features)) + 1e-6
         return {

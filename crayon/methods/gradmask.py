@@ -56,7 +56,7 @@ class GradMask(Method):
         return run
 
     def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
-        """Compute the two terms."""
+        """Compute the two terms of the loss: cross-entropy, and the input gradient outside of the mask."""
         import torch
 
         contrast = class_contrast(wide(batch.logits), batch.labels)

@@ -60,7 +60,7 @@ class RRR(Method):
         return run
 
     def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
-        """Compute the two terms."""
+        """Compute the two terms of the loss: cross-entropy, and the input gradient outside of the mask."""
         import torch
 
         from crayon.saliency.gradcam import cell_shares, class_activation

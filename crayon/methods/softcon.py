@@ -93,7 +93,7 @@ class SoftCon(Method):
         return run
 
     def loss(self, batch: Batch, state: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Compute the two terms."""
+        """Compute the two terms of the loss: cross-entropy, and the bias-weighted contrastive loss L_con."""
         extra = batch.extra
         contrast = soft_contrast(
             wide(extra["drawn_features"]), state["bias"][extra["drawn"]], extra["drawn_labels"], self.temperature

@@ -239,7 +239,7 @@ def _head(
                     "place), since the losses take logits."
                 )
             where = f" {node.target}" if module is not None else ""
-            raise ModelError(f"{name} {NO_MAP} (it ends in {kind}{where}).")
+            raise ModelError(f"{name} {NO_MAP}. The network ends in {kind}{where}.")
         node = node.all_input_nodes[0]
     if values[node].dim() == 2 and values[node].shape[1] == 1:
         raise ModelError(

@@ -64,9 +64,9 @@ def _chosen(wanted: str, jobs_per_gpu: int) -> torch.device:
             return torch.device("cpu")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise MachineError(
-            f"compute.device is `cuda`, and PyTorch {torch.__version__}{built} finds no GPU here"
+            f"compute.device is `cuda`, but PyTorch {torch.__version__}{built} finds no GPU on this machine"
             + (f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else "")
-            + "; run this where there is one, or set it to `auto` or `cpu`."
+            + "; run the command on a machine with a GPU, or set compute.device to `auto` or `cpu`."
         )
     device = torch.device("cuda", take_gpu(torch.cuda.device_count(), jobs_per_gpu))
     torch.cuda.set_device(device)

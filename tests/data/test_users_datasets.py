@@ -147,7 +147,7 @@ def test_images_of_another_form_are_named(images, message, workers):
         ({"a": (IMAGES[0], 0)}, r"image 0 of 1 cannot be read: dataset\[0\] raises KeyError"),
         (DataLoader(Images(), 2, collate_fn=lambda items: {"x": 1}), r"its collate_fn returns a dict, not \(images"),
         (DataLoader(Images(), 2, collate_fn=lambda items: items[0][5]), r"collate_fn fails .*\(IndexError: "),
-        (DataLoader(Images(), 2, collate_fn=lambda items: (IMAGES, torch.ones(6))), ".* for 1 images, not"),
+        (DataLoader(Images(), 2, collate_fn=lambda items: (IMAGES, torch.ones(6))), ".* must return images .* B = 1"),
     ],
 )
 def test_what_is_no_data_set_of_images_and_classes_is_named(source, message):

@@ -154,7 +154,7 @@ REFUSED = {
     "method": (lambda: Net(tail=lambda x: x.softmax(-1)), "Net ends in softmax; pass"),
     "scaled": (
         lambda: Net(tail=lambda x: x / 2),
-        r"Net has no map .* before a linear last layer.*\(it ends in truediv\)",
+        r"Net has no map .* before a linear last layer.*\. The network ends in truediv\.",
     ),
     "one logit": (
         lambda: Net(head=nn.Linear(6, 1)),
@@ -163,7 +163,7 @@ REFUSED = {
     "squeezed": (lambda: Net(head=nn.Linear(6, 1), tail=lambda x: x.squeeze(1)), "Net has one logit"),
     "convolution": (
         lambda: Net(nn.AdaptiveAvgPool2d(1), head=nn.Sequential(nn.Conv2d(6, 2, 1), nn.ReLU())),
-        r"before a linear last layer.*\(it ends in ReLU decide.1\)",
+        r"before a linear last layer.*\. The network ends in ReLU decide\.1\.",
     ),
     "tuple": (lambda: Net(tail=lambda x: (x, x)), "Net returns a tuple, not a tensor of logits; wrap it in a module"),
     "dict": (lambda: Net(tail=Pair()), "Net returns a dict with the keys logits, features, not a tensor of logits"),

@@ -129,9 +129,9 @@ def test_no_gpu_where_params_demand_one_is_one_sentence(monkeypatch):
     with pytest.raises(MachineError) as raised:
         start_torch(1, "cuda")
     sentence = str(raised.value)
-    assert sentence.startswith("compute.device is `cuda`, and PyTorch ")
-    assert "finds no GPU here (CUDA_VISIBLE_DEVICES is '')" in sentence
-    assert sentence.endswith("set it to `auto` or `cpu`.")
+    assert sentence.startswith("compute.device is `cuda`, but PyTorch ")
+    assert "finds no GPU on this machine (CUDA_VISIBLE_DEVICES is '')" in sentence
+    assert sentence.endswith("set compute.device to `auto` or `cpu`.")
     assert start_torch(1, "auto").type == "cpu"
 
 

@@ -211,7 +211,7 @@ def _minimal(file: str, line: int, task: Mapping[str, Any], pseudonym: Callable[
 
 
 def _made(*, names, created, data, user, pseudonym, chosen, lead_time, given, **place) -> Row:
-    """A row from the fields that both formats share."""
+    """Make a row of answers from the fields that Label Studio's formats JSON and JSON_MIN share."""
     task, annotation = (_text(name) for name in names)
     who = _user(user)
     given = without_names(given, who, pseudonym(who))

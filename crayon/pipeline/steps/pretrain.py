@@ -67,8 +67,8 @@ def run(job: Job) -> None:
             report(f"pretrain  epoch {epoch}/{training.epochs}  held-out figures {100 * accuracy:.1f}%")
     if accuracy < options.minimum_accuracy:
         raise MethodError(
-            f"pretraining: its accuracy on held-out figures is {accuracy:.1%}, below pretraining.minimum_accuracy "
-            f"({options.minimum_accuracy:.0%}); train it for more epochs."
+            f"pretraining: the network classifies {accuracy:.1%} of the held-out images correctly, less than "
+            f"pretraining.minimum_accuracy ({options.minimum_accuracy:.0%}); set more epochs."
         )
     recording.publish(
         {"model": partial(save_checkpoint, state=network.state_dict())},
