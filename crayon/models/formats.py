@@ -53,6 +53,8 @@ def format_of(path: str | Path) -> str:
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a file with weights; give the file in it.")
+    if path.exists() and not path.is_file():  # opening a pipe would wait forever
+        raise CheckpointError(f"{path}: is no regular file; give the file that torch.save or safetensors wrote.")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

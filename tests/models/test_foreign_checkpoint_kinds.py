@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import zipfile
 from collections import OrderedDict
 from functools import cache
@@ -373,3 +374,9 @@ def test_a_reason_after_a_heading_is_kept():
     assert first_line(error) == "Error(s) in loading state_dict for ResNet: Missing key(s): 'fc.bias'."
     assert first_line(RuntimeError("word " * 100)).endswith("word ...")
     assert first_line(RuntimeError(" ")) == "RuntimeError"
+
+
+def test_a_pipe_is_not_opened_as_a_checkpoint(tmp_path):
+    os.mkfifo(tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match=r"weights\.pt: is no regular file"):
+        read_weights(tmp_path / "weights.pt")
