@@ -221,6 +221,11 @@ class Metric(Section):
         return (value,) if isinstance(value, str) else tuple(value)
 
     @property
+    def by_group(self) -> bool:
+        """Whether the metric is computed from the accuracy of each group, which `accuracy` and `difference` are not."""
+        return self.kind in ("worst_group", "mean_group")
+
+    @property
     def lower_is_better(self) -> bool:
         """Whether a lower value is better, which is true of a difference and false of accuracies."""
         return self.kind == "difference"

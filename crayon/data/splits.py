@@ -56,9 +56,12 @@ def gaps(present: Mapping[str, Collection[tuple[str, str]]], benchmark: Benchmar
         benchmark: params of the benchmark; the sentence names the metrics that are measured on the split.
     """
     metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
+    groups = benchmark.groups if any(metric.by_group for metric in metrics.values()) else ("",)
     sentences = []
     for split, pairs in present.items():
-        if missing := without_images(pairs, benchmark.classes, benchmark.groups):
+        if groups == ("",):  # no metric distinguishes groups, so that only classes can be missing
+            pairs = {(label, "") for label, _ in pairs}
+        if missing := without_images(pairs, benchmark.classes, groups):
             readers = [key for key, metric in metrics.items() if split in metric.splits]
             effect = f", which {' and '.join(readers)} cannot include" if readers else ""
             sentences.append(f"{split} has no image of {', '.join(missing)}{effect}.")

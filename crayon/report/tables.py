@@ -131,12 +131,13 @@ def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
         name: the benchmark.
     """
     benchmark, present = plan.params.active.benchmarks[name], _present(evaluated, name)
-    declared = len(benchmark.classes) * len(benchmark.groups)
-    kind = "classes" if len(benchmark.groups) == 1 else "groups"
     found = {}
     for key, metric in benchmark.metrics.items():
-        count = min((len(present[split]) for split in metric.splits if split in present), default=declared)
-        found[key] = key if count == declared else f"{key} ({count} of {declared} {kind})"
+        grouped = metric.by_group and len(benchmark.groups) > 1
+        declared = len(benchmark.classes) * (len(benchmark.groups) if grouped else 1)
+        pairs = [present[split] for split in metric.splits if split in present]
+        count = min((len(of if grouped else {label for label, _ in of}) for of in pairs), default=declared)
+        found[key] = key if count == declared else f"{key} ({count} of {declared} {'groups' if grouped else 'classes'})"
     return found
 
 

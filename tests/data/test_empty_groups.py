@@ -18,6 +18,7 @@ from crayon.pipeline.steps.original import write_history
 from crayon.report.build import load_plan
 from crayon.report.tables import headings
 from crayon.utils.errors import DataError
+from tests.tiny import ROOT
 
 from .. import tiny
 
@@ -201,3 +202,15 @@ def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys
     assert len(last["splits"]["test"]) == 2
     assert last["validation"] == 50
     assert headings(plan, {("own", "original"): {"-": {"last": last}}}, "own")["WGA"] == "WGA (2 of 4 groups)"
+
+
+def test_metrics_without_groups_miss_classes_only():
+    """On the Backgrounds Challenge the background of a mixed_same image is that of its class: no other pair exists."""
+    from crayon.data.splits import gaps
+    from crayon.report.build import load_plan
+
+    benchmark = load_plan(ROOT / "params.yaml").params.active.benchmarks["backgrounds"]
+    same = {(label, label) for label in benchmark.classes}
+    assert gaps({"mixed_same": same}, benchmark) == []
+    (sentence,) = gaps({"mixed_same": same - {("dog", "dog")}}, benchmark)
+    assert sentence.startswith("mixed_same has no image of the class dog, which BG-Gap")
