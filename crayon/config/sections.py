@@ -106,15 +106,18 @@ class Compute(Section):
 class Network(Section):
     """The architecture of a classifier, and its initial weights.
 
-    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`, or any network of torchvision that
-    averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
-    `weights` (torchvision's networks only): the name of torchvision's weights, or the path of a checkpoint, which
-    contains a dot or a slash; null starts from random weights.
+    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`, or `efficientnet_lite0`, or any
+    network of torchvision that averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
+    `weights` (torchvision's networks and efficientnet_lite0): the name of torchvision's weights, or the path of a
+    checkpoint, which contains a dot or a slash; `package:NAME/FILE` is a file in an installed Python package; null
+    starts from random weights.
     `prefix`: prefix of the weights' names in a checkpoint that holds several networks (`ema`).
     `stem` (our networks): number of channels of the first layer.
     `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
     `patch` (mini_convnext): width and height of the patches in pixels.
     `norm_momentum` (bagnet18): momentum of batch normalisation's running statistics.
+    `frozen_blocks` (efficientnet_lite0): how many of its 16 blocks, the first ones, keep the weights of `weights` in
+    every training, together with the layers before them. null trains all layers.
     """
 
     name: Name
@@ -126,6 +129,7 @@ class Network(Section):
     strides: tuple[Count, ...] | None = None
     kernels: tuple[Count, ...] | None = None
     norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
+    frozen_blocks: Annotated[int, Field(ge=1, le=16)] | None = None
 
     @property
     def file(self) -> str | None:
@@ -140,12 +144,17 @@ class Network(Section):
             "mini_convnext": blocks | {"patch"},
             "bagnet18": {"stem", "norm_momentum"},
         }
-        own = built.get(self.name, {"weights", "prefix"})
+        lite = self.name == "efficientnet_lite0"
+        own = built.get(self.name, {"weights", "prefix", *(["frozen_blocks"] if lite else [])})
         given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
         if self.name in built and own - given:
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
+        if lite and self.weights is not None and self.file is None:
+            raise ValueError(f"{self.name} has no weights named {self.weights!r}; give a file, with a dot or a slash")
+        if self.frozen_blocks is not None and self.weights is None:
+            raise ValueError("frozen_blocks keeps pretrained weights; add weights, or remove frozen_blocks")
         if self.prefix is not None and self.file is None:
             raise ValueError("prefix belongs to a checkpoint; add its path as weights, or remove prefix")
         if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:

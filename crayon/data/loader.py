@@ -30,6 +30,9 @@ class ImageReader:
 
     Attributes:
         augment: function that changes the raw images of a batch before normalisation, or None; see `augmented`.
+        outputs: (n, h, w, c) float32, outputs of a network's frozen layers, which are returned in place of the images;
+            None returns images.
+        kept: the outputs that were computed last, and the weights that they belong to; see `crayon.training.frozen`.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class ImageReader:
         self.augment: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.ahead: Prefetcher | None = None
         self.packed: torch.Tensor | None = None
+        self.outputs: torch.Tensor | None = None
+        self.kept: tuple[list[torch.Tensor], torch.Tensor] | None = None
         self.mapped = resident_bytes is None and device.type == "cpu"
         shape = (len(rows), *images.shape[1:])
         if not self.mapped and int(np.prod(shape)) <= (_room(device) if resident_bytes is None else resident_bytes):
@@ -101,7 +106,7 @@ class ImageReader:
         on_device = to_device(torch.cat(order), self.device).split([len(index) for index in order])
         following = iter(on_device)
         steps_on_device = [[next(following) for _ in step] for step in steps]
-        if self.packed is not None or self.mapped:
+        if self.packed is not None or self.mapped or self.outputs is not None:
             yield from steps_on_device
             return
         ahead = self.ahead = Prefetcher(self._gather, [index.numpy() for index in order], on_device, self.device)
@@ -127,14 +132,16 @@ class ImageReader:
         return raw.float().mul_(scale).add_(black)
 
     def __call__(self, index: torch.Tensor) -> torch.Tensor:
-        """Read, augment if `augment` is set, and normalise images.
+        """Read, augment if `augment` is set, and normalise images; or return `outputs`, if there are any.
 
         Args:
             index: (B,) int64, positions in the subset.
 
         Returns:
-            (B, 3, H, W) float32, channels last.
+            (B, 3, H, W) float32, or (B, c, h, w) of `outputs`; channels last.
         """
+        if self.outputs is not None:
+            return self.outputs.index_select(0, index.to(self.device)).permute(0, 3, 1, 2)
         raw = self.raw(index)
         return self.normalise(raw if self.augment is None else self.augment(raw))
 

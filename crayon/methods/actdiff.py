@@ -41,6 +41,11 @@ class ActDiff(Method):
     weight: NonNegative
     destroy: Literal["shuffle", "zero"] = "shuffle"
 
+    @property
+    def reads_pixels(self) -> bool:
+        """It destroys pixels."""
+        return True
+
     def prepare(self, problem: Problem) -> Masks:
         """Return the masks of the relevant pixels."""
         return required(problem.masks, "masks")

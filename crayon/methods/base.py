@@ -40,7 +40,7 @@ class Batch:
 
     Attributes:
         index: (B,) int64, positions in the training set, which select the images' rows in a method's state.
-        images: (B, 3, H, W) float, normalised; None if the method trains on cached features.
+        images: (B, 3, H, W) float, normalised, or cached outputs of frozen layers; None if features are cached.
         labels: (B,) int64.
         features: (B, C, h, w) float, the last convolutional map, before `network.keep`; None if they are cached.
         logits: (B, K) float.
@@ -82,6 +82,14 @@ class Method:
     needs: ClassVar[tuple[Need, ...]] = ()
     changing: ClassVar[tuple[str, ...]] = ()
     differentiates_twice: ClassVar[bool] = False
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the method changes the images, or differentiates with respect to them.
+
+        Then outputs of frozen layers cannot take the place of images.
+        """
+        return False
 
     def prepare(self, problem: Problem) -> Any:
         """Compute the method's state before training, from the Original and the annotations.

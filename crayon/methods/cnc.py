@@ -97,7 +97,7 @@ class CnC(Method):
             yield from super().steps(problem, state, training, generator)
             return
         starts = state.starts(self.share, generator)
-        limit = PIXELS // problem.images(torch.tensor(starts[:1]))[0, 0].numel()
+        limit = PIXELS // problem.images.raw(torch.tensor(starts[:1]))[0, 0].numel()
         for first in range(0, len(starts), self.samples):
             samples = [state.sample(anchor, generator) for anchor in starts[first : first + self.samples]]
             most = min(len(samples), max(1, limit // sum(state.sizes)))

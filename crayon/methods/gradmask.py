@@ -41,6 +41,11 @@ class GradMask(Method):
     weight: NonNegative
     reduction: Literal["mean", "sum"] = "mean"
 
+    @property
+    def reads_pixels(self) -> bool:
+        """It differentiates with respect to pixels."""
+        return True
+
     def prepare(self, problem: Problem) -> Masks:
         """Return the masks of the relevant pixels."""
         return required(problem.masks, "masks")

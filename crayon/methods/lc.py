@@ -62,6 +62,11 @@ class LC(Method):
     twin_start: Start = "pretrained"
     mixup: bool = True
 
+    @property
+    def reads_pixels(self) -> bool:
+        """The mix-up changes images."""
+        return self.mixup
+
     def prepare(self, problem: Problem) -> dict[str, Any]:
         """Create the biased model; training sets the table Pi, `table` (K, K) float32, and r, `share`."""
         return {"twin": biased_model(problem, self.twin_start), "table": None, "share": 0.0}

@@ -35,6 +35,11 @@ class MaskTune(Method):
 
     deviations: NonNegative = 2.0
 
+    @property
+    def reads_pixels(self) -> bool:
+        """It blackens pixels."""
+        return True
+
     def prepare(self, problem: Problem) -> torch.Tensor:
         """Compute the Original's maps of the classes that it predicts, (N, h, w) float32 in [0, 1]."""
         from crayon.models.inference import forward_in_batches, gathered

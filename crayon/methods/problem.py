@@ -40,7 +40,8 @@ class Problem:
 
     Attributes:
         network: the network to train; its initial weights are the Original's.
-        images: positions (B,) in the training set -> normalised images (B, 3, H, W) on the device.
+        images: positions (B,) in the training set -> normalised images (B, 3, H, W) on the device, or outputs of the
+            network's frozen layers (B, c, h', w').
         labels: (N,) int64.
         maps: (N, h, w) float32 in [0, 1], the Original's maps.
         logits: (N, K) float32, the Original's logits in evaluation mode.

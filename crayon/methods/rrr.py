@@ -45,6 +45,11 @@ class RRR(Method):
     reduction: Literal["mean", "sum", "mean_pixels"] = "mean"
     saliency: Literal["input", "gradcam"] = "input"
 
+    @property
+    def reads_pixels(self) -> bool:
+        """With the saliency `input`, it differentiates with respect to pixels."""
+        return self.saliency == "input"
+
     def prepare(self, problem: Problem) -> Masks:
         """Return the masks of the relevant pixels."""
         return required(problem.masks, "masks")

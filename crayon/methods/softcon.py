@@ -55,6 +55,11 @@ class SoftCon(Method):
     images: Count = 64
     views: Annotated[int, Field(ge=1, le=8)] = 2
 
+    @property
+    def reads_pixels(self) -> bool:
+        """It augments images."""
+        return True
+
     def prepare(self, problem: Problem) -> dict[str, Any]:
         """Compute the sampling weights.
 

@@ -10,9 +10,11 @@ from torch import nn
 from crayon.config.sections import Network
 from crayon.models.bagnet import bagnet18
 from crayon.models.classifier import Classifier
+from crayon.models.efficientnet_lite import efficientnet_lite0
 from crayon.models.foreign_checkpoints import classifier_state, read_weights
 from crayon.models.miniatures import mini_convnext, mini_resnet
 from crayon.utils.errors import CheckpointError, ParamsError, first_line
+from crayon.utils.packaged import located, remedy
 from crayon.utils.text import unknown
 
 WITH_WEIGHTS = {name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")}
@@ -61,7 +63,12 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
     return whole
 
 
-BUILT = {"mini_resnet": mini_resnet, "mini_convnext": mini_convnext, "bagnet18": bagnet18}
+BUILT = {
+    "mini_resnet": mini_resnet,
+    "mini_convnext": mini_convnext,
+    "bagnet18": bagnet18,
+    "efficientnet_lite0": efficientnet_lite0,
+}
 """Name -> function that builds one of our own networks; any other name is torchvision's."""
 
 
@@ -80,13 +87,16 @@ def build_classifier(network: Network, classes: int, initial: bool = True) -> Cl
         CheckpointError: the weights are unknown, missing, or belong to another network.
     """
     if network.name in BUILT:
-        return Classifier(BUILT[network.name](network), classes)
-    from crayon.models.split import split_network  # imports torchvision (1 s), which our own networks do not need
+        classifier = Classifier(BUILT[network.name](network), classes)
+    else:
+        from crayon.models.split import split_network  # imports torchvision (1 s), which our own networks do not need
 
-    whole = torchvisions(network, initial)
-    classifier = Classifier(split_network(whole, f"network.name: {network.name}"), classes)
+        whole = torchvisions(network, initial)
+        classifier = Classifier(split_network(whole, f"network.name: {network.name}"), classes)
     if initial and network.file is not None:
-        weights = read_weights(network.file)
+        if missing := remedy(network.file):
+            raise CheckpointError(f"network.weights: {missing}")
+        weights = read_weights(located(network.file))
         state = classifier_state(weights, classifier, network.file, network.prefix, head=False)
         classifier.load_state_dict(state)
     return classifier

@@ -22,7 +22,8 @@ class Classifier(nn.Module):
         classes: K, the number of classes.
 
     Attributes:
-        backbone: (B, 3, H, W) images -> (B, C, h, w) features, the last convolutional map.
+        backbone: (B, 3, H, W) images -> (B, C, h, w) features, the last convolutional map; a `Freezable` takes outputs
+            of its frozen layers as well.
         norm: the neck: Identity in most networks, LayerNorm in ConvNeXts and Swin, several layers in some others.
         channels: C, the number of channels of the last convolutional map.
         head: the linear last layer.

@@ -41,3 +41,48 @@ class Layers(nn.Sequential):
         for layer in self:
             x = layer(x)
         return x
+
+
+class Freezable(nn.Module):
+    """A backbone of layers in a row, of which the first may be frozen.
+
+    Frozen layers keep their weights and compute in evaluation mode, so that their outputs for an image never change and
+    need to be computed only once.
+
+    Attributes:
+        frozen: number of frozen layers.
+    """
+
+    frozen = 0
+
+    def layers(self) -> list[nn.Module]:
+        """All layers, in the order in which they are applied."""
+        raise NotImplementedError
+
+    def freeze(self, count: int) -> None:
+        """Freeze the first `count` layers; their output must not have three channels."""
+        self.frozen = count
+        for layer in self.layers()[:count]:
+            layer.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Freezable:
+        """Set the mode of all layers but the frozen ones, which stay in evaluation mode."""
+        super().train(mode)
+        for layer in self.layers()[: self.frozen]:
+            layer.eval()
+        return self
+
+    def frozen_outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Apply the frozen layers: (B, 3, H, W) -> (B, c, h', w')."""
+        for layer in self.layers()[: self.frozen]:
+            images = layer(images)
+        return images
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W), or outputs of the frozen layers (B, c, h', w') -> features (B, C, h, w)."""
+        if self.frozen and x.shape[1] == 3:
+            x = self.frozen_outputs(x)
+        for layer in self.layers()[self.frozen :]:
+            x = layer(x)
+        return x

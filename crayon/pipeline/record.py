@@ -26,6 +26,7 @@ from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.utils.errors import EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
+from crayon.utils.packaged import located, remedy
 from crayon.utils.version import __version__
 from crayon.utils.walk import walk
 
@@ -58,8 +59,8 @@ class Digests:
             self.known = {}
 
     def of(self, path: str | Path) -> str | None:
-        """The sha256 of a file or folder; None if it does not exist."""
-        path = Path(path)
+        """The sha256 of a file or folder, or of a file in an installed package; None if it does not exist."""
+        path = located(path)
         try:
             stamp, newest = _stamp(path)
         except OSError:
@@ -165,10 +166,8 @@ class Recording:
         for path in self.job.inputs.values():
             digest = self.digests.of(path)
             if digest is None:
-                raise RecordError(
-                    f"{path}: there is no such file, and `{self.job.name}` reads it; make it with "
-                    f"`snakemake --cores 2 {path}`, or put it there."
-                )
+                how = remedy(path) or f"make it with `snakemake --cores 2 {path}`, or put it there."
+                raise RecordError(f"{path}: there is no such file, and `{self.job.name}` reads it; {how}")
             found[path] = digest
         return found
 

@@ -24,6 +24,7 @@ from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
 from crayon.utils.errors import RecordError
 from crayon.utils.locks import holder, try_lock
+from crayon.utils.packaged import located
 
 TURN = Path(".crayon/running")
 """Locked while a workflow runs in this folder. The operating system releases the lock even if the process is killed."""
@@ -202,7 +203,7 @@ class Workflow:
                 inputs["folder"] = str(
                     Path(inputs["folder"], "manifest.csv")
                 )  # the time of the folder itself does not show changes
-            return [self._missing_answers.get(path, path) for path in inputs.values()]
+            return [self._missing_answers.get(path, str(located(path))) for path in inputs.values()]
 
         return paths
 
@@ -238,7 +239,7 @@ class Workflow:
                 for run in named(batch, wildcards)
                 for seed in batch.seeds
             )
-            return list(dict.fromkeys(path for job in jobs for path in job.inputs.values()))
+            return list(dict.fromkeys(str(located(path)) for job in jobs for path in job.inputs.values()))
 
         return paths
 

@@ -17,6 +17,7 @@ from crayon.pipeline.record import read_record
 from crayon.pipeline.validity import Ledger
 from crayon.utils.errors import DataError, RecordError
 from crayon.utils.files import write_json, write_text
+from crayon.utils.packaged import remedy
 
 EMPTY = "empty.txt"
 """Name of the file in a stage's output folder that would be empty otherwise."""
@@ -46,10 +47,11 @@ def list_sources(plan: Plan) -> None:
         for path in (*_outside(plan, job), *_replaced(ledger, job)):
             found[path] = ledger.digests.of(path)
             if found[path] is None:
-                raise DataError(
-                    f"{path}: there is no such file or folder, and `{job.name}` reads it; put it there, or correct "
-                    f"params.yaml. In another clone `dvc pull` brings it, if the first one ran `dvc add {path}`."
+                how = remedy(path) or (
+                    f"put it there, or correct params.yaml. In another clone `dvc pull` brings it, if the first one "
+                    f"ran `dvc add {path}`."
                 )
+                raise DataError(f"{path}: there is no such file or folder, and `{job.name}` reads it; {how}")
     ledger.digests.save()
     write_json(f"sources/{plan.suite}.json", found)
 

@@ -23,6 +23,7 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, read_record
 from crayon.utils.errors import EditedError, RecordError
 from crayon.utils.files import canonical, write_text
+from crayon.utils.packaged import located
 
 OLD_NS = 946_684_800 * 10**9
 """2000-01-01: the modification time of the sentinel file of a job that is up to date."""
@@ -182,7 +183,7 @@ class Ledger:
 def _seen(path: str | Path) -> Path:
     """The file whose time Snakemake uses for `path`: for an output folder, its own timestamp file in the folder."""
     own = Path(path, SNAKEMAKES)
-    return own if own.exists() else Path(path)
+    return own if own.exists() else located(path)
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:

@@ -17,6 +17,7 @@ from crayon.methods.problem import NEEDS, WHERE, Problem
 from crayon.models.classifier import Classifier
 from crayon.models.inference import forward_in_batches, gathered
 from crayon.training.checkpoint import Saved
+from crayon.training.frozen import drop_unlike, use_cached
 from crayon.training.metrics import Accuracies, measure
 from crayon.training.trainer import Outcome, Trainer
 from crayon.utils.errors import DivergedError, MethodError
@@ -105,9 +106,13 @@ def train(
             raise MethodError(
                 f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, and this benchmark has none."
             )
+    use_cached(problem, method, monitor.images if isinstance(monitor, Monitor) else None)
     torch.manual_seed(seed)
     outcome = Outcome({}, {}, 0)
     trainer = Trainer(problem, method, training, seed, name, outcome, monitor.report)
+    trained = [trainer.state[key] for key in method.changing]
+    if drop_unlike(problem, [other for other in trained if isinstance(other, Classifier)]):
+        monitor.report(f"{name}  the frozen layers of the biased model differ from the network's; nothing is cached")
     network, first = problem.network, 1
     if saved is not None and (found := saved.load()) is not None:
         first = trainer.restore(found) + 1

