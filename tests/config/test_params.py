@@ -12,6 +12,8 @@ from crayon.utils.errors import ParamsError
 
 from .. import tiny
 
+LITE0 = {"name": "efficientnet_lite0", "weights": "package:weights/lite0.pth"}
+
 
 @pytest.fixture
 def content():
@@ -101,6 +103,11 @@ def test_method_inherits_and_overrides_benchmark_training(tmp_path, content):
         ),
         (lambda s: s["auxiliary"]["network"].pop("stem"), ["auxiliary.network", "bagnet18 needs stem"]),
         (lambda s: s["auxiliary"]["network"].update(kernels=[3]), ["bagnet18 takes no kernels; remove"]),
+        (lambda s: s["network"].update(frozen_blocks=1), [".network", "mini_resnet takes no frozen_blocks; remove"]),
+        (lambda s: s.update(network=LITE0 | {"stem": 32}), [".network", "efficientnet_lite0 takes no stem; remove"]),
+        (lambda s: s.update(network=LITE0 | {"frozen_blocks": 17}), ["network.frozen_blocks", "17", "16"]),
+        (lambda s: s.update(network={"name": "efficientnet_lite0", "frozen_blocks": 3}), ["add weights, or remove"]),
+        (lambda s: s.update(network=LITE0 | {"weights": "IMAGENET1K_V1"}), ["'IMAGENET1K_V1'; give a file"]),
         (lambda s: s["benchmarks"]["digits"]["methods"]["jtt"].update(mode="copy"), ["methods.jtt.mode", "'resample'"]),
         (
             lambda s: s["benchmarks"]["digits"].update(questions={"neurons": "On the {klass}?"}),

@@ -239,6 +239,8 @@ def test_check_refuses_what_the_import_would_refuse(finished, folder):
         ),
         ({"name": "resnet18", "weights": "IMAGENET1K_V7"}, "did you mean 'IMAGENET1K_V1'"),
         ({"name": "resnet5"}, "There is no network 'resnet5'"),
+        ({"name": "efficientnet_lite0", "weights": "package:no_weights/a.pth"}, "package no_weights is not installed"),
+        ({"name": "efficientnet_lite0", "weights": "mine.bin"}, r"mine\.bin: has no _conv_stem\.weight"),
         ({"name": "vgg11"}, "has no map that is averaged"),
         ({"name": "resnet18", "weights": "mine.bin"}, None),
         ({"name": "resnet18", "weights": "IMAGENET1K_V1"}, None),

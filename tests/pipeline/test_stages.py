@@ -59,7 +59,7 @@ def test_the_reason_is_removed_once_there_is_content(own):
         assert not Path(FOLDERS[stage][0], "own/empty.txt").exists()
 
 
-def test_sources_are_listed_and_a_missing_one_is_named(own):
+def test_sources_are_listed_and_a_missing_one_is_named(own, monkeypatch):
     plan = own("people", ["erm"], "weights.pth")
     with pytest.raises(DataError, match=r"^photos: there is no such file or folder, and `download mine` reads it; put"):
         list_sources(plan)
@@ -75,6 +75,18 @@ def test_sources_are_listed_and_a_missing_one_is_named(own):
     listed = json.loads(Path("sources/own.json").read_bytes())
     assert sorted(listed) == ["photos", "weights.pth"]
     assert listed["weights.pth"] == "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # sha256 of 2
+    package = Path("some_weights")
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(Path.cwd())
+    plan = own("people", ["erm"], "package:some_weights/a.pth")
+    with pytest.raises(DataError, match=r"^package:some_weights/a\.pth: there is no such file or folder"):
+        list_sources(plan)
+    (package / "a.pth").write_bytes(b"2")
+    list_sources(plan)
+    assert json.loads(Path("sources/own.json").read_bytes())["package:some_weights/a.pth"] == listed["weights.pth"]
+    with pytest.raises(DataError, match=r"`original mine` reads it; the package other_weights is not installed"):
+        list_sources(own("people", ["erm"], "package:other_weights/a.pth"))
     list_sources(own("people", ["erm"]))  # torchvision's weights have a name and no file
     assert sorted(json.loads(Path("sources/own.json").read_bytes())) == ["photos"]
 
