@@ -269,6 +269,37 @@ def test_a_missing_input_is_named_with_the_command_that_makes_it(tmp_path, monke
         Recording(job)
 
 
+def test_weights_in_a_package_are_an_input_by_their_name(tmp_path, monkeypatch):
+    tiny.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    name = "package:lite_weights/a.pth"
+
+    def from_package(suite):
+        suite |= {"network": {"name": "efficientnet_lite0", "weights": name}, "pretraining": None}
+
+    change_params(from_package)
+    site = tmp_path / "site"
+    write_text(site / "lite_weights/a.pth", "weights")
+    monkeypatch.syspath_prepend(site)
+    digests = Digests()
+    for job in load_plan().below("models/mini/waterbirds/original.safetensors"):
+        execute(job, digests)
+    plan = load_plan()
+    job = plan.find("original", benchmark="waterbirds")
+    read = read_record(job.record)["inputs"]
+    assert read[name] == "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
+    assert not broken("models/mini/waterbirds/original.safetensors")
+    paths = Workflow(plan).inputs("original")({"benchmark": "waterbirds"})
+    assert str(site / "lite_weights/a.pth") in paths
+    Ledger(plan).token([job], job.name)
+    write_text(site / "lite_weights/a.pth", "others")
+    assert own(broken(job.outputs["model"])) == {job.name: [f"stale: {name} has changed"]}
+    (site / "lite_weights").rename(site / "gone")
+    assert own(broken(job.outputs["model"])) == {job.name: [f"missing: {name}"]}
+    with pytest.raises(RecordError, match=rf"^{name}: .*`original waterbirds` reads it; the package lite_weights is not"):
+        Recording(job)
+
+
 def test_record_states_inputs_outputs_params_and_environment(project):
     job = load_plan().find("refine", benchmark="waterbirds", run="crayon_attention", seed=1)
     record = read_record(job.record)
