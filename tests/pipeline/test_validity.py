@@ -296,7 +296,7 @@ def test_weights_in_a_package_are_an_input_by_their_name(tmp_path, monkeypatch):
     assert own(broken(job.outputs["model"])) == {job.name: [f"stale: {name} has changed"]}
     (site / "lite_weights").rename(site / "gone")
     assert own(broken(job.outputs["model"])) == {job.name: [f"missing: {name}"]}
-    with pytest.raises(RecordError, match=rf"^{name}: .*`original waterbirds` reads it; the package lite_weights is not"):
+    with pytest.raises(RecordError, match=rf"^{name}: .*`original waterbirds` reads it; the package lite_weights"):
         Recording(job)
 
 
