@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crayon.config.sections import Augmentation, Training
-from crayon.methods import METHODS, method_class
+from crayon.methods import METHODS, cnc, method_class
 from crayon.methods.erm import ERM
 from crayon.models.build import build_classifier
 from crayon.models.parts import Freezable
@@ -103,6 +103,16 @@ def test_input_gradients_pass_through_frozen_layers():
     given = [key for key, value in made.network.named_parameters() if value.grad is not None]
     assert given
     assert not any(key.startswith(f"backbone.body.{layer}.") for layer in range(CUT) for key in given)
+
+
+def test_cnc_cuts_a_step_by_the_pixels_of_its_images(monkeypatch):
+    made, method = problem(), settings("cnc")
+    frozen.use_cached(made, method, None)
+    monkeypatch.setattr(cnc, "PIXELS", 24 * 24 * 8)  # one sample has 8 images of 24x24 pixels
+    state = method.prepare(made)
+    assert sum(state.sizes) == 8
+    steps = list(method.steps(made, state, TRAINING, torch.Generator().manual_seed(0)))
+    assert {len(part) for step in steps for part in step} == {8}
 
 
 def test_outputs_are_computed_once_for_equal_weights(monkeypatch):
