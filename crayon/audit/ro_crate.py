@@ -197,7 +197,7 @@ def _action(crate: ROCrate, job: Job, record: dict[str, Any], software: Any, ent
     return crate.add_action(
         software,
         f"#{job.name.replace(' ', '-')}",
-        object=[entity(path) for path in record["inputs"] if Path(path).is_file()],
+        object=[entity(path) for path in record["inputs"] if Path(path).is_file() or path in job.read_once],
         result=[entity(path) for path in (*record["outputs"], job.record) if Path(path).is_file()],
         properties={
             "name": job.name,
