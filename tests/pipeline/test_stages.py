@@ -25,7 +25,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "own"}
 
-    def plan(source: str, methods: list[str], weights: str = "IMAGENET1K_V1"):
+    def plan(source: str, methods: list[str], weights: str | None = "IMAGENET1K_V1"):
         suite = content["suites"]["own"] | {"methods": methods, "network": {"name": "resnet18", "weights": weights}}
         benchmark = {"source": {"kind": "folder", "path": "photos"}, "classes": ["a", "b"]}
         suite["benchmarks"] = {"mine": benchmark | {"annotation": {"source": source}}}
@@ -75,7 +75,7 @@ def test_sources_are_listed_and_a_missing_one_is_named(own):
     listed = json.loads(Path("sources/own.json").read_bytes())
     assert sorted(listed) == ["photos", "weights.pth"]
     assert listed["weights.pth"] == "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # sha256 of 2
-    list_sources(own("people", ["erm"]))  # torchvision's weights have a name and no file
+    list_sources(own("people", ["erm"], None))
     assert sorted(json.loads(Path("sources/own.json").read_bytes())) == ["photos"]
 
 

@@ -175,14 +175,15 @@ def test_cosine_falls_to_zero_over_the_epochs():
     assert rates == pytest.approx([1e-2, 8.5355e-3, 5e-3, 1.4645e-3], rel=1e-4)
 
 
-def test_cnc_without_mistakes_is_erm_and_says_so(capsys):
+@pytest.mark.parametrize(("name", "words"), [("cnc", "nothing to contrast"), ("jtt", "nothing to upweight")])
+def test_without_mistakes_a_method_is_erm_and_says_so(name, words, capsys):
     problem = problems.problem()
     problem.stage_one = torch.nn.functional.one_hot(problem.labels, 2).float()
-    method = method_class("cnc")(**SETTINGS["cnc"])
+    method = method_class(name)(**SETTINGS[name])
     outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
     erm = train(problems.problem(), Frozen(), TRAINING, 0, problems.monitor(), "x")
     assert all(torch.equal(value, erm.last[key]) for key, value in outcome.last.items())
-    assert "nothing to contrast" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["jtt", "rrr", "gradmask"])
