@@ -82,7 +82,7 @@ def test_sources_are_listed_and_a_missing_one_is_named(own):
 def test_a_replaced_archive_is_stale_and_a_deleted_one_is_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "paper"}
-    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"]}
+    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"], "network": {"name": "resnet18"}}
     raw = Path("raw/paper/waterbirds")
     archives = releases.waterbirds(raw, per_kind=2)
     waterbirds = suite["benchmarks"]["waterbirds"]

@@ -175,19 +175,18 @@ def test_cosine_falls_to_zero_over_the_epochs():
     assert rates == pytest.approx([1e-2, 8.5355e-3, 5e-3, 1.4645e-3], rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "words"), [("cnc", "nothing to contrast"), ("jtt", "nothing to upweight")])
-def test_without_mistakes_a_method_is_erm_and_says_so(name, words, capsys):
+def test_cnc_without_mistakes_is_erm_and_says_so(capsys):
     problem = problems.problem()
     problem.stage_one = torch.nn.functional.one_hot(problem.labels, 2).float()
-    method = method_class(name)(**SETTINGS[name])
+    method = method_class("cnc")(**SETTINGS["cnc"])
     outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
     erm = train(problems.problem(), Frozen(), TRAINING, 0, problems.monitor(), "x")
     assert all(torch.equal(value, erm.last[key]) for key, value in outcome.last.items())
-    assert words in capsys.readouterr().err
+    assert "nothing to contrast" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["jtt", "rrr", "gradmask"])
-def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
+def test_with_its_extra_off_a_method_is_erm_step_for_step(name, capsys):
     problem = problems.problem()
     method = method_class(name)
     if name == "jtt":
@@ -196,6 +195,7 @@ def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
     else:
         method = method(weight=0.0)
     outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    assert ("JtT: the first stage misclassifies no training image" in capsys.readouterr().err) == (name == "jtt")
     erm = run("erm")
     for key, value in outcome.last.items():
         assert torch.allclose(value, erm.last[key], atol=1e-6), key
