@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -27,8 +28,10 @@ from crayon.pipeline.steps.context import Context
 from crayon.pipeline.validity import Ledger
 from crayon.report.build import load_plan
 from crayon.utils.errors import CheckpointError, CrayonError, DataError
+from crayon.utils.files import write_bytes
 
 from .. import tiny
+from ..data import releases
 
 NETWORK, NAME, FILE = "shufflenet_v2_x0_5", "torchvision:shufflenet_v2_x0_5/IMAGENET1K_V1", "mine.pth"
 CACHED = "torch/hub/checkpoints/shufflenetv2_x0.5-f707e7126e.pth"
@@ -238,6 +241,25 @@ def test_the_command_weights_downloads_what_is_missing(tmp_path, monkeypatch, ca
         assert f"{NAME}: {project.weights}" in capsys.readouterr().out
     assert asked == [("shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e")]
     assert Digests().place(NAME) == project.weights
+
+
+def test_a_changed_imagenet_is_stale_and_a_removed_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, class_map = releases.imagenet(tmp_path / "disk")
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "paper"}
+    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"], "network": {"name": "resnet18"}}
+    suite["benchmarks"] = {"backgrounds": suite["benchmarks"]["backgrounds"]}
+    suite["benchmarks"]["backgrounds"]["source"] |= {"imagenet": str(folder), "class_map": str(class_map)}
+    Path("params.yaml").write_text(yaml.safe_dump(content | {"suites": {"paper": suite}}), encoding="utf-8")
+    job = load_plan().find("download", benchmark="backgrounds")
+    Recording(job).publish(dict.fromkeys(job.outputs, lambda path: write_bytes(path, b"1")))
+    (folder / "n00000003/n00000003_1.JPEG").write_bytes(b"another")
+    assert Ledger(load_plan()).breaks(job) == [f"stale: {folder} has changed"]
+    shutil.rmtree(folder)
+    assert Ledger(load_plan()).breaks(job) == []
+    Path(job.outputs["images"]).unlink()
+    with pytest.raises(DataError, match=rf"^{folder}: there is no such file or folder, and `download backgrounds`"):
+        Workflow(load_plan())._seen(job)
 
 
 @pytest.mark.parametrize("variables", [{"TORCH_HOME": "~/a"}, {"XDG_CACHE_HOME": "/b"}, {}])
