@@ -17,7 +17,6 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import OutputError
-from crayon.utils.packaged import located
 from crayon.utils.version import __version__
 from crayon.utils.walk import walk
 
@@ -198,7 +197,7 @@ def _action(crate: ROCrate, job: Job, record: dict[str, Any], software: Any, ent
     return crate.add_action(
         software,
         f"#{job.name.replace(' ', '-')}",
-        object=[entity(path) for path in record["inputs"] if located(path).is_file()],
+        object=[entity(path) for path in record["inputs"] if Path(path).is_file() or path in job.read_once],
         result=[entity(path) for path in (*record["outputs"], job.record) if Path(path).is_file()],
         properties={
             "name": job.name,

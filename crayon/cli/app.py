@@ -110,6 +110,16 @@ def example(
 
 
 @app.command()
+def weights(context: typer.Context) -> None:
+    """Download the weights that torchvision names and the suite's trainings start from, into torchvision's cache."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.networks import fetch
+
+    for line in fetch(plan) or ["No training of this suite starts from weights that torchvision names."]:
+        print(line)
+
+
+@app.command()
 def pretrain(
     context: typer.Context,
     transfer: Annotated[

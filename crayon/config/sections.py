@@ -103,6 +103,10 @@ class Compute(Section):
         return {key: value[key] for key in value if key != "processes"}
 
 
+TORCHVISION = "torchvision:"
+"""Prefix of the inputs that lie in torchvision's cache, see `Network.initial`."""
+
+
 class Network(Section):
     """The architecture of a classifier, and its initial weights.
 
@@ -135,6 +139,15 @@ class Network(Section):
     def file(self) -> str | None:
         """The path in `weights`; None if that is null or names weights of torchvision."""
         return self.weights if self.weights is not None and {".", "/"} & set(self.weights) else None
+
+    @property
+    def initial(self) -> str | None:
+        """The input that has the initial weights; None if they are random.
+
+        It is the path of the user's file, or `torchvision:NETWORK/WEIGHTS`, which stands for a file in torchvision's
+        cache: so the same input has the same name on every machine.
+        """
+        return f"{TORCHVISION}{self.name}/{self.weights}" if self.weights and not self.file else self.file
 
     @model_validator(mode="after")
     def _sizes(self) -> Network:

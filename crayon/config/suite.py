@@ -40,7 +40,7 @@ class Benchmark(Section):
     `augmentation`: of the training images of every training; none by default.
     `original`: training of the Original; with `imported`, only the transfer study uses it.
     `imported`: files of an Original that is not trained here.
-    `stage_one`: training of the network that provides the mistakes for JtT and CnC; the Original does by default.
+    `stage_one`: training of the network that provides the mistakes for JtT and CnC; null takes the Original's mistakes.
     `interpret`: maps and patches of the Original.
     `views`: the pictures that annotators see of a map, in order: the image, the map as opacity, the map in red.
     `questions`: the questions to annotators; no result depends on their wording.

@@ -35,11 +35,14 @@ def module_of(source: Mapping[str, Any]) -> str:
 
 
 def reads(source: Mapping[str, Any]) -> dict[str, str]:
-    """The user's own files and folders that a source reads, by name.
-
-    A local ImageNet is left out, because computing its digest would take an hour.
-    """
-    keys = {"path": "folder", "tree": "folder", "masks": "masks_folder", "class_map": "class_map"}
+    """The user's own files and folders that a source reads, by name."""
+    keys = {
+        "path": "folder",
+        "tree": "folder",
+        "masks": "masks_folder",
+        "class_map": "class_map",
+        "imagenet": "imagenet",
+    }
     return {name: source[key] for key, name in keys.items() if isinstance(source.get(key), str)}
 
 

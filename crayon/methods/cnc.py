@@ -1,8 +1,8 @@
 """CnC, Correct-n-Contrast (Zhang et al., ICML 2022; reference code: HazyResearch/correct-n-contrast).
 
 The loss attracts images of one class for which the first stage predicts different classes, and repels images of
-different classes for which it predicts the same class. The first stage is the Original, or an ERM with fewer epochs
-(`stage_one` in params.yaml). The slice S_c has the images for which the first stage predicts c:
+different classes for which it predicts the same class. The first stage is an ERM with few epochs (`stage_one` in
+params.yaml), or without it the Original. The slice S_c has the images for which the first stage predicts c:
 
     anchors of slice c     predicted c, of class c            negatives of slice c   predicted c, of another class
     positives of class y   of class y, predicted otherwise

@@ -2,9 +2,10 @@
 
     L = mean_i w_i CE_i,   w_i = upweight if the first stage misclassifies image i, else 1
 
-The weights are not renormalised. The first stage is the Original, or an ERM with fewer epochs if the Original makes no
-mistakes (`stage_one` in params.yaml). The reference code restarts from ImageNet and appends copies of the misclassified
-images; the paper of Crayon continues from the Original and multiplies the loss of these images.
+The weights are not renormalised. The first stage is an ERM with few epochs (`stage_one` in params.yaml), or without it
+the Original, which may make hardly any mistakes on its training images. The reference code restarts from ImageNet and
+appends copies of the misclassified images; the paper of Crayon continues from the Original and multiplies the loss of
+these images.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from crayon.config.sections import Training
 from crayon.config.types import Positive
 from crayon.methods.base import Batch, Method, Reduction
 from crayon.utils.checks import required
+from crayon.utils.log import report
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +43,13 @@ class JtT(Method):
     mode: Literal["loss_weight", "resample"] = "loss_weight"
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
-        """Compute which images are misclassified, `wrong` (N,) bool, and their weights, `weight` (N,) float32."""
+        """Compute which images are misclassified, `wrong` (N,) bool, and their weights, `weight` (N,) float32.
+
+        It prints a message if there are none, in which case JtT is ERM.
+        """
         wrong = required(problem.stage_one, "stage_one").argmax(1) != problem.labels
+        if not wrong.any():
+            report("JtT: the first stage misclassifies no training image, so there is nothing to upweight; it is ERM.")
         return {"wrong": wrong, "weight": 1 + (self.upweight - 1) * wrong.float()}
 
     def steps(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
-import torch
 from torch import nn
 
-from crayon.config.sections import Network
+from crayon.config.sections import TORCHVISION, Network
+from crayon.models import cache
 from crayon.models.bagnet import bagnet18
 from crayon.models.classifier import Classifier
 from crayon.models.efficientnet_lite import efficientnet_lite0
@@ -33,7 +34,7 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
         CheckpointError: the weights are unknown or missing.
     """
     from torchvision import models
-    from torchvision.models import get_model, get_model_weights
+    from torchvision.models import get_model
 
     known = models.list_models(module=models)
     if options.name not in known:
@@ -42,23 +43,19 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
     if options.weights is None or options.file is not None:
         whole = get_model(options.name, weights=None)
         return whole
-    try:
-        weights = get_model_weights(options.name)[options.weights]
-    except KeyError:
-        names = [entry.name for entry in get_model_weights(options.name)]
-        raise CheckpointError(
-            f"network.weights: {unknown('weights', options.weights, names)} A path has a dot or a slash."
-        ) from None
+    weights = cache.named(options.name, options.weights)
     if not initial:
         whole = get_model(options.name, weights=None, **WITH_WEIGHTS.get(options.name, {}))
         return whole
+    path = cache.folder() / Path(weights.url).name
+    if not path.exists():  # torchvision would download it
+        raise cache.lacking(f"{TORCHVISION}{options.name}/{options.weights}", options.name)
     try:
         whole = get_model(options.name, weights=weights)
-    except (OSError, RuntimeError) as error:  # no internet, a refused request, a truncated file
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
         raise CheckpointError(
-            f"{folder / Path(weights.url).name}: is missing or cut off; no download ({first_line(error)}); "
-            f"get it from {weights.url} and put it there, or give its path as network.weights in params.yaml."
+            f"{path}: is cut off, or is not torchvision's {options.weights} of {options.name} ({first_line(error)}); "
+            "delete it, and run `crayon weights`, which downloads it again."
         ) from error
     return whole
 

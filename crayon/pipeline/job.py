@@ -18,6 +18,14 @@ MADE = ("simulated", "published")
 """Sources of answers for which the pipeline writes the annotation file itself."""
 
 
+READ_ONCE = ("weights", "imagenet")
+"""Inputs that may be missing once the outputs exist: initial weights, and a local ImageNet.
+
+They are large and outside of the project, and what was made of them stays valid without them. The record has their
+digests, so that another file in their place makes the job stale. Snakemake does not see them.
+"""
+
+
 KINDS = ("attention", "neurons")
 """The two kinds of annotation: of maps, and of the patches of neurons."""
 
@@ -89,6 +97,11 @@ class Job:
     def name(self) -> str:
         """A readable name, unique in the suite: `refine waterbirds erm 0`."""
         return name_of(self.rule, self.wildcards)
+
+    @property
+    def read_once(self) -> list[str]:
+        """The paths of the inputs that may be missing once the outputs exist, see READ_ONCE."""
+        return [path for name, path in self.inputs.items() if name in READ_ONCE]
 
     @property
     def params(self) -> StepParams:

@@ -31,8 +31,8 @@ from crayon.utils.text import listed, unknown
 
 
 def _weights(network: Network) -> dict[str, str]:
-    """The input `weights` -> the user's file of initial weights; empty for torchvision's weights, which have a name."""
-    return {} if network.file is None else {"weights": network.file}
+    """The input `weights` -> the file of the initial weights, see `Network.initial`; empty if they are random."""
+    return {} if network.initial is None else {"weights": network.initial}
 
 
 @dataclass
@@ -229,7 +229,7 @@ class Plan:
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
-        """What a training starts from: `pretrained` -> path of the suite's backbone, or `weights` -> the user's file.
+        """What a training starts from: `pretrained` -> path of the suite's backbone, or `weights`, see `_weights`.
 
         Empty if the suite has neither.
         """
@@ -509,7 +509,7 @@ class Plan:
         return Job(
             rule="auxiliary",
             wildcards={"benchmark": name},
-            inputs=self._data(name),
+            inputs=self._data(name) | _weights(auxiliary.network),
             outputs={
                 "model": f"{folder}/model.safetensors",
                 "history": f"{folder}/history.csv",

@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from crayon.config.sections import TORCHVISION
+from crayon.models import cache
 from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
-from crayon.utils.errors import EditedError, OutputError, RecordError
+from crayon.utils.errors import CrayonError, DataError, EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
 from crayon.utils.packaged import located, remedy
 from crayon.utils.version import __version__
@@ -51,28 +54,48 @@ class Digests:
         self.memory = Path(memory)
         self.changed = False
         self.md5s: dict[str, str] = {}
+        self.cached: dict[str, str] = {}
         try:
             remembered = json.loads(self.memory.read_bytes())
             self.known: dict[str, list] = {} if full else dict(remembered["files"])
             self.md5s |= remembered["md5"]  # keyed by the sha256 of the content, so always valid
+            self.cached |= remembered.get("torchvision", {})  # keyed by the version of torchvision, too
         except (OSError, ValueError, TypeError, KeyError):
             self.known = {}
 
     def of(self, path: str | Path) -> str | None:
-        """The sha256 of a file or folder, or of a file in an installed package; None if it does not exist."""
-        path = located(path)
+        """The sha256 of a file or folder; None if it does not exist."""
+        path = str(path)
+        place = self.place(path)
         try:
-            stamp, newest = _stamp(path)
+            stamp, newest = _stamp(place)
         except OSError:
             return None
-        entry = self.known.get(str(path))
+        entry = self.known.get(path)
         if entry is not None and entry[0] == stamp:
             return entry[1]
-        return self._keep(path, stamp, newest, sha256(path))
+        return self._keep(path, stamp, newest, sha256(place))
 
-    def _keep(self, path: Path, stamp: str, newest: int, digest: str) -> str:
+    def place(self, path: str) -> Path:
+        """Where an input lies: `torchvision:NETWORK/WEIGHTS` in torchvision's cache, `package:NAME/FILE` in an installed
+        package, all others at their own path.
+
+        The name of the file in the cache is remembered, since importing torchvision takes seconds.
+
+        Raises:
+            ParamsError, CheckpointError: torchvision has no such network or weights.
+        """
+        if not path.startswith(TORCHVISION):
+            return located(path)
+        key = f"{path} {version('torchvision')}"
+        if key not in self.cached:
+            self.cached[key] = cache.url(path).rsplit("/", 1)[1]
+            self.changed = True
+        return cache.folder() / self.cached[key]
+
+    def _keep(self, path: str, stamp: str, newest: int, digest: str) -> str:
         if time.time_ns() - newest > 2_000_000_000:
-            self.known[str(path)] = [stamp, digest]
+            self.known[path] = [stamp, digest]
             self.changed = True
         return digest
 
@@ -81,14 +104,14 @@ class Digests:
         unknown = []
         for path in dict.fromkeys(paths):
             with suppress(OSError):
-                stamp, newest = _stamp(Path(path))
+                stamp, newest = _stamp(self.place(path))
                 if self.known.get(path, [None])[0] != stamp:
-                    unknown.append((Path(path), stamp, newest))
+                    unknown.append((path, stamp, newest))
         if len(unknown) > 1:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                computed = pool.map(sha256, [file for file, _, _ in unknown])
-                for (file, stamp, newest), digest in zip(unknown, computed, strict=True):
-                    self._keep(file, stamp, newest, digest)
+                computed = pool.map(sha256, [self.place(path) for path, _, _ in unknown])
+                for (path, stamp, newest), digest in zip(unknown, computed, strict=True):
+                    self._keep(path, stamp, newest, digest)
 
     def md5(self, path: str | Path) -> str | None:
         """The md5 of a file, which DVC identifies it by, cached by its sha256; None if the file does not exist."""
@@ -110,7 +133,8 @@ class Digests:
         """Write the cache if it changed; in a project without write permission, the cache is not saved."""
         if self.changed:
             with suppress(OutputError):
-                write_text(self.memory, json.dumps({"files": self.known, "md5": self.md5s}))
+                content = {"files": self.known, "md5": self.md5s, "torchvision": self.cached}
+                write_text(self.memory, json.dumps(content))
             self.changed = False
 
 
@@ -166,8 +190,7 @@ class Recording:
         for path in self.job.inputs.values():
             digest = self.digests.of(path)
             if digest is None:
-                how = remedy(path) or f"make it with `snakemake --cores 2 {path}`, or put it there."
-                raise RecordError(f"{path}: there is no such file, and `{self.job.name}` reads it; {how}")
+                raise lacking(self.job, path)
             found[path] = digest
         return found
 
@@ -265,6 +288,32 @@ class Recording:
                 },
             }
         )
+
+
+def lacking(job: Job, path: str) -> CrayonError:
+    """The error that an input of a job is not there, with the remedy.
+
+    Args:
+        job: the job.
+        path: one of its inputs.
+    """
+    if path.startswith(TORCHVISION):
+        return cache.lacking(path, f"`{job.name}`")
+    if path in job.read_once:
+        return absent(job, path)
+    return RecordError(
+        f"{path}: there is no such file, and `{job.name}` reads it; make it with `snakemake --cores 2 {path}`, or put "
+        "it there."
+    )
+
+
+def absent(job: Job, path: str) -> DataError:
+    """The error that a file or folder from outside the chain is not there; arguments as in `lacking`."""
+    how = remedy(path) or (
+        f"put it there, or correct params.yaml. In another clone `dvc pull` brings it, if the first one ran `dvc add "
+        f"{path}`."
+    )
+    return DataError(f"{path}: there is no such file or folder, and `{job.name}` reads it; {how}")
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:

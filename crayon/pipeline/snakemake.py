@@ -19,12 +19,12 @@ from crayon.methods import METHODS
 from crayon.pipeline import slurm
 from crayon.pipeline.job import MADE, TABLE1, WILDCARDS, Job, name_of
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import lacking
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
 from crayon.utils.errors import RecordError
 from crayon.utils.locks import holder, try_lock
-from crayon.utils.packaged import located
 
 TURN = Path(".crayon/running")
 """Locked while a workflow runs in this folder. The operating system releases the lock even if the process is killed."""
@@ -91,6 +91,7 @@ class Workflow:
 
     def __init__(self, plan: Plan, enforce: bool = True) -> None:
         self.plan = plan
+        self._enforce = enforce
         self._turn = take_turn() if enforce else None
         self.ledger = Ledger(self.plan)
         self.name = self.plan.suite
@@ -198,14 +199,25 @@ class Workflow:
         def paths(wildcards: Any) -> list[str]:
             values = dict(wildcards.items()) | fixed
             job = self.plan.find(rule, **{key: values[key] for key in WILDCARDS if key in values})
-            inputs = dict(job.inputs)
+            inputs = self._seen(job)
             if "folder" in inputs and Path(inputs["folder"], "manifest.csv").exists():
                 inputs["folder"] = str(
                     Path(inputs["folder"], "manifest.csv")
                 )  # the time of the folder itself does not show changes
-            return [self._missing_answers.get(path, str(located(path))) for path in inputs.values()]
+            return [self._missing_answers.get(path, path) for path in inputs.values()]
 
         return paths
+
+    def _seen(self, job: Job) -> dict[str, str]:
+        """The inputs of a job that Snakemake sees: all but those in READ_ONCE.
+
+        Raises:
+            DataError, CheckpointError: such an input is not there, and the job has to run.
+        """
+        for path in job.read_once if self._enforce else ():
+            if not self.ledger.digests.place(path).exists() and self.ledger.breaks(job):
+                raise lacking(job, path)
+        return {name: path for name, path in job.inputs.items() if path not in job.read_once}
 
     @property
     def unanswered(self) -> str:
@@ -239,7 +251,7 @@ class Workflow:
                 for run in named(batch, wildcards)
                 for seed in batch.seeds
             )
-            return list(dict.fromkeys(str(located(path)) for job in jobs for path in job.inputs.values()))
+            return list(dict.fromkeys(path for job in jobs for path in self._seen(job).values()))
 
         return paths
 

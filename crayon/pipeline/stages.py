@@ -13,11 +13,10 @@ from pathlib import Path
 
 from crayon.pipeline.job import TABLE1, Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import read_record
+from crayon.pipeline.record import absent, lacking, read_record
 from crayon.pipeline.validity import Ledger
-from crayon.utils.errors import DataError, RecordError
+from crayon.utils.errors import RecordError
 from crayon.utils.files import write_json, write_text
-from crayon.utils.packaged import remedy
 
 EMPTY = "empty.txt"
 """Name of the file in a stage's output folder that would be empty otherwise."""
@@ -36,22 +35,24 @@ def list_sources(plan: Plan) -> None:
     """Write sources/<suite>.json: path -> sha256 of every file and folder outside the chain that Table 1 depends on.
 
     People's answers are not listed, since their folder is the output of a stage. A published file in raw/ is listed
-    only while it is not the one that was read: before the first run, and in another clone, it does not exist.
+    only while it is not the one that was read: before the first run, and in another clone, it does not exist. An input
+    that is read once (initial weights) and is not there is listed with the digest that was read.
 
     Raises:
         DataError: a file or folder does not exist.
+        CheckpointError: weights that torchvision names are not in its cache.
     """
     ledger = Ledger(plan)
-    found = {}
+    found: dict[str, str] = {}
     for job in plan.below(TABLE1):
         for path in (*_outside(plan, job), *_replaced(ledger, job)):
-            found[path] = ledger.digests.of(path)
-            if found[path] is None:
-                how = remedy(path) or (
-                    f"put it there, or correct params.yaml. In another clone `dvc pull` brings it, if the first one "
-                    f"ran `dvc add {path}`."
-                )
-                raise DataError(f"{path}: there is no such file or folder, and `{job.name}` reads it; {how}")
+            digest = ledger.digests.of(path)
+            if digest is None and path in job.read_once:
+                with suppress(RecordError):
+                    digest = read_record(job.record)["inputs"].get(path)
+            if digest is None:
+                raise lacking(job, path) if path in job.read_once else absent(job, path)
+            found.setdefault(path, digest)
     ledger.digests.save()
     write_json(f"sources/{plan.suite}.json", found)
 

@@ -23,7 +23,6 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, read_record
 from crayon.utils.errors import EditedError, RecordError
 from crayon.utils.files import canonical, write_text
-from crayon.utils.packaged import located
 
 OLD_NS = 946_684_800 * 10**9
 """2000-01-01: the modification time of the sentinel file of a job that is up to date."""
@@ -83,6 +82,8 @@ class Ledger:
             found.append(f"stale: {other} {verb} the inputs")
         for path in job.inputs.values():
             digest, made = self.digests.of(path), path in self.plan.producers
+            if digest is None and path in job.read_once:
+                continue
             if digest is None and not made:
                 found.append(f"missing: {path}")
             elif digest != record["inputs"].get(path, digest) and not (made and self._follows(path)):
@@ -167,7 +168,7 @@ class Ledger:
         Snakemake counts its benchmark file in logs/ as an output, so it is included. Jobs must come in the order of the
         plan, because the outputs of one are inputs of the next.
         """
-        read = (_seen(path) for job in jobs for path in job.inputs.values())
+        read = (_seen(path) for job in jobs for path in job.inputs.values() if path not in job.read_once)
         newest = max((path.stat().st_mtime_ns for path in read), default=0)
         timing = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
         written = [Path(path) for job in jobs for path in (*job.outputs.values(), job.record)]
@@ -183,7 +184,7 @@ class Ledger:
 def _seen(path: str | Path) -> Path:
     """The file whose time Snakemake uses for `path`: for an output folder, its own timestamp file in the folder."""
     own = Path(path, SNAKEMAKES)
-    return own if own.exists() else located(path)
+    return own if own.exists() else Path(path)
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:

@@ -14,7 +14,7 @@ from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import gap_sentences, headings, markdown, marks_of, naming, published
+from crayon.report.tables import gap_sentences, headings, markdown, marks_of, mistake_sentences, naming, published
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv, write_json, write_text
 from crayon.utils.tables import read_csv
@@ -210,7 +210,8 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
         answers = _answers(job, name, plan.kinds(name)) if name in plan.annotated else "Answers: none."
-        sentences = [answers + _left_out(plan, name), *gap_sentences(plan, evaluated, name)]
+        notes = [*gap_sentences(plan, evaluated, name), *mistake_sentences(plan, name)]
+        sentences = [answers + _left_out(plan, name), *notes]
         parts.append(f"\n## {benchmark.title}\n\n{' '.join(sentences)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)

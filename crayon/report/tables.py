@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import read_record
 from crayon.utils.errors import ParamsError, RecordError
 
 Section = TypeVar("Section")
@@ -144,6 +146,20 @@ def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
 def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
     """Say which declared classes and groups the metrics of a benchmark leave out; empty if they leave out none."""
     return gaps(_present(evaluated, name), plan.params.active.benchmarks[name])
+
+
+def mistake_sentences(plan: Plan, name: str) -> list[str]:
+    """Name the methods of a benchmark that learn from a first stage's mistakes, if it made none; empty for none."""
+    without = []
+    for run in (plan.runs[method] for method in plan.params.active.methods):
+        if "stage_one" in run.needs and name in run.benchmarks:
+            for job in plan.select("refine", name, [run.name]):
+                with suppress(RecordError):
+                    if read_record(job.record)["told"].get("mistakes") == 0:
+                        without.append(naming(run.name)[0])
+    labels = " and ".join(dict.fromkeys(without))
+    text = f"{labels} ran as ERM: the first stage misclassifies no training image (stage_one in params.yaml)."
+    return [text] if labels else []
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:

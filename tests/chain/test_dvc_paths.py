@@ -167,6 +167,10 @@ def test_second_clone_has_all_sources_and_computes_nothing(project, tmp_path):
     assert not (clone.folder / "raw").exists()
     assert "valid: 25 jobs" in audit(clone, "--full")
     assert made(clone.run("dvc", "repro")) == []
+    (clone.folder / "weights.pth").unlink()  # only the Original, which exists, was trained from them
+    assert "valid: 25 jobs" in audit(clone, "--full")
+    assert made(clone.run("dvc", "repro")) == []
+    assert clone.planned("interpretations/own/asked/maps.npy") == set()
 
 
 def test_temporary_experiment_runs_what_depends_on_it(project):

@@ -13,6 +13,7 @@ from torchvision.models import WeightsEnum, get_model
 
 from crayon.cli.app import app
 from crayon.config.sections import Network
+from crayon.models import cache
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import load_checkpoint, save_checkpoint
 from crayon.models.whole import load_back
@@ -199,12 +200,14 @@ def test_other_networks_go_back_with_pruned_channels(name):
 
 
 @pytest.mark.parametrize("name", ["googlenet", "mnasnet0_5", "shufflenet_v2_x0_5"])
-def test_a_network_without_its_weights_is_the_same(name, monkeypatch):
+def test_a_network_without_its_weights_is_the_same(name, monkeypatch, tmp_path):
     """Googlenet's ImageNet weights change how images are normalised, which is no weight."""
     arguments = {"init_weights": False} if name == "googlenet" else {}
     state = get_model(name, weights=None, **arguments).state_dict()
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, *a, **b: state)
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
     options = Network(name=name, weights="IMAGENET1K_V1")
+    (tmp_path / cache.url(options.initial).rsplit("/", 1)[1]).touch()
     original = build_classifier(options, 2).eval()
     rebuilt = build_classifier(options, 2, initial=False).eval()
     images = torch.randn(2, 3, 64, 64)
@@ -243,7 +246,7 @@ def test_check_refuses_what_the_import_would_refuse(finished, folder):
         ({"name": "efficientnet_lite0", "weights": "mine.bin"}, r"mine\.bin: has no _conv_stem\.weight"),
         ({"name": "vgg11"}, "has no map that is averaged"),
         ({"name": "resnet18", "weights": "mine.bin"}, None),
-        ({"name": "resnet18", "weights": "IMAGENET1K_V1"}, None),
+        ({"name": "resnet18", "weights": "IMAGENET1K_V1"}, r"resnet18-\w+\.pth: there is no such file"),
     ],
 )
 def test_check_builds_the_network_that_original_would_train(finished, folder, network, words):
@@ -263,6 +266,6 @@ def test_training_from_imagenet_still_demands_its_weights(finished, folder):
     job = load_plan("params.yaml").find("evaluate", benchmark="birds", run="original")
     context = Context(job)
     assert context.options.weights == "IMAGENET1K_V1"
-    with pytest.raises(CheckpointError, match=r"resnet18-\w+\.pth: is missing or cut off"):
+    with pytest.raises(CheckpointError, match=r"resnet18-\w+\.pth: there is no such file"):
         context.pretrained(None)
     assert context.trained("models/own/birds/original.safetensors").channels == 512

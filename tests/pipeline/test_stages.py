@@ -25,7 +25,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "own"}
 
-    def plan(source: str, methods: list[str], weights: str = "IMAGENET1K_V1"):
+    def plan(source: str, methods: list[str], weights: str | None = "IMAGENET1K_V1"):
         suite = content["suites"]["own"] | {"methods": methods, "network": {"name": "resnet18", "weights": weights}}
         benchmark = {"source": {"kind": "folder", "path": "photos"}, "classes": ["a", "b"]}
         suite["benchmarks"] = {"mine": benchmark | {"annotation": {"source": source}}}
@@ -87,14 +87,14 @@ def test_sources_are_listed_and_a_missing_one_is_named(own, monkeypatch):
     assert json.loads(Path("sources/own.json").read_bytes())["package:some_weights/a.pth"] == listed["weights.pth"]
     with pytest.raises(DataError, match=r"`original mine` reads it; the package other_weights is not installed"):
         list_sources(own("people", ["erm"], "package:other_weights/a.pth"))
-    list_sources(own("people", ["erm"]))  # torchvision's weights have a name and no file
+    list_sources(own("people", ["erm"], None))
     assert sorted(json.loads(Path("sources/own.json").read_bytes())) == ["photos"]
 
 
 def test_a_replaced_archive_is_stale_and_a_deleted_one_is_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"suite": "paper"}
-    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"]}
+    suite = content["suites"]["paper"] | {"studies": {}, "methods": ["erm"], "network": {"name": "resnet18"}}
     raw = Path("raw/paper/waterbirds")
     archives = releases.waterbirds(raw, per_kind=2)
     waterbirds = suite["benchmarks"]["waterbirds"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crayon.report import summary
+from crayon.report import summary, tables
 from crayon.report.build import load_plan
 from crayon.report.render import render
 from crayon.report.tables import headings
@@ -135,6 +135,24 @@ def test_no_story_of_others_data_and_no_paper_column(birds):
     table = Path("results/mini/table1.md").read_text()
     assert "paper's numbers" not in table
     assert "WGA paper" not in table
+
+
+def test_methods_that_ran_as_erm_are_named(tmp_path, monkeypatch):
+    content = own()
+    content["suites"]["mini"]["methods"] = [*METHODS, "jtt", "cnc"]
+    monkeypatch.chdir(tiny.write(tmp_path, content))
+    plan = load_plan()
+    evaluated(plan, RIGHT | dict.fromkeys(["jtt", "cnc"], RIGHT["erm"]), VALIDATION | {"jtt": 50.0, "cnc": 50.0})
+    mistakes = {"jtt": 0, "cnc": 3}
+    monkeypatch.setattr(tables, "read_record", lambda path: {"told": {"mistakes": mistakes[path.split("/")[3]]}})
+    reason = "ran as ERM: the first stage misclassifies no training image (stage_one in params.yaml)."
+    render(plan, "table1")
+    assert f" JtT {reason}" in Path("results/mini/table1.md").read_text()
+    assert f">JtT {reason}" in page(plan)
+    mistakes["cnc"] = 0
+    assert tables.mistake_sentences(plan, "birds") == [f"JtT and CnC {reason}"]
+    mistakes |= {"jtt": 1, "cnc": 1}
+    assert tables.mistake_sentences(plan, "birds") == []
 
 
 def test_next_steps_name_the_small_group(birds):

@@ -186,7 +186,7 @@ def test_cnc_without_mistakes_is_erm_and_says_so(capsys):
 
 
 @pytest.mark.parametrize("name", ["jtt", "rrr", "gradmask"])
-def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
+def test_with_its_extra_off_a_method_is_erm_step_for_step(name, capsys):
     problem = problems.problem()
     method = method_class(name)
     if name == "jtt":
@@ -195,6 +195,7 @@ def test_with_its_extra_off_a_method_is_erm_step_for_step(name):
     else:
         method = method(weight=0.0)
     outcome = train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    assert ("JtT: the first stage misclassifies no training image" in capsys.readouterr().err) == (name == "jtt")
     erm = run("erm")
     for key, value in outcome.last.items():
         assert torch.allclose(value, erm.last[key], atol=1e-6), key

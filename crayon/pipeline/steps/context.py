@@ -74,7 +74,7 @@ class Context:
         Args:
             path: checkpoint of the pretrained backbone; None keeps the initial weights of the network.
         """
-        network = build_classifier(self.options, len(self.benchmark.classes)).to(self.device)
+        network = build_classifier(self.options, len(self.benchmark.classes), initial=path is None).to(self.device)
         if path is not None:
             load_checkpoint(path, network, only=("backbone.", "norm."))
         return network

@@ -157,8 +157,7 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
             raise no_folder(Path(source["tree"]), "source.tree")
         files = dict.fromkeys(source.get("archives", ()), Path(source["tree"]))
     if "compose" not in source:
-        own = [*registry.reads(source).values(), *([source["imagenet"]] if source.get("imagenet") else [])]
-        for path in dict.fromkeys([*files.values(), *map(Path, own)]):
+        for path in dict.fromkeys([*files.values(), *map(Path, registry.reads(source).values())]):
             for sentence in walk(path).left_out() if path.is_dir() else ():
                 report(sentence)
     return registry.read(

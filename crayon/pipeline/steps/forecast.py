@@ -9,7 +9,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from crayon.pipeline.finished import Finished
@@ -111,7 +110,7 @@ def run(plan: Plan) -> Forecast:
         gpu=gpus > 0,
         seconds=dict(seconds),
         unknown=dict(Counter(job.rule for job in unknown)),
-        run_first=_run_first(plan, unknown),
+        run_first=_run_first(plan, unknown, ledger),
         other_devices={rule: others for rule, others in finished.other_devices.items() if rule in seconds},
         at_once=max(1, gpus or (os.cpu_count() or 1) // compute.threads),
         disk_bytes=disk_bytes,
@@ -119,15 +118,24 @@ def run(plan: Plan) -> Forecast:
     )
 
 
-def _run_first(plan: Plan, unknown: list[Job]) -> str | None:
+def _run_first(plan: Plan, unknown: list[Job], ledger: Ledger) -> str | None:
     """Choose the output to make first: that of the evaluation of a refinement, because it needs a job of most rules.
 
     People's answers may be missing, so every input it depends on must exist or be the output of a job.
+
+    Args:
+        plan: the plan.
+        unknown: the jobs whose time is unknown.
+        ledger: which jobs are up to date, and where their inputs lie.
     """
 
-    def can_be_made(path: str) -> bool:
-        inputs = {path for job in plan.below(path) for path in job.inputs.values()}
-        return all(path in plan.producers or Path(path).exists() for path in inputs)
+    def can_be_made(target: str) -> bool:
+        return all(
+            path in plan.producers or ledger.digests.place(path).exists()
+            for job in plan.below(target)
+            for path in job.inputs.values()
+            if path not in job.read_once or ledger.breaks(job)
+        )
 
     evaluations = [job for job in unknown if job.rule == "evaluate" and job.wildcards["run"] in plan.runs]
     paths = [next(iter(job.outputs.values())) for job in (*evaluations, *unknown)]

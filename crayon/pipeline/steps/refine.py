@@ -48,8 +48,13 @@ def run(jobs: Sequence[Job]) -> None:
             readers[run.method] = Reader(context, job.inputs, run.needs)
         problem = readers[run.method].problem(job.inputs["model"])
         vary(problem, run, params.seed)
+        environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
+        if problem.stage_one is not None:
+            environment["mistakes"] = int((problem.stage_one.argmax(1) != problem.labels).sum())
+            first = "the Original" if context.benchmark.stage_one is None else "the first stage"
+            report(f"{name}  {first} misclassifies {environment['mistakes']} of {len(problem.labels)} training images")
         outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved)
         recording.publish(
             {
@@ -57,7 +62,7 @@ def run(jobs: Sequence[Job]) -> None:
                 "selected": partial(save_checkpoint, state=outcome.selected),
                 "history": partial(write_history, history=outcome.history),
             },
-            **context.environment,
+            **environment,
         )
         saved.remove()
 
