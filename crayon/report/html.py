@@ -24,7 +24,7 @@ from crayon.report.cost import Spent
 from crayon.report.registry import RESULTS, provenance_of
 from crayon.report.summary import next_steps, summarise
 from crayon.report.table1 import recorded
-from crayon.report.tables import gap_sentences, headings, marks_of, naming, published, why_missing
+from crayon.report.tables import fallen, gap_sentences, headings, marks_of, naming, published, why_missing
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
 from crayon.utils.version import __version__
@@ -148,7 +148,7 @@ def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
         "metrics": [f"{titles[key]} {'↓' if kind.lower_is_better else '↑'}" for key, kind in benchmark.metrics.items()],
         "rows": rows,
         "paper": any(cell["paper"] for row in rows for cell in row["cells"]),
-        "gaps": gap_sentences(plan, evaluated, name),
+        "gaps": [*fallen(plan, evaluated, name), *gap_sentences(plan, evaluated, name)],
     }
 
 

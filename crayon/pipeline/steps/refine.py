@@ -50,7 +50,7 @@ def run(jobs: Sequence[Job]) -> None:
         vary(problem, run, params.seed)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
-        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved)
+        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved, refines=True)
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
