@@ -77,8 +77,8 @@ class Digests:
         return self._keep(path, stamp, newest, sha256(place))
 
     def place(self, path: str) -> Path:
-        """Where an input lies: `torchvision:NETWORK/WEIGHTS` in torchvision's cache, `package:NAME/FILE` in an installed
-        package, all others at their own path.
+        """Where an input lies: `torchvision:NETWORK/WEIGHTS` in torchvision's cache, `package:NAME/FILE` in a
+        package that is installed, any other at its own path.
 
         The name of the file in the cache is remembered, since importing torchvision takes seconds.
 

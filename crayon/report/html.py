@@ -25,6 +25,7 @@ from crayon.report.registry import RESULTS, provenance_of
 from crayon.report.summary import next_steps, summarise
 from crayon.report.table1 import recorded
 from crayon.report.tables import (
+    fallen,
     gap_sentences,
     headings,
     marks_of,
@@ -156,7 +157,11 @@ def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
         "metrics": [f"{titles[key]} {'↓' if kind.lower_is_better else '↑'}" for key, kind in benchmark.metrics.items()],
         "rows": rows,
         "paper": any(cell["paper"] for row in rows for cell in row["cells"]),
-        "notices": [*gap_sentences(plan, evaluated, name), *mistake_sentences(plan, name)],
+        "notices": [
+            *fallen(plan, evaluated, name),
+            *gap_sentences(plan, evaluated, name),
+            *mistake_sentences(plan, name),
+        ],
     }
 
 

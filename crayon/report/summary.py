@@ -12,7 +12,7 @@ from crayon.config.studies import CRAYON
 from crayon.config.suite import Benchmark
 from crayon.pipeline.evaluations import cell
 from crayon.pipeline.plan import Plan
-from crayon.report.tables import gap_sentences, naming
+from crayon.report.tables import fallen, gap_sentences, naming
 from crayon.utils.text import listed
 
 WORDS = {
@@ -111,6 +111,7 @@ def summarise(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
     sentences = [
         f"{metric}: {WORDS[benchmark.metrics[metric].kind].format(split)}. {_counts(of['original'], benchmark)}"
     ]
+    sentences += fallen(plan, evaluated, name)
     sentences += gap_sentences(plan, evaluated, name)
     sentences.append(f"Original: {with_interval(of['original'], metric, benchmark)}.")
     if "erm" in of:

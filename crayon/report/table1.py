@@ -14,7 +14,17 @@ from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import gap_sentences, headings, markdown, marks_of, mistake_sentences, naming, published
+from crayon.report.tables import (
+    fallen,
+    fell,
+    gap_sentences,
+    headings,
+    markdown,
+    marks_of,
+    mistake_sentences,
+    naming,
+    published,
+)
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv, write_json, write_text
 from crayon.utils.tables import read_csv
@@ -33,6 +43,8 @@ COLUMNS = (
     "paper_std",
 )
 RUN_COLUMNS = ("suite", "method", "benchmark", "seed", "metric", "last", "selected", "last_epoch", "selected_epoch")
+VALIDATION_COLUMNS = ("validation_original", "validation_last", "below_original")
+"""Further columns of runs.csv: the selection metric before and after a refinement, and 1 if it fell, else 0."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -62,7 +74,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
     outputs = plan.find("table1").outputs
     return {
         outputs["table"]: (COLUMNS, rows(plan, evaluated)),
-        outputs["runs"]: (RUN_COLUMNS, run_rows(plan, evaluated)),
+        outputs["runs"]: ((*RUN_COLUMNS, *VALIDATION_COLUMNS), run_rows(plan, evaluated)),
     }
 
 
@@ -120,6 +132,9 @@ def run_rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
                     number(selected["metrics"][metric] if selected else None),
                     last["epoch"],
                     selected["epoch"] if selected else "",
+                    number(values["before"]["validation"] if "before" in values else None),
+                    number(last["validation"] if "before" in values else None),
+                    int(fell(values)) if "before" in values else "",
                 ]
             )
     return table
@@ -203,6 +218,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
         lines, signs = [], {metric: marks_of(plan, evaluated, name, metric) for metric in benchmark.metrics}
         for method in ("original", *suite.methods):
             line, runs = list(naming(method)), evaluated.get((name, method), {})
+            line[0] += " \N{DOWNWARDS ARROW}" * any(map(fell, runs.values()))
             for metric in benchmark.metrics:
                 line += [SIGNS[signs[metric].get(method, "")].format(str(cell(runs, metric) or ""))]
                 line += [str(cell(runs, metric, "selected") or "")]
@@ -210,8 +226,12 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
         answers = _answers(job, name, plan.kinds(name)) if name in plan.annotated else "Answers: none."
-        notes = [*gap_sentences(plan, evaluated, name), *mistake_sentences(plan, name)]
-        sentences = [answers + _left_out(plan, name), *notes]
+        sentences = [
+            answers + _left_out(plan, name),
+            *fallen(plan, evaluated, name),
+            *gap_sentences(plan, evaluated, name),
+            *mistake_sentences(plan, name),
+        ]
         parts.append(f"\n## {benchmark.title}\n\n{' '.join(sentences)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
@@ -248,18 +268,25 @@ def _latex(plan: Plan, evaluated: dict) -> str:
         "\\midrule",
     ]
     for method in ("original", *suite.methods):
-        ours, theirs = [], []
+        ours, theirs, worse = [], [], False
         for name, metric in columns:
+            worse = worse or any(map(fell, evaluated.get((name, method), {}).values()))
             value = cell(evaluated.get((name, method), {}), metric)
             text = "" if value is None else _plus_minus(str(value))
             ours.append(LATEX[signs[name, metric].get(method, "")].format(text) if text else "--")
             shown = _plus_minus(spread(*paper.get((method, name, metric), (None, None))))
             theirs.append(f"\\textcolor{{gray}}{{{shown}}}" if shown else "")
         label, annotation = map(_escaped, naming(method))
+        label += " $\\downarrow$" * worse
         lines.append(f"{label} & {annotation} & {' & '.join(ours)} \\\\")
         if any(theirs):
             lines.append(f"\\textcolor{{gray}}{{\\quad paper}} & & {' & '.join(theirs)} \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+    notes = [
+        f"% {suite.benchmarks[name].title}: {sentence}".replace("\N{DOWNWARDS ARROW}", "$\\downarrow$:")
+        for name in suite.benchmarks
+        for sentence in fallen(plan, evaluated, name)
+    ]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, ""])
 
 
 def _plus_minus(text: str) -> str:

@@ -190,3 +190,38 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in lines]
     return "\n".join([padded[0], "|" + "|".join(f" {dash} " for dash in rule) + "|", *padded[1:]]) + "\n"
+
+
+def fell(run: Mapping) -> bool:
+    """Whether the run ended below the Original on the validation images."""
+    return "before" in run and run["last"]["validation"] < run["before"]["validation"]
+
+
+def fallen(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
+    """Sentences on the runs of Table 1 that ended below the Original, and on those whose selected epoch is 0.
+
+    Args:
+        plan: the plan of the suite.
+        evaluated: the evaluations.
+        name: name of the benchmark.
+    """
+    worse, kept = [], []
+    for method in plan.params.active.methods:
+        runs = list(evaluated.get((name, method), {}).values())
+        if falls := [run for run in runs if fell(run)]:
+            lowest = min(falls, key=lambda run: run["last"]["validation"])
+            after, before = lowest["last"]["validation"], lowest["before"]["validation"]
+            worse.append(
+                f"{naming(method)[0]} ({len(falls)} of {len(runs)} runs, at worst {after:.1f}, not {before:.1f})"
+            )
+        if count := sum("before" in run and run["selected"]["epoch"] == 0 for run in runs):
+            kept.append(f"{naming(method)[0]} ({count} of {len(runs)} runs)")
+    kind = plan.params.active.benchmarks[name].selection.kind.replace("_", " ")
+    sentences = []
+    if worse:
+        sentences.append(
+            f"\N{DOWNWARDS ARROW} Validation {kind} after the last epoch below the Original's: {', '.join(worse)}."
+        )
+    if kept:
+        sentences.append(f"No epoch was better on validation, so that *selected* is the Original: {', '.join(kept)}.")
+    return sentences

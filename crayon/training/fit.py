@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,7 @@ def train(
     monitor: Monitor | Unwatched,
     name: str,
     saved: Saved | None = None,
+    refines: bool = False,
 ) -> Outcome:
     """Train `problem.network` with the loss of `method`.
 
@@ -92,6 +93,8 @@ def train(
         name: name of the run, for messages.
         saved: the file that the state is saved to between epochs, and that an interrupted training resumes from; None
             to save nothing.
+        refines: measure the network before anything changes it, also before pruning, as epoch 0; if no epoch is better,
+            it stays the selected one. The measurement changes neither the random draws nor the network.
 
     Returns:
         The state dicts of the last and of the selected epoch, and the history. `problem.network` has the last weights.
@@ -107,15 +110,19 @@ def train(
                 f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, and this benchmark has none."
             )
     use_cached(problem, method, monitor.images if isinstance(monitor, Monitor) else None)
-    torch.manual_seed(seed)
     outcome = Outcome({}, {}, 0)
+    content = None if saved is None else saved.load()
+    if refines and content is None:
+        outcome.selected = _copied(problem.network)
+        outcome.history.append({"epoch": 0, "validation": monitor.measure(problem.network)})
+    torch.manual_seed(seed)
     trainer = Trainer(problem, method, training, seed, name, outcome, monitor.report)
     trained = [trainer.state[key] for key in method.changing]
     if drop_unlike(problem, [other for other in trained if isinstance(other, Classifier)]):
         monitor.report(f"{name}  the frozen layers of the biased model differ from the network's; nothing is cached")
     network, first = problem.network, 1
-    if saved is not None and (found := saved.load()) is not None:
-        first = trainer.restore(found) + 1
+    if content is not None:
+        first = trainer.restore(content) + 1
         monitor.report(f"{name}  goes on after epoch {first - 1} of {training.epochs}")
     best, started = max((row["validation"] for row in outcome.history), default=-math.inf), time.monotonic()
     for epoch in range(first, training.epochs + 1):
@@ -129,7 +136,7 @@ def train(
         outcome.history.append(row)
         if row["validation"] > best:
             best, outcome.selected_epoch = row["validation"], epoch
-            outcome.selected = {key: value.detach().clone() for key, value in network.state_dict().items()}
+            outcome.selected = _copied(network)
         if saved is not None and epoch < training.epochs:
             saved.save(trainer.content(epoch))
         left = (time.monotonic() - started) / (epoch - first + 1) * (training.epochs - epoch)
@@ -137,5 +144,24 @@ def train(
             f"{name}  epoch {epoch}/{training.epochs}  loss {row['loss']:.4g}  "
             f"{monitor.measured} {row['validation']:.1f}%  {left:.0f} s left"
         )
-    outcome.last = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    outcome.last = _copied(network)
+    if sentence := fall(outcome.history, monitor.measured):
+        monitor.report(f"{name}  {sentence}")
     return outcome
+
+
+def fall(history: Sequence[Mapping[str, float]], measured: str) -> str | None:
+    """Describe a refinement that ended below the Original on the validation images; None if it did not.
+
+    Args:
+        history: the rows of the epochs, see `Outcome`; without an epoch 0 there is nothing to compare to.
+        measured: name of the selection metric, such as `validation worst group`.
+    """
+    before, after = history[0], history[-1]["validation"]
+    if before["epoch"] != 0 or not after < before["validation"]:
+        return None
+    return f"{measured} {after:.1f}, below the Original's {before['validation']:.1f}"
+
+
+def _copied(network: Classifier) -> dict[str, torch.Tensor]:
+    return {key: value.detach().clone() for key, value in network.state_dict().items()}

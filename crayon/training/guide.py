@@ -35,7 +35,7 @@ from crayon.models.split import split_network
 from crayon.models.whole import load_back, name_in_whole
 from crayon.saliency.gradcam import cell_shares, class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
-from crayon.training.fit import Monitor, train
+from crayon.training.fit import Monitor, fall, train
 from crayon.utils.errors import DataError, MachineError, MethodError, ModelError, first_line
 from crayon.utils.log import report
 
@@ -61,6 +61,8 @@ class Refined:
             averaged over images. One pair (before, after) for the training images answered `relevant`, and one for
             those answered `irrelevant`; if no map was answered, one pair for `all`. In [0, 1]; NaN if all these maps
             are zero.
+        epoch: the epoch of the weights in `model`; 0 is the model before.
+        warning: a sentence if the accuracy after the last epoch is below the one before; otherwise None.
     """
 
     model: nn.Module
@@ -73,14 +75,18 @@ class Refined:
     maps_after: torch.Tensor
     region: str
     shares: dict[str, tuple[float, float]]
+    epoch: int
+    warning: str | None
 
     def __str__(self) -> str:
         """Three lines: what was done, accuracies, and maps."""
         shares = ", ".join(f"{name} {before:.0%} -> {after:.0%}" for name, (before, after) in self.shares.items())
+        warning = f"\nwarning: {self.warning}" if self.warning else ""
+        kept = "" if self.epoch == len(self.history) else f", epoch {self.epoch} kept"
         return (
-            f"{type(self.model).__name__} refined by {self.method}, {len(self.history)} epochs\n"
+            f"{type(self.model).__name__} refined by {self.method}, {len(self.history)} epochs{kept}\n"
             f"accuracy on {self.images}: {self.accuracy_before:.1f}% -> {self.accuracy_after:.1f}%\n"
-            f"share of the maps {self.region}: {shares}"
+            f"share of the maps {self.region}: {shares}{warning}"
         )
 
 
@@ -194,6 +200,7 @@ class Guide:
         neurons: Sequence[int] | torch.Tensor | None = None,
         masks: torch.Tensor | None = None,
         seed: int = 0,
+        keep: Literal["last", "best"] = "last",
     ) -> Refined:
         """Refine a copy of the model.
 
@@ -209,6 +216,8 @@ class Guide:
             neurons: (C,) integers, for each channel of the last map 1 (keep) or 0 (switch off).
             masks: (N, H, W) bool, True on the relevant pixels of each training image; also used in the report.
             seed: seed of the order of the images.
+            keep: the weights of the last epoch, or of the epoch with the best accuracy on the validation images, the
+                earliest of several; epoch 0 is the model before. With `best`, validation images are needed.
 
         Returns:
             The refined model and a comparison to the model before. The channels that pruning switches off are folded
@@ -217,10 +226,15 @@ class Guide:
         Raises:
             MethodError: the method needs something that is not given, or does not use `neurons`; or the weights cannot
                 be loaded back into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all
-                weights that the method trains are frozen, or a setting of method or training is not allowed.
+                weights that the method trains are frozen, or a setting of method or training is not allowed; or `keep`
+                is something else, or `best` without validation images.
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
+        if keep not in ("last", "best"):
+            raise MethodError(f"keep: {keep!r} is not allowed; choose 'last' or 'best'.")
+        if keep == "best" and self._validation is None:
+            raise MethodError("keep='best' needs validation images; pass validation= to Guide, or use keep='last'.")
         for settings in (method, training):
             try:
                 adapter(type(settings)).validate_python(vars(settings))
@@ -243,13 +257,14 @@ class Guide:
             report=report,
             measured=f"accuracy on {images}",
         )
-        before = monitor.measure(network)
-        outcome = train(problem, method, training, seed, monitor, type(self._model).__name__)
-        network.load_state_dict(outcome.last)
+        outcome = train(problem, method, training, seed, monitor, type(self._model).__name__, refines=True)
+        network.load_state_dict(outcome.last if keep == "last" else outcome.selected)
         network.eval()
+        before = outcome.history[0]["validation"]
+        epoch = training.epochs if keep == "last" else outcome.selected_epoch
         history = [
             {"accuracy" if name == "validation" else name: value for name, value in row.items()}
-            for row in outcome.history
+            for row in outcome.history[1:]
         ]
         maps_before, (maps_after, _) = self.maps(), self._maps_and_logits(network, "label")
         return Refined(
@@ -257,7 +272,9 @@ class Guide:
             method=method.label,
             images=images,
             accuracy_before=before,
-            accuracy_after=history[-1]["accuracy"],
+            accuracy_after=outcome.history[epoch]["validation"],
+            warning=fall(outcome.history, monitor.measured),
+            epoch=epoch,
             history=history,
             maps_before=maps_before,
             maps_after=maps_after,

@@ -254,9 +254,11 @@ class Outcome:
 
     Attributes:
         last: state dict after the last epoch.
-        selected: state dict after the epoch with the best validation metric (the earliest of several best ones).
-        selected_epoch: number of that epoch, counted from 1.
+        selected: state dict after the epoch with the best validation metric (the earliest of several best ones). For a
+            refinement, this may be epoch 0, the network before anything changed it.
+        selected_epoch: number of that epoch.
         history: one row per epoch: epoch, learning_rate, loss, each term (mean over steps), train_accuracy, validation.
+            The row of epoch 0 has only epoch and validation.
     """
 
     last: dict[str, torch.Tensor]

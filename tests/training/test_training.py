@@ -110,6 +110,27 @@ def test_each_network_training_method_learns_an_easy_task(name):
     assert outcome.history[-1]["validation"] >= 95
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_destroyed_run_keeps_epoch_0_and_is_named(name):
+    problem, lines = problems.problem(), []
+    original = {key: value.clone() for key, value in problem.network.state_dict().items()}
+    monitor = problems.monitor(report=lines.append)
+    values = iter([84.0, 60.0, 44.0])
+    monitor.measure = lambda network: next(values)
+    outcome = train(problem, method_class(name)(**SETTINGS[name]), TRAINING, 0, monitor, "x", refines=True)
+    assert (outcome.selected_epoch, outcome.history[0]) == (0, {"epoch": 0, "validation": 84.0})
+    assert all(torch.equal(outcome.selected[key], value) for key, value in original.items())
+    assert lines[-1] == f"x  {monitor.measured} 44.0, below the Original's 84.0"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_measuring_epoch_0_changes_nothing_else(name):
+    method, plain = method_class(name)(**SETTINGS[name]), run(name)
+    measured = train(problems.problem(), method, TRAINING, 0, problems.monitor(), name, refines=True)
+    assert measured.history[1:] == plain.history
+    assert all(torch.equal(measured.last[key], value) for key, value in plain.last.items())
+
+
 def test_pruning_leaves_the_backbone_as_it_was():
     problem = problems.problem()
     before = {key: value.clone() for key, value in problem.network.backbone.state_dict().items()}

@@ -50,19 +50,21 @@ def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict
 
     Returns:
         {"last": {...}, "selected": {...}}, each with `epoch`, `validation` (the selection metric after that epoch, in
-        percent), `metrics` (name -> percent), `splits` (split -> list of {label, group, correct, count}) and
-        `attention` (split -> list, see `where_it_looks`).
+        percent; of a refinement, epoch 0 is the Original), `metrics` (name -> percent), `splits` (split -> list of
+        {label, group, correct, count}) and
+        `attention` (split -> list, see `where_it_looks`). A refinement also has `before`: {`validation`}, of epoch 0.
     """
     history = read_csv(job.inputs["history"], ("epoch", "validation"), DataError)
     best = max(history, key=lambda row: float(row["validation"]))
     metrics: dict[str, Any] = {
         "last": _measure(context, job.inputs["last"], images)
-        | {"epoch": len(history), "validation": float(history[-1]["validation"])}
+        | {"epoch": int(history[-1]["epoch"]), "validation": float(history[-1]["validation"])}
     }
     if "selected" in job.inputs:
-        same = int(best["epoch"]) == len(history)  # the last epoch is the selected one: do not measure it twice
+        same = best["epoch"] == history[-1]["epoch"]  # the last epoch is the selected one: do not measure it twice
         selected = metrics["last"] if same else _measure(context, job.inputs["selected"], images)
         metrics["selected"] = selected | {"epoch": int(best["epoch"]), "validation": float(best["validation"])}
+        metrics["before"] = {"validation": float(history[0]["validation"])}
     return metrics
 
 

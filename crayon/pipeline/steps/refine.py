@@ -55,7 +55,7 @@ def run(jobs: Sequence[Job]) -> None:
             environment["mistakes"] = int((problem.stage_one.argmax(1) != problem.labels).sum())
             first = "the Original" if context.benchmark.stage_one is None else "the first stage"
             report(f"{name}  {first} misclassifies {environment['mistakes']} of {len(problem.labels)} training images")
-        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved)
+        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved, refines=True)
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
