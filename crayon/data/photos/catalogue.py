@@ -93,7 +93,7 @@ def read() -> Catalogue:
 
 @cache
 def _parsed(text: bytes) -> Catalogue:
-    content = yaml.safe_load(text)
+    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     packages, cutouts, photographs = {}, [], []
     for name, entry in content["packages"].items():
         own = {key: entry[key] for key in ("version", "file", "size", "sha256", "licence", "author")}

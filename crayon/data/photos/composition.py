@@ -185,7 +185,7 @@ def assign(options: Options) -> Assigned:
             _add(cutouts[split], options.classes, pool[index])
     for number, pool in enumerate(_by_main_term(known.photographs)):
         order = np.random.default_rng([options.seed, 1, number]).permutation(len(pool))
-        test, validation = round(len(pool) / 3), max(1, round(len(pool) / 4))
+        test, validation = round(len(pool) / 3), round(len(pool) / 4)
         for position, index in enumerate(order):
             split = "test" if position < test else "validation" if position < test + validation else "train"
             _add(photographs[split], options.places, pool[index])

@@ -56,34 +56,43 @@ def fetch(packages: Collection[Package], folder: Path, local: Path | None = None
     """
     if local is not None and not local.exists():
         raise DataError(f"{local}: there is no such file or folder; correct --from.")
-    if all((folder / f"{package.name}.deb").is_file() for package in packages):
+    if local is None and not _missing(packages, folder):
         return
     try:
         with locked(folder / ".lock"):  # several benchmarks share the packages
             _fetch(packages, folder, local)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written to ({error.strerror or error}).") from error
+        raise OutputError(f"{folder}: the packages cannot be put there ({error}).") from error
 
 
 def _fetch(packages: Collection[Package], folder: Path, local: Path | None) -> None:
-    missing = [package for package in packages if not (folder / f"{package.name}.deb").is_file()]
+    missing = _missing(packages, folder)
+    if local is not None and local.is_file() and not any(_by_hand(local, package.name) for package in missing):
+        names = ", ".join(package.file for package in missing) or "nothing"
+        raise DataError(f"{local}: is none of the packages that are missing ({names}); rename it, or correct --from.")
     for package in missing:
         for place in (folder, local):
             if place is not None and (file := _by_hand(place, package.name)) is not None:
                 take(file, folder / f"{package.name}.deb")
                 break
-    missing = [package for package in missing if not (folder / f"{package.name}.deb").is_file()]
+    missing = _missing(packages, folder)
     if not missing:
         return
     _check_room(folder, sum(package.size for package in missing))
     apt = shutil.which("apt-get")
     for package in missing:
+        if apt is not None:
+            report(f"{package.name}: apt-get downloads {package.size / 1e6:.0f} MB to {folder}")
         why = "this machine has no apt-get" if apt is None else _download(apt, package.name, folder)
         if why is not None:
-            still = [package for package in missing if not (folder / f"{package.name}.deb").is_file()]
+            still = _missing(missing, folder)
             raise DataError(
                 f"{folder}/{package.name}.deb: could not be downloaded ({why}). {_instruction(still, folder)}"
             )
+
+
+def _missing(packages: Collection[Package], folder: Path) -> list[Package]:
+    return [package for package in packages if not (folder / f"{package.name}.deb").is_file()]
 
 
 def _by_hand(place: Path, name: str) -> Path | None:
@@ -124,10 +133,10 @@ def _download(apt: str, name: str, folder: Path) -> str | None:
         file = _by_hand(Path(work), name)
         if ran.returncode != 0 or file is None:
             errors = [line[2:].strip() for line in ran.stderr.splitlines() if line.startswith("E:")]
-            return f"apt-get: {(errors or ran.stderr.split() or ['it gave no reason'])[0].rstrip('.')}"
+            return f"apt-get: {(errors or ran.stderr.splitlines() or ['it gave no reason'])[0].rstrip('.')}"
         path = folder / f"{name}.deb"
         file.replace(path)
-        report(f"{path}: {path.stat().st_size / 1e6:.1f} MB by apt-get, {file.name}")
+        report(f"{path}: {file.name}")
     return None
 
 
