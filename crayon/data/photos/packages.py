@@ -86,8 +86,9 @@ def _fetch(packages: Collection[Package], folder: Path, local: Path | None) -> N
         why = "this machine has no apt-get" if apt is None else _download(apt, package.name, folder)
         if why is not None:
             still = _missing(missing, folder)
+            update = "`sudo apt-get update` may help. " if apt is not None else ""
             raise DataError(
-                f"{folder}/{package.name}.deb: could not be downloaded ({why}). {_instruction(still, folder)}"
+                f"{folder}/{package.name}.deb: could not be downloaded ({why}). {update}{_instruction(still, folder)}"
             )
 
 
@@ -144,9 +145,8 @@ def _instruction(packages: Collection[Package], folder: Path) -> str:
     """A sentence that names the files to get by hand, their digests, and where to put them."""
     files = ", ".join(f"{package.file} (sha256 {package.sha256})" for package in packages)
     return (
-        "With apt, `sudo apt-get update` may help. Otherwise get these files of Debian by hand, from a mirror of its "
-        f"archive or on another machine by `apt-get download`: {files}; other versions with the same pictures are "
-        f"accepted. Put them into {folder}, or give the folder that holds them: "
+        "Get these files of Debian by hand, from a mirror of its archive or on another machine by `apt-get download`: "
+        f"{files}; other versions with the same pictures are accepted. Put them into {folder}, or give the folder that holds them: "
         "crayon download BENCHMARK --from FOLDER."
     )
 
