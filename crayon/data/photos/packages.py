@@ -146,8 +146,8 @@ def _instruction(packages: Collection[Package], folder: Path) -> str:
     files = ", ".join(f"{package.file} (sha256 {package.sha256})" for package in packages)
     return (
         "Get these files of Debian by hand, from a mirror of its archive or on another machine by `apt-get download`: "
-        f"{files}; other versions with the same pictures are accepted. Put them into {folder}, or give the folder that holds them: "
-        "crayon download BENCHMARK --from FOLDER."
+        f"{files}; other versions with the same pictures are accepted. Put them into {folder}, or give the folder that "
+        "holds them: crayon download BENCHMARK --from FOLDER."
     )
 
 
