@@ -16,7 +16,9 @@ import pytest
 import yaml
 from PIL import Image
 from pydantic import TypeAdapter
+from typer.testing import CliRunner
 
+from crayon.cli.app import app
 from crayon.data.photos import catalogue, composition, packages
 from crayon.pipeline.steps import compose, download
 from crayon.pipeline.validity import Ledger
@@ -378,6 +380,7 @@ REAL = {
         ({"brightness": [0.0, 1.0]}, "compose.brightness: .* above 0"),
         ({"size": 0}, "compose.size: is 0"),
         ({"watermark": {"text": " ", "places": ["land"]}}, "compose.watermark.text: is empty"),
+        ({"watermark": {"text": "\u6377", "places": ["land"]}}, "compose.watermark.text: must be of ASCII"),
         ({"watermark": {"text": "a", "places": ["sea"]}}, "compose.watermark.places: "),
         ({"watermark": {"text": "a", "places": ["land"], "opacity": 2}}, "compose.watermark.opacity: is 2"),
         ({"watermark": {"text": "a", "places": ["land"], "colour": 2}}, "compose.watermark.colour"),
@@ -458,6 +461,16 @@ def test_another_package_makes_the_folder_stale(project, material):
     assert Ledger(project).breaks(job) == []  # what was composed stays valid without it
     path.write_bytes(content + b"\n")
     assert any("raw/debian/animals.deb has changed" in reason for reason in Ledger(project).breaks(job))
+
+
+def test_the_command_download_composes_first(project, material):
+    with pytest.raises(DataError, match=r"is not composed yet; compose it with `crayon download animals`"):
+        download.check(project.find("download", benchmark="animals"))
+    ran = CliRunner().invoke(app, ["download", "animals", "--from", str(material)], catch_exceptions=False)
+    assert ran.exit_code == 0
+    text, size = download.check(project.find("download", benchmark="animals"))
+    assert text.startswith("animals: 24 images (train 12, test 12).")
+    assert size == (20, 20)
 
 
 def test_a_failed_composition_leaves_no_folder(project, material):

@@ -23,7 +23,7 @@ from crayon.data.photos import catalogue as catalogues
 from crayon.data.photos.catalogue import Package, Picture
 from crayon.data.photos.packages import pictures
 from crayon.data.synthetic.splits import check_canvas, check_counts, check_range, require
-from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.errors import DataError
 from crayon.utils.text import unknown
 
 WHERE = "source.compose"
@@ -42,7 +42,7 @@ class Watermark:
     """A text on the images of some groups, as a cue instead of the place, as in ImageNet-W (Li et al. 2023).
 
     Attributes:
-        text: the text.
+        text: the text, of ASCII characters.
         places: the groups whose images get it.
         opacity: of the text, in (0, 1].
         height: of the text, as a share of the image's side.
@@ -113,6 +113,7 @@ class Options:
         if self.watermark is not None:
             mark, where = self.watermark, f"{WHERE}.watermark"
             require(bool(mark.text.strip()), f"{where}.text", "is empty; remove watermark, or write a text.")
+            require(mark.text.isascii(), f"{where}.text", "must be of ASCII characters, which Pillow's font has.")
             for place in mark.places:
                 require(place in self.places, f"{where}.places", unknown("group", place, self.places))
             for key, value in (("opacity", mark.opacity), ("height", mark.height)):
@@ -147,7 +148,7 @@ class Assigned:
     """The pictures of each split.
 
     Attributes:
-        cutouts: split -> class -> cut-outs, in the order in which they are used.
+        cutouts: split -> class -> cut-outs.
         photographs: split -> group -> photographs.
     """
 
@@ -231,11 +232,13 @@ def compose(options: Options, files: Mapping[str, Path]) -> Drawn:
     for split, wanted in options.counts.items():
         for pair, count in wanted.items():
             label, _, place = pair.partition("/")
-            animals, grounds = assigned.cutouts[split][label], assigned.photographs[split][place]
+            grounds, animals = assigned.photographs[split][place], assigned.cutouts[split][label]
             stream = [options.seed, 2, SPLITS.index(split), list(options.classes).index(label)]
+            order = np.random.default_rng(stream).permutation(len(animals))  # so that few images are of all kinds
             for number in range(count):
                 rng = np.random.default_rng([*stream, list(options.places).index(place), number])
-                animal, ground = animals[number % len(animals)], grounds[int(rng.integers(len(grounds)))]
+                ground = grounds[int(rng.integers(len(grounds)))]
+                animal = animals[order[number % len(animals)]]
                 image, mask = _image(options, opened[animal], opened[ground], rng)
                 if options.watermark is not None and place in options.watermark.places:
                     image = _marked(image, options.watermark)
@@ -316,12 +319,7 @@ def _marked(image: Image.Image, mark: Watermark) -> Image.Image:
     font = ImageFont.load_default(max(1, mark.height * image.height))
     middle = image.width / 2, image.height / 2
     colour = (255, 255, 255, round(255 * mark.opacity))
-    try:
-        ImageDraw.Draw(layer).text(middle, mark.text, fill=colour, font=font, anchor="mm")
-    except (ValueError, UnicodeError) as error:  # Pillow without FreeType has a font of fixed size and few letters
-        raise ParamsError(
-            f"{WHERE}.watermark.text: this Pillow cannot draw it ({error}); write it in plain letters."
-        ) from error
+    ImageDraw.Draw(layer).text(middle, mark.text, fill=colour, font=font, anchor="mm")
     return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
