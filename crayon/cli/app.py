@@ -36,6 +36,9 @@ app.add_typer(labelstudio, name="labelstudio")
 
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
+From = Annotated[
+    Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to take instead of downloading it")
+]
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
 
 
@@ -134,27 +137,29 @@ def pretrain(
 
 
 @app.command()
-def compose(context: typer.Context, benchmark: BenchmarkName) -> None:
-    """Compose a benchmark's folder of images from pictures that installed packages contain."""
+def compose(context: typer.Context, benchmark: BenchmarkName, local: From = None) -> None:
+    """Compose a benchmark's folder of images from pictures of Python packages or Debian packages."""
     plan = plan_of(context)
     from crayon.pipeline.steps.compose import run
 
-    run(plan.find("compose", benchmark=benchmark))
+    run(plan.find("compose", benchmark=benchmark), local)
 
 
 @app.command()
-def download(
-    context: typer.Context,
-    benchmark: BenchmarkName,
-    local: Annotated[
-        Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to take instead of downloading it")
-    ] = None,
-) -> None:
-    """Generate, read or download a benchmark's images, and pack them into one data set."""
+def download(context: typer.Context, benchmark: BenchmarkName, local: From = None) -> None:
+    """Generate, read, compose or download a benchmark's images, and pack them into one data set."""
     plan = plan_of(context)
     from crayon.pipeline.steps.download import run
 
-    run(plan.find("download", benchmark=benchmark), local)
+    job = plan.find("download", benchmark=benchmark)
+    if "compose" in plan.params.active.benchmark(benchmark).source:
+        composition = plan.find("compose", benchmark=benchmark)
+        if local is not None or not Path(composition.outputs["manifest.csv"]).exists():
+            from crayon.pipeline.steps.compose import run as compose_run
+
+            compose_run(composition, local)
+            local = None
+    run(job, local)
 
 
 @app.command()

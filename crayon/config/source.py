@@ -21,12 +21,12 @@ PixelValue = Annotated[int, Field(ge=0)] | Rgb
 DRAWN = {name: f"synthetic.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
 READ = {"folder": "user.folder", "csv": "user.table"}
 RELEASED = {f"{name}_release": f"releases.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
-COMPOSED = {"digits": "synthetic.digits"}
+COMPOSED = {"digits": "synthetic.digits", "photos": "photos.composition"}
 KINDS = DRAWN | READ | RELEASED
 """Kind -> module in `crayon.data`, of the sources of a benchmark.
 
 DRAWN are drawn by this package, READ come from a user's folder or table, RELEASED are published data sets. COMPOSED are
-drawn into a folder that a source of the kind `folder` then reads.
+drawn or composed into a folder that a source of the kind `csv` then reads.
 """
 
 

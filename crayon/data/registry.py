@@ -16,6 +16,7 @@ from crayon.config.types import Archive
 from crayon.data.dataset import Drawn
 from crayon.data.index import Listing
 from crayon.data.names import check_names
+from crayon.data.photos.catalogue import Package, digest
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
@@ -83,8 +84,27 @@ def read(
 
 
 def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
-    """The module that composes a folder, and its options."""
+    """The module that composes a folder, and its options, from the section `source.compose`."""
     return _options(source, COMPOSED, "source.compose")
+
+
+def composition_module(source: Mapping[str, Any]) -> str:
+    """The full name of the module that composes a source's folder."""
+    return f"crayon.data.{COMPOSED[source['compose']['kind']]}"
+
+
+def composed_of(source: Mapping[str, Any]) -> list[Package]:
+    """The Debian packages whose pictures a source's folder is composed of; empty for other sources."""
+    if source.get("compose", {}).get("kind") != "photos":
+        return []
+    module, options = compose(source["compose"])
+    return module.packages(options)
+
+
+def composition_params(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The params subset that determines a composed folder; of photographs, with the digest of their catalogue."""
+    material = {"catalogue": digest()} if source["compose"]["kind"] == "photos" else {}
+    return {"compose": source["compose"]} | material
 
 
 def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, also: tuple[str, ...] = ()) -> tuple:

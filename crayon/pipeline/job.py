@@ -120,6 +120,11 @@ def raw_file(suite: str, benchmark: str, archive: Archive) -> str:
     return f"raw/{suite}/{benchmark}/{archive.name}"
 
 
+def package_file(package: str) -> str:
+    """The path of a Debian package, which all benchmarks share."""
+    return f"raw/debian/{package}.deb"
+
+
 def name_of(rule: str, wildcards: Mapping[str, str | int]) -> str:
     """The name of a job; the order of `wildcards` does not matter."""
     return " ".join([rule, *(str(wildcards[key]) for key in sorted(wildcards, key=WILDCARDS.index))])

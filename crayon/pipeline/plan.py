@@ -24,7 +24,7 @@ from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Method
-from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of, raw_file
+from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of, package_file, raw_file
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
 from crayon.utils.text import listed, unknown
@@ -255,15 +255,18 @@ class Plan:
 
     def _compose(self, name: str, benchmark: Benchmark) -> Job:
         folder = benchmark.source["path"]
+        packages = registry.composed_of(benchmark.source)
+        outputs = ["manifest.csv", "images", "masks", *(["LICENCES.txt"] if packages else [])]
         return Job(
             rule="compose",
             wildcards={"benchmark": name},
             inputs={},
-            outputs={part: f"{folder}/{part}" for part in ("manifest.csv", "images", "masks")},
+            outputs={part: f"{folder}/{part}" for part in outputs},
             record=f"{folder}/record.json",
-            steering={"compose": benchmark.source["compose"]},
-            code=("crayon.pipeline.steps.compose", f"crayon.data.synthetic.{benchmark.source['compose']['kind']}"),
+            steering=registry.composition_params(benchmark.source),
+            code=("crayon.pipeline.steps.compose", registry.composition_module(benchmark.source)),
             step_params=self._params(benchmark),
+            fetches=tuple(package_file(package.name) for package in packages),
         )
 
     def _data(self, name: str) -> dict[str, str]:

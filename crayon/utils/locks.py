@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,6 +29,25 @@ def try_lock(path: Path) -> FileLock | None:
         raise OSError(None, str(error), str(path)) from error
     _note(path).write_text(f"{os.getpid()}\n", encoding="utf-8")
     return lock
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock a file, after waiting for the process that has locked it.
+
+    Raises:
+        OSError: the file cannot be written, or its file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(path)
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(None, str(error), str(path)) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder(path: Path) -> str:

@@ -34,7 +34,7 @@ def refused(tmp_path, content) -> str:
 def test_the_projects_own_file_is_valid():
     params = load(tiny.ROOT / "params.yaml")
     assert params.suite == "mini"
-    assert set(params.suites) == {"mini", "paper", "own"}
+    assert set(params.suites) == {"mini", "paper", "own", "photos"}
     assert list(params.active.benchmarks) == ["waterbirds", "biased_celeba", "backgrounds", "digits"]
 
 

@@ -8,7 +8,6 @@ from PIL import Image
 
 from crayon.data.dataset import Drawn, load_dataset, write_manifest
 from crayon.data.pack import pack as pack_listing
-from crayon.data.synthetic import digits
 from crayon.data.user import folder, table
 from crayon.utils.errors import DataError
 from crayon.utils.files import write_npy
@@ -113,7 +112,7 @@ def read(path, size=None, masks=True, groups=("in", "out"), **options) -> Drawn:
 @pytest.fixture
 def own(tmp_path):
     """A person's folder: six PNGs with masks, listed in a manifest."""
-    digits.write(tmp_path / "own", drawn())
+    table.write_folder(tmp_path / "own", drawn())
     return tmp_path / "own"
 
 

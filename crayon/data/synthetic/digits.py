@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import F, Rng, hsv, to_bytes
 from crayon.data.synthetic.splits import check_canvas, check_range, require
-from crayon.data.user.table import write_manifest_of
 from crayon.utils.errors import ParamsError
-from crayon.utils.files import publish
 
 GROUNDS = ("grass", "gravel")
 CLASSES = ("low", "high")
@@ -165,13 +161,3 @@ def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
     share = position - low.astype(np.float32)
     rows = picture[low] * (1 - share)[:, None] + picture[low + 1] * share[:, None]
     return rows[:, low] * (1 - share) + rows[:, low + 1] * share
-
-
-def write(folder: str | Path, drawn: Drawn) -> None:
-    """Write images/ and masks/ as PNGs, then manifest.csv."""
-    folder = Path(folder)
-    for number, name in enumerate(drawn.image_ids):
-        for subfolder, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
-            with publish(folder / subfolder / f"{name}.png") as file:
-                Image.fromarray(picture).save(file, "png")
-    write_manifest_of(folder, drawn)

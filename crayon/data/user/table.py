@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from PIL import Image
+
 from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.data.dataset import COLUMNS, Drawn
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
 from crayon.data.names import Finder, Misplaced, no_folder
 from crayon.data.splits import split_named
 from crayon.utils.errors import DataError, ParamsError
-from crayon.utils.files import write_csv
+from crayon.utils.files import publish, write_csv
 from crayon.utils.log import report
 from crayon.utils.tables import read_csv
 
@@ -115,10 +117,15 @@ def _tell_of_masks(manifest: Path, columns: Mapping[str, str]) -> None:
         report(f"{manifest}: its column {near[0]} is not read; source.masks: true in params.yaml reads a column mask.")
 
 
-def write_manifest_of(folder: str | Path, drawn: Drawn) -> None:
-    """Publish the manifest of a folder whose images are images/<id>.png and masks masks/<id>.png."""
+def write_folder(folder: str | Path, drawn: Drawn) -> None:
+    """Write a folder that this module reads: images/<id>.png, masks/<id>.png, then the manifest."""
+    folder = Path(folder)
+    for number, name in enumerate(drawn.image_ids):
+        for subfolder, picture in (("images", drawn.images[number]), ("masks", drawn.masks[number])):
+            with publish(folder / subfolder / f"{name}.png") as file:
+                Image.fromarray(picture).save(file, "png")
     write_csv(
-        Path(folder) / FILE,
+        folder / FILE,
         (*COLUMNS, "mask"),
         ((f"images/{name}.png", *rest, f"masks/{name}.png") for name, *rest in drawn.manifest()),
     )

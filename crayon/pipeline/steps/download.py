@@ -78,6 +78,8 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
     archives = paths_of(job)
     if missing := [path for path in archives.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
+    if "compose" in benchmark.source and not Path(benchmark.source["path"]).exists():
+        raise DataError(f"{benchmark.source['path']}: is not composed yet; compose it with `crayon download {name}`.")
     content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
     if isinstance(content, Drawn):
         images = list(zip(content.splits, content.labels, content.groups, strict=True))
