@@ -28,7 +28,7 @@ def convolution(kernel: int, stride: int, padding: int, channels: int = 4, first
         # Cell i reads pixels 2i and 2i + 1, as a plain resize draws it.
         ([convolution(2, 2, 0)], 8, 0.0),
         # Padding 1: cell i reads pixels 2i - 1 to 2i + 1, centre 2i + 1/2, except cell 0, which reads pixels 0 and 1,
-        # centre 1. Centres 1, 2.5, 4.5, 6.5, mean 3.625; a plain resize: 4. Rounded to half a pixel: -1/2, so -1/4 cell.
+        # centre 1. Centres 1, 2.5, 4.5, 6.5, mean 3.625; a plain resize: 4. Rounded to half a pixel -1/2: -1/4 cell.
         ([convolution(3, 2, 1)], 8, -0.25),
         # The same, padded at the end only: cell i reads pixels 2i to 2i + 2, centre 2i + 3/2, the last one pixels 6, 7.
         ([nn.ZeroPad2d((0, 1, 0, 1)), convolution(3, 2, 0)], 8, 0.25),
