@@ -9,25 +9,28 @@ import torch
 
 from crayon.annotations.answers import Answer
 from crayon.config.annotation import AttentionAnswers, NeuronAnswers
-from crayon.saliency.gradcam import upsample
 from crayon.saliency.patches import Patch
+from crayon.saliency.placement import CENTRED, Shift, upsample
 from crayon.utils.chunks import parts
 
 SOURCE, INTERFACE = "simulated", "simulation 1"
 
 
-def relevant_share(maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers) -> np.ndarray:
+def relevant_share(
+    maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers, shift: Shift = CENTRED
+) -> np.ndarray:
     """The share of the strong highlight that is on the object, or the share of the object that is highlighted.
 
     Args:
         maps: (n, h, w) in [0, 1].
         masks: (n, H, W) bool, True on the object.
         options: `measure` chooses between the two shares; `strong` is the threshold of a strong highlight.
+        shift: where the maps' cells lie on the image.
 
     Returns:
         (n,) float32 in [0, 1]; 0 if the denominator is empty: no highlight (`highlight`) or no mask (`coverage`).
     """
-    strong = upsample(torch.from_numpy(np.array(maps, np.float32)), masks.shape[1:]) > options.strong
+    strong = upsample(torch.from_numpy(np.array(maps, np.float32)), masks.shape[1:], shift) > options.strong
     mask = torch.from_numpy(np.array(masks, np.float32))
     if options.dilation:
         width = 2 * options.dilation + 1
@@ -45,6 +48,7 @@ def answer_attention(
     seed: int,
     digest: str,
     rows: np.ndarray | None = None,
+    shift: Shift = CENTRED,
 ) -> list[Answer]:
     """Simulate answers to "is the highlight mainly on the object?".
 
@@ -56,6 +60,7 @@ def answer_attention(
         seed: seed of the wrong answers.
         digest: sha256 of maps.npy.
         rows: (n,) int64, the row of `masks` for each map; if left out, row i belongs to map i.
+        shift: where the maps' cells lie on the image.
 
     Returns:
         The answers, ordered by item, then by annotator.
@@ -63,7 +68,7 @@ def answer_attention(
     rows = np.arange(len(maps)) if rows is None else rows
     truth = np.empty(len(maps), bool)  # preallocated, to avoid fragmenting memory between large temporary chunks
     for chunk in parts(len(maps)):
-        truth[chunk] = relevant_share(maps[chunk], masks[rows[chunk]], options) > options.threshold
+        truth[chunk] = relevant_share(maps[chunk], masks[rows[chunk]], options, shift) > options.threshold
     return _answers(image_ids, truth, options.annotators, options.flip, np.random.default_rng([seed, 0]), digest)
 
 

@@ -205,12 +205,15 @@ class Interpret(Section):
     """The maps and patches that are computed from the Original.
 
     `target`: the class whose map is computed. `patches`: number of patches per neuron. `cells`: width and height of a
-    patch in cells of the map.
+    patch in cells of the map. `placement`: where the cells lie on the image. `measured`: where the network looks, see
+    `crayon.saliency.placement`. `resized`: where a plain resize draws them, as in the published code. null: `resized`
+    with published answers, which were given to such pictures, else `measured`.
     """
 
     target: Literal["label", "prediction"]
     patches: Count
     cells: Positive
+    placement: Literal["measured", "resized"] | None = None
 
 
 class Metric(Section):

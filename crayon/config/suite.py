@@ -86,6 +86,11 @@ class Benchmark(Section):
             metrics, selection = {"Accuracy": {"accuracy": "test"}}, {"accuracy": "validation"}
         return {"metrics": metrics, "selection": selection, **value}
 
+    @property
+    def placement(self) -> str:
+        """`interpret.placement`, or its default: `resized` with published answers, else `measured`."""
+        return self.interpret.placement or ("resized" if self.annotation.source == "published" else "measured")
+
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:
         for key, names in (("classes", self.classes), ("groups", self.groups)):

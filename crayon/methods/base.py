@@ -73,6 +73,8 @@ class Method:
             includes them; when it is resumed, `prepare` computes the other values again.
         differentiates_twice: whether the loss contains a gradient through the backbone, so that a step computes second
             derivatives.
+        places_cells: whether the method compares the cells of a map with pixels, so that its result depends on where
+            the cells lie on the image (`interpret.placement` in params.yaml).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -82,6 +84,7 @@ class Method:
     needs: ClassVar[tuple[Need, ...]] = ()
     changing: ClassVar[tuple[str, ...]] = ()
     differentiates_twice: ClassVar[bool] = False
+    places_cells: ClassVar[bool] = False
 
     @property
     def reads_pixels(self) -> bool:

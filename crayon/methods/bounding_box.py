@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from crayon.methods.problem import Problem
+    from crayon.saliency.placement import Shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class BoundingBox(Method):
     label = "Bounding Box"
     annotation = "Bounding Box"
     needs = ("masks",)
+    places_cells = True
 
     weight: NonNegative
     reduction: Literal["sum", "mean"] = "sum"
@@ -47,7 +49,8 @@ class BoundingBox(Method):
         from crayon.models.inference import gathered
 
         size, masks = problem.map_size(), required(problem.masks, "masks")
-        covered = gathered((box_coverage(part, size) for part in masks.parts()), len(masks))
+        shift = problem.shift()
+        covered = gathered((box_coverage(part, size, shift) for part in masks.parts()), len(masks))
         return {"covered": covered, "boxed": covered.flatten(1).any(1)}
 
     def term_reductions(self) -> dict[str, Reduction] | None:
@@ -69,7 +72,7 @@ class BoundingBox(Method):
         return {"classification": batch.cross_entropy().mean(), "energy": self.weight * energy}
 
 
-def box_coverage(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def box_coverage(masks: torch.Tensor, size: tuple[int, int], shift: Shift = (0.0, 0.0)) -> torch.Tensor:
     """Compute the share of each cell that the bounding box of a mask covers.
 
     The shares are exact even if a cell is not a whole number of pixels; they are zero for an empty mask.
@@ -77,19 +80,22 @@ def box_coverage(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     Args:
         masks: (N, H, W) bool.
         size: (h, w), number of cells per column and row.
+        shift: where the cells lie on the image; the outermost cells reach to its border.
 
     Returns:
         (N, h, w) float32 in [0, 1].
     """
-    return axis_coverage(masks.any(2), size[0])[:, :, None] * axis_coverage(masks.any(1), size[1])[:, None, :]
+    down, right = (axis_coverage(masks.any(other), size[2 - other], shift[2 - other]) for other in (2, 1))
+    return down[:, :, None] * right[:, None, :]
 
 
-def axis_coverage(filled: torch.Tensor, cells: int) -> torch.Tensor:
+def axis_coverage(filled: torch.Tensor, cells: int, shift: float = 0.0) -> torch.Tensor:
     """Compute the share of each cell of an axis that the interval from the first to the last True covers.
 
     Args:
         filled: (N, pixels) bool.
-        cells: number of cells of equal size along the axis.
+        cells: number of cells along the axis.
+        shift: distance of the inner edges from those of cells of equal size, in cells.
 
     Returns:
         (N, cells) float32 in [0, 1].
@@ -101,4 +107,6 @@ def axis_coverage(filled: torch.Tensor, cells: int) -> torch.Tensor:
     first = torch.where(filled, position, pixels).amin(1, keepdim=True)
     end = torch.where(filled, position + 1, 0).amax(1, keepdim=True)
     edges = torch.linspace(0, pixels, cells + 1, device=filled.device)
-    return (torch.minimum(edges[1:], end) - torch.maximum(edges[:-1], first)).clamp_min(0) * (cells / pixels)
+    edges[1:-1] += shift * pixels / cells
+    inside = (torch.minimum(edges[1:], end) - torch.maximum(edges[:-1], first)).clamp_min(0)
+    return inside / (edges[1:] - edges[:-1])

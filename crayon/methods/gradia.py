@@ -44,6 +44,7 @@ class GradIA(Method):
     label = "GradIA"
     annotation = "Yes-No, Map"
     needs = ("logits", "attention", "masks")
+    places_cells = True
 
     attention_weight: NonNegative = 1.0
 
@@ -60,7 +61,7 @@ class GradIA(Method):
         import torch
 
         from crayon.models.inference import gathered
-        from crayon.saliency.gradcam import cell_shares
+        from crayon.saliency.placement import cell_shares
 
         attention, masks = required(problem.attention, "attention"), required(problem.masks, "masks")
         accurate = required(problem.logits, "logits").argmax(1) == problem.labels
@@ -69,7 +70,8 @@ class GradIA(Method):
             quadrant = (attention == int(reasonable)) & (accurate == right)
             weights[quadrant] = weights.new_tensor(pair)
         size = problem.map_size()
-        target = blur(gathered((cell_shares(part, size) for part in masks.parts()), len(masks)))
+        shift = problem.shift()
+        target = blur(gathered((cell_shares(part, size, shift) for part in masks.parts()), len(masks)))
         peak = target.amax((1, 2), keepdim=True)
         masked = peak.flatten() > 0
         return {

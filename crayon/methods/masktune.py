@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from crayon.methods.problem import Problem
+    from crayon.saliency.placement import Shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class MaskTune(Method):
     """
 
     label = "MaskTune"
+    places_cells = True
 
     deviations: NonNegative = 2.0
 
@@ -58,9 +60,11 @@ class MaskTune(Method):
         """Return a function that makes one forward pass of the masked images."""
         import torch
 
+        shift = problem.shift()
+
         def run(index: torch.Tensor) -> Batch:
             images = problem.images(index)
-            hot = hottest(state[index], (images.shape[2], images.shape[3]), self.deviations)
+            hot = hottest(state[index], (images.shape[2], images.shape[3]), self.deviations, shift)
             return self.one_pass(problem, index, torch.where(hot.unsqueeze(1), problem.images.black, images))
 
         return run
@@ -80,22 +84,24 @@ def stretch(maps: torch.Tensor) -> torch.Tensor:
     return maps / (1e-7 + maps.amax((1, 2), keepdim=True))
 
 
-def hottest(maps: torch.Tensor, size: tuple[int, int], deviations: float) -> torch.Tensor:
+def hottest(maps: torch.Tensor, size: tuple[int, int], deviations: float, shift: Shift = (0.0, 0.0)) -> torch.Tensor:
     """Select the pixels to black out.
 
     Args:
         maps: (B, h, w) float in [0, 1].
         size: (H, W) of the images in pixels.
         deviations: distance of the threshold from the mean, in standard deviations.
+        shift: where the maps' cells lie on the image.
 
     Returns:
         (B, H, W) bool, True where the heat exceeds the threshold; all False for a constant map.
     """
     import torch
 
-    from crayon.saliency.gradcam import upsample
+    from crayon.saliency.placement import upsample
 
-    heat = stretch(upsample(maps, size).clamp_min(0)).double()  # float64: a constant map has exactly no deviation
+    # float64, so that a constant map has exactly no deviation
+    heat = stretch(upsample(maps, size, shift).clamp_min(0)).double()
     positive = heat > 0
     count = positive.sum((1, 2), keepdim=True)
     mean = heat.sum((1, 2), keepdim=True) / count

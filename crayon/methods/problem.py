@@ -13,6 +13,7 @@ from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
 from crayon.models.classifier import Classifier
 from crayon.models.inference import features_in_batches, forward_in_batches, gathered
+from crayon.saliency.placement import CENTRED, Shift
 
 NEEDS = {
     "maps": "the Original's maps",
@@ -59,6 +60,7 @@ class Problem:
             batch at first, and half as many each time the GPU runs out of memory. Gradients are accumulated over the
             micro-batches; batch normalisation normalises each micro-batch by itself.
         compile: whether training compiles backbones by torch.compile.
+        shift: computes where the cells of the network's maps lie on the images; see `crayon.saliency.placement`.
         by_params: whether params.yaml sets the training, so that messages may name its keys; False in the library.
     """
 
@@ -77,6 +79,7 @@ class Problem:
     precision: torch.dtype = torch.float32
     micro_batch: int | Literal["auto"] | None = None
     compile: bool = False
+    shift: Callable[[], Shift] = lambda: CENTRED
     by_params: bool = True
 
     def pooled_features(self) -> torch.Tensor:

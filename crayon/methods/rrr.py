@@ -40,6 +40,7 @@ class RRR(Method):
     annotation = "Map"
     needs = ("masks",)
     differentiates_twice = True
+    places_cells = True
 
     weight: NonNegative
     reduction: Literal["mean", "sum", "mean_pixels"] = "mean"
@@ -50,11 +51,18 @@ class RRR(Method):
         """With the saliency `input`, it differentiates with respect to pixels."""
         return self.saliency == "input"
 
-    def prepare(self, problem: Problem) -> Masks:
-        """Return the masks of the relevant pixels."""
-        return required(problem.masks, "masks")
+    def prepare(self, problem: Problem) -> Masks | torch.Tensor:
+        """Return the masks of the relevant pixels; for `gradcam` the irrelevant share of each cell, (N, h, w)."""
+        from crayon.models.inference import gathered
+        from crayon.saliency.placement import cell_shares
 
-    def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
+        masks = required(problem.masks, "masks")
+        if self.saliency == "input":
+            return masks
+        size, shift = problem.map_size(), problem.shift()
+        return gathered((cell_shares(irrelevant_pixels(part), size, shift) for part in masks.parts()), len(masks))
+
+    def forward(self, problem: Problem, state: Masks | torch.Tensor) -> Callable[[torch.Tensor], Batch]:
         """Return a function that makes one forward pass of images that require a gradient."""
         from crayon.methods.double_backward import CheapSecondOrder
 
@@ -64,21 +72,20 @@ class RRR(Method):
 
         return run
 
-    def loss(self, batch: Batch, state: Masks) -> dict[str, torch.Tensor]:
+    def loss(self, batch: Batch, state: Masks | torch.Tensor) -> dict[str, torch.Tensor]:
         """Compute the two terms of the loss: cross-entropy, and the input gradient outside of the mask."""
         import torch
 
-        from crayon.saliency.gradcam import cell_shares, class_activation
+        from crayon.saliency.gradcam import class_activation
 
-        irrelevant = irrelevant_pixels(state[batch.index])
         if self.saliency == "input":
             log_p = wide(batch.logits).log_softmax(1)
             (saliency,) = torch.autograd.grad(log_p.sum(), required(batch.images, "images"), create_graph=True)
-            irrelevant = irrelevant.unsqueeze(1)
+            irrelevant = irrelevant_pixels(state[batch.index]).unsqueeze(1)
         else:
             features = required(batch.features, "features")
             saliency = class_activation(features, batch.network.map_weights(features, batch.labels))
-            irrelevant = cell_shares(irrelevant, (saliency.shape[1], saliency.shape[2]))
+            irrelevant = state[batch.index]
         energy, axes = (irrelevant * saliency).square(), tuple(range(1, saliency.dim()))
         energy = energy.mean(axes) if self.reduction == "mean_pixels" else energy.sum(axes)
         energy = energy.sum() if self.reduction == "sum" else energy.mean()

@@ -347,6 +347,10 @@ class Plan:
             "groups": list(benchmark.groups),
         }
 
+    def placed(self, benchmark: Benchmark) -> dict[str, Any]:
+        """The params subset of every job in which maps of the suite's network meet pixels."""
+        return {"placed": dump(self.network()), "placement": benchmark.placement}
+
     def training_params(
         self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None
     ) -> dict[str, Any]:
@@ -385,7 +389,7 @@ class Plan:
             outputs=self._interpretation(name),
             record=f"interpretations/{self.suite}/{name}/record.json",
             steering=self.network_params(benchmark)
-            | {"interpret": dump(benchmark.interpret)}
+            | {"interpret": dump(benchmark.interpret) | {"placement": benchmark.placement}}
             | ({"maps": maps.steering} if maps is not None else {}),
             code=("crayon.pipeline.steps.interpret",),
             step_params=self._params(benchmark),
@@ -450,6 +454,7 @@ class Plan:
             steering={
                 "seed": benchmark.annotation.seed,
                 kind: dump(getattr(benchmark.annotation, kind)),
+                **(self.placed(benchmark) if kind == "attention" else {}),
                 "classes": list(benchmark.classes),
                 "groups": list(benchmark.groups),
             },
@@ -575,7 +580,8 @@ class Plan:
                 "selection": dump(benchmark.selection),
                 "seed": seed,
             }
-            | {key: value for key, value in varied.items() if value is not None},
+            | {key: value for key, value in varied.items() if value is not None}
+            | (self.placed(benchmark) if settings.places_cells or self.transferred(run.name) else {}),
             code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
             step_params=self._params(
                 benchmark, self.transferred(run.name), training=training, method=settings, seed=seed, run=run
@@ -610,6 +616,7 @@ class Plan:
             outputs={"metrics": f"{folder}/metrics.json"},
             record=f"{folder}/record.json",
             steering=self.network_params(benchmark, self.transferred(run))
+            | {"placement": benchmark.placement}
             | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
             code=("crayon.pipeline.steps.evaluate",),
             step_params=self._params(benchmark, self.transferred(run)),

@@ -131,6 +131,6 @@ def _tiles(change: Change, position: int) -> list:
     row = context.data.rows(change.split)[position]
     image, classes = readable(context.data.images[row])[0], change.benchmark.classes
     predictions = [f"says {classes[values[position]]}" for values in (change.before, change.after)]
-    looks = [highlight_overlaid(image, maps[position]) for maps in change.maps]
+    looks = [highlight_overlaid(image, maps[position], context.shift()) for maps in change.maps]
     words = (classes[context.data.labels[row]], *predictions)
     return [Tile(picture, word) for picture, word in zip((image, *looks), words, strict=True)]

@@ -11,6 +11,7 @@ from crayon.data.dataset import load_dataset
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
+from crayon.pipeline.steps.map_size import map_shift
 from crayon.report import style
 from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.overlays import VIEWS, readable
@@ -35,6 +36,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
         train = data.rows("train")
         maps = read_npy(job.inputs[f"{name}/maps"], DataError)
+        shift = map_shift(plan.network(), benchmark.placement, data.images.shape[1:3])
         visible = maps.max(axis=(1, 2)) > 0
         labels = read_labels(job.inputs[f"{name}/labels"], [data.image_ids[row] for row in train])
         for label in ("relevant", "irrelevant"):
@@ -46,7 +48,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
                 names = (benchmark.classes[data.labels[row]], benchmark.groups[data.group_ids[row]])
                 for view in benchmark.views:
                     words = names[0] if view == benchmark.views[0] else ""
-                    tiles.append(Tile(VIEWS[view](image, maps[position]), words))
+                    tiles.append(Tile(VIEWS[view](image, maps[position], shift), words))
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
             blank = labels.count(label) - shown.count(label)
             heading = f"{benchmark.title}\n{label}" + (f"\n(empty maps left out: {blank})" if blank else "")

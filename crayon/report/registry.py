@@ -204,7 +204,8 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
             f"{name}/labels": ingest.outputs["labels"],
         }
     views = {name: list(benchmark.views) for name, benchmark in plan.params.active.benchmarks.items()}
-    return (inputs, _shown(plan, views=views)) if inputs else None
+    placed = {name: plan.placed(benchmark) for name, benchmark in plan.params.active.benchmarks.items()}
+    return (inputs, _shown(plan, views=views, placed=placed)) if inputs else None
 
 
 def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
@@ -220,7 +221,9 @@ def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
             f"{name}/original": refine.inputs["model"],
             f"{name}/refined": refine.outputs["last"],
         }
-    networks = {name: plan.network_params(benchmark) for name, benchmark in suite.benchmarks.items()}
+    networks = {
+        name: plan.network_params(benchmark) | plan.placed(benchmark) for name, benchmark in suite.benchmarks.items()
+    }
     return inputs, _shown(plan, method=run.name, networks=networks)
 
 

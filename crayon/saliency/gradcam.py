@@ -42,22 +42,3 @@ def normalise_stored(maps: torch.Tensor) -> torch.Tensor:
     """
     peak = maps.amax((1, 2), keepdim=True)
     return torch.where(peak > 0, maps / peak.clamp_min(torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))
-
-
-def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize maps (B, h, w) bilinearly to (B, *size) float32, with half-pixel centres (align_corners=False)."""
-    maps = maps.float().unsqueeze(1)
-    return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False).squeeze(1)
-
-
-def cell_shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Compute the share of each cell that a mask fills.
-
-    Args:
-        masks: (N, H, W) bool.
-        size: (h, w), number of cells per column and row.
-
-    Returns:
-        (N, h, w) float32 in [0, 1].
-    """
-    return torch.nn.functional.adaptive_avg_pool2d(masks.float().unsqueeze(1), size).squeeze(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from crayon.saliency.gradcam import upsample
+from crayon.saliency.placement import CENTRED, Shift, upsample
 
 RED = np.array([1.0, 0.0, 0.0], np.float32)
 
@@ -26,31 +26,35 @@ def readable(image: np.ndarray, smallest: int = SMALLEST) -> tuple[np.ndarray, i
     return enlarge(image, factor), factor
 
 
-def highlight_overlaid(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
+def highlight_overlaid(image: np.ndarray, attention: np.ndarray, shift: Shift = CENTRED) -> np.ndarray:
     """Draw the attention as opacity: the image is black where the attention is zero.
 
     Args:
         image: (H, W, 3) uint8.
         attention: (h, w) float in [0, 1], resized to the image.
+        shift: where the cells lie on the image.
 
     Returns:
         (H, W, 3) uint8.
     """
-    return _bytes(image / np.float32(255) * _full(attention, image)[..., None])
+    return _bytes(image / np.float32(255) * _full(attention, image, shift)[..., None])
 
 
-def highlight_in_red(image: np.ndarray, attention: np.ndarray, strength: float = 0.7) -> np.ndarray:
+def highlight_in_red(
+    image: np.ndarray, attention: np.ndarray, shift: Shift = CENTRED, strength: float = 0.7
+) -> np.ndarray:
     """Draw the attention in red over the image.
 
     Args:
         image: (H, W, 3) uint8.
         attention: (h, w) float in [0, 1], resized to the image.
+        shift: where the cells lie on the image.
         strength: opacity of the red where the attention is 1.
 
     Returns:
         (H, W, 3) uint8.
     """
-    share = strength * _full(attention, image)[..., None]
+    share = strength * _full(attention, image, shift)[..., None]
     return _bytes(image / np.float32(255) * (1 - share) + RED * share)
 
 
@@ -75,18 +79,18 @@ def patch_view(image: np.ndarray, left: int, top: int, right: int, bottom: int, 
     return view
 
 
-VIEWS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "image": lambda image, attention: image,
+VIEWS: dict[str, Callable[[np.ndarray, np.ndarray, Shift], np.ndarray]] = {
+    "image": lambda image, attention, shift: image,
     "overlaid": highlight_overlaid,
     "red": highlight_in_red,
 }
-"""Name in a benchmark's `views` -> function that draws the view from an image and its map."""
+"""Name in a benchmark's `views` -> function that draws the view from an image, its map and the shift of its cells."""
 
 
-def _full(attention: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _full(attention: np.ndarray, image: np.ndarray, shift: Shift) -> np.ndarray:
     """Resize a map to the size of the image."""
     maps = torch.from_numpy(np.asarray(attention, np.float32))[None]
-    return upsample(maps, image.shape[:2])[0].clamp(0, 1).numpy()
+    return upsample(maps, image.shape[:2], shift)[0].clamp(0, 1).numpy()
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -81,7 +81,12 @@ class TopPatches:
         self.cell = torch.cat([self.cell, cell.T], 1).gather(1, order)
 
     def rows(
-        self, image_ids: Sequence[str], image_size: tuple[int, int], map_size: tuple[int, int], cells: float
+        self,
+        image_ids: Sequence[str],
+        image_size: tuple[int, int],
+        map_size: tuple[int, int],
+        cells: float,
+        shift: tuple[float, float] = (0.0, 0.0),
     ) -> list[Patch]:
         """List the patches, sorted by neuron and rank. A neuron without a positive activation has none.
 
@@ -90,6 +95,7 @@ class TopPatches:
             image_size: (height, width) of an image in pixels.
             map_size: (height, width) of the map in cells.
             cells: width and height of a patch in cells; it is centred on the cell with the activation.
+            shift: where the cells lie on the image, see `crayon.saliency.placement`.
         """
         patches = []
         for neuron in range(len(self.activation)):
@@ -105,8 +111,8 @@ class TopPatches:
                 if value <= 0:
                     continue
                 row, column = divmod(cell, map_size[1])
-                top, bottom = _span(row, map_size[0], image_size[0], cells)
-                left, right = _span(column, map_size[1], image_size[1], cells)
+                top, bottom = _span(row, map_size[0], image_size[0], cells, shift[0])
+                left, right = _span(column, map_size[1], image_size[1], cells, shift[1])
                 name = image_ids[image]
                 patches.append(
                     Patch(f"{name}@{row},{column}", neuron, rank, name, row, column, value, left, top, right, bottom)
@@ -114,10 +120,10 @@ class TopPatches:
         return patches
 
 
-def _span(cell: int, cells: int, pixels: int, wide: float) -> tuple[int, int]:
+def _span(cell: int, cells: int, pixels: int, wide: float, shift: float) -> tuple[int, int]:
     """First and last pixel (exclusive) of `wide` cells around the centre of `cell`, clipped to the image."""
     stride = pixels / cells
-    centre = (cell + 0.5) * stride
+    centre = (cell + 0.5 + shift) * stride
     return max(0, round(centre - wide * stride / 2)), min(pixels, round(centre + wide * stride / 2))
 
 

@@ -10,8 +10,9 @@ torch.save(refined.model.state_dict(), "refined.pt")
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -33,8 +34,9 @@ from crayon.models.classifier import Classifier
 from crayon.models.inference import features_in_batches
 from crayon.models.split import split_network
 from crayon.models.whole import load_back, name_in_whole
-from crayon.saliency.gradcam import cell_shares, class_activation, normalise_stored
+from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
+from crayon.saliency.placement import Shift, cell_shares, measure_shift
 from crayon.training.fit import Monitor, fall, train
 from crayon.utils.errors import DataError, MachineError, MethodError, ModelError, first_line
 from crayon.utils.log import report
@@ -160,6 +162,11 @@ class Guide:
         self._maps: dict[str, torch.Tensor] = {}
         self._logits: torch.Tensor | None = None
 
+    @cached_property
+    def shift(self) -> Shift:
+        """Where the cells of the maps lie on the images, for `crayon.saliency.placement.upsample`."""
+        return measure_shift(self.original.backbone, self.images.size[1:])
+
     def maps(self, target: Literal["label", "prediction"] = "label") -> torch.Tensor:
         """Compute the model's Grad-CAM maps of all training images, each divided by its maximum.
 
@@ -189,7 +196,8 @@ class Guide:
         for here, features in features_in_batches(self.original, self.images.reader, len(self.images)):
             top.update(features, here.start)
             size = (features.shape[2], features.shape[3])
-        return top.rows([str(position) for position in range(len(self.images))], self.images.size[1:], size, cells)
+        names = [str(position) for position in range(len(self.images))]
+        return top.rows(names, self.images.size[1:], size, cells, self.shift)
 
     def refine(
         self,
@@ -279,7 +287,7 @@ class Guide:
             maps_before=maps_before,
             maps_after=maps_after,
             region="where they were at least half their maximum before" if masks is None else "inside the masks",
-            shares=_shares(maps_before, maps_after, problem.attention, problem.masks),
+            shares=_shares(maps_before, maps_after, problem.attention, problem.masks, problem.shift),
         )
 
     def _problem(
@@ -291,7 +299,13 @@ class Guide:
     ) -> Problem:
         """Check what `refine` was given, and add what the method needs of the model; the network is a copy."""
         network = copy.deepcopy(self.original).eval()
-        problem = Problem(network=network, images=self.images.reader, labels=self.labels, by_params=False)
+        problem = Problem(
+            network=network,
+            images=self.images.reader,
+            labels=self.labels,
+            shift=lambda: self.shift,
+            by_params=False,
+        )
         if attention is not None:
             problem.attention = self._answers(attention, "attention", len(self.images), "images", (-1, 0, 1))
         if neurons is not None:
@@ -357,7 +371,11 @@ class Guide:
 
 
 def _shares(
-    before: torch.Tensor, after: torch.Tensor, attention: torch.Tensor | None, masks: Masks | None
+    before: torch.Tensor,
+    after: torch.Tensor,
+    attention: torch.Tensor | None,
+    masks: Masks | None,
+    shift: Callable[[], Shift],
 ) -> dict[str, tuple[float, float]]:
     """See `Refined.shares`.
 
@@ -365,11 +383,12 @@ def _shares(
         before, after: (N, h, w) float32 maps.
         attention: (N,) int8 answers, or None.
         masks: masks of the N images, or None.
+        shift: computes where the cells of the maps lie on the images.
     """
     region = (before >= 0.5).float()
     if masks is not None:
         size = (before.shape[1], before.shape[2])
-        region = torch.cat([cell_shares(part, size).cpu() for part in masks.parts()])
+        region = torch.cat([cell_shares(part, size, shift()).cpu() for part in masks.parts()])
     groups = {"all": torch.ones(len(before), dtype=torch.bool)}
     if attention is not None and bool((attention >= 0).any()):
         groups = {"relevant": attention.cpu() == 1, "irrelevant": attention.cpu() == 0}

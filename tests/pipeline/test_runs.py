@@ -16,7 +16,7 @@ from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Run, batches, studies
-from crayon.pipeline.steps.refine import resized, vary
+from crayon.pipeline.steps.refine import vary
 from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import MethodError, ParamsError
 
@@ -221,10 +221,7 @@ def test_more_answers_than_there_are_items_are_refused():
         problem_of(run_of("crayon_attention", answers=25))
 
 
-def test_maps_are_resized_bilinearly_to_the_networks_map_size():
-    maps = torch.tensor([[[1.0, 0.0]]])
-    assert resized(maps, (1, 4)).tolist() == [[[1.0, 0.75, 0.25, 0.0]]]
-    assert resized(maps, (1, 2)) is maps
+def test_maps_are_brought_to_the_cells_of_another_network():
     found = problems.problem(4)
     found.maps = torch.rand(4, 5, 5)
     vary(found, run_of("crayon_attention", original=0), seed=0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crayon.saliency.gradcam import class_activation, normalise, normalise_stored, upsample
+from crayon.saliency.gradcam import class_activation, normalise, normalise_stored
 
 from ..reference import grad_cam
 
@@ -94,12 +93,6 @@ def test_the_gradient_of_the_maximum_is_kept():
     normalise(maps)[0, 0, 0].backward()
     # d (a/b) / da = 1/b, / db = -a/b^2
     assert maps.grad[0, 0].tolist() == pytest.approx([0.5, -0.25], abs=1e-8)
-
-
-def test_upsampling_is_bilinear_between_cell_centres():
-    wide = upsample(torch.tensor([[[0.0, 1.0]]]), (2, 4))
-    assert wide.shape == (1, 2, 4)
-    assert np.allclose(wide[0], [[0, 0.25, 0.75, 1]] * 2)
 
 
 def test_maps_of_bfloat16_features_are_computed_in_float32():

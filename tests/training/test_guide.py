@@ -17,6 +17,7 @@ import crayon
 from crayon import CrayonAttention, CrayonPruning, CrayonPruningAttention, Guide, Training
 from crayon.methods.erm import ERM
 from crayon.methods.masktune import MaskTune
+from crayon.saliency.placement import cell_shares
 from crayon.utils.errors import DataError, MethodError, ModelError, ParamsError
 
 from .. import tiny
@@ -240,9 +241,10 @@ def test_the_report_compares_accuracy_and_maps(guide, dataset):
 
 def test_with_masks_the_share_is_that_inside_of_them(guide):
     masks = torch.zeros(20, 24, 20, dtype=torch.bool)
-    masks[:, :12] = True  # the upper three of six rows of cells
+    masks[:, :12] = True
     refined = guide.refine(CrayonPruning(batch_norm="frozen"), TRAINING, neurons=ANSWERS["neurons"], masks=masks)
-    upper = (refined.maps_after[:, :3].sum((1, 2)) / refined.maps_after.sum((1, 2))).nanmean()
+    inside = cell_shares(masks, (6, 5), guide.shift)
+    upper = ((refined.maps_after * inside).sum((1, 2)) / refined.maps_after.sum((1, 2))).nanmean()
     assert refined.shares["all"][1] == pytest.approx(float(upper))
     assert "share of the maps inside the masks: all " in str(refined)
 

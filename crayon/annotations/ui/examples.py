@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from crayon.annotations.ui.images import png
 from crayon.annotations.ui.items import mark
 from crayon.saliency.overlays import VIEWS
+from crayon.saliency.placement import CENTRED
 
 SIZE = 240
 CELLS = 7
@@ -32,7 +33,7 @@ def example(answer: str, view: str) -> bytes:
     """One view, as PNG, of the example whose correct answer is `answer`."""
     if view == "patch":
         return png(mark(scene(), *RECTANGLES[answer]))
-    return png(VIEWS[view](scene(), highlight(*CENTRES[answer])))
+    return png(VIEWS[view](scene(), highlight(*CENTRES[answer]), CENTRED))
 
 
 def names(views: Sequence[str]) -> set[tuple[str, str]]:

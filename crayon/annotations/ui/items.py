@@ -9,6 +9,7 @@ import numpy as np
 
 from crayon.saliency.overlays import VIEWS, patch_view, readable
 from crayon.saliency.patches import Patch
+from crayon.saliency.placement import Shift
 
 SMALLEST = 384
 """Images smaller than this many pixels are enlarged to about this size, so that they are large enough on a screen."""
@@ -45,6 +46,7 @@ class ItemSet:
         views: the views of each item, in the order in which they are shown.
         images: (N, H, W, 3) uint8, memory-mapped.
         maps: (n, h, w) float in [0, 1], memory-mapped; None for neurons.
+        shift: where the maps' cells lie on the images.
         digest: sha256 of maps.npy or patches.csv.
         shown: path of maps.npy or patches.csv.
         answers: path of the answers CSV.
@@ -56,6 +58,7 @@ class ItemSet:
     views: Sequence[str]
     images: np.ndarray
     maps: np.ndarray | None
+    shift: Shift
     digest: str
     shown: str
     answers: str
@@ -70,7 +73,7 @@ class ItemSet:
             return mark(image, patch.left, patch.top, patch.right, patch.bottom, factor)
         assert self.maps is not None  # all other views need a map
         assert shown.position is not None
-        return VIEWS[view](image, self.maps[shown.position])
+        return VIEWS[view](image, self.maps[shown.position], self.shift)
 
     def picture(self, item: str) -> np.ndarray:
         """Render all views of an item side by side, (H, W, 3) uint8."""

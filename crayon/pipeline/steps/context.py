@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from crayon.config.sections import Network
 from crayon.data.dataset import Dataset, load_dataset
 from crayon.data.loader import ImageReader
 from crayon.methods.problem import Problem
@@ -18,6 +19,8 @@ from crayon.models.checkpoints import load_checkpoint
 from crayon.models.classifier import Classifier
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
+from crayon.pipeline.steps.map_size import map_shift
+from crayon.saliency.placement import Shift
 from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
 from crayon.training.metrics import Accuracies
@@ -119,6 +122,7 @@ class Context:
             precision=self.dtype,
             micro_batch=compute.micro_batch,
             compile=compute.compile,
+            shift=self.shift,
             **known,
         )
 
@@ -126,6 +130,11 @@ class Context:
         """Count the correct predictions of a split's images; `predictions` is (n,) int64."""
         rows = self.data.rows(split)
         return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
+
+    def shift(self, network: Network | None = None) -> Shift:
+        """Compute where the cells of a network's maps lie on the images; of this job's network by default."""
+        height, width = self.data.images.shape[1:3]
+        return map_shift(self.options if network is None else network, self.benchmark.placement, (height, width))
 
     def saved(self, recording: Recording) -> Saved:
         """Return the saved state of a job's training, which is valid only for the same params, code and inputs."""

@@ -117,14 +117,15 @@ def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dic
     """
     if context.data.masks is None:
         return []
-    rows = context.data.rows(split)
+    rows, shift = context.data.rows(split), context.shift()
     masked, energy, pointing = (
         torch.empty(len(rows), dtype=kind) for kind in (torch.bool, torch.float32, torch.float32)
     )
     for chunk in parts(len(rows)):
         masks = torch.from_numpy(context.data.masks[rows[chunk]])
         masked[chunk] = masks.flatten(1).any(1)
-        energy[chunk], pointing[chunk] = energy_inside(maps[chunk], masks), points_inside(maps[chunk], masks)
+        energy[chunk] = energy_inside(maps[chunk], masks, shift)
+        pointing[chunk] = points_inside(maps[chunk], masks, shift)
     labels, groups = (torch.from_numpy(values[rows]) for values in (context.data.labels, context.data.group_ids))
     scored = []
     for label, name in enumerate(context.benchmark.classes):

@@ -42,7 +42,7 @@ def run(job: Job) -> None:
     image_ids = [context.data.image_ids[row] for row in rows]
     height, width = context.data.images.shape[1:3]
     map_height, map_width = maps.shape[1:]
-    top_patches = patches.rows(image_ids, (height, width), (map_height, map_width), options.cells)
+    top_patches = patches.rows(image_ids, (height, width), (map_height, map_width), options.cells, context.shift())
     recording.publish(
         {
             "maps": lambda path: write_npy(path, maps.half().numpy()),

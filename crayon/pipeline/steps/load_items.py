@@ -13,7 +13,9 @@ from crayon.data.dataset import load_dataset
 from crayon.models.checkpoints import channels_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
+from crayon.pipeline.steps.map_size import map_shift
 from crayon.saliency.patches import read_patches
+from crayon.saliency.placement import CENTRED
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError
 from crayon.utils.files import read_npy
@@ -85,6 +87,7 @@ def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
         views=benchmark.views if kind == "attention" else ("patch",),
         images=data.images,
         maps=maps,
+        shift=map_shift(plan.network(), benchmark.placement, data.images.shape[1:3]) if maps is not None else CENTRED,
         digest=digest,
         shown=shown,
         answers=inputs["answers"],

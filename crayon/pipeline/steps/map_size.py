@@ -1,8 +1,9 @@
-"""The size of the maps that a network makes of a benchmark's images: a map of one cell shows nothing."""
+"""The size of the maps that a network makes of a benchmark's images, and where their cells lie on the images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 
@@ -10,6 +11,7 @@ from crayon.config.sections import Network
 from crayon.methods.settings import reason_left_out
 from crayon.models.build import build_classifier
 from crayon.pipeline.job import Job
+from crayon.saliency.placement import CENTRED, Shift, measure_shift
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError, first_line
 
@@ -64,6 +66,26 @@ def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
                 f"{_remedy(size)}."
             ) from error
     return height, width
+
+
+def map_shift(network: Network, placement: str, size: tuple[int, int]) -> Shift:
+    """Compute where the cells of a network's maps lie on a benchmark's images; no weights are needed.
+
+    Args:
+        network: the network.
+        placement: `measured`, or `resized` as in the published code.
+        size: (height, width) of the images in pixels.
+    """
+    return CENTRED if placement == "resized" else _measured(network.model_dump_json(), tuple(size))
+
+
+@cache
+def _measured(network: str, size: tuple[int, int]) -> Shift:
+    """The shift of a network, given as JSON, with random weights: it differs little from that of a trained one."""
+    options = Network.model_validate_json(network).model_copy(update={"weights": None, "frozen_blocks": None})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return measure_shift(build_classifier(options, 2, initial=False).backbone, size)
 
 
 def require_cells(name: str, cells: tuple[int, int], size: tuple[int, int]) -> None:

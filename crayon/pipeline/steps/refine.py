@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
 from crayon.annotations.controls import control, subset
 from crayon.annotations.labels import read_labels
@@ -21,6 +20,7 @@ from crayon.pipeline.record import Digests, Recording
 from crayon.pipeline.runs import Run
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
+from crayon.saliency.placement import CENTRED, Shift, moved
 from crayon.training.fit import train
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError, MethodError
@@ -47,7 +47,7 @@ def run(jobs: Sequence[Job]) -> None:
         if run.method not in readers:
             readers[run.method] = Reader(context, job.inputs, run.needs)
         problem = readers[run.method].problem(job.inputs["model"])
-        vary(problem, run, params.seed)
+        vary(problem, run, params.seed, context.shift(context.suite.network))
         environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
@@ -67,13 +67,14 @@ def run(jobs: Sequence[Job]) -> None:
         saved.remove()
 
 
-def vary(problem: Problem, run: Run, seed: int) -> None:
+def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
     """Apply what the run varies: replaced labels, fewer answers, or an Original of another architecture.
 
     Args:
-        problem: the inputs of the method, changed in place; for another architecture, the maps are resized.
+        problem: the inputs of the method, changed in place; maps are brought to the cells of another architecture.
         run: the run.
         seed: seed of the replaced labels and of the random order of the answers.
+        shift: where the cells of the maps lie on the images.
 
     Raises:
         MethodError: the run needs more annotated items than there are.
@@ -97,14 +98,7 @@ def vary(problem: Problem, run: Run, seed: int) -> None:
             codes = subset(codes, order[: run.answers], otherwise=-1 if kind == "attention" else 1)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:
-        problem.maps = resized(required(problem.maps, "maps"), problem.map_size())
-
-
-def resized(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize maps (N, h, w) bilinearly to (N, H, W), or return them unchanged if they have the size (H, W) already."""
-    if tuple(maps.shape[1:]) == size:
-        return maps
-    return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+        problem.maps = moved(required(problem.maps, "maps"), problem.map_size(), shift, problem.shift())
 
 
 class Reader:

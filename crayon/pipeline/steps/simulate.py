@@ -10,6 +10,7 @@ from crayon.annotations.simulate import answer_attention, answer_neurons
 from crayon.data.dataset import load_dataset
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
+from crayon.pipeline.steps.map_size import map_shift
 from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError
@@ -40,7 +41,8 @@ def run(job: Job) -> None:
         maps = read_npy(job.inputs["shown"], DataError)
         ids = [data.image_ids[row] for row in rows]
         attention = required(annotation.attention, "annotation.attention")
-        answers = answer_attention(ids, maps, data.masks, attention, seed, digest, rows)
+        shift = map_shift(job.params.network, benchmark.placement, data.images.shape[1:3])
+        answers = answer_attention(ids, maps, data.masks, attention, seed, digest, rows, shift)
     else:
         position = {data.image_ids[row]: int(row) for row in rows}
         patches = read_patches(job.inputs["shown"])
