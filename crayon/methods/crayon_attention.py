@@ -12,6 +12,11 @@ cells:
 The first term keeps a relevant map from spreading to cells where P is low; the second moves an irrelevant map away from
 the cells where P is high. The published code has both reductions: the ratio for Waterbirds, the plain sum for Biased
 CelebA and Backgrounds.
+
+alpha/|R| and beta/|I| are weights for one data set and network. With `weighting: relative`, the default and ours, the
+factors before the two sums are alpha * r(relevant) and beta * r(irrelevant) instead; r is the ratio of the gradients of
+classification and term (`crayon.methods.relative_weights`), so alpha and beta do not depend on the number of images, the
+network or the size of its map.
 """
 
 from __future__ import annotations
@@ -35,10 +40,10 @@ class CrayonAttention(Method):
     """Train the network so that its maps agree with people's answers about the Original's maps.
 
     Attributes:
-        alpha: weight of the loss of relevant maps. It is divided by the number of training images whose maps were
-            answered relevant.
-        beta: weight of the loss of irrelevant maps. It is divided by the number of training images whose maps were
-            answered irrelevant.
+        alpha: weight of the loss of relevant maps.
+        beta: weight of the loss of irrelevant maps.
+        weighting: `relative`: alpha and beta are relative to the classification term. `published`: alpha is divided by
+            the number of training images whose maps were answered relevant, beta by that of irrelevant ones (Eq. 4).
         reduction: form of the two terms; the module's docstring has both formulas.
         target: class whose map is guided: the image's label, or the class that the network currently predicts
             (published code: label for Waterbirds and Biased CelebA, prediction for Backgrounds).
@@ -50,10 +55,11 @@ class CrayonAttention(Method):
     annotation = "Yes-No"
     needs: ClassVar[tuple[Need, ...]] = ("maps", "attention")
 
-    alpha: NonNegative
-    beta: NonNegative
-    reduction: Literal["energy_ratio", "sum"]
-    target: Literal["label", "prediction"]
+    alpha: NonNegative = 2.0
+    beta: NonNegative = 10.0
+    weighting: Literal["relative", "published"] = "relative"
+    reduction: Literal["energy_ratio", "sum"] = "energy_ratio"
+    target: Literal["label", "prediction"] = "label"
     passes: Literal[1, 2] = 1
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
@@ -61,8 +67,10 @@ class CrayonAttention(Method):
 
         Returns:
             `stored`: (N, h, w) float32 in [0, 1]; an all-zero map becomes all ones, as in the published code.
-            `relevant`, `irrelevant`: (N,) float32, alpha/|R| and beta/|I| for the images in R and I, else 0.
+            `relevant`, `irrelevant`: (N,) float32, the factors of alpha and beta in the module's docstring for the
+            images in R and I, else 0.
         """
+        from crayon.methods.relative_weights import gradient_ratio
         from crayon.saliency.gradcam import normalise
 
         stored = normalise(required(problem.maps, "maps"))
@@ -72,11 +80,14 @@ class CrayonAttention(Method):
         if self.reduction == "energy_ratio":
             # For a map of all ones sum(1-P) = 0, so the ratio is undefined.
             relevant = relevant * ((1 - stored).sum((1, 2)) > 0)
-        return {
-            "stored": stored,
-            "relevant": relevant * self.alpha / max(1, int((attention == 1).sum())),
-            "irrelevant": irrelevant * self.beta / max(1, int((attention == 0).sum())),
-        }
+        if self.weighting == "published":
+            relevant = relevant * self.alpha / max(1, int((attention == 1).sum()))
+            irrelevant = irrelevant * self.beta / max(1, int((attention == 0).sum()))
+        else:
+            outside = gradient_ratio(problem, relevant > 0, lambda batch: self.image_terms(batch, stored)[0])
+            inside = gradient_ratio(problem, irrelevant > 0, lambda batch: self.image_terms(batch, stored)[1])
+            relevant, irrelevant = relevant * self.alpha * outside, irrelevant * self.beta * inside
+        return {"stored": stored, "relevant": relevant, "irrelevant": irrelevant}
 
     def forward(self, problem: Problem, state: dict[str, torch.Tensor]) -> Callable[[torch.Tensor], Batch]:
         """Return a function that makes one forward pass; with `passes: 2` the running statistics are updated twice."""
@@ -111,15 +122,27 @@ class CrayonAttention(Method):
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Compute the three terms of Eq. 4 on a batch."""
-        current = self.maps(batch)
-        stored, relevant, irrelevant = (state[name][batch.index] for name in ("stored", "relevant", "irrelevant"))
+        outside, inside = self.image_terms(batch, state["stored"])
+        return {
+            "classification": batch.cross_entropy().sum(),
+            "relevant": (state["relevant"][batch.index] * outside).sum(),
+            "irrelevant": (state["irrelevant"][batch.index] * inside).sum(),
+        }
+
+    def image_terms(self, batch: Batch, stored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute relevant_i and irrelevant_i of each image of a batch, whatever was answered.
+
+        Args:
+            batch: the images.
+            stored: (N, h, w) float32, the Original's normalised maps of all training images.
+
+        Returns:
+            Two tensors (B,).
+        """
+        current, stored = self.maps(batch), stored[batch.index]
         outside, inside = (current * (1 - stored)).sum((1, 2)), (current * stored).sum((1, 2))
         if self.reduction == "energy_ratio":
             # The sum is below 1e-12 only where the weight is zero (see `prepare`); clamping avoids 0 * (0/0) = NaN.
             outside = outside / (1 - stored).sum((1, 2)).clamp_min(1e-12)
             inside = inside / stored.sum((1, 2))
-        return {
-            "classification": batch.cross_entropy().sum(),
-            "relevant": (relevant * outside).sum(),
-            "irrelevant": (irrelevant * inside).sum(),
-        }
+        return outside, inside

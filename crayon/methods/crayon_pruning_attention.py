@@ -33,8 +33,8 @@ class CrayonPruningAttention(CrayonAttention):
     label = "Crayon-Pruning+Attention"
     needs = ("maps", "attention", "neurons")
 
-    target: Literal["label", "prediction", "unpruned_prediction"]  # type: ignore[assignment]  # more values than the base
-    pruned_maps: bool
+    target: Literal["label", "prediction", "unpruned_prediction"] = "label"  # type: ignore[assignment]  # one more value
+    pruned_maps: bool = True
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """Switch the irrelevant neurons off, then compute the state of Crayon-Attention."""
