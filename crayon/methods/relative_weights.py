@@ -7,8 +7,8 @@ With g_i(T) the gradient of a term T with respect to the features of image i, at
     weight of T = ratio * rms_i |g_i(classification)| / rms_i |g_i(T)|
 
 The classification gradient is that of a network that is undecided between the K classes, W^T (1/K - onehot(label)):
-the gradient of the Original itself is near zero, because it has learnt the training images. So `ratio` says how strongly
-a term pulls at the features of an answered image, compared with the image's label once the network is in doubt.
+the gradient of the Original itself is near zero, because it has learnt the training images. So `ratio` says how
+strongly a term pulls at the features of an answered image, compared with its label once the network is in doubt.
 """
 
 from __future__ import annotations

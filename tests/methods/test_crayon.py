@@ -32,7 +32,8 @@ def batch_of(features, weight, labels, keep=None) -> Batch:
 
 
 def attention(**changes) -> CrayonAttention:
-    return CrayonAttention(**({"alpha": 6.0, "beta": 4.0, "reduction": "energy_ratio", "target": "label"} | changes))
+    published = {"alpha": 6.0, "beta": 4.0, "weighting": "published", "reduction": "energy_ratio", "target": "label"}
+    return CrayonAttention(**(published | changes))
 
 
 @pytest.fixture
