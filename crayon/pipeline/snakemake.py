@@ -122,6 +122,11 @@ class Workflow:
         """Benchmark -> source, for the benchmarks whose images the pipeline composes."""
         return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
 
+    def licences(self, name: str) -> list[str]:
+        """The file with the licences of a benchmark's composed images; none if all of their material is our own."""
+        outputs = self.plan.find("compose", benchmark=name).outputs
+        return [path for key, path in outputs.items() if key == "LICENCES.txt"]
+
     @property
     def answered(self) -> str:
         """Regular expression of the benchmarks for which the pipeline writes the answers."""

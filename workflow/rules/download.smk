@@ -9,6 +9,7 @@ for name, source in PLAN.composed.items():
         input:
             token=PLAN.token("compose", benchmark=name),
         output:
+            PLAN.licences(name),
             manifest=f"{source['path']}/manifest.csv",
             images=directory(f"{source['path']}/images"),
             masks=directory(f"{source['path']}/masks"),
