@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ from crayon.saliency.patches import Patch, TopPatches
 from crayon.training.fit import Monitor, train
 from crayon.utils.errors import DataError, MachineError, MethodError, ModelError, first_line
 from crayon.utils.log import report
+
+T = TypeVar("T", Method, Training)
 
 __all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Refined", "Training"]
 
@@ -221,11 +223,7 @@ class Guide:
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
-        for settings in (method, training):
-            try:
-                adapter(type(settings)).validate_python(vars(settings))
-            except ValidationError as error:
-                raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
+        method, training = _checked(method), _checked(training)
         problem = self._problem(method, attention, neurons, masks)
         network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
@@ -337,6 +335,14 @@ class Guide:
         if wrong := sorted(set(answers.tolist()) - set(known)):
             raise DataError(f"{name}: {wrong[0]!r} is none of {', '.join(map(str, known))}.")
         return answers.to(self.device, torch.int8)
+
+
+def _checked(settings: T) -> T:
+    """Return settings with numbers that are written as text (`"1e-3"`) converted, as in params.yaml; or refuse them."""
+    try:
+        return adapter(type(settings)).validate_python(vars(settings))
+    except ValidationError as error:
+        raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
 
 
 def _shares(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import subprocess
@@ -336,6 +337,37 @@ def test_a_loader_that_leaves_images_out_is_refused(dataset):
     with pytest.raises(DataError, match=r"validation: .* its loader"):
         Guide(Own(), dataset, validation=DataLoader(dataset, batch_size=None))
     Guide(Own(), DataLoader(dataset, batch_sampler=BatchSampler(SequentialSampler(dataset), 4, False)))
+
+
+def test_numbers_written_as_text_are_converted(guide):
+    """YAML reads 1e-3, without a dot, as text; settings that come from a file have it so."""
+    written = Training(optimiser="adam", learning_rate="1e-3", weight_decay="0", batch_size="8", epochs="2")
+    method = CrayonAttention(alpha="1e1", beta="10", reduction="energy_ratio", target="label")
+    one, other = (
+        guide.refine(method, training, attention=ANSWERS["attention"])
+        for method, training in ((ATTENTION, TRAINING), (method, written))
+    )
+    assert same_state(one.model, other.model)
+    assert one.history == other.history
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        *((name, True, "is True, which is no number") for name in ("batch_size", "epochs", "learning_rate", "alpha")),
+        ("passes", True, "is True, which is no number"),
+        ("milestones", (True,), "is True, which is no number"),
+        ("batch_size", "1e-3", "unable to parse string as an integer, got '1e-3'"),
+        ("epochs", 2.5, "got a number with a fractional part, got 2.5"),
+        ("learning_rate", "fast", "unable to parse string as a number, got 'fast'"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_refused(guide, name, value, words):
+    changed = TRAINING if hasattr(TRAINING, name) else ATTENTION
+    changed = dataclasses.replace(changed, **{name: value})
+    method, training = (ATTENTION, changed) if isinstance(changed, Training) else (changed, TRAINING)
+    with pytest.raises(MethodError, match=f"^{type(changed).__name__}: {name}(.0)?: .*{words}"):
+        guide.refine(method, training, attention=ANSWERS["attention"])
 
 
 def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
