@@ -35,7 +35,7 @@ from crayon.models.split import split_network
 from crayon.models.whole import load_back, name_in_whole
 from crayon.saliency.gradcam import cell_shares, class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
-from crayon.training.fit import Monitor, train
+from crayon.training.fit import Monitor, check_answers, train
 from crayon.utils.errors import DataError, MachineError, MethodError, ModelError, first_line
 from crayon.utils.log import report
 
@@ -217,9 +217,10 @@ class Guide:
             into the layer that reads them, as zero weights; the model's logits are verified on a batch.
 
         Raises:
-            MethodError: the method needs something that is not given, or does not use `neurons`; or the weights cannot
-                be loaded back into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all
-                weights that the method trains are frozen, or a setting of method or training is not allowed.
+            MethodError: the method needs something that is not given, or does not use `neurons`; or `neurons` switches
+                off all, or the method uses `attention` and it has neither 1 nor 0; or the weights cannot be loaded back
+                into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all weights that
+                the method trains are frozen, or a setting of method or training is not allowed.
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
@@ -290,6 +291,7 @@ class Guide:
             if getattr(problem, need) is None:
                 remedy = f"pass {need}=" if need in ("attention", "neurons", "masks") else "Guide cannot compute these"
                 raise MethodError(f"{method.label} needs {NEEDS[need]}: {remedy}.")
+        check_answers(problem, method, method.label, report)
         return problem
 
     @torch.no_grad()

@@ -386,6 +386,12 @@ def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
         guide.refine(attention, TRAINING, attention=[1, 0, 1])
     with pytest.raises(DataError, match="attention: 2 is none of -1, 0, 1"):
         guide.refine(attention, TRAINING, attention=[2] * 20)
+    with pytest.raises(MethodError, match=r"^Crayon-Attention: none of the 20 maps is labelled .*pass 1 or 0 for some"):
+        guide.refine(attention, TRAINING, attention=[-1] * 20)
+    for method in (CrayonPruning(batch_norm="frozen"), PRUNING_ATTENTION):
+        with pytest.raises(MethodError, match=f"^{re.escape(method.label)}: all 6 neurons are irrelevant, and"):
+            guide.refine(method, TRAINING, **(ANSWERS if "attention" in method.needs else {}) | {"neurons": [0] * 6})
+    assert guide.refine(ERM(), TRAINING, attention=[-1] * 20).shares.keys() == {"all"}  # only the report reads them
     with pytest.raises(DataError, match="dataset: is empty"):
         Guide(Own(), [])
     with pytest.raises(DataError, match=r"images are torch.uint8 \(3, 4, 4\), not float"):
