@@ -16,11 +16,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import DataLoader
 
 from crayon.config.sections import Metric, Training, adapter, first_problem
+from crayon.config.types import Count, Int, Positive
 from crayon.data.masks import Masks
 from crayon.data.torch_dataset import DatasetImages, Images
 from crayon.methods.base import Method
@@ -164,7 +165,11 @@ class Guide:
 
         Returns:
             (N, h, w) float32 in [0, 1], on the CPU.
+
+        Raises:
+            MethodError: `target` is neither.
         """
+        target = _argument("target", target, Literal["label", "prediction"])
         if target not in self._maps:
             self._maps[target], self._logits = self._maps_and_logits(self.original, target)
         return self._maps[target]
@@ -180,7 +185,11 @@ class Guide:
         Returns:
             The patches by neuron and rank; `image` is the position in the data set, as text. A neuron that no image
             excites has none.
+
+        Raises:
+            MethodError: `count` is no whole number from 1, or `cells` no number above 0.
         """
+        count, cells = _argument("count", count, Count), _argument("cells", cells, Positive)
         top, size = TopPatches(self.original.channels, count), (1, 1)
         for here, features in features_in_batches(self.original, self.images.reader, len(self.images)):
             top.update(features, here.start)
@@ -224,7 +233,8 @@ class Guide:
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
-        method, training = _checked(method), _checked(training)
+        method, training = _checked("method", method, Method), _checked("training", training, Training)
+        seed = _argument("seed", seed, Int)
         problem = self._problem(method, attention, neurons, masks)
         network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
@@ -339,8 +349,26 @@ class Guide:
         return answers.to(self.device, torch.int8)
 
 
-def _checked(settings: T) -> T:
-    """Return settings with numbers that are written as text (`"1e-3"`) converted, as in params.yaml; or refuse them."""
+def _argument(name: str, value: Any, kind: Any) -> Any:
+    """Return an argument as pydantic converts it to a type, or refuse it by its name."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise MethodError(f"{name}: {first_problem(error)}.") from error
+
+
+def _checked(name: str, settings: T, kind: type[T]) -> T:
+    """Return settings with numbers that are written as text (`"1e-3"`) converted, as in params.yaml; or refuse them.
+
+    Args:
+        name: name of the argument, for messages.
+        settings: a method with its hyper-parameters, or a training.
+        kind: `Method` or `Training`.
+    """
+    if not isinstance(settings, kind):
+        given = settings.__name__ if isinstance(settings, type) else type(settings).__name__
+        more = ", not the class" if isinstance(settings, type) else ""
+        raise MethodError(f"{name}: is {given}; pass an instance of a {kind.__name__}{more}.")
     try:
         return adapter(type(settings)).validate_python(vars(settings))
     except ValidationError as error:

@@ -370,6 +370,24 @@ def test_settings_that_are_no_numbers_are_refused(guide, name, value, words):
         guide.refine(method, training, attention=ANSWERS["attention"])
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda g: g.refine(ERM(), TRAINING, seed=True), "seed: is True, which is no number"),
+        (lambda g: g.refine(ERM(), TRAINING, seed=2.5), "seed: input should be a valid integer, .* got 2.5"),
+        (lambda g: g.refine(ERM, TRAINING), "method: is ERM; pass an instance of a Method, not the class"),
+        (lambda g: g.refine(ERM(), {"epochs": 1}), "training: is dict; pass an instance of a Training"),
+        (lambda g: g.patches(True), "count: is True"),
+        (lambda g: g.patches(0), "count: input should be greater than or equal to 1, got 0"),
+        (lambda g: g.patches(2, cells=True), "cells: is True"),
+        (lambda g: g.maps("labels"), "target: input should be 'label' or 'prediction', got 'labels'"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(guide, call, words):
+    with pytest.raises(MethodError, match=f"^{words}"):
+        call(guide)
+
+
 def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
     attention = CrayonAttention(alpha=1, beta=1, reduction="sum", target="label")
     with pytest.raises(MethodError, match="Crayon-Attention needs answers to the maps: pass attention="):
