@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from crayon.config.sections import Section
-from crayon.config.types import Archive, Count, Share
+from crayon.config.types import Archive, Count, Float, Int, Share
 from crayon.utils.text import unknown
 
 
@@ -18,7 +18,7 @@ class AttentionAnswers(Section):
     measure: Literal["highlight", "coverage"]
     threshold: Share
     strong: Share
-    dilation: Annotated[int, Field(ge=0)]
+    dilation: Annotated[Int, Field(ge=0)]
     flip: Share
     annotators: Count
 
@@ -65,7 +65,7 @@ class Annotation(Section):
     source: Literal["simulated", "people", "published", "none"]
     allow_stale: bool = False
     published: Published | None = None
-    seed: int | None = None
+    seed: Int | None = None
     attention: AttentionAnswers | None = None
     neurons: NeuronAnswers | None = None
 
@@ -111,5 +111,5 @@ class Consensus(Section):
     """
 
     minimum_answers: Count
-    agreement: Annotated[float, Field(gt=0.5, le=1)] = 1.0
+    agreement: Annotated[Float, Field(gt=0.5, le=1)] = 1.0
     tie: Literal["relevant", "irrelevant"]

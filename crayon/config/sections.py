@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from crayon.config.types import Colour, Count, Name, NonNegative, Positive, Share
+from crayon.config.types import Colour, Count, Float, Int, Name, NonNegative, Positive, Share
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
@@ -132,8 +133,8 @@ class Network(Section):
     channels: tuple[Count, ...] | None = None
     strides: tuple[Count, ...] | None = None
     kernels: tuple[Count, ...] | None = None
-    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
-    frozen_blocks: Annotated[int, Field(ge=1, le=16)] | None = None
+    norm_momentum: Annotated[Float, Field(gt=0, le=1)] | None = None
+    frozen_blocks: Annotated[Int, Field(ge=1, le=16)] | None = None
 
     @property
     def file(self) -> str | None:
@@ -193,11 +194,11 @@ class Pretraining(Section):
     images: Count
     held_out: Count
     size: Count
-    seed: int
+    seed: Int
     normalisation: Normalisation
     training: Training
     texture_weight: NonNegative
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[Float, Field(ge=0, lt=1)]
     minimum_accuracy: Share
 
 
@@ -276,7 +277,9 @@ def first_problem(error: ValidationError) -> str:
     """Describe the first error of a failed validation in one sentence, with the key and the invalid value."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"])
+    # For a value that may be of several types, pydantic adds the type's name, such as function-before[f(), int].
+    names = (str(part) for part in first["loc"])
+    key = ".".join(name for name in names if not re.match(r"function-|constrained-|literal\[|tuple\[", name))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         message = "is missing; add it"
@@ -309,7 +312,7 @@ class Training:
     weight_decay: NonNegative
     batch_size: Count
     epochs: Count
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Annotated[Float, Field(ge=0, lt=1)] = 0.0
     milestones: tuple[Count, ...] = ()
     milestone_factor: Positive = 1.0
     schedule: Literal["steps", "cosine"] = "steps"

@@ -8,14 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from crayon.config.types import Float, Int
 from crayon.utils.errors import ParamsError
 
-Byte = Annotated[int, Field(ge=0, le=255)]
+Byte = Annotated[Int, Field(ge=0, le=255)]
 
 Rgb = tuple[Byte, Byte, Byte]
 """Red, green and blue, 0 to 255 each."""
 
-PixelValue = Annotated[int, Field(ge=0)] | Rgb
+PixelValue = Annotated[Int, Field(ge=0)] | Rgb
 """The value of a pixel, or its colour."""
 
 DRAWN = {name: f"synthetic.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
@@ -43,7 +44,7 @@ class MaskPixels:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    threshold: float | None = None
+    threshold: Float | None = None
     relevant: tuple[PixelValue, ...] = ()
     void: tuple[PixelValue, ...] = ()
     channel: Literal["alpha", "colour"] | None = None
@@ -78,11 +79,14 @@ def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int]
     """
     params = source.get("compose", source)
     counts = {
-        split: of_split if isinstance(of_split, int) else sum(of_split.values())
+        split: sum(map(int, of_split.values())) if isinstance(of_split, Mapping) else int(of_split)
         for split, of_split in params.get("counts", {}).items()
     }
     size = next((params[key] for key in ("crop", "size", "resize") if params.get(key)), source.get("size"))
-    return counts, (size, size) if isinstance(size, int) else tuple(size) if size else None
+    if not size:
+        return counts, None
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return counts, (int(height), int(width))
 
 
 def has_masks(source: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from crayon.config.sections import Network, Pretraining, Section
-from crayon.config.types import Count, Name, Positive, Seeds
+from crayon.config.types import Count, Float, Int, Name, Positive, Seeds
 
 
 class Control(Section):
@@ -39,7 +39,7 @@ class Tuning(Section):
     """The random search of `crayon tune`: `trials` draws from a method's space, each evaluated as mean over `seeds`."""
 
     trials: Count
-    seed: int
+    seed: Int
     seeds: Seeds
     spaces: dict[str, dict[str, Space]]
 
@@ -118,7 +118,7 @@ class Runtime(Section):
     """
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
-    sizes: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2)]
+    sizes: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=2)]
     repeats: Count
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import composed
@@ -21,18 +21,34 @@ Title = Annotated[str, AfterValidator(composed)]
 Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$"), AfterValidator(composed)]
 """Name of a class or a group, in Unicode's composed form; it may be the name of a folder."""
 
-Colour = tuple[float, float, float]
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"is {value}, which is no number; write a number")
+    return value
+
+
+NUMBER = BeforeValidator(_no_boolean)
+"""Refuses booleans, which Python counts as the numbers 0 and 1."""
+
+Int = Annotated[int, NUMBER]
+"""A whole number, also one written as text (`"32"`) or as a float (`32.0`), which is converted."""
+
+Float = Annotated[float, NUMBER]
+"""A number, also one written as text, which is converted: YAML takes `1e-3`, without a dot, for text."""
+
+Colour = tuple[Float, Float, Float]
 """Red, green and blue."""
 
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[Int, Field(ge=0)], ...], Field(min_length=1)]
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[Float, Field(ge=0, allow_inf_nan=False)]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[Float, Field(gt=0, allow_inf_nan=False)]
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[Int, Field(ge=1)]
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[Float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)

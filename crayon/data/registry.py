@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from crayon.config.sections import first_problem
 from crayon.config.source import COMPOSED, DRAWN, KINDS, RELEASED
 from crayon.config.types import Archive
 from crayon.data.dataset import Drawn
@@ -121,5 +122,4 @@ def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, al
     try:
         return module, TypeAdapter(module.Options).validate_python(own)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ParamsError(f"{where}.{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}.") from error
+        raise ParamsError(f"{where}.{first_problem(error)}.") from error

@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from crayon.config.types import NonNegative
+from crayon.config.types import NUMBER, NonNegative
 from crayon.methods.base import Batch, Method, Need, Reduction
 from crayon.utils.checks import required
 
@@ -60,7 +60,7 @@ class CrayonAttention(Method):
     weighting: Literal["relative", "published"] = "relative"
     reduction: Literal["energy_ratio", "sum"] = "energy_ratio"
     target: Literal["label", "prediction"] = "label"
-    passes: Literal[1, 2] = 1
+    passes: Annotated[Literal[1, 2], NUMBER] = 1
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """Compute the Original's normalised maps, and the weight of each image in the two map terms.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from crayon.config.types import Count, NonNegative, Positive
+from crayon.config.types import Count, Float, Int, NonNegative, Positive
 from crayon.methods.base import Batch, Method
 from crayon.methods.losses import wide
 from crayon.utils.checks import required
@@ -50,10 +50,10 @@ class SoftCon(Method):
     needs = ("bias_features",)
 
     alpha: NonNegative
-    gamma: float
+    gamma: Float
     temperature: Positive
     images: Count = 64
-    views: Annotated[int, Field(ge=1, le=8)] = 2
+    views: Annotated[Int, Field(ge=1, le=8)] = 2
 
     @property
     def reads_pixels(self) -> bool:

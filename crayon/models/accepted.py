@@ -38,6 +38,11 @@ def check_model(model: nn.Module) -> None:
             raise ModelError(f"model: {key} is {parameter.dtype}, and weights must be float32; pass model.float().")
         if not bool(torch.isfinite(parameter).all()):
             raise ModelError(f"model: {key} has values that are NaN or infinite; load other weights.")
+    for key, buffer in model.named_buffers():
+        if key.endswith(("running_mean", "running_var")) and not bool(torch.isfinite(buffer).all()):
+            raise ModelError(f"model: {key} has values that are NaN or infinite; load other weights.")
+        if key.endswith("running_var") and bool((buffer < 0).any()):
+            raise ModelError(f"model: {key} has negative values, which no variance can have; load other weights.")
 
 
 @torch.no_grad()

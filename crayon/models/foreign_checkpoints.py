@@ -197,8 +197,9 @@ def classifier_state(
         which they are.
 
     Raises:
-        CheckpointError: the weights belong to another network or to another number of classes, there are several
-            networks and no prefix, or a weight is NaN, infinite or not a floating-point number.
+        CheckpointError: the weights belong to another network or to another number of classes, the file has weights
+            that the network lacks, there are several networks and no prefix, a weight is NaN, infinite or not a
+            floating-point number, or a running variance is negative.
     """
     wanted = network.state_dict()
     sources = _sources(weights, network, of, prefix, head)
@@ -225,6 +226,11 @@ def classifier_state(
                 f"{of}: {name} has NaN or infinite values (as {_kind(state[ours])}); the training that "
                 "wrote it diverged, so take a checkpoint of an earlier epoch."
             )
+        if ours.endswith("running_var") and (state[ours] < 0).any():
+            raise CheckpointError(
+                f"{of}: {name} has negative values, which no variance can have; the file is damaged or was changed "
+                "after the training, so take another checkpoint."
+            )
     if not any(state[ours].any() for ours in sources if state[ours].dim() > 1):
         raise CheckpointError(
             f"{of}: all weights are zero, from {next(iter(sources.values()))} on; they were saved before any were set."
@@ -232,6 +238,8 @@ def classifier_state(
     if kinds:
         report(f"{of}: converted from {' and '.join(sorted(kinds))} to {_kind(wanted['head.weight'])}.")
     if pruned := int((state["keep"] == 0).sum()):
+        if pruned == len(state["keep"]):
+            raise CheckpointError(f"{of}: all of its {pruned} channels are pruned; take another checkpoint.")
         report(f"{of}: {pruned} of its {len(state['keep'])} channels are pruned, and stay so.")
     return state
 
@@ -246,7 +254,7 @@ def _sources(
     before = [name for name in wanted if name != "keep" and not name.startswith("head.")]
     theirs = {name_in_whole(ours, network.names): ours for ours in before}
     numbered = _numbered(theirs, network)
-    if not _complete(weights, theirs) and _complete(weights, numbered):
+    if not _whole(weights, theirs) and _whole(weights, numbered):
         theirs = numbered
     found = _prefix(weights, {name: wanted[ours] for name, ours in theirs.items()}, of, prefix)
     sources = {ours: found + name for name, ours in theirs.items() if found + name in weights}
@@ -254,7 +262,70 @@ def _sources(
         layer, width = f"{found}{network.names['head']}", wanted["head.weight"].shape[1]
         layer = _head(weights, {found + name for name in theirs}, layer, width, of)
         sources |= {f"head.{part}": f"{layer}.{part}" for part in ("weight", "bias")}
+    if extra := _left_over(weights, network, found, theirs, sources.get("head.weight")):
+        shown = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
+        raise CheckpointError(
+            f"{of}: has {len(extra)} weight{'s' * (len(extra) > 1)} that the network of params.yaml lacks ({shown}); "
+            "set the network's name to that of the network that was saved, or save the file without these weights if "
+            "that network does not use them."
+        )
     return sources
+
+
+AUXILIARY = ("aux1", "aux2", "AuxLogits")
+"""Auxiliary heads of torchvision's GoogLeNet and Inception, which only their training uses."""
+
+UNUSED = ("num_batches_tracked", "total_ops", "total_params")
+"""Last parts of names that no output depends on: counts of batches, and the counts that the package thop stores."""
+
+
+def _left_over(
+    weights: Mapping[str, torch.Tensor], network: Classifier, prefix: str, theirs: Mapping[str, Any], head: str | None
+) -> list[str]:
+    """List the weights of a checkpoint that change its outputs and that the network lacks.
+
+    Within the network's modules (`layer1`), these are all further names. Beside them, they are layers only, since other
+    tensors (a normaliser's mean, class weights of a loss) are no part of the network. Other networks in the file are
+    left out.
+
+    Args:
+        weights: name -> tensor.
+        network: the classifier that the weights are for.
+        prefix: prefix of the network's names.
+        theirs: the network's names before the last layer, without the prefix.
+        head: name of the last layer's weight; None if the last layer is not read. Further layers that may follow the
+            pooling, such as the projection head of a self-supervised training, are then left out too.
+    """
+    used = {prefix + name for name in theirs}
+    others = tuple(other for other in _whole(weights, theirs) if not prefix.startswith(other))
+    root, width = network.names["head"].partition(".")[0], network.head.in_features
+    inside, place = {name.partition(".")[0] for name in theirs}, None
+    if head is None:
+        inside -= {root}
+    else:
+        inside |= {root}
+        used |= {head, f"{head.removesuffix('weight')}bias"}
+        place = _parent(_parent(head))  # the module that contains the last layer
+    extra = []
+    for name, tensor in weights.items():
+        if name in used or name.endswith(UNUSED) or name.startswith(others):
+            continue
+        below = name.startswith(prefix)
+        module = name.removeprefix(prefix).partition(".")[0] if below else ""
+        normalises = tensor.shape == (width,) and name.endswith((".weight", ".running_var"))
+        beside = below and module not in (*AUXILIARY, root) and name.endswith(".weight")
+        if (
+            (below and module in inside)
+            or (beside and tensor.dim() > (2 if head is None else 1))
+            # a norm of the pooled features: Sequential(backbone, BatchNorm1d, Linear)
+            or (head is not None and normalises and (below or _parent(_parent(name)) == place))
+        ):
+            extra.append(name)
+    return extra
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -281,23 +352,22 @@ def _prefix(
         of: path of the checkpoint, for messages.
         chosen: the prefix that the user chose, with or without the last dot; None to find the only one.
     """
-    names, prefixes = _needed(theirs), _prefixes(weights, theirs)
-    first = names[0]
+    names, prefixes, whole = _needed(theirs), _prefixes(weights, theirs), _whole(weights, theirs)
     if chosen is not None:
         chosen = f"{chosen.removesuffix('.')}." if chosen else ""
         below = [prefix for prefix in prefixes if prefix.startswith(chosen)]
-        if not below:
-            known = ", ".join(map(repr, prefixes)) or "none"
-            raise CheckpointError(f"{of}: has no network under the prefix {chosen!r}; prefixes of {first}: {known}.")
+        if not below or (whole and not set(whole) & set(below)):
+            known = f"there is one under {', '.join(map(repr, whole))}" if whole else "there is none under any prefix"
+            raise CheckpointError(f"{of}: has no whole network under the prefix {chosen!r}; {known}.")
         prefixes = [chosen] if chosen in below else below
     if not prefixes:
         raise CheckpointError(
-            f"{of}: has no {first}, under any prefix; it is of another network than params.yaml asks for. Its first "
+            f"{of}: has no {names[0]}, under any prefix; it is of another network than params.yaml asks for. Its first "
             f"weights: {', '.join(list(weights)[:3])}."
         )
-    lacking = {prefix: [name for name in names if prefix + name not in weights] for prefix in prefixes}
-    whole = [prefix for prefix in prefixes if not lacking[prefix]]
+    whole = [prefix for prefix in prefixes if prefix in whole]
     if not whole:
+        lacking = {prefix: [name for name in names if prefix + name not in weights] for prefix in prefixes}
         nearest = min(prefixes, key=lambda prefix: len(lacking[prefix]))
         for name in names:
             if (tensor := weights.get(nearest + name)) is not None and tensor.shape != theirs[name].shape:
@@ -327,10 +397,10 @@ def _prefixes(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) ->
     return sorted((key.removesuffix(first) for key in ends), key=len)
 
 
-def _complete(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint has all needed names under one prefix."""
+def _whole(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> list[str]:
+    """All prefixes under which a checkpoint has all needed names, the shortest first."""
     needed = _needed(theirs)
-    return any(all(prefix + name in weights for name in needed) for prefix in _prefixes(weights, theirs))
+    return [prefix for prefix in _prefixes(weights, theirs) if all(prefix + name in weights for name in needed)]
 
 
 def _numbered(theirs: Mapping[str, str], network: Classifier) -> dict[str, str]:

@@ -20,6 +20,7 @@ from crayon.training.checkpoint import Saved
 from crayon.training.frozen import drop_unlike, use_cached
 from crayon.training.metrics import Accuracies, measure
 from crayon.training.trainer import Outcome, Trainer
+from crayon.utils.checks import required
 from crayon.utils.errors import DivergedError, MethodError
 
 
@@ -69,6 +70,32 @@ class Unwatched:
         """Ignore the line."""
 
 
+def check_answers(problem: Problem, method: Method, name: str, report: Callable[[str], None]) -> None:
+    """Refuse answers that switch off the whole network, and name a training without any map to guide.
+
+    Args:
+        problem: the answers.
+        method: the method that uses them.
+        name: name of the run, for messages.
+        report: prints a line, for a training that params.yaml sets: a study with few answers may draw only maps without
+            a label. In the library such answers are refused.
+
+    Raises:
+        MethodError: all neurons are irrelevant; or, in the library, no map is relevant or irrelevant.
+    """
+    if "neurons" in method.needs and not bool((required(problem.neurons, "neurons") == 1).any()):
+        raise MethodError(
+            f"{name}: all {len(required(problem.neurons, 'neurons'))} neurons are irrelevant, and a network without "
+            "neurons predicts the same class for all images; keep those that are relevant to any class, or choose a "
+            "method without pruning."
+        )
+    if "attention" in method.needs and not bool((required(problem.attention, "attention") >= 0).any()):
+        none = f"{name}: none of the {len(problem.labels)} maps is labelled relevant or irrelevant"
+        if not problem.by_params:
+            raise MethodError(f"{none}, so none would be guided; pass 1 or 0 for some in attention=.")
+        report(f"{none}, so this training guides none.")
+
+
 def train(
     problem: Problem,
     method: Method,
@@ -100,7 +127,7 @@ def train(
         The state dicts of the last and of the selected epoch, and the history. `problem.network` has the last weights.
 
     Raises:
-        MethodError: the problem lacks an input that the method needs.
+        MethodError: the problem lacks an input that the method needs, or all neurons are to be switched off.
         DivergedError: the loss is NaN or infinite.
         MachineError: a batch does not fit into the memory of the GPU, or the network cannot be compiled here.
     """
@@ -109,6 +136,7 @@ def train(
             raise MethodError(
                 f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, and this benchmark has none."
             )
+    check_answers(problem, method, name, monitor.report)
     use_cached(problem, method, monitor.images if isinstance(monitor, Monitor) else None)
     outcome = Outcome({}, {}, 0)
     content = None if saved is None else saved.load()

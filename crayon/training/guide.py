@@ -13,15 +13,16 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import DataLoader
 
 from crayon.config.sections import Metric, Training, adapter, first_problem
+from crayon.config.types import Count, Int, Positive
 from crayon.data.masks import Masks
 from crayon.data.torch_dataset import DatasetImages, Images
 from crayon.methods.base import Method
@@ -37,9 +38,11 @@ from crayon.models.whole import load_back, name_in_whole
 from crayon.saliency.gradcam import class_activation, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.saliency.placement import Shift, cell_shares, measure_shift
-from crayon.training.fit import Monitor, fall, train
+from crayon.training.fit import Monitor, check_answers, fall, train
 from crayon.utils.errors import DataError, MachineError, MethodError, ModelError, first_line
 from crayon.utils.log import report
+
+T = TypeVar("T", Method, Training)
 
 __all__ = ["CrayonAttention", "CrayonPruning", "CrayonPruningAttention", "Guide", "Refined", "Training"]
 
@@ -175,7 +178,11 @@ class Guide:
 
         Returns:
             (N, h, w) float32 in [0, 1], on the CPU.
+
+        Raises:
+            MethodError: `target` is neither.
         """
+        target = _argument("target", target, Literal["label", "prediction"])
         if target not in self._maps:
             self._maps[target], self._logits = self._maps_and_logits(self.original, target)
         return self._maps[target]
@@ -191,7 +198,11 @@ class Guide:
         Returns:
             The patches by neuron and rank; `image` is the position in the data set, as text. A neuron that no image
             excites has none.
+
+        Raises:
+            MethodError: `count` is no whole number from 1, or `cells` no number above 0.
         """
+        count, cells = _argument("count", count, Count), _argument("cells", cells, Positive)
         top, size = TopPatches(self.original.channels, count), (1, 1)
         for here, features in features_in_batches(self.original, self.images.reader, len(self.images)):
             top.update(features, here.start)
@@ -232,10 +243,11 @@ class Guide:
             into the layer that reads them, as zero weights; the model's logits are verified on a batch.
 
         Raises:
-            MethodError: the method needs something that is not given, or does not use `neurons`; or the weights cannot
-                be loaded back into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all
-                weights that the method trains are frozen, or a setting of method or training is not allowed; or `keep`
-                is something else, or `best` without validation images.
+            MethodError: the method needs something that is not given, or does not use `neurons`; or `neurons` switches
+                off all, or the method uses `attention` and it has neither 1 nor 0; or the weights cannot be loaded back
+                into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all weights that
+                the method trains are frozen, or a setting of method or training is not allowed; or `keep` is something
+                else, or `best` without validation images.
             DataError: answers or masks of another number, or other answers than these.
             DivergedError: the loss becomes NaN or infinite.
         """
@@ -243,11 +255,8 @@ class Guide:
             raise MethodError(f"keep: {keep!r} is not allowed; choose 'last' or 'best'.")
         if keep == "best" and self._validation is None:
             raise MethodError("keep='best' needs validation images; pass validation= to Guide, or use keep='last'.")
-        for settings in (method, training):
-            try:
-                adapter(type(settings)).validate_python(vars(settings))
-            except ValidationError as error:
-                raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
+        method, training = _checked("method", method, Method), _checked("training", training, Training)
+        seed = _argument("seed", seed, Int)
         problem = self._problem(method, attention, neurons, masks)
         network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
@@ -323,6 +332,7 @@ class Guide:
             if getattr(problem, need) is None:
                 remedy = f"pass {need}=" if need in ("attention", "neurons", "masks") else "Guide cannot compute these"
                 raise MethodError(f"{method.label} needs {NEEDS[need]}: {remedy}.")
+        check_answers(problem, method, method.label, report)
         return problem
 
     @torch.no_grad()
@@ -368,6 +378,32 @@ class Guide:
         if wrong := sorted(set(answers.tolist()) - set(known)):
             raise DataError(f"{name}: {wrong[0]!r} is none of {', '.join(map(str, known))}.")
         return answers.to(self.device, torch.int8)
+
+
+def _argument(name: str, value: Any, kind: Any) -> Any:
+    """Return an argument as pydantic converts it to a type, or refuse it by its name."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise MethodError(f"{name}: {first_problem(error)}.") from error
+
+
+def _checked(name: str, settings: T, kind: type[T]) -> T:
+    """Return settings with numbers that are written as text (`"1e-3"`) converted, as in params.yaml; or refuse them.
+
+    Args:
+        name: name of the argument, for messages.
+        settings: a method with its hyper-parameters, or a training.
+        kind: `Method` or `Training`.
+    """
+    if not isinstance(settings, kind):
+        given = settings.__name__ if isinstance(settings, type) else type(settings).__name__
+        more = ", not the class" if isinstance(settings, type) else ""
+        raise MethodError(f"{name}: is {given}; pass an instance of a {kind.__name__}{more}.")
+    try:
+        return adapter(type(settings)).validate_python(vars(settings))
+    except ValidationError as error:
+        raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
 
 
 def _shares(

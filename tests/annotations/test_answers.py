@@ -16,7 +16,8 @@ from crayon.annotations.controls import control
 from crayon.annotations.labels import label_images, label_neurons, read_labels, summary, write_labels
 from crayon.annotations.simulate import answer_attention, answer_neurons, relevant_share
 from crayon.annotations.vocabulary import WORDS, meaning
-from crayon.config.annotation import AttentionAnswers, NeuronAnswers
+from crayon.config.annotation import AttentionAnswers, Consensus, NeuronAnswers
+from crayon.pipeline.steps.ingest import Answered, labels_of
 from crayon.saliency.patches import Patch
 from crayon.utils.errors import AnnotationError
 
@@ -309,6 +310,20 @@ def test_neurons_by_hand(votes, tie, label):
     patches = {0: [f"p{n}" for n in range(len(votes))]}
     answers = [answer(f"p{n}", word) for n, word in enumerate(votes)]
     assert label_neurons(1, patches, answers, tie) == {"0": label}
+
+
+@pytest.mark.parametrize(
+    ("answered", "words"),
+    [
+        (Answered([answer("p", "no")], patches={0: ["p"]}, neurons=2), "labels all 2 neurons irrelevant, and pruning"),
+        (Answered([answer("a", "unsure")], images=["a", "b"]), "labels no image: none has enough answers that agree"),
+        (Answered([answer("a", "yes")], images=["a"]), "labels no image: .*minimum_answers is 2, .* more than 1;"),
+    ],
+)
+def test_answers_that_leave_nothing_to_guide_are_refused(answered, words):
+    minimum = 2 if "yes" in {given.answer for given in answered.answers} else 1
+    with pytest.raises(AnnotationError, match=rf"^a\.csv: {words}"):
+        labels_of(answered, Consensus(minimum_answers=minimum, tie="irrelevant"), "a.csv")
 
 
 def test_neurons_without_patches_are_irrelevant_unanswered_tie():

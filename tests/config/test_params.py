@@ -1,11 +1,20 @@
 """params.yaml: which content is accepted, and the error message for the rest."""
 
+from collections.abc import Iterator
+from importlib import import_module
+from types import GenericAlias, UnionType
+from typing import Annotated, ClassVar, get_args, get_origin, get_type_hints
+
 import pytest
 import yaml
+from pydantic import Field
 
 from crayon.config.load import load
+from crayon.config.sections import Section, Training
+from crayon.config.source import COMPOSED, KINDS, MaskPixels, expected
 from crayon.config.suite import Params
-from crayon.methods import METHODS
+from crayon.config.types import NUMBER, Count, Share
+from crayon.methods import METHODS, method_class
 from crayon.methods.settings import reason_left_out, settings_of
 from crayon.report.build import load_plan
 from crayon.utils.errors import ParamsError
@@ -48,9 +57,69 @@ def test_method_inherits_and_overrides_benchmark_training(tmp_path, content):
     assert (training.learning_rate, training.batch_size, method.batch_norm) == (0.5, 3, "drifting")
 
 
+def test_numbers_written_as_text_are_converted(tmp_path, content):
+    """YAML reads 1e-3, without a dot, as text."""
+    benchmark = content["suites"]["mini"]["benchmarks"]["waterbirds"]
+    benchmark["refinement"] |= yaml.safe_load("{weight_decay: 1e-4, batch_size: '32'}")
+    benchmark["methods"]["crayon_attention"] |= yaml.safe_load("{learning_rate: 1e-3, alpha: 1e3}")
+    assert benchmark["methods"]["crayon_attention"]["learning_rate"] == "1e-3"
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    training, method = settings_of("crayon_attention", load(path).active.benchmark("waterbirds"))
+    values = (training.learning_rate, training.weight_decay, training.batch_size, method.alpha)
+    assert values == (0.001, 0.0001, 32, 1000.0)
+    assert [type(value) for value in values] == [float, float, int, float]
+    assert expected({"kind": "celeba", "counts": {"train": "8"}, "size": "64"}) == ({"train": 8}, (64, 64))
+
+
+def numbers(annotation, within: str = "") -> Iterator[str]:
+    """The places in a type at which a number may stand without a check that refuses booleans."""
+    if annotation in (int, float):
+        yield within
+    for part in get_args(annotation):
+        if isinstance(part, type | GenericAlias | UnionType) or get_origin(part) is not None:
+            checked = get_origin(annotation) is Annotated and NUMBER in annotation.__metadata__
+            yield from () if checked else numbers(part, within)
+
+
+def sections() -> list[type]:
+    """All types whose fields params.yaml sets."""
+    found = [Section]
+    for section in found:
+        found += section.__subclasses__()
+    options = [import_module(f"crayon.data.{name}").Options for name in (KINDS | COMPOSED).values()]
+    return [*found, Training, MaskPixels, *map(method_class, METHODS), *options]
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: f"{section.__module__}.{section.__name__}")
+def test_every_number_refuses_booleans(section):
+    hints = get_type_hints(section, include_extras=True)
+    assert [name for name, hint in hints.items() for _ in numbers(hint) if get_origin(hint) is not ClassVar] == []
+
+
+def test_a_bare_number_is_found():
+    assert list(numbers(tuple[Annotated[int, Field(ge=0)], float] | None)) == ["", ""]
+    assert list(numbers(tuple[Count, Share] | None)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        *(
+            (
+                lambda s, key=key: s["benchmarks"]["waterbirds"]["refinement"].update({key: True}),
+                [f"refinement.{key}: is True"],
+            )
+            for key in ("batch_size", "epochs", "learning_rate", "weight_decay")
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alpha=False, passes=True),
+            ["methods.crayon_attention.alpha: is False, which is no number; write a number (and 1 more)"],
+        ),
+        (lambda s: s.update(seeds=[True]), ["seeds.0: is True"]),
+        (lambda s: s["compute"].update(micro_batch=True), ["compute.micro_batch: is True"]),
+        (lambda s: s["benchmarks"]["waterbirds"]["source"].update(noise=True), ["source.noise: is True"]),
+        (lambda s: s["benchmarks"]["waterbirds"]["refinement"].update(epochs="1e1"), ["refinement.epochs", "'1e1'"]),
         (lambda s: s["benchmarks"]["waterbirds"].update(sorce=1), ["benchmarks.waterbirds", "'sorce'", "'source'"]),
         (
             lambda s: s["benchmarks"]["waterbirds"]["methods"]["crayon_attention"].update(alhpa=1),

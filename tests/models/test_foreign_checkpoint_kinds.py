@@ -116,6 +116,12 @@ HEADS = {
         "", nn.Sequential(*list(user.children())[:-1], nn.Flatten(), user.fc)
     ),
     "another head beside it": lambda user: under("model.", user) | {"projector.weight": torch.ones(9, 512)},
+    "no layer of its own is left over": lambda user: (
+        under("", user)
+        | under("ema.", user)
+        | {"normalize.mean": torch.zeros(1, 3, 1, 1), "loss.weight": torch.ones(3), "epoch": torch.tensor(4)}
+        | {"aux1.conv.weight": torch.ones(2, 2, 1, 1), "layer1.0.total_ops": torch.zeros(1)}
+    ),
 }
 
 
@@ -180,8 +186,10 @@ def test_two_networks_are_refused_until_a_prefix_chooses(tmp_path, user, images)
         assert same(loaded(content, tmp_path / "a.pt", prefix), user, images)
     with pytest.raises(CheckpointError, match=r"all weights are zero, from ema\.conv1\.weight on"):
         loaded(content, tmp_path / "a.pt", "ema")
-    with pytest.raises(CheckpointError, match=r"no network under the prefix 'emma\.'; prefixes of conv1\.weight: 'ema"):
-        loaded(content, tmp_path / "a.pt", "emma")
+    whole = r"there is one under 'ema\.', 'model_state\.module\.'\.$"
+    for wrong in ("emma", "layer1", "ema.layer1", "ema.layer1.0"):
+        with pytest.raises(CheckpointError, match=f"no whole network under the prefix '{wrong}.'; {whole}"):
+            loaded(content, tmp_path / "a.pt", wrong)
     other = trained(seed=3)
     assert same(loaded(under("a.", user) | under("bb.", other), tmp_path / "a.pt", "bb"), other, images)
     teacher = get_model("resnet50", weights=None, num_classes=3)  # only one of the two fits
@@ -246,6 +254,33 @@ UNFIT = {
         r"has no conv1\.weight, under any prefix; .* Its first weights: stem\.0\.weight, stem\.0\.bias\.",
     ),
     "no weights": (lambda u: {"epoch": 3}, r"holds no weights; save its state_dict"),
+    "negative variance": (
+        lambda u: changed(u, "layer1.0.bn2.running_var", lambda t: t - 5),
+        r"layer1\.0\.bn2\.running_var has negative values",
+    ),
+    "more blocks": (
+        lambda u: under("model.", get_model("resnet34", weights=None, num_classes=3)),
+        r"has 80 weights that .* lacks \(model\.layer1\.2\.conv1\.weight, .*, \.\.\.\); set the network's name to",
+    ),
+    "more layers in a block": (
+        lambda u: {**u.state_dict(), "layer1.0.se.bias": torch.ones(4)},
+        r"has 1 weight that .* lacks \(layer1\.0\.se\.bias\)",
+    ),
+    "biases of convolutions": (lambda u: {**u.state_dict(), "conv1.bias": torch.ones(64)}, r"lacks \(conv1\.bias\)"),
+    "one more stage": (
+        lambda u: {**u.state_dict(), "layer5.weight": torch.ones(512, 512, 1, 1)},
+        r"lacks \(layer5\.weight\)",
+    ),
+    "a norm within the head": (
+        lambda u: (
+            without_head(u, "") | head(u, "fc.1.") | {"fc.0.weight": torch.ones(512), "fc.0.bias": torch.ones(512)}
+        ),
+        r"lacks \(fc\.0\.weight, fc\.0\.bias\)",
+    ),
+    "a norm beside the head": (
+        lambda u: without_head(u, "0.") | head(u, "2.") | under("1.", nn.BatchNorm1d(512)),
+        r"lacks \(1\.weight, 1\.running_var\)",
+    ),
 }
 
 
@@ -349,6 +384,25 @@ def test_network_weights_may_be_a_backbone_alone(tmp_path, user):
     torch.save(without_head(user, "encoder."), tmp_path / "own.pt")
     network = build_classifier(Network(name="resnet18", weights=str(tmp_path / "own.pt")), 2)
     assert torch.equal(network.backbone.get_submodule("body.bn1").running_var, user.bn1.running_var)
+
+
+@pytest.mark.parametrize("kind", ["more blocks", "biases of convolutions", "one more stage", "negative variance"])
+def test_network_weights_refuse_what_an_import_refuses(tmp_path, user, kind):
+    content, words = UNFIT[kind]
+    torch.save(content(user), tmp_path / "own.pt")
+    with pytest.raises(CheckpointError, match=words):
+        build_classifier(Network(name="resnet18", weights=str(tmp_path / "own.pt")), 2)
+
+
+def test_network_weights_may_have_a_projection_head(tmp_path, user):
+    projection = nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 8))
+    for weights in (
+        without_head(user, "") | under("fc.", projection),
+        under("module.", user) | under("module.projection_head.", projection),
+    ):
+        torch.save(weights, tmp_path / "own.pt")
+        network = build_classifier(Network(name="resnet18", weights=str(tmp_path / "own.pt")), 2)
+        assert torch.equal(network.backbone.get_submodule("body.conv1").weight, user.conv1.weight)
 
 
 def test_network_weights_choose_by_prefix_and_keep_the_reason(tmp_path, user):

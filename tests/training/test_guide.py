@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import subprocess
@@ -340,6 +341,55 @@ def test_a_loader_that_leaves_images_out_is_refused(dataset):
     Guide(Own(), DataLoader(dataset, batch_sampler=BatchSampler(SequentialSampler(dataset), 4, False)))
 
 
+def test_numbers_written_as_text_are_converted(guide):
+    """YAML reads 1e-3, without a dot, as text; settings that come from a file have it so."""
+    written = Training(optimiser="adam", learning_rate="1e-3", weight_decay="0", batch_size="8", epochs="2")
+    method = CrayonAttention(alpha="1e1", beta="10", reduction="energy_ratio", target="label")
+    one, other = (
+        guide.refine(method, training, attention=ANSWERS["attention"])
+        for method, training in ((ATTENTION, TRAINING), (method, written))
+    )
+    assert same_state(one.model, other.model)
+    assert one.history == other.history
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        *((name, True, "is True, which is no number") for name in ("batch_size", "epochs", "learning_rate", "alpha")),
+        ("passes", True, "is True, which is no number"),
+        ("milestones", (True,), "is True, which is no number"),
+        ("batch_size", "1e-3", "unable to parse string as an integer, got '1e-3'"),
+        ("epochs", 2.5, "got a number with a fractional part, got 2.5"),
+        ("learning_rate", "fast", "unable to parse string as a number, got 'fast'"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_refused(guide, name, value, words):
+    changed = TRAINING if hasattr(TRAINING, name) else ATTENTION
+    changed = dataclasses.replace(changed, **{name: value})
+    method, training = (ATTENTION, changed) if isinstance(changed, Training) else (changed, TRAINING)
+    with pytest.raises(MethodError, match=f"^{type(changed).__name__}: {name}(.0)?: .*{words}"):
+        guide.refine(method, training, attention=ANSWERS["attention"])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda g: g.refine(ERM(), TRAINING, seed=True), "seed: is True, which is no number"),
+        (lambda g: g.refine(ERM(), TRAINING, seed=2.5), "seed: input should be a valid integer, .* got 2.5"),
+        (lambda g: g.refine(ERM, TRAINING), "method: is ERM; pass an instance of a Method, not the class"),
+        (lambda g: g.refine(ERM(), {"epochs": 1}), "training: is dict; pass an instance of a Training"),
+        (lambda g: g.patches(True), "count: is True"),
+        (lambda g: g.patches(0), "count: input should be greater than or equal to 1, got 0"),
+        (lambda g: g.patches(2, cells=True), "cells: is True"),
+        (lambda g: g.maps("labels"), "target: input should be 'label' or 'prediction', got 'labels'"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(guide, call, words):
+    with pytest.raises(MethodError, match=f"^{words}"):
+        call(guide)
+
+
 def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
     attention = CrayonAttention(alpha=1, beta=1, reduction="sum", target="label")
     with pytest.raises(MethodError, match="Crayon-Attention needs answers to the maps: pass attention="):
@@ -356,6 +406,12 @@ def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
         guide.refine(attention, TRAINING, attention=[1, 0, 1])
     with pytest.raises(DataError, match="attention: 2 is none of -1, 0, 1"):
         guide.refine(attention, TRAINING, attention=[2] * 20)
+    with pytest.raises(MethodError, match=r"^Crayon-Attention: none of the 20 maps is labelled .*pass 1 or 0 for some"):
+        guide.refine(attention, TRAINING, attention=[-1] * 20)
+    for method in (CrayonPruning(batch_norm="frozen"), PRUNING_ATTENTION):
+        with pytest.raises(MethodError, match=f"^{re.escape(method.label)}: all 6 neurons are irrelevant, and"):
+            guide.refine(method, TRAINING, **(ANSWERS if "attention" in method.needs else {}) | {"neurons": [0] * 6})
+    assert guide.refine(ERM(), TRAINING, attention=[-1] * 20).shares.keys() == {"all"}  # only the report reads them
     with pytest.raises(DataError, match="dataset: is empty"):
         Guide(Own(), [])
     with pytest.raises(DataError, match=r"images are torch.uint8 \(3, 4, 4\), not float"):

@@ -240,6 +240,23 @@ def test_missing_requirement_is_refused_before_training(name, need):
         train(problem, method, TRAINING, 0, problems.monitor(), "x")
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if "neurons" in method_class(name).needs])
+def test_pruning_all_neurons_is_refused_before_training(name):
+    found = problems.problem()
+    found.neurons[:] = 0
+    with pytest.raises(MethodError, match=r"^here: all 6 neurons are irrelevant, and a network without neurons"):
+        train(found, method_class(name)(**SETTINGS[name]), TRAINING, 0, problems.monitor(), "here")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if "attention" in method_class(name).needs])
+def test_a_training_that_guides_no_map_says_so(name):
+    """A study with few answers may draw only maps without a label; its training runs, and names the fact."""
+    found, lines = problems.problem(), []
+    found.attention[::2], found.attention[1::2] = -1, -2
+    train(found, method_class(name)(**SETTINGS[name]), TRAINING, 0, problems.monitor(report=lines.append), "here")
+    assert lines[0] == ("here: none of the 24 maps is labelled relevant or irrelevant, so this training guides none.")
+
+
 def test_progress_names_run_epoch_loss_validation_and_time_left():
     lines = []
     train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(report=lines.append), "waterbirds/erm/0")

@@ -127,6 +127,12 @@ def test_layers_around_the_head_are_kept(parts):
     assert list(refined.model.state_dict()) == list(model.state_dict())
 
 
+def with_statistic(name: str, value: float):
+    net = Net()
+    getattr(net.body[1], name)[0] = value
+    return net
+
+
 def with_nan():
     model = Net()
     model.decide.weight.data[0, 0] = math.nan
@@ -180,6 +186,8 @@ REFUSED = {
     "meta": (lambda: Net().to("meta"), "is on the device meta"),
     "lazy": (lambda: Net(head=nn.LazyLinear(2)), "decide.weight has no value yet"),
     "NaN": (with_nan, "decide.weight has values that are NaN"),
+    "NaN statistic": (lambda: with_statistic("running_mean", math.nan), "body.1.running_mean has values that are NaN"),
+    "negative variance": (lambda: with_statistic("running_var", -1.0), "body.1.running_var has negative values"),
     "features kept": (with_features, "Net cannot be copied .* such as the features of its last batch"),
     "parametrised": (
         lambda: Net(head=nn.utils.parametrizations.weight_norm(nn.Linear(6, 2))),

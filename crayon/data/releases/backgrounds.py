@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.config.source import MaskPixels
+from crayon.config.types import Int
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, check_usable, is_image
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError, ParamsError
@@ -45,9 +46,9 @@ class Options(Release):
     variant_masks: str | None = None
     imagenet: str | None = None
     class_map: str | None = None
-    resize: int = 256
-    crop: tuple[int, int] = (224, 224)
-    threshold: int = 1
+    resize: Int = 256
+    crop: tuple[Int, Int] = (224, 224)
+    threshold: Int = 1
 
     def __post_init__(self) -> None:
         if (self.imagenet is None) != (self.class_map is None):

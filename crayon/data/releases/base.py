@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crayon.config.types import Archive
+from crayon.config.types import Archive, Int
 from crayon.data.index import OnError
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.walk import is_hidden
 
-Counts = Mapping[str, Mapping[str, int]]
+Counts = Mapping[str, Mapping[str, Int]]
 """split -> `label/group` or `label` -> number of images."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crayon.config.types import Float, Int
 from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries, stray
 from crayon.data.releases.base import Release, inside
 from crayon.utils.errors import DataError
@@ -41,10 +42,10 @@ class Options(Release):
 
     label: str = "Smiling"
     group: str = "Black_Hair"
-    validation: int = 200
-    resize: int = 224
-    eye: tuple[float, float] = (0.35, 0.25)
-    mouth: tuple[float, float] = (0.25, 0.3)
+    validation: Int = 200
+    resize: Int = 224
+    eye: tuple[Float, Float] = (0.35, 0.25)
+    mouth: tuple[Float, Float] = (0.25, 0.3)
 
     def __post_init__(self) -> None:
         self.needs("images", "train", "test")

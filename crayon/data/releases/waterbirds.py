@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.config.source import MaskPixels
+from crayon.config.types import Int
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, stray
 from crayon.data.names import Finder
 from crayon.data.releases.base import Release, inside
@@ -30,9 +31,9 @@ class Options(Release):
         threshold: lowest grey value (0..255) of a bird's pixel in a segmentation.
     """
 
-    resize: tuple[int, int] = (256, 256)
-    crop: tuple[int, int] = (224, 224)
-    threshold: int = 128
+    resize: tuple[Int, Int] = (256, 256)
+    crop: tuple[Int, Int] = (224, 224)
+    threshold: Int = 128
 
     def __post_init__(self) -> None:
         self.needs("images")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import (
     TEXTURES,
@@ -61,14 +62,14 @@ class Options:
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
-    seed: int
-    size: int
-    counts: Mapping[str, int]
-    correlation: float
-    scale: tuple[float, float]
-    blend: tuple[float, float]
-    hue_spread: float
-    noise: float
+    seed: Int
+    size: Int
+    counts: Mapping[str, Int]
+    correlation: Float
+    scale: tuple[Float, Float]
+    blend: tuple[Float, Float]
+    hue_spread: Float
+    noise: Float
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import F, Rng, capsule, ellipse, grid, hsv, lay, paint, to_bytes, union, wave
 from crayon.data.synthetic.splits import check_canvas, check_counts, draw_splits, require
@@ -30,13 +31,13 @@ class Options:
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
-    seed: int
-    size: int
-    counts: Mapping[str, Mapping[str, int]]
-    hair_overlap: float
-    mouth: float
-    thin_hair: float
-    noise: float
+    seed: Int
+    size: Int
+    counts: Mapping[str, Mapping[str, Int]]
+    hair_overlap: Float
+    mouth: Float
+    thin_hair: Float
+    noise: Float
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import F, Rng, hsv, to_bytes
 from crayon.data.synthetic.splits import check_canvas, check_range, require
@@ -37,14 +38,14 @@ class Options:
         copies: split -> number of images of each digit, each with other place, size, colour and crop of the ground.
     """
 
-    seed: int
-    size: int
-    counts: Mapping[str, int]
-    agreement: Mapping[str, float]
-    ink: tuple[int, int]
-    contrast: float
-    ground_contrast: float
-    copies: Mapping[str, int]
+    seed: Int
+    size: Int
+    counts: Mapping[str, Int]
+    agreement: Mapping[str, Float]
+    ink: tuple[Int, Int]
+    contrast: Float
+    ground_contrast: Float
+    copies: Mapping[str, Int]
 
     def __post_init__(self) -> None:
         where = "source.compose"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import (
     F,
@@ -45,13 +46,13 @@ class Options:
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
-    seed: int
-    size: int
-    counts: Mapping[str, Mapping[str, int]]
-    scale: tuple[float, float]
-    blend: tuple[float, float]
-    hue_spread: float
-    noise: float
+    seed: Int
+    size: Int
+    counts: Mapping[str, Mapping[str, Int]]
+    scale: tuple[Float, Float]
+    blend: tuple[Float, Float]
+    hue_spread: Float
+    noise: Float
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)

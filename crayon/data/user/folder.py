@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
+from crayon.config.types import Int
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, check_usable, frame_of, is_image
 from crayon.data.names import no_folder
 from crayon.data.splits import split_named
@@ -38,7 +39,7 @@ class Options:
     """
 
     path: str
-    size: int | tuple[int, int] | None = None
+    size: Int | tuple[Int, Int] | None = None
     masks: str | None = None
     mask_pixels: MaskPixels = NOT_BLACK
     background_colour: Rgb = (255, 255, 255)

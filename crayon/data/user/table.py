@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
+from crayon.config.types import Int
 from crayon.data.dataset import COLUMNS, Drawn
 from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, frame_of
 from crayon.data.names import Finder, Misplaced, no_folder
@@ -43,7 +44,7 @@ class Options:
     """
 
     path: str
-    size: int | tuple[int, int] | None = None
+    size: Int | tuple[Int, Int] | None = None
     masks: bool = False
     mask_pixels: MaskPixels = NOT_BLACK
     background_colour: Rgb = (255, 255, 255)

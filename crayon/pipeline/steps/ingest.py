@@ -75,13 +75,7 @@ def run(job: Job) -> None:
     answered = read(job, digest, allow_stale)
     if benchmark.annotation.source == "people":
         refuse_mixed({answer.source for answer in answered.answers}, MADE, job.inputs["answers"])
-    if answered.images is not None:
-        labels = label_images(answered.images, answered.answers, consensus.minimum_answers, consensus.agreement)
-        if not {"relevant", "irrelevant"} & set(labels.values()):
-            raise AnnotationError(f"{job.inputs['answers']}: {undecided(answered.answers, consensus)}")
-    else:
-        patches = required(answered.patches, "patches")
-        labels = label_neurons(answered.neurons, patches, answered.answers, consensus.tie)
+    labels = labels_of(answered, consensus, job.inputs["answers"])
     summarised = summary(labels, answered.answers)
     if allow_stale:
         summarised["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in answered.answers)
@@ -96,6 +90,35 @@ def run(job: Job) -> None:
     counts = "  ".join(f"{count} {label}" for label, count in summarised["labels"].items())
     stale = f"; {summarised['stale']} answers were given to other maps or patches (allow_stale)" if allow_stale else ""
     report(f"{name}/ingest {kind}  {summarised['answers']} answers on {summarised['items']} items: {counts}{stale}")
+
+
+def labels_of(answered: Answered, consensus: Consensus, path: str) -> dict[str, str]:
+    """Aggregate answers into labels of images or neurons.
+
+    Args:
+        answered: the answers, and the items that they belong to.
+        consensus: how answers become labels.
+        path: the file with the answers, for error messages.
+
+    Returns:
+        Image or neuron -> label.
+
+    Raises:
+        AnnotationError: no image is labelled relevant or irrelevant, or no neuron is labelled relevant.
+    """
+    if answered.images is not None:
+        labels = label_images(answered.images, answered.answers, consensus.minimum_answers, consensus.agreement)
+        if not {"relevant", "irrelevant"} & set(labels.values()):
+            raise AnnotationError(f"{path}: {undecided(answered.answers, consensus)}")
+        return labels
+    patches = required(answered.patches, "patches")
+    labels = label_neurons(answered.neurons, patches, answered.answers, consensus.tie)
+    if "relevant" not in labels.values():
+        raise AnnotationError(
+            f"{path}: labels all {len(labels)} neurons irrelevant, and pruning would switch off the whole network; "
+            "correct the answers, or leave out the methods that prune."
+        )
+    return labels
 
 
 def undecided(answers: Sequence[Answer], consensus: Consensus) -> str:
