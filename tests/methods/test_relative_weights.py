@@ -51,9 +51,8 @@ def test_ratio_of_gradients_by_hand():
     for label in problem.labels[:4].tolist():
         undecided = torch.full((classes,), 1 / classes)
         undecided[label] -= 1
-        squares += float((network.head.weight.detach().T @ undecided).square().sum()) / cells  # cells * (1 / cells)^2
-            float((network.head.weight.detach().T @ undecided).square().sum()) / cells
-        )  # cells times (1 / cells) squared
+        pull = network.head.weight.detach().T @ undecided
+        squares += float(pull.square().sum()) / cells  # of each cell: (pull / cells)^2
     assert found == pytest.approx(math.sqrt(squares / (4 * channels * cells)), rel=1e-5)
 
 
