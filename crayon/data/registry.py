@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from crayon.config.levels import unknown_key
+from crayon.config.problems import first_problem
 from crayon.config.source import COMPOSED, DRAWN, KINDS, RELEASED
 from crayon.config.types import Archive
 from crayon.data.dataset import Drawn
@@ -94,9 +96,8 @@ def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, al
     own = {key: value for key, value in source.items() if key not in ("kind", *also)}
     for key in own:
         if key not in names:
-            raise ParamsError(f"{where}: {unknown('key', key, names)}")
+            raise ParamsError(f"{where}: {unknown_key(key, names, 'source')}")
     try:
         return module, TypeAdapter(module.Options).validate_python(own)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ParamsError(f"{where}.{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}.") from error
+        raise ParamsError(f"{where}.{first_problem(error, own)}.") from error

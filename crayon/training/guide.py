@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crayon.config.sections import Metric, Training, adapter, first_problem
+from crayon.config.problems import first_problem
+from crayon.config.sections import Metric, Training, adapter
 from crayon.data.masks import Masks
 from crayon.data.torch_dataset import DatasetImages, Images
 from crayon.methods.base import Method
@@ -225,7 +226,7 @@ class Guide:
             try:
                 adapter(type(settings)).validate_python(vars(settings))
             except ValidationError as error:
-                raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
+                raise MethodError(f"{type(settings).__name__}: {first_problem(error, vars(settings))}.") from error
         problem = self._problem(method, attention, neurons, masks)
         network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training
