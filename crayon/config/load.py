@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from crayon.config.sections import first_problem
+from crayon.config.problems import first_problem
 from crayon.config.suite import Params
 from crayon.utils.errors import ParamsError
+from crayon.utils.tables import read_text
 from crayon.utils.text import composed
 
 if TYPE_CHECKING:
@@ -47,10 +48,15 @@ def load(path: str | Path = "params.yaml", suite: str | None = None) -> Params:
         ParamsError: the file is missing or invalid; the message names the file, the key and the fix.
     """
     path = Path(path)
+    if not path.exists():
+        raise ParamsError(f"{path}: there is no such file; run the command where params.yaml lies.")
+    text = read_text(path, ParamsError)
     try:
-        content = yaml.load(path.read_bytes(), _Loader)
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: there is no such file; run the command where params.yaml lies.") from None
+        content = yaml.load(text, _Loader)
+    except yaml.reader.ReaderError as error:
+        control = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        where = f", line {text.count(chr(10), 0, control.start()) + 1}" if control else ""
+        raise ParamsError(f"{path}{where}: has a control character, which YAML does not allow; remove it.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -60,4 +66,4 @@ def load(path: str | Path = "params.yaml", suite: str | None = None) -> Params:
     try:
         return Params.model_validate(content if suite is None else content | {"suite": suite})
     except ValidationError as error:
-        raise ParamsError(f"{path}: {first_problem(error)}") from error
+        raise ParamsError(f"{path}: {first_problem(error, content)}") from error

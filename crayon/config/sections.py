@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from crayon.config.levels import unknown_key
+from crayon.config.problems import first_problem
 from crayon.config.types import Colour, Count, Float, Int, Name, NonNegative, Positive, Share
 from crayon.utils.errors import ParamsError
-from crayon.utils.text import unknown
 
 T = TypeVar("T")
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
@@ -40,7 +40,7 @@ class Section(BaseModel):
         if isinstance(value, Mapping):
             for key in value:
                 if key not in cls.model_fields:
-                    raise ValueError(unknown("key", key, cls.model_fields))
+                    raise ValueError(unknown_key(key, cls.model_fields, cls.__name__))
         return value
 
 
@@ -266,27 +266,12 @@ def changed(training: Training, by: Mapping[str, Any]) -> Training:
     known = [f.name for f in fields(Training)]
     for key in by:
         if key not in known:
-            raise ParamsError(unknown("key", key, known))
+            raise ParamsError(unknown_key(key, known, Training.__name__))
+    data = adapter(Training).dump_python(training) | dict(by)
     try:
-        return adapter(Training).validate_python(adapter(Training).dump_python(training) | dict(by))
+        return adapter(Training).validate_python(data)
     except ValidationError as error:
-        raise ParamsError(first_problem(error)) from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Describe the first error of a failed validation in one sentence, with the key and the invalid value."""
-    problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
-    # For a value that may be of several types, pydantic adds the type's name, such as function-before[f(), int].
-    names = (str(part) for part in first["loc"])
-    key = ".".join(name for name in names if not re.match(r"function-|constrained-|literal\[|tuple\[", name))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        message = "is missing; add it"
-    elif first["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}: {message}{more}" if key else f"{message}{more}"
+        raise ParamsError(first_problem(error, data)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,10 @@ drawn or composed into a folder that a source of the kind `csv` then reads.
 """
 
 
+OWN_KEYS = ("kind", "path", "size", "masks", "mask_pixels", "background_colour", "on_error")
+"""The keys of the sources READ."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaskPixels:
     """Which pixels of a mask are relevant. By default those that are not black, of which all must have one value.

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from crayon.config.annotation import Annotation, Consensus, Imported, Questions
+from crayon.config.levels import register, unknown_key
 from crayon.config.sections import (
     Augmentation,
     Auxiliary,
@@ -129,10 +130,26 @@ class Suite(Section):
         """Fill in the suite's defaults for the keys, and the methods, that a benchmark does not set."""
         if not isinstance(value, Mapping):
             return value
-        defaults = value.get("defaults") or {}
+        if isinstance(value.get("methods"), Mapping):
+            raise ValueError(
+                "methods: must be the list of the suite's methods; the settings of a method belong to `methods` of a "
+                "benchmark, or of the suite's `defaults`"
+            )
+        defaults, benchmarks = value.get("defaults") or {}, value.get("benchmarks") or {}
+        if not isinstance(defaults, Mapping) or not isinstance(benchmarks, Mapping):
+            return value
+        for key in defaults:
+            if key not in Benchmark.model_fields:
+                raise ValueError(f"defaults: {unknown_key(key, Benchmark.model_fields, Benchmark.__name__)}")
         filled = {}
-        for name, own in (value.get("benchmarks") or {}).items():
+        for name, own in benchmarks.items():
             if isinstance(own, Mapping):
+                for where, section in (("defaults", defaults), (f"benchmarks.{name}", own)):
+                    if section.get("methods") is not None and not isinstance(section["methods"], Mapping):
+                        raise ValueError(
+                            f"{where}.methods: must be a mapping, method -> its settings; the list of methods belongs "
+                            "to the suite (suites.SUITE.methods)"
+                        )
                 methods = {**(defaults.get("methods") or {}), **(own.get("methods") or {})}
                 own = {"title": name, **defaults, **own, "methods": methods}
             filled[name] = own
@@ -181,3 +198,6 @@ class Params(Section):
         if not self.active.benchmarks:
             raise ValueError(f"suites.{self.suite}.benchmarks: is empty; add one as README.md shows (Your own images)")
         return self
+
+
+register(Params)

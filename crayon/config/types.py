@@ -12,13 +12,16 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import composed
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+NAME = r"^[a-z0-9][a-z0-9_]*$"
+LABEL = r"^[^/,\s][^/,\n]*$"
+
+Name = Annotated[str, Field(pattern=NAME)]
 """Name of a suite, a benchmark, a network or a split."""
 
 Title = Annotated[str, AfterValidator(composed)]
 """A name that tables show, such as that of a metric, in Unicode's composed form."""
 
-Label = Annotated[str, Field(pattern=r"^[^/,\s][^/,\n]*$"), AfterValidator(composed)]
+Label = Annotated[str, Field(pattern=LABEL), AfterValidator(composed)]
 """Name of a class or a group, in Unicode's composed form; it may be the name of a folder."""
 
 

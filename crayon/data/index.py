@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
+from crayon.data.splits import no_split
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.text import composed, unknown
 from crayon.utils.walk import Tree, is_hidden
@@ -22,6 +23,16 @@ OnError = Literal["fail", "skip"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 """File name suffixes of images, in lower case."""
+
+OTHER_SUFFIXES = (
+    *(".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".jpe", ".jfif", ".jif", ".mpo", ".apng", ".qoi"),
+    *(".svg", ".svgz", ".eps", ".psd", ".psb", ".xcf", ".exr", ".tga", ".dds", ".ico", ".pbm", ".pnm", ".dcm"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
+"""File name suffixes, in lower case, of formats of images that are not read."""
+
+CONVERT = "convert them to JPEG or PNG"
+"""What to do with images in formats that are not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +117,10 @@ class Listing:
     background_colour: Rgb = (255, 255, 255)
 
 
+SHOWN = 3
+"""How many problems a message about several describes."""
+
+
 @dataclass
 class Faults:
     """Collects problems of a file or folder, to raise one error for all of them.
@@ -113,19 +128,23 @@ class Faults:
     Attributes:
         of: the file or folder.
         sentences: one for each problem.
+        remedies: for each problem, a sentence that says what to do, or empty.
     """
 
     of: str
     sentences: list[str] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
 
-    def add(self, sentence: str) -> None:
-        """Add a problem."""
+    def add(self, sentence: str, remedy: str = "") -> None:
+        """Add a problem, and what to do about it."""
         self.sentences.append(sentence)
+        self.remedies.append(remedy)
 
     def stop(self, remedy: str = "") -> None:
-        """Raise DataError with the first problems and their number, if there is any."""
+        """Raise DataError if there is any problem: the first ones, their remedies and one for all, and their number."""
         if self.sentences:
-            raise DataError(fault_message(self.of, self.sentences, remedy))
+            remedies = dict.fromkeys(filter(None, [*self.remedies[:SHOWN], remedy]))
+            raise DataError(fault_message(self.of, self.sentences, " ".join(remedies)))
 
 
 def fault_message(of: str, sentences: Sequence[str], remedy: str = "") -> str:
@@ -136,9 +155,9 @@ def fault_message(of: str, sentences: Sequence[str], remedy: str = "") -> str:
         sentences: one for each problem.
         remedy: a sentence that says what to do, or empty.
     """
-    rest = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+    rest = f"; and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
     head = "" if len(sentences) == 1 else f"{len(sentences)} faults: "
-    return f"{of}: {head}{'; '.join(sentence.rstrip('.') for sentence in sentences[:3])}{rest}." + (
+    return f"{of}: {head}{'; '.join(sentence.rstrip('.') for sentence in sentences[:SHOWN])}{rest}." + (
         f" {remedy}" if remedy else ""
     )
 
@@ -164,22 +183,32 @@ def check_entries(entries: Sequence[Entry], classes: Sequence[str], groups: Sequ
     for entry in entries:
         for column, value, names in (("label", entry.label, classes), ("group", entry.group, groups)):
             if value not in names:
-                faults.add(f"{entry.called}: {unknown(column, value, names)}")
+                faults.add(f"{entry.called}: {unknown(column, value, names)}", unknown_label_remedy(column))
         if entry.image in ids:
-            faults.add(f"{entry.called}: {entry.image!r} is the id of {ids[entry.image]} already")
+            faults.add(
+                f"{entry.called}: {entry.image!r} is the id of {ids[entry.image]} already", "Remove one of them."
+            )
         elif (path := entry.path.resolve()) in paths:
-            faults.add(f"{entry.called}: {entry.image} is the same file as the image of {paths[path]}")
+            faults.add(
+                f"{entry.called}: {entry.image} is the same file as the image of {paths[path]}", "Remove one of them."
+            )
         else:
             ids[entry.image] = paths[path] = entry.called
     faults.stop()
     trained = Counter(entry.label for entry in entries if entry.split == "train")
     if not trained:
         splits = sorted({entry.split for entry in entries})
-        raise DataError(f"{of}: {unknown('split', 'train', splits)} There must be training images.")
+        raise DataError(f"{of}: {no_split('train', splits)}")
     if missing := [name for name in classes if not trained[name]]:
         raise DataError(
             f"{of}: has no training image of the class {', '.join(missing)}; add some, or remove it from `classes`."
         )
+
+
+def unknown_label_remedy(column: str) -> str:
+    """What to do about an unknown name of a class (`label`) or of a `group`."""
+    key = "groups" if column == "group" else "classes"
+    return f"Correct the name, or add it to `{key}` of the benchmark in params.yaml."
 
 
 def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, int]], subset: bool, of: str) -> None:
@@ -212,6 +241,21 @@ def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, i
 def is_image(path: Path) -> bool:
     """Whether a file has an image's suffix and is not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def not_read(paths: Iterable[Path]) -> str:
+    """Say that images are left out because their formats are not read; empty if there are none.
+
+    Args:
+        paths: files of any kind, for messages relative to the folder of the data set.
+    """
+    images = [path for path in paths if path.suffix.lower() in OTHER_SUFFIXES and not path.name.startswith(".")]
+    if not images:
+        return ""
+    suffixes = ", ".join(sorted({path.suffix.lower() for path in images}))
+    return (
+        f"left out {len(images)} images, since {suffixes} is not read; {CONVERT}; the first is {images[0].as_posix()}"
+    )
 
 
 def check_usable(tree: Tree) -> None:

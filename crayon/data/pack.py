@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,16 @@ from PIL import Image
 from crayon.config.source import MaskPixels
 from crayon.data.index import Entry, Frame, Listing, fault_message
 from crayon.data.mask_files import relevant_pixels
-from crayon.data.pictures import Undecodable, fault_of, framed, in_colour, opened, turned
+from crayon.data.pictures import (
+    Undecodable,
+    fault_of,
+    framed,
+    in_colour,
+    kept_warnings,
+    opened,
+    pillow_warnings,
+    turned,
+)
 from crayon.utils.errors import DataError, OutputError
 from crayon.utils.files import canonical, write_json
 from crayon.utils.log import report
@@ -111,7 +121,7 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
         or (0, H, W) if the listing has no masks.
 
     Raises:
-        DataError: some images cannot be used and `on_error` is fail, or none can.
+        DataError: some images cannot be used and `on_error` is fail, or none can, or no training image of a class.
         OutputError: the folder cannot be written.
     """
     folder = Path(folder)
@@ -214,7 +224,7 @@ def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str
 
 
 def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
-    """Raise DataError if faults are not allowed or no image is left; report the images that are skipped."""
+    """Report the images that are skipped; raise DataError if no fault is allowed, or no (training) image is left."""
     if not faults:
         return
     sentences = [faults[n] for n in sorted(faults)]
@@ -223,6 +233,14 @@ def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
         raise DataError(fault_message(listing.of, sentences, remedy))
     if len(faults) == len(listing.entries):
         raise DataError(fault_message(listing.of, sentences, "No image is left."))
+    labels = [entry.label for entry in listing.entries if entry.split == "train"]
+    left = {entry.label for n, entry in enumerate(listing.entries) if n not in faults and entry.split == "train"}
+    if emptied := [
+        f"all {labels.count(name)} of the class {name}" for name in dict.fromkeys(labels) if name not in left
+    ]:
+        skipped = f"{listing.of}, split train: source.on_error: skip leaves out {', '.join(emptied)}"
+        remedy = "There must be training images of each class: repair some, or remove the class from `classes`."
+        raise DataError(fault_message(skipped, sentences, remedy))
     report(fault_message(f"{listing.of}, {len(faults)} of {len(listing.entries)} images skipped", sentences))
 
 
@@ -231,7 +249,7 @@ def _decoded(
 ) -> Iterator[tuple[list[Entry], list[Decoded], dict[int, str], tuple[int, int] | None]]:
     """Decode the remaining blocks; yield each one's usable images in order, its faults, and the common image size."""
     size = done.size
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with kept_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(done.read, len(listing.entries), BLOCK):
             entries = listing.entries[start : start + BLOCK]
             used: list[Entry] = []
@@ -260,9 +278,18 @@ def _try(entry: Entry, listing: Listing) -> Decoded | str:
     """The decoded image, or why it cannot be used."""
     rule = listing.mask_pixels if listing.masks else None
     try:
-        return decode(entry, listing.frame, rule, listing.background_colour)
+        what = "image" if rule is None else "image or mask"
+        with pillow_warnings() as warned:
+            decoded = decode(entry, listing.frame, rule, listing.background_colour)
+        return decoded._replace(remarks=(*decoded.remarks, *(_remark_on(text, what) for text in dict.fromkeys(warned))))
     except Undecodable as error:
         return f"{entry.called}: {error}"
+
+
+def _remark_on(warning: str, what: str) -> str:
+    """A remark on an image about which Pillow warns; without numbers, so that equal warnings are counted together."""
+    text = re.sub(r"\d+", "N", warning).rstrip(".")
+    return f"Pillow warns of the {what} that it reads: {text}; if its rotation or its pixels are wrong, save it again"
 
 
 def decode(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from crayon.data.index import Frame
+from crayon.data.index import CONVERT, Frame, not_read
 from crayon.utils.errors import first_line
 
 ORIENTATION = 0x0112
@@ -35,6 +38,40 @@ class Undecodable(Exception):
     """An image cannot be used; the message says why."""
 
 
+_heard = threading.local()
+
+
+@contextmanager
+def kept_warnings() -> Iterator[None]:
+    """Let `pillow_warnings` receive what Pillow warns of, in this thread and those that start within the block.
+
+    `warnings.catch_warnings` changes the whole process, so it cannot be entered by each of several threads.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", module=r"PIL\.")
+        others = warnings.showwarning
+
+        def receive(message: Warning | str, *rest: Any, **options: Any) -> None:
+            kept = getattr(_heard, "warnings", None)
+            if kept is None:
+                others(message, *rest, **options)
+            else:
+                kept.append(" ".join(str(message).split()))
+
+        warnings.showwarning = receive
+        yield
+
+
+@contextmanager
+def pillow_warnings() -> Iterator[list[str]]:
+    """Yield a list that receives the warnings of this thread within the block, if `kept_warnings` is entered."""
+    _heard.warnings = []
+    try:
+        yield _heard.warnings
+    finally:
+        _heard.warnings = None
+
+
 @contextmanager
 def fault_of(path: Path, what: str) -> Iterator[None]:
     """Turn whatever Pillow raises into an Undecodable that names the file.
@@ -50,6 +87,8 @@ def fault_of(path: Path, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise Undecodable(f"{path} does not exist") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error, and others
+        if isinstance(error, UnidentifiedImageError) and not_read([path]):
+            raise Undecodable(f"{path.name} has a format that is not read; {CONVERT.replace('them', 'it')}") from error
         raise Undecodable(f"{path.name} {what} ({first_line(error)})") from error
 
 

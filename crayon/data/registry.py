@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from crayon.config.sections import first_problem
+from crayon.config.levels import unknown_key
+from crayon.config.problems import first_problem
 from crayon.config.source import COMPOSED, DRAWN, KINDS, RELEASED
 from crayon.config.types import Archive
 from crayon.data.dataset import Drawn
@@ -118,8 +119,8 @@ def _options(source: Mapping[str, Any], kinds: Mapping[str, str], where: str, al
     own = {key: value for key, value in source.items() if key not in ("kind", *also)}
     for key in own:
         if key not in names:
-            raise ParamsError(f"{where}: {unknown('key', key, names)}")
+            raise ParamsError(f"{where}: {unknown_key(key, names, 'source')}")
     try:
         return module, TypeAdapter(module.Options).validate_python(own)
     except ValidationError as error:
-        raise ParamsError(f"{where}.{first_problem(error)}.") from error
+        raise ParamsError(f"{where}.{first_problem(error, own)}.") from error

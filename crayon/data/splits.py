@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 
 from crayon.config.suite import Benchmark
 
@@ -20,6 +21,22 @@ SPLITS = {
 def split_named(name: str) -> str:
     """The split that a user's folder or table calls `name`, in upper or lower case; other names are kept."""
     return SPLITS.get(name.lower(), name)
+
+
+def no_split(name: str, present: Collection[str]) -> str:
+    """Say that no images are in a split, which splits there are, and how to get it.
+
+    Args:
+        name: the split that has no images.
+        present: the splits that have some.
+    """
+    lower = {split.lower(): split for split in present if split not in SPLITS.values()}
+    near = [lower[match] for match in get_close_matches(name, lower, n=1, cutoff=0.5)]
+    spellings = " or ".join(alias for alias, split in SPLITS.items() if split == name)
+    remedy = (
+        f"rename {near[0]} to {name}" if near else f"images of this split must be in one called {spellings or name}"
+    )
+    return f"There is no split {name!r}, only {', '.join(present)}; {remedy}."
 
 
 def without_images(present: Collection[tuple[str, str]], classes: Sequence[str], groups: Sequence[str]) -> list[str]:

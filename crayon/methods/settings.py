@@ -6,7 +6,9 @@ from dataclasses import fields
 
 from pydantic import ValidationError
 
-from crayon.config.sections import Training, adapter, first_problem
+from crayon.config.levels import unknown_key
+from crayon.config.problems import first_problem
+from crayon.config.sections import Training, adapter
 from crayon.config.source import has_masks
 from crayon.config.suite import Benchmark
 from crayon.methods import method_class
@@ -30,7 +32,7 @@ def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
     of_training, of_method = {f.name for f in fields(Training)}, {f.name for f in fields(cls)}
     for key in own:
         if key not in of_training | of_method:
-            raise ParamsError(f"methods.{method}: {unknown('key', key, sorted(of_method) + sorted(of_training))}")
+            raise ParamsError(f"methods.{method}: {unknown_key(key, sorted(of_method) + sorted(of_training))}")
     base = adapter(Training).dump_python(benchmark.refinement)
     training = base | {key: value for key, value in own.items() if key in of_training}
     try:
@@ -39,7 +41,7 @@ def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
             adapter(cls).validate_python({key: value for key, value in own.items() if key in of_method}),
         )
     except ValidationError as error:
-        raise ParamsError(f"methods.{method}.{first_problem(error)}") from error
+        raise ParamsError(f"methods.{method}.{first_problem(error, own)}") from error
 
 
 def reason_left_out(method: str, benchmark: Benchmark) -> str | None:

@@ -21,7 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crayon.config.sections import Metric, Training, adapter, first_problem
+from crayon.config.problems import first_problem
+from crayon.config.sections import Metric, Training, adapter
 from crayon.config.types import Count, Int, Positive
 from crayon.data.masks import Masks
 from crayon.data.torch_dataset import DatasetImages, Images
@@ -385,7 +386,7 @@ def _argument(name: str, value: Any, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise MethodError(f"{name}: {first_problem(error)}.") from error
+        raise MethodError(f"{name}: {first_problem(error, value)}.") from error
 
 
 def _checked(name: str, settings: T, kind: type[T]) -> T:
@@ -403,7 +404,7 @@ def _checked(name: str, settings: T, kind: type[T]) -> T:
     try:
         return adapter(type(settings)).validate_python(vars(settings))
     except ValidationError as error:
-        raise MethodError(f"{type(settings).__name__}: {first_problem(error)}.") from error
+        raise MethodError(f"{type(settings).__name__}: {first_problem(error, vars(settings))}.") from error
 
 
 def _shares(

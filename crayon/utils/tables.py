@@ -146,9 +146,15 @@ def check_columns(
 
 
 def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
-    """Read the bytes of a UTF-8 text file, without its byte order mark, in Unicode's composed form.
+    """Read the bytes of a text file as `read_text`, in Unicode's composed form.
 
     Line breaks, commas and quotes are composed with nothing, so lines and values stay as they are.
+    """
+    return composed(read_text(path, error)).encode()
+
+
+def read_text(path: Path, error: type[CrayonError]) -> str:
+    """Read a UTF-8 text file, without its byte order mark.
 
     Raises:
         error: the file is missing, in another encoding, or contains a NUL byte.
@@ -172,7 +178,7 @@ def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
         )
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as cause:
         byte = content[cause.start : cause.start + 1]
         # Bytes 0x80 to 0x9f are letters and quotes in cp1252; in Latin-1 they are control characters, unused in texts.
@@ -182,7 +188,6 @@ def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
             f"{byte.decode('cp1252', 'replace')!r} in {name}); save it in UTF-8, or convert it: "
             "`iconv -f CP1252 -t UTF-8`."
         ) from cause
-    return content if text.isascii() else composed(text).encode()
 
 
 def _line(content: bytes, position: int) -> int:

@@ -1,6 +1,10 @@
 """params.yaml: which content is accepted, and the error message for the rest."""
 
+import copy
+import re
 from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from types import GenericAlias, UnionType
 from typing import Annotated, ClassVar, get_args, get_origin, get_type_hints
@@ -9,11 +13,12 @@ import pytest
 import yaml
 from pydantic import Field
 
-from crayon.config.load import load
+from crayon.config.load import SafeLoader, load
 from crayon.config.sections import Section, Training
-from crayon.config.source import COMPOSED, KINDS, MaskPixels, expected
+from crayon.config.source import COMPOSED, KINDS, OWN_KEYS, MaskPixels, expected
 from crayon.config.suite import Params
 from crayon.config.types import NUMBER, Count, Share
+from crayon.data.user import folder, table
 from crayon.methods import METHODS, method_class
 from crayon.methods.settings import reason_left_out, settings_of
 from crayon.report.build import load_plan
@@ -211,6 +216,7 @@ def test_an_unknown_suite_names_the_known_ones(tmp_path, content):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("suite: a\nb: \x07\n", r"params.yaml, line 2: has a control character, which YAML does not allow; remove it."),
         ("", "mapping"),
         ("- a\n", "mapping"),
         ("suite: [mini\n", "is not YAML"),
@@ -219,6 +225,27 @@ def test_an_unknown_suite_names_the_known_ones(tmp_path, content):
 )
 def test_a_malformed_file_is_named(tmp_path, text, words):
     assert words in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("latin-1", "line 2: is not UTF-8 (byte 0xe9, which would be 'é' in cp1252 or Latin-1); save it in UTF-8"),
+        ("utf-16", "is in UTF-16, as its byte order mark says; save it in UTF-8"),
+        ("utf-16-le", "line 1: holds a NUL byte: it is damaged, or in UTF-16 without a byte order mark; "),
+    ],
+)
+def test_a_file_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, words):
+    (tmp_path / "params.yaml").write_bytes("suite: own\ntitle: café\n".encode(encoding))
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path / "params.yaml")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path, content):
+    (tmp_path / "params.yaml").write_text("\ufeff" + yaml.safe_dump(content), encoding="utf-8")
+    assert load(tmp_path / "params.yaml").suite == "mini"
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -267,6 +294,141 @@ def test_a_wrong_benchmark_of_ones_own_is_named(tmp_path, change, words):
     content["suites"]["own"]["benchmarks"] = {"pets": entry}
     with pytest.raises(ParamsError, match=words):
         load_plan(tiny.write(tmp_path / "project", content | {"suite": "own"}) / "params.yaml")
+
+
+@cache
+def _own() -> dict:
+    return yaml.load((tiny.ROOT / "params.yaml").read_bytes(), SafeLoader)["suites"]["own"]
+
+
+def own_suite() -> dict:
+    """A params.yaml with the suite for own images alone."""
+    return {"suite": "own", "suites": {"own": copy.deepcopy(_own())}}
+
+
+SUITE = "suites.own"
+PETS = "suites.own.benchmarks.pets"
+HERE = "suites.SUITE.benchmarks.BENCHMARK"
+NAME = "must be a name of lower-case letters (a to z), digits and underscores, which does not begin with an underscore"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # YAML reads text without quotes as something else:
+        *(
+            (
+                f"classes: [{yes}, cat]",
+                f"{PETS}.classes.0: must be text, got {got}; write it in quotes, since YAML reads {why}",
+            )
+            for yes, got, why in [
+                ("yes", "true", "yes, no, on and off as true and false"),
+                ("off", "false", "yes, no, on and off as true and false"),
+                ("0", "0", "it as a number"),
+                (".nan", "NaN", "it as a number"),
+                ("12:30", "750", "it as a number"),
+                ("2024-01-31", '"2024-01-31"', "it as a date"),
+            ]
+        ),
+        ("classes: [null, cat]", "classes.0: must be text, got null; write it in quotes"),
+        ("groups: [in, no]", "groups.1: must be text, got false; write it in quotes"),
+        ("title: 7", "pets.title: must be text, got 7; write it in quotes"),
+        ("source: {kind: folder, path: 2024}", "source.path: must be text, got 2024; write it in quotes"),
+        ("metrics: {no: {accuracy: test}}", "metrics.false: must be text, got false; write it in quotes"),
+        # keys at another level:
+        (
+            "network: {name: resnet18}",
+            f"{PETS}: There is no key 'network' here; it belongs to the suite (suites.SUITE.network).",
+        ),
+        ("compute: {threads: 1}", "it belongs to the suite (suites.SUITE.compute)."),
+        ("seeds: [1]", "it belongs to the suite (suites.SUITE.seeds)."),
+        ("threads: 1", "it belongs to the section compute (suites.SUITE.compute.threads)."),
+        ("suite: own", "it belongs to the top of the file (suite)."),
+        ("size: 8", f"it belongs to the section source ({HERE}.source.size)."),
+        ("mean: [0, 0, 0]", f"it belongs to the section normalisation ({HERE}.normalisation.mean)."),
+        ("epochs: 3", f"the section original ({HERE}.original.epochs) or the section stage_one ("),
+        (
+            "source: {kind: folder, path: x, classes: [a, b]}",
+            f"it belongs to the benchmark, or `defaults` of the suite ({HERE}.classes).",
+        ),
+        (
+            "methods: [erm]",
+            "pets.methods: must be a mapping, method -> its settings; the list of methods belongs to the suite",
+        ),
+        ("methods: {erm: {seeds: [1]}}", "it belongs to the suite (suites.SUITE.seeds)."),
+        # words of YAML, not of Python or pydantic:
+        ("classes: cat", f"{PETS}.classes: must be a list, got 'cat'"),
+        ("classes: [cat]", f'{PETS}.classes: must be a list of at least 2 values, got ["cat"]'),
+        ("source: folder", f"{PETS}.source: must be a mapping (lines `key: value`), got 'folder'"),
+        ("normalisation: {mean: 1, std: [1, 1, 1]}", "normalisation.mean: must be a list, got 1"),
+        ("normalisation: {mean: [1], std: [1, 1, 1]}", "normalisation.mean: must be a list of 3 values, got [1]"),
+        (
+            "normalisation: {mean: [1, 1, 1, 1], std: [1, 1, 1]}",
+            "mean: must be a list of at most 3 values, got [1, 1, 1, 1]",
+        ),
+        ("source: {kind: folder, path: x, size: [8]}", "source.size: must be a list of 2 values, got [8]."),
+        ("views: [imag]", "views.0: must be 'image', 'overlaid' or 'red', got 'imag'"),
+        (
+            "consensus: {minimum_answers: 1.5, tie: relevant}",
+            "consensus.minimum_answers: must be a whole number, got 1.5",
+        ),
+        ("augmentation: {jitter: x}", "augmentation.jitter: must be a number, got 'x'"),
+        ("source: {kind: folder, path: x, size: a}", "pets.source.size: must be a whole number or a list, got 'a'."),
+        ("source: {kind: folder, path: x, size: [a, 8]}", "pets.source.size.0: must be a whole number, got 'a'."),
+        ("source: {kind: folder, path: x, masks: [m]}", 'source.masks: must be text, got ["m"].'),
+        ("source: {kind: folder, path: x, on_error: skipp}", "source.on_error: must be 'fail' or 'skip', got 'skipp'."),
+        (
+            "classes: [a/b, c]",
+            "classes.0: must be a name without `/`, comma and line break, which does not begin with a blank",
+        ),
+        ("questions: {2024-01-31: a}", "pets.questions: There is no key '2024-01-31'."),
+        ("questions: {on: a}", "pets.questions: There is no key 'true'. Known: attention, neurons."),
+        ("source: {kind: folder, path: {2024-01-31: a}}", "source.path: must be text, got {"),
+        ("questions: &a [*a]", "pets.questions: must be a mapping (lines `key: value`), got [[...]]"),
+        ("questions: [a]", "pets.questions: must be a mapping (lines `key: value`), got"),
+    ],
+)
+def test_a_benchmark_is_corrected_in_the_words_of_yaml(tmp_path, text, words):
+    content = own_suite()
+    entry = {"source": {"kind": "folder", "path": "pets"}, "classes": ["a", "b"]} | yaml.safe_load(text)
+    content["suites"]["own"]["benchmarks"] = {"pets": entry}
+    message = refused(tmp_path, content)
+    assert words in message
+    assert not re.search(r"tuple|dict|\[key\]|\^\[|\.int\b|Input|Python|NoneType|True\b", message.partition(": ")[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("benchmarks: {My-Pets: {}}", f"{SUITE}.benchmarks.My-Pets: {NAME}, got 'My-Pets'"),
+        ("benchmarks: {_pets: {}}", f"{SUITE}.benchmarks._pets: {NAME}, got '_pets'"),
+        ("benchmarks: {no: {}}", f"{SUITE}.benchmarks.false: must be text, got false; write it in quotes"),
+        ("benchmarks: [pets]", f'{SUITE}.benchmarks: must be a mapping (lines `key: value`), got ["pets"]'),
+        ("benchmarks: {pets: cat}", f"{PETS}: must be a mapping (lines `key: value`), got 'cat'"),
+        ("defaults: [a]", f'{SUITE}.defaults: must be a mapping (lines `key: value`), got ["a"]'),
+        ("defaults: {network: {}}", f"{SUITE}: defaults: There is no key 'network' here; it belongs to the suite"),
+        ("methods: {erm: {}}", f"{SUITE}: methods: must be the list of the suite's methods; the settings of a method"),
+        ("methods: erm", f"{SUITE}.methods: must be a list, got 'erm'"),
+        ("seeds: 3", f"{SUITE}.seeds: must be a list, got 3"),
+        ("classes: [a, b]", f"{SUITE}: There is no key 'classes' here; it belongs to the benchmark, or `defaults`"),
+        ("network: {name: Resnet-18}", f"{SUITE}.network.name: {NAME}, got 'Resnet-18'"),
+        (
+            "compute: {device: cpu, threads: 1, precision: float32, micro_batch: half}",
+            "compute.micro_batch: must be a whole number or 'auto', got 'half'",
+        ),
+    ],
+)
+def test_a_suite_is_corrected_in_the_words_of_yaml(tmp_path, text, words):
+    content = own_suite()
+    content["suites"]["own"] |= yaml.safe_load(text)
+    message = refused(tmp_path, content)
+    assert words in message
+    assert not re.search(r"tuple|dict|\[key\]|\^\[|\.int\b|Input|Python", message.partition(": ")[2])
+
+
+def test_the_keys_of_sources_of_ones_own():
+    for module in (folder, table):
+        assert {"kind", *(field.name for field in fields(module.Options))} == set(OWN_KEYS)
 
 
 def test_simulated_annotators_need_masks(tmp_path):

@@ -264,6 +264,25 @@ def test_a_folder_of_classes_is_read_in_order(tree):
     assert set(found.groups) == {"all"}
 
 
+@pytest.mark.parametrize("suffix", [".avif", ".heic", ".HEIF", ".jxl", ".dng", ".svg", ".psd", ".jfif"])
+def test_images_in_formats_that_are_not_read_are_counted(tree, suffix, capsys):
+    (tree / "train/cat/0.png").rename(tree / f"train/cat/0{suffix}")
+    (tree / f"train/9{suffix}").write_bytes(b"")
+    (tree / "train/cat/notes.txt").write_bytes(b"")
+    assert len(walk(tree).image_ids) == 5
+    err = capsys.readouterr().err
+    words = f"since {suffix.lower()} is not read; convert them to JPEG or PNG; the first is train/9{suffix}"
+    assert f"{tree}: left out 2 images, {words}\n" in err
+    assert "left out 1 files without the suffix of an image, the first is train/cat/notes.txt" in err
+
+
+def test_webp_images_are_read(tree, capsys):
+    Image.open(tree / "train/cat/0.png").save(tree / "train/cat/0.webp", lossless=True)
+    (tree / "train/cat/0.png").unlink()
+    assert len(walk(tree).image_ids) == 6
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_groups_are_a_level_more(tree):
     for path in list(tree.rglob("*.png")):
         group = path.parent / ("in" if int(path.stem) % 2 else "out")
@@ -279,11 +298,49 @@ def test_groups_are_a_level_more(tree):
         (lambda p: (p / "train/cat").rename(p / "train/cats"), "train/cats: .*class 'cats'; did you mean 'cat'"),
         (
             lambda p: [(q / "train").rename(q / "trian") for q in (p, p.parent / "masks")],
-            "split 'train'; did you mean 'trian'",
+            "no split 'train', only test, trian, validation; rename trian to train.$",
         ),
         (lambda p: [f.unlink() for f in (p / "train/dog").iterdir()], "has no training image of the class dog"),
         (lambda p: [f.unlink() for f in p.rglob("*.png")], "contains no image"),
-        (lambda p: (p.parent / "masks/train/cat/0.png").unlink(), "train/cat/0.png: has no mask"),
+        *(
+            (
+                lambda p, name=name: [(q / "train").rename(q / name) for q in (p, p.parent / "masks")],
+                f"no split 'train', only .*; rename {name} to train.$",
+            )
+            for name in ("Training", "TRAINING", "training", "train_images")
+        ),
+        (
+            lambda p: [(q / "train").rename(q / "fit") for q in (p, p.parent / "masks")],
+            "no split 'train', only fit, test, validation; images of this split must be in one called train.$",
+        ),
+        (
+            lambda p: (p / "train/cat").rename(p / "train/cats"),
+            r"Correct the name, or add it to `classes` of the benchmark in params\.yaml\.$",
+        ),
+        (
+            lambda p: (p.parent / "masks/train/cat/0.png").unlink(),
+            r"train/cat/0\.png: has no mask in \S+masks\. Add the missing .* `source\.masks` from params\.yaml\.$",
+        ),
+        (
+            lambda p: (p.parent / "masks/train/cat/0.png").rename(p.parent / "masks/train/cat/0.heic"),
+            r"train/cat/0\.png: its mask \S+0\.heic has a format that is not read\. .*: convert them to PNG\.$",
+        ),
+        (
+            lambda p: (p.parent / "masks/train/cat/0.gif").write_bytes(b""),
+            r"has 2 masks in \S+masks \(train/cat/0\.\w+, train/cat/0\.\w+\)\. Of several .*, remove all but one\.$",
+        ),
+        (
+            lambda p: [
+                (p.parent / "masks/train/cat/0.png").unlink(),
+                (p.parent / "masks/train/cat/2.gif").write_bytes(b""),
+                (p / "train/dog").rename(p / "train/dogs"),
+            ],
+            "3 faults: .*Add the missing masks, .* Of several masks .* Correct the name, ",
+        ),
+        (
+            lambda p: (p / "train/cat/2.png").unlink() or (p / "train/cat/2.png").symlink_to(p / "train/cat/0.png"),
+            r"train/cat/2.png is the same file as the image of train/cat/0\.png\. Remove one of them\.$",
+        ),
         (lambda p: (p.parent / "masks").rename(p.parent / "m"), "masks: there is no such folder; correct source.masks"),
     ],
 )

@@ -180,9 +180,37 @@ def test_a_split_that_loses_all_images_is_refused(tmp_path, monkeypatch):
         path.write_bytes(b"no image")
     found = job(tmp_path, monkeypatch, on_error="skip")
     for step in (download.check, download.run):
-        with pytest.raises(DataError, match=r"needs a split that its source does not have\. There is no split 'test'"):
+        with pytest.raises(DataError, match=r"needs the split test, but all of its 4 images were skipped .*; repair"):
             step(found)
     assert not Path(found.outputs["manifest"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("dog", "leaves out all 2 of the class dog: 2 faults: "),
+        (["cat", "dog"], "leaves out all 2 of the class cat, all 2 of the class dog: 4 faults: "),
+    ],
+)
+def test_a_training_class_that_loses_all_images_is_refused(tmp_path, monkeypatch, labels, words):
+    draw(tmp_path / "own", *full("train", "val", "test"))
+    for label in [labels] if isinstance(labels, str) else labels:
+        for path in (tmp_path / "own/train" / label).rglob("*.png"):
+            path.write_bytes(b"no image")
+    found = job(tmp_path, monkeypatch, on_error="skip")
+    for step in (download.check, download.run):
+        with pytest.raises(DataError, match=f"^own, split train: source.on_error: skip {words}.*repair some") as caught:
+            step(found)
+        assert "\n" not in str(caught.value)
+    assert not Path(found.outputs["manifest"]).exists()
+
+
+def test_a_split_of_another_name_is_to_be_renamed(tmp_path, monkeypatch):
+    draw(tmp_path / "own", *full("train", "val", "Testing"))
+    with pytest.raises(
+        DataError, match=r"own: .* no split 'test', only Testing, train, validation; rename Testing to test"
+    ):
+        download.check(job(tmp_path, monkeypatch))
 
 
 def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from crayon.data.index import Entry, Frame, Listing
 from crayon.data.pack import examine, pack
-from crayon.data.pictures import in_colour, opened
+from crayon.data.pictures import Undecodable, in_colour, kept_warnings, opened
 from crayon.utils.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
@@ -105,6 +106,40 @@ def test_transparent_pixels_are_composited_and_counted(tmp_path, mode):
     (line,) = examine(images).lines
     assert line.startswith("here: 1 of 2 images: with transparent pixels, composited on [255, 255, 255] ")
     assert line.endswith("(1.png).")
+
+
+def warned(path, form, count):
+    """An image with the EXIF orientation 6, whose list of tags has fewer entries than the `count` that it states."""
+    tag = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    saved(path, form, exif=b"Exif\0\0II*\0" + struct.pack("<IH", 8, count) + tag)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_warnings_of_pillow_name_the_images_and_count_them(tmp_path, form, capsys, recwarn):
+    images = listing(tmp_path, count=5)
+    for number in (1, 3, 4):
+        warned(tmp_path / f"{number}.png", form, number + 1)
+    _, lines, _ = vars(examine(images, workers=4)).values()
+    assert lines == [
+        "here: 3 of 5 images: Pillow warns of the image that it reads: Corrupt EXIF data. Expecting to read N bytes "
+        "but only got N; if its rotation or its pixels are wrong, save it again (1.png, 3.png, 4.png)."
+    ]
+    assert capsys.readouterr().err == ""
+    pack(images, tmp_path / "work")
+    assert lines[0] in capsys.readouterr().err
+    assert not recwarn.list
+
+
+def test_other_warnings_pass_while_images_are_read():
+    with pytest.warns(UserWarning, match="another"), kept_warnings():
+        warnings.warn("another", stacklevel=1)
+
+
+def test_a_listed_image_in_a_format_that_is_not_read(tmp_path):
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(Undecodable, match=r"^a\.heic has a format that is not read; convert it to JPEG or PNG$"):
+        opened(path)
 
 
 def test_a_half_transparent_pixel_is_a_mean(tmp_path):

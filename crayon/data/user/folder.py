@@ -16,7 +16,20 @@ from pathlib import Path
 
 from crayon.config.source import NOT_BLACK, MaskPixels, Rgb
 from crayon.config.types import Int
-from crayon.data.index import Entry, Faults, Listing, OnError, check_entries, check_usable, frame_of, is_image
+from crayon.data.index import (
+    CONVERT,
+    OTHER_SUFFIXES,
+    Entry,
+    Faults,
+    Listing,
+    OnError,
+    check_entries,
+    check_usable,
+    frame_of,
+    is_image,
+    not_read,
+    unknown_label_remedy,
+)
 from crayon.data.names import no_folder
 from crayon.data.splits import split_named
 from crayon.utils.errors import DataError, ParamsError
@@ -68,7 +81,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         raise no_folder(folder, "source.path")
     tree, masks = walk(folder), _Masks(Path(options.masks)) if options.masks else None
     entries: list[Entry] = []
-    faults, others = Faults(str(folder)), []
+    faults = Faults(str(folder))
+    others: list[Path] = []
     loose: list[Path] = []
     deeper: set[str] = set()
     for split in tree.folders_in(folder):
@@ -76,7 +90,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         for below in tree.folders_in(split):
             label = composed(below.name)
             if label not in classes:
-                faults.add(f"{split.name}/{label}: {unknown('class', label, classes)}")
+                faults.add(f"{split.name}/{label}: {unknown('class', label, classes)}", unknown_label_remedy("label"))
                 continue
             within = [(composed(inner.name), inner) for inner in tree.folders_in(below)]
             if len(groups) > 1:
@@ -86,16 +100,18 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             of_group = [(groups[0], below)] if len(groups) == 1 else within
             for group, inner in of_group:
                 if group not in groups:
-                    faults.add(f"{inner.relative_to(folder)}: {unknown('group', group, groups)}")
+                    problem = f"{inner.relative_to(folder)}: {unknown('group', group, groups)}"
+                    faults.add(problem, unknown_label_remedy("group"))
                     continue
                 for path in tree.files_below(inner):
                     name = Path(composed(str(path.relative_to(folder))))
                     if not is_image(path):
-                        others.append(str(name))
+                        others.append(name)
                         continue
-                    mask = masks.of(name) if masks is not None else None
-                    if isinstance(mask, str):
-                        faults.add(f"{name}: {mask}")
+                    try:
+                        mask = masks.of(name) if masks is not None else None
+                    except _NoMask as problem:
+                        faults.add(f"{name}: {problem}", problem.remedy)
                         continue
                     entries.append(
                         Entry(
@@ -107,11 +123,13 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                             mask=mask,
                         )
                     )
-    faults.stop("Rename the folder, or add its name to the benchmark in params.yaml.")
+    faults.stop()
     check_usable(tree)
     if loose:
         raise DataError(_misplaced(folder, loose, len(entries), groups))
-    if others:
+    if images := not_read(Path(composed(name)) for name in tree.files):
+        report(f"{folder}: {images}")
+    if others := [name for name in others if name.suffix.lower() not in OTHER_SUFFIXES]:
         report(f"{folder}: left out {len(others)} files without the suffix of an image, the first is {others[0]}")
     if outside := _images_in(tree, folder):
         names = listed([path.name for path in outside])
@@ -166,6 +184,18 @@ def _misplaced(folder: Path, loose: Sequence[Path], placed: int, groups: Sequenc
     return f"{folder}: {len(loose)} of {len(loose) + placed} images are not in {layout} ({where}); {remedy}."
 
 
+class _NoMask(Exception):
+    """An image has no mask; the message says why.
+
+    Attributes:
+        remedy: a sentence that says what to do.
+    """
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
 class _Masks:
     """Finds the mask of an image by its path within the folder, whatever the suffix.
 
@@ -181,17 +211,38 @@ class _Masks:
             raise no_folder(folder, "source.masks")
         self.tree = walk(folder)
         self._names: dict[Path, list[str]] = {}
+        self._not_read: dict[Path, str] = {}
         for name in (*self.tree.files, *self.tree.unusable):
             if is_image(Path(name)):
                 self._names.setdefault(Path(composed(name)).with_suffix(""), []).append(name)
+            elif not_read([Path(name)]):
+                self._not_read[Path(composed(name)).with_suffix("")] = name
 
-    def of(self, image: Path) -> Path | str:
-        """The mask of an image, or a phrase that says why it has none."""
+    def of(self, image: Path) -> Path:
+        """The mask of an image.
+
+        Raises:
+            _NoMask: there is no mask, or one that is not read, or several.
+        """
         names = self._names.get(image.with_suffix(""), [])
+        if not names and (other := self._not_read.get(image.with_suffix(""))):
+            raise _NoMask(
+                f"its mask {self.tree.folder / other} has a format that is not read",
+                f"For masks in formats that are not read: {CONVERT.replace('JPEG or PNG', 'PNG')}.",
+            )
         if not names:
-            return f"has no mask in {self.tree.folder}"
+            raise _NoMask(
+                f"has no mask in {self.tree.folder}",
+                "Add the missing masks, or remove the images without one, or remove `source.masks` from params.yaml.",
+            )
         if len(names) > 1:
-            return f"has {len(names)} masks in {self.tree.folder} ({', '.join(names)}); remove all but one"
+            raise _NoMask(
+                f"has {len(names)} masks in {self.tree.folder} ({', '.join(names)})",
+                "Of several masks of one image, remove all but one.",
+            )
         if names[0] in self.tree.unusable:
-            return f"its mask {self.tree.folder / names[0]} is {self.tree.unusable[names[0]]}"
+            raise _NoMask(
+                f"its mask {self.tree.folder / names[0]} is {self.tree.unusable[names[0]]}",
+                "Restore the masks that cannot be read.",
+            )
         return self.tree.folder / names[0]

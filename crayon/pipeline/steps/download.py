@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from crayon.data.index import Entry, Listing
 from crayon.data.names import no_folder
 from crayon.data.pack import examine, mask_line, pack
 from crayon.data.releases.download import fetch_all, unpacked
-from crayon.data.splits import gaps
+from crayon.data.splits import gaps, no_split
 from crayon.pipeline.job import Job, raw_file
 from crayon.pipeline.record import Recording
 from crayon.utils.checks import required
@@ -23,7 +23,6 @@ from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
 from crayon.utils.tables import Row
-from crayon.utils.text import unknown
 from crayon.utils.walk import walk
 
 
@@ -46,7 +45,8 @@ def run(job: Job, local: Path | None = None) -> None:
     else:
         check_splits([entry.split for entry in content.entries], benchmark, name)
         entries, images, masks = pack(content, work)
-        check_splits([entry.split for entry in entries], benchmark, name)  # again, without the images that are skipped
+        # Again, without the images that are skipped.
+        check_splits([entry.split for entry in entries], benchmark, name, [entry.split for entry in content.entries])
         for sentence in gaps(_present((entry.split, entry.label, entry.group) for entry in entries), benchmark):
             report(f"{name}/download  {sentence}")
         recording.publish(
@@ -83,16 +83,17 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
     content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
     if isinstance(content, Drawn):
         images = list(zip(content.splits, content.labels, content.groups, strict=True))
-        check_splits(content.splits, benchmark, name)
+        listed_splits = content.splits
         unusable, size = 0, content.images.shape[1:3]
         lines = [mask_line(name, content.masks.mean((1, 2)).tolist(), {})]
     else:
-        check_splits([entry.split for entry in content.entries], benchmark, name)
+        listed_splits = [entry.split for entry in content.entries]
+        check_splits(listed_splits, benchmark, name)
         examined = examine(content)
         images = [(e.split, e.label, e.group) for n, e in enumerate(content.entries) if n not in examined.faults]
         unusable, size, lines = len(examined.faults), examined.size, examined.lines
     splits = [split for split, _, _ in images]
-    check_splits(splits, benchmark, name)
+    check_splits(splits, benchmark, name, listed_splits)
     counts = ", ".join(f"{split} {splits.count(split)}" for split in dict.fromkeys(splits))
     left_out = f"; {unusable} more cannot be used" if unusable else ""
     first = f"{name}: {len(splits)} images ({counts}){left_out}."
@@ -192,13 +193,14 @@ def _rows(entries: list[Entry]) -> list[tuple[str, str, str, str]]:
     return [(entry.image, entry.split, entry.label, entry.group) for entry in entries]
 
 
-def check_splits(splits: list[str], benchmark: Benchmark, name: str) -> None:
+def check_splits(splits: list[str], benchmark: Benchmark, name: str, before: Sequence[str] = ()) -> None:
     """Check that the training split and every split that a metric is measured on have images.
 
     Args:
         splits: (N,) the split of each image.
         benchmark: params of the benchmark.
         name: its name, for the message.
+        before: the split of each image before unusable images were skipped.
 
     Raises:
         DataError: a split has no images.
@@ -207,6 +209,11 @@ def check_splits(splits: list[str], benchmark: Benchmark, name: str) -> None:
     metrics = [benchmark.selection, *benchmark.metrics.values()]
     for split in ("train", *sorted({split for metric in metrics for split in metric.splits})):
         if split not in present:
+            if skipped := before.count(split):
+                raise DataError(
+                    f"{name}: params.yaml needs the split {split}, but all of its {skipped} images were skipped "
+                    "(source.on_error: skip); repair them."
+                )
             raise DataError(
-                f"{name}: params.yaml needs a split that its source does not have. {unknown('split', split, present)}"
+                f"{name}: params.yaml needs a split that its source does not have. {no_split(split, present)}"
             )
