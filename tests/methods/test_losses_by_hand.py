@@ -248,7 +248,9 @@ def test_cnc_samples_passed_together_give_the_mean_loss(pixels, monkeypatch):
     monkeypatch.setattr("crayon.methods.cnc.PIXELS", pixels)
     problem = problems.problem(20)
     problem.network.double()
-    problem.images = lambda index, images=problem.images: images(index).double()
+    images = problem.images
+    problem.images = lambda index: images(index).double()
+    problem.images.raw = images.raw
     problem.stage_one = torch.nn.functional.one_hot((problem.labels + torch.arange(20) % 3 // 2) % 2, 2).float()
     cnc = method(samples=4)
     problem.network.eval()

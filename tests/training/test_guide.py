@@ -212,7 +212,7 @@ def test_each_variant_refines_and_answers_matter(guide, method, answers):
 
 
 def test_the_report_compares_accuracy_and_maps(guide, dataset):
-    strong = CrayonAttention(alpha=0, beta=1e3, reduction="energy_ratio", target="label")
+    strong = CrayonAttention(alpha=0, beta=1e3, weighting="published", reduction="energy_ratio", target="label")
     training = Training(optimiser="adam", learning_rate=0.01, weight_decay=0.0, batch_size=8, epochs=5)
     refined = guide.refine(strong, training, attention=ANSWERS["attention"])
     with torch.no_grad():
@@ -359,9 +359,9 @@ def test_numbers_written_as_text_are_converted(guide):
         *((name, True, "is True, which is no number") for name in ("batch_size", "epochs", "learning_rate", "alpha")),
         ("passes", True, "is True, which is no number"),
         ("milestones", (True,), "is True, which is no number"),
-        ("batch_size", "1e-3", "unable to parse string as an integer, got '1e-3'"),
-        ("epochs", 2.5, "got a number with a fractional part, got 2.5"),
-        ("learning_rate", "fast", "unable to parse string as a number, got 'fast'"),
+        ("batch_size", "1e-3", "must be a whole number, got '1e-3'"),
+        ("epochs", 2.5, "must be a whole number, got 2.5"),
+        ("learning_rate", "fast", "must be a number, got 'fast'"),
     ],
 )
 def test_settings_that_are_no_numbers_are_refused(guide, name, value, words):
@@ -376,13 +376,13 @@ def test_settings_that_are_no_numbers_are_refused(guide, name, value, words):
     ("call", "words"),
     [
         (lambda g: g.refine(ERM(), TRAINING, seed=True), "seed: is True, which is no number"),
-        (lambda g: g.refine(ERM(), TRAINING, seed=2.5), "seed: input should be a valid integer, .* got 2.5"),
+        (lambda g: g.refine(ERM(), TRAINING, seed=2.5), "seed: must be a whole number, got 2.5"),
         (lambda g: g.refine(ERM, TRAINING), "method: is ERM; pass an instance of a Method, not the class"),
         (lambda g: g.refine(ERM(), {"epochs": 1}), "training: is dict; pass an instance of a Training"),
         (lambda g: g.patches(True), "count: is True"),
-        (lambda g: g.patches(0), "count: input should be greater than or equal to 1, got 0"),
+        (lambda g: g.patches(0), "count: must be greater than or equal to 1, got 0"),
         (lambda g: g.patches(2, cells=True), "cells: is True"),
-        (lambda g: g.maps("labels"), "target: input should be 'label' or 'prediction', got 'labels'"),
+        (lambda g: g.maps("labels"), "target: must be 'label' or 'prediction', got 'labels'"),
     ],
 )
 def test_an_argument_of_another_type_is_refused(guide, call, words):

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from pydantic import ConfigDict
 
+from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
 from crayon.data.photos import catalogue as catalogues
 from crayon.data.photos.catalogue import Package, Picture
@@ -52,8 +53,8 @@ class Watermark:
 
     text: str
     places: tuple[str, ...]
-    opacity: float = 0.5
-    height: float = 0.15
+    opacity: Float = 0.5
+    height: Float = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +77,15 @@ class Options:
         watermark: a text on the images of some groups; none by default.
     """
 
-    seed: int
-    size: int
+    seed: Int
+    size: Int
     classes: Mapping[str, tuple[str, ...]]
     places: Mapping[str, tuple[str, ...]]
-    counts: Mapping[str, Mapping[str, int]]
-    split_of_cutouts: int = 0
-    scale: tuple[float, float] = (0.25, 0.45)
-    crop: tuple[float, float] = (0.6, 1.0)
-    brightness: tuple[float, float] = (0.85, 1.15)
+    counts: Mapping[str, Mapping[str, Int]]
+    split_of_cutouts: Int = 0
+    scale: tuple[Float, Float] = (0.25, 0.45)
+    crop: tuple[Float, Float] = (0.6, 1.0)
+    brightness: tuple[Float, Float] = (0.85, 1.15)
     flip: bool = True
     watermark: Watermark | None = None
 
