@@ -184,8 +184,8 @@ def stale(other: str, digest: str) -> str:
     """Say that an answer was given to other maps or patches."""
     return (
         f"was given to other maps or patches (digest {other[:12]}, now {digest[:12]}); bring back the ones that were "
-        "shown, or annotate the present ones, or set `allow_stale: true` in this benchmark's `annotation` in "
-        "params.yaml, and the record will say so."
+        "shown (with `interpret.placement: resized`, if a plain resize drew those), or annotate the present ones, or "
+        "set `allow_stale: true` in this benchmark's `annotation` in params.yaml, and the record will say so."
     )
 
 

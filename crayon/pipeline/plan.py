@@ -505,6 +505,7 @@ class Plan:
             outputs={"labels": self._labels(name)[kind], "summary": f"{folder}/{kind}.summary.json"},
             record=f"{folder}/{kind}.record.json",
             steering={"consensus": dump(benchmark.consensus)}
+            | (self.placed(benchmark) if kind == "attention" else {})
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.pipeline.steps.ingest",),
             step_params=self._params(benchmark),

@@ -107,9 +107,9 @@ class Store:
 
     def _explain(self, stale: Answer) -> str:
         return (
-            f"{self.path}: {stale.annotator!r} answered {stale.item!r} when {self.shown} was another file (digest "
-            f"{stale.digest[:12]}, now {self.digest[:12]}); restore that file, move the answers away, or accept them "
-            "(`allow_stale: true` beside `source: people` in params.yaml)."
+            f"{self.path}: {stale.annotator!r} answered {stale.item!r} when {self.shown} was another file, or was "
+            f"shown with another `interpret.placement` (digest {stale.digest[:12]}, now {self.digest[:12]}); restore "
+            "that, move the answers away, or accept them (`allow_stale: true` beside `source: people` in params.yaml)."
         )
 
     def answers_of(self, annotator: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ from crayon.utils.log import report
 try:
     import zstandard
 except ImportError:  # of the extra `photos`; only packages of Ubuntu need it
-    zstandard = None
+    zstandard = None  # type: ignore[assignment]  # a module
 
 PATIENCE = 600
 """Seconds that apt may take for one package."""

@@ -8,6 +8,7 @@ from crayon.annotations.agreement import COLUMNS, Annotator, agreement, as_rows,
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.pipeline.steps.ingest import read
+from crayon.pipeline.steps.people import shown_digest
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import write_csv, write_json
 
@@ -38,7 +39,7 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
     if not answered:
         plan.answers(name, kinds[0])  # raises an error that explains how to get answers
     for job in answered or jobs[:1]:
-        answers = read(job, Digests().of(job.inputs["shown"]) or "", allow_stale).answers
+        answers = read(job, shown_digest(job, Digests().of(job.inputs["shown"]) or ""), allow_stale).answers
         annotators = by_annotator(answers)
         path = Path(job.inputs["answers"]).with_suffix(".annotators.csv")
         shares = agreement(answers)

@@ -15,6 +15,7 @@ from crayon.data.dataset import training_images
 from crayon.models.checkpoints import channels_of
 from crayon.pipeline.job import MADE, Job
 from crayon.pipeline.record import Recording
+from crayon.pipeline.steps.people import shown_digest
 from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
 from crayon.utils.errors import AnnotationError
@@ -71,7 +72,7 @@ def run(job: Job) -> None:
     recording = Recording(job)
     benchmark = required(job.params.benchmark, "job.params.benchmark")
     consensus, allow_stale = benchmark.consensus, benchmark.annotation.allow_stale
-    digest = recording.read[job.inputs["shown"]]
+    digest = shown_digest(job, recording.read[job.inputs["shown"]])
     answered = read(job, digest, allow_stale)
     if benchmark.annotation.source == "people":
         refuse_mixed({answer.source for answer in answered.answers}, MADE, job.inputs["answers"])

@@ -14,6 +14,7 @@ from crayon.models.checkpoints import channels_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.pipeline.steps.map_size import map_shift
+from crayon.pipeline.steps.people import shown_digest
 from crayon.saliency.patches import read_patches
 from crayon.saliency.placement import CENTRED
 from crayon.utils.checks import required
@@ -33,7 +34,8 @@ def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
     Raises:
         DataError: a file is missing or malformed, the maps do not belong to the training images, or all are blank.
     """
-    inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
+    job = plan.find("ingest", benchmark=name, kind=kind)
+    inputs = job.inputs
     benchmark = plan.params.active.benchmark(name)
     shown = inputs["shown"]
     if not Path(shown).exists():
@@ -78,7 +80,7 @@ def load_items(plan: Plan, name: str, kind: str) -> ItemSet:
     if not items:
         raise DataError(f"{shown}: contains no items to annotate; regenerate it with `snakemake --cores 2 {shown}`.")
     digests = Digests()
-    digest = required(digests.of(shown), "digest")
+    digest = shown_digest(job, required(digests.of(shown), "digest"))
     digests.save()
     return ItemSet(
         kind=kind,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from crayon.pipeline.job import KINDS
+import hashlib
+
+from crayon.config.sections import dump
+from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
+from crayon.utils.checks import required
 from crayon.utils.errors import ParamsError, RecordError
+from crayon.utils.files import canonical
 from crayon.utils.text import unknown
 
 
@@ -31,7 +36,7 @@ def asks_people(plan: Plan, name: str, kind: str) -> None:
 
 
 def digest_of_shown(plan: Plan, name: str, kind: str) -> str:
-    """Compute the sha256 of the current maps or patches.
+    """Compute the digest of the current maps or patches, see `shown_digest`.
 
     Args:
         plan: the plan of the active suite.
@@ -41,10 +46,28 @@ def digest_of_shown(plan: Plan, name: str, kind: str) -> str:
     Raises:
         RecordError: they have not been computed.
     """
-    path = plan.find("ingest", benchmark=name, kind=kind).inputs["shown"]
+    job = plan.find("ingest", benchmark=name, kind=kind)
+    path = job.inputs["shown"]
     digests = Digests()
     digest = digests.of(path)
     if digest is None:
         raise RecordError(f"{path}: there is no such file; make it with `snakemake --cores 2 {path}`.")
     digests.save()
-    return digest
+    return shown_digest(job, digest)
+
+
+def shown_digest(job: Job, digest: str) -> str:
+    """Return the digest that identifies what annotators see, which is stored with each answer.
+
+    Args:
+        job: the job `annotate` or `ingest` of a kind of annotation.
+        digest: sha256 of maps.npy or patches.csv.
+
+    Returns:
+        The sha256 of the file. For maps with measured places of their cells, the sha256 of that digest and the network:
+        the places are part of the picture, and answers to a plain resize belong to another picture.
+    """
+    placement = required(job.params.benchmark, "job.params.benchmark").placement
+    if job.wildcards["kind"] != "attention" or placement == "resized":
+        return digest
+    return hashlib.sha256(f"{digest} {canonical(dump(job.params.network))}".encode()).hexdigest()

@@ -11,6 +11,7 @@ from crayon.data.dataset import load_dataset
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.map_size import map_shift
+from crayon.pipeline.steps.people import shown_digest
 from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError
@@ -34,7 +35,7 @@ def run(job: Job) -> None:
             "annotation to `source: people` in params.yaml and collect people's answers."
         )
     rows = data.rows("train")
-    digest = recording.read[job.inputs["shown"]]
+    digest = shown_digest(job, recording.read[job.inputs["shown"]])
     annotation = benchmark.annotation
     seed = required(annotation.seed, "annotation.seed")
     if kind == "attention":
