@@ -44,6 +44,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
 
     Raises:
         ParamsError: the suite has no section `tuning`, no space for a method, or a method cannot run on the benchmark.
+        DataError: a file that the refinements read is missing.
     """
     suite = plan.params.active
     if suite.tuning is None:
@@ -57,6 +58,10 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
         if why := _reason(plan, name, method):
             report(f"{name}/{method}  left out: {why}")
     methods = methods or [method for method in suite.tuning.spaces if not _reason(plan, name, method)]
+    refinements = [job for job in plan.jobs.values() if job.rule == "refine" and job.wildcards["benchmark"] == name]
+    needed = {path for job in refinements if job.wildcards["run"] in methods for path in job.inputs.values()}
+    if missing := sorted(path for path in needed if not Path(path).exists()):
+        raise DataError(f"{missing[0]}: the search needs this file; `snakemake --cores 8 results/table1.csv` makes it.")
     trainings = len(methods) * suite.tuning.trials * len(suite.tuning.seeds)
     report(
         f"{name}  {trainings} trainings of {len(methods)} methods; each trial then says how long its method still takes"
