@@ -150,7 +150,7 @@ def refine(answers):
     """Refine with each setting; give the model that is best on the validation images."""
 
     def refined(rate, weight):
-        method = CrayonAttention(alpha=weight, beta=weight, reduction="energy_ratio", target="label")
+        method = CrayonAttention(alpha=weight, beta=weight, weighting="published")
         training = Training(optimiser="adam", learning_rate=rate, weight_decay=1e-4, batch_size=64, epochs=5)
         return guide.refine(method, training, attention=answers.int()).model
 

@@ -62,7 +62,7 @@ TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-3
 MINE = ("ours, float32", "ours, bfloat16")
 """The variants whose work is counted; compiled, kernels are fused and their traffic is not seen."""
-WEIGHTS = {"alpha": 10.0, "beta": 10.0, "reduction": "energy_ratio", "target": "label"}
+WEIGHTS = {"alpha": 10.0, "beta": 10.0, "weighting": "published", "reduction": "energy_ratio", "target": "label"}
 COMPARED = {
     "crayon_attention": WEIGHTS,
     "crayon_pruning": {"batch_norm": "frozen"},

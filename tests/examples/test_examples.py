@@ -64,7 +64,7 @@ def test_map_losses_and_gradients_equal_the_packages(one_page, batch):
 
     classifier = Classifier(Parts(network.features, nn.Identity(), 128, 128), 2).double()
     classifier.head = network.head
-    method = CrayonAttention(alpha=alpha, beta=beta, reduction="energy_ratio", target="label")
+    method = CrayonAttention(alpha=alpha, beta=beta, weighting="published")
     problem = Problem(network=classifier, images=None, labels=labels, maps=stored, attention=answers.to(torch.int8))
     state = method.prepare(problem)
     features = classifier.features(pixels)

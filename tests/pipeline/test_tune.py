@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 
 from crayon.config.load import load
 from crayon.config.studies import Space
 from crayon.config.suite import Params
+from crayon.pipeline.steps import tune
 from crayon.pipeline.steps.tune import draw
 from crayon.report.build import load_plan
-from crayon.utils.errors import ParamsError
+from crayon.utils.errors import DataError, ParamsError
 
 from .. import tiny
 
@@ -58,3 +60,30 @@ def test_the_same_number_of_trials_for_every_method_of_the_table():
     mini = params.suites["mini"]
     assert set(mini.tuning.spaces) == set(mini.methods)
     assert all("learning_rate" in space for space in mini.tuning.spaces.values())
+    own = params.suites["own"]
+    assert set(own.tuning.spaces) == set(own.methods)
+
+
+def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):
+    content = copy.deepcopy(tiny.params())
+    content["suites"]["mini"] |= {"methods": ["crayon_attention", "erm"], "studies": {}, "controls": {}}
+    content["suites"]["mini"]["benchmarks"]["waterbirds"]["annotation"] = {"source": "none"}
+    monkeypatch.chdir(tiny.write(tmp_path, content))
+    lines, searched = [], []
+    monkeypatch.setattr(tune, "report", lines.append)
+    monkeypatch.setattr(tune, "Context", lambda job: job)
+    monkeypatch.setattr(tune, "_search", lambda plan, context, method: searched.append(method) or [])
+    with pytest.raises(DataError, match="the search needs this file; `snakemake"):
+        tune.run(load_plan(), "waterbirds")
+    for job in load_plan().jobs.values():
+        for path in job.inputs.values() if job.rule == "refine" else ():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch()
+    lines.clear()
+    tune.run(load_plan(), "waterbirds")
+    assert searched == ["erm"]
+    assert "waterbirds/crayon_attention  left out: it needs answers, and nobody answers (annotation: none)" in lines
+    assert "waterbirds/jtt  left out: suites.mini.methods does not have it" in lines
+    assert lines[-1].startswith("waterbirds  3 trainings of 1 methods;")  # 3 trials, 1 seed
+    with pytest.raises(ParamsError, match="jtt cannot be tuned on waterbirds"):
+        tune.run(load_plan(), "waterbirds", ["jtt"])

@@ -240,3 +240,64 @@ def test_a_table_without_pruning_needs_no_neurons(tmp_path, monkeypatch):
     evaluated(plan, RIGHT, VALIDATION)
     render(plan, "table1")
     assert "Answers: attention: 9 people answers -> 4 relevant." in Path("results/mini/table1.md").read_text()
+
+
+@pytest.fixture
+def below(birds):
+    """The Original is at 20.0; Crayon-Attention ends at 12.0 and 8.0, ERM at 50.0 and 20.0; others have no epoch 0."""
+    for (run, seed), (last, epoch) in {
+        ("crayon_attention", 0): (12.0, 0),
+        ("crayon_attention", 1): (8.0, 1),
+        ("erm", 0): (50.0, 1),
+        ("erm", 1): (20.0, 1),  # equal to the Original: not below it
+    }.items():
+        job = birds.find("evaluate", benchmark="birds", run=run, seed=str(seed))
+        content = json.loads(Path(job.outputs["metrics"]).read_text())
+        content["before"] = {"validation": 20.0}
+        content["last"] = content["last"] | {"validation": last}
+        content["selected"] = content["selected"] | {"epoch": epoch}
+        put(job.outputs["metrics"], content)
+    return birds
+
+
+WORSE = (
+    "Validation worst group after the last epoch below the Original's: "
+    "Crayon-Attention (2 of 2 runs, at worst 8.0, not 20.0)."
+)
+KEPT = "No epoch was better on validation, so that *selected* is the Original: Crayon-Attention (1 of 2 runs)."
+
+
+def test_tables_mark_runs_below_the_original(below):
+    render(below, "table1")
+    table = Path("results/mini/table1.md").read_text()
+    assert f"\N{DOWNWARDS ARROW} {WORSE} {KEPT}" in table
+    marked = [
+        line.split("|")[1].strip()
+        for line in table.splitlines()
+        if line.startswith("|") and "\N{DOWNWARDS ARROW}" in line
+    ]
+    assert marked == ["Crayon-Attention \N{DOWNWARDS ARROW}"]
+    latex = Path("results/mini/table1.tex").read_text()
+    assert [line.split("&")[0].strip() for line in latex.splitlines() if "$ &" in line and "downarrow" in line] == [
+        "Crayon-Attention $\\downarrow$"
+    ]
+    assert f"% My birds: $\\downarrow$: {WORSE}" in latex
+
+
+def test_runs_csv_has_both_ends_of_a_run(below):
+    render(below, "table1")
+    with Path("results/mini/runs.csv").open(newline="") as file:
+        rows = {(row["method"], row["seed"]): row for row in csv.DictReader(file) if row["metric"] == "WGA"}
+    columns = ("selected_epoch", "validation_original", "validation_last", "below_original")
+    found = {key: tuple(row[column] for column in columns) for key, row in rows.items()}
+    assert found["crayon_attention", "0"] == ("0", "20.0000", "12.0000", "1")
+    assert found["crayon_attention", "1"] == ("1", "20.0000", "8.0000", "1")
+    assert found["erm", "0"] == ("1", "20.0000", "50.0000", "0")
+    assert found["erm", "1"] == ("1", "20.0000", "20.0000", "0")
+    assert found["bounding_box", "0"] == ("1", "", "", "")
+
+
+def test_the_page_names_runs_below_the_original(below):
+    text = page(below)
+    assert WORSE in text
+    assert "ERM (" not in text.split("below the Original's:")[1].split(".</")[0]

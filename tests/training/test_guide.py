@@ -451,3 +451,49 @@ def test_the_former_import_works_with_a_warning():
     assert caught[0].filename == __file__
     with pytest.raises(ImportError, match="cannot import name 'annotations_of'"):
         from crayon.library import annotations_of  # noqa: F401
+
+
+DESTROYING = Training(optimiser="adam", learning_rate=10.0, weight_decay=0.0, batch_size=8, epochs=2)
+
+
+@pytest.fixture
+def learnt(dataset):
+    """A model that has learnt its images, so that a destroyed one is worse, and a guide; the images also validate."""
+    torch.manual_seed(0)
+    training = Training(optimiser="adam", learning_rate=0.02, weight_decay=0.0, batch_size=8, epochs=15)
+    model = Guide(Own(), dataset).refine(ERM(), training).model
+    return model, Guide(model, dataset, validation=dataset)
+
+
+def test_a_destroyed_refinement_keeps_the_model(learnt):
+    model, guide = learnt
+    refined = guide.refine(ERM(), DESTROYING, keep="best")
+    assert refined.accuracy_before > 90
+    assert refined.epoch == 0
+    assert same_state(refined.model, model)
+    assert refined.accuracy_after == refined.accuracy_before
+    before, last = refined.accuracy_before, refined.history[-1]["accuracy"]
+    assert f"{last:.1f}, below the Original's {before:.1f}" in refined.warning
+    assert "2 epochs, epoch 0 kept" in str(refined)
+    assert str(refined).splitlines()[-1] == f"warning: {refined.warning}"
+
+
+def test_by_default_the_last_epoch_is_returned_with_a_warning(learnt):
+    model, guide = learnt
+    refined = guide.refine(ERM(), DESTROYING)
+    assert (refined.epoch, refined.accuracy_after) == (2, refined.history[-1]["accuracy"])
+    assert not same_state(refined.model, model)
+    assert refined.warning is not None
+
+
+def test_a_refinement_that_does_not_fall_has_no_warning(learnt):
+    training = Training(optimiser="adam", learning_rate=1e-8, weight_decay=0.0, batch_size=8, epochs=2)
+    refined = learnt[1].refine(CrayonPruning(batch_norm="frozen"), training, neurons=[1] * 6, keep="best")
+    assert (refined.epoch, refined.warning) == (0, None)  # equal accuracy: the earliest epoch
+    assert "warning" not in str(refined)
+
+
+@pytest.mark.parametrize(("keep", "words"), [("best", "needs validation images"), ("first", "'first' is not allowed")])
+def test_keep_is_refused_in_one_sentence(guide, keep, words):
+    with pytest.raises(MethodError, match=words):
+        guide.refine(ERM(), TRAINING, keep=keep)

@@ -279,29 +279,32 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("after", [1, 3])
-def test_a_training_that_was_broken_off_ends_in_the_same_bits(name, after, tmp_path):
+@pytest.mark.parametrize(("after", "refines"), [(1, True), (3, False)])
+def test_a_training_that_was_broken_off_ends_in_the_same_bits(name, after, refines, tmp_path):
     training = dataclasses.replace(TRAINING, epochs=4, milestones=(2,), milestone_factor=0.3, momentum=0.0)
     settings = {"table": "moving"} if name == "lc" else {}
-    undisturbed = run(name, training, **settings)
     saved = Saved(tmp_path / "state.pt", "this", every=0)
     monitor, method = problems.monitor(), method_class(name)(**(SETTINGS[name] | settings))
+    undisturbed = train(problems.problem(), method, training, 0, problems.monitor(), name, refines=refines)
+    assert undisturbed.history[0]["epoch"] == 1 - refines
     measured, measure = [], monitor.measure
 
     def break_off(network):
-        if len(measured) == after:
+        if len(measured) == after + refines:
             raise Interrupted
         measured.append(measure(network))
         return measured[-1]
 
     monitor.measure = break_off
     with pytest.raises(Interrupted):
-        train(problems.problem(), method, training, 0, monitor, name, saved)
+        train(problems.problem(), method, training, 0, monitor, name, saved, refines)
     torch.manual_seed(77)  # whatever another process has drawn
     lines = []
-    outcome = train(problems.problem(), method, training, 0, problems.monitor(report=lines.append), name, saved)
+    outcome = train(
+        problems.problem(), method, training, 0, problems.monitor(report=lines.append), name, saved, refines
+    )
     assert lines[0] == f"{name}  goes on after epoch {after} of 4"
-    assert len(lines) == 1 + 4 - after
+    assert sum(line.startswith(f"{name}  epoch ") for line in lines) == 4 - after
     assert outcome.history == undisturbed.history
     assert outcome.selected_epoch == undisturbed.selected_epoch
     for key, value in undisturbed.last.items():

@@ -7,6 +7,7 @@ which no table may use. Test images are never used. The user copies the best set
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from math import exp, log
 from pathlib import Path
@@ -14,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from crayon.config.studies import Space
-from crayon.methods.settings import settings_of
+from crayon.methods.settings import reason_left_out, settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.refine import Reader
@@ -34,15 +35,16 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     Args:
         plan: the plan of the active suite.
         name: the benchmark.
-        methods: the methods to tune; empty for all that have a search space. The table's rows of other methods are
-            kept.
+        methods: the methods to tune; empty for all methods of the suite that have a search space and can run on the
+            benchmark. The table's rows of other methods are kept.
 
     Returns:
         The path of the table, with one row per trial: settings as `key=value` pairs, validation metric in percent
         (empty if the training diverged), and `chosen`, which is 1 for the best trial (the first of equal ones).
 
     Raises:
-        ParamsError: the suite has no section `tuning`, or no space for a method.
+        ParamsError: the suite has no section `tuning`, no space for a method, or a method cannot run on the benchmark.
+        DataError: a file that the refinements read is missing.
     """
     suite = plan.params.active
     if suite.tuning is None:
@@ -50,15 +52,36 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     for method in methods:
         if method not in suite.tuning.spaces:
             raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {method!r}; add it.")
+        if why := _reason(plan, name, method):
+            raise ParamsError(f"{method} cannot be tuned on {name}: {why}.")
+    for method in suite.tuning.spaces if not methods else ():
+        if why := _reason(plan, name, method):
+            report(f"{name}/{method}  left out: {why}")
+    methods = methods or [method for method in suite.tuning.spaces if not _reason(plan, name, method)]
+    refinements = [job for job in plan.jobs.values() if job.rule == "refine" and job.wildcards["benchmark"] == name]
+    needed = {path for job in refinements if job.wildcards["run"] in methods for path in job.inputs.values()}
+    if missing := sorted(path for path in needed if not Path(path).exists()):
+        raise DataError(f"{missing[0]}: the search needs this file; `snakemake --cores 8 results/table1.csv` makes it.")
+    trainings = len(methods) * suite.tuning.trials * len(suite.tuning.seeds)
+    report(
+        f"{name}  {trainings} trainings of {len(methods)} methods; each trial then says how long its method still takes"
+    )
     context = Context(plan.find("original", benchmark=name))
     path = Path(plan.result_path(f"tuning/{name}.csv"))
     rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
-    for method in methods or suite.tuning.spaces:
+    for method in methods:
         rows = [row for row in rows if row["method"] != method] + _search(plan, context, method)
         order = list(suite.tuning.spaces)
         rows.sort(key=lambda row: order.index(row["method"]) if row["method"] in order else len(order))
         write_csv(path, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
     return path
+
+
+def _reason(plan: Plan, name: str, method: str) -> str | None:
+    """Return why a method is not tuned on a benchmark; None if it can be."""
+    if method not in plan.params.active.methods:
+        return f"suites.{plan.suite}.methods does not have it"
+    return reason_left_out(method, plan.params.active.benchmarks[name])
 
 
 def draw(spaces: dict[str, Space], trials: int, seed: int, method: str) -> list[dict[str, Any]]:
@@ -88,7 +111,7 @@ def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
     job = plan.find("original", benchmark=context.name)
     current = benchmark.methods[name]
     reader = None
-    trials = []
+    trials, started = [], time.monotonic()
     for number, settings in enumerate(draw(tuning.spaces[name], tuning.trials, tuning.seed, name), start=1):
         changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: current | settings}})
         training, method = settings_of(name, changed)
@@ -112,7 +135,8 @@ def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
         score = fmean(values) if values else None
         trials.append((score, described))
         outcome = "diverged" if score is None else f"validation {score:.1f}%"
-        report(f"{context.name}/{name}  trial {number}/{tuning.trials}  {described}  {outcome}")
+        left = (time.monotonic() - started) / number * (tuning.trials - number)
+        report(f"{context.name}/{name}  trial {number}/{tuning.trials}  {described}  {outcome}  {left:.0f} s left")
     best = max((score for score, _ in trials if score is not None), default=None)
     first = next((number for number, (score, _) in enumerate(trials) if score is not None and score == best), None)
     return [
