@@ -273,8 +273,8 @@ def decode(
 ) -> Decoded:
     """Decode one image, upright and in RGB, and its mask.
 
-    A mask without an EXIF orientation of its own, of the size that the image has before its rotation, is rotated with
-    the image.
+    If the EXIF orientation rotates the image, the mask is rotated in the same way, provided that it has no EXIF
+    orientation itself and has the size of the unrotated image.
 
     Args:
         entry: the image.

@@ -48,7 +48,11 @@ def reads(source: Mapping[str, Any]) -> dict[str, str]:
 
 
 def steering(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The params subset that determines a source's images: all but `compose`, and URLs of files with a digest."""
+    """The params that determine a source's images.
+
+    These are all except `compose` and except the URLs of files whose digest is given, since the digest already fixes
+    their contents.
+    """
     kept = {key: value for key, value in source.items() if key != "compose"}
     if "archives" in kept:
         kept["archives"] = {name: archive.steering for name, archive in archives({**source, "tree": None}).items()}

@@ -60,7 +60,7 @@ class Tree:
         return [path for path in self._content.get(folder, ()) if path not in self._is_folder]
 
     def files_below(self, folder: Path) -> Iterator[Path]:
-        """Yield the files in the folder or one of its subfolders, at any depth, sorted by the parts of their paths."""
+        """Yield the files in the folder and in all folders below it, sorted by the parts of their paths."""
         for path in self._content.get(folder, ()):
             if path in self._is_folder:
                 yield from self.files_below(path)
@@ -133,7 +133,7 @@ def walk(folder: str | os.PathLike[str]) -> Tree:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """The entries of a folder, sorted by name in reverse, so that the first one is the last of a list."""
+    """The entries of a folder in descending order of name, so that `pop()` takes them in ascending order."""
     try:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: composed(entry.name), reverse=True)

@@ -168,7 +168,11 @@ def _by_hand(missing: Mapping[Path, Archive]) -> str:
 
 
 def _resume(session, url: str, part: Path) -> None:
-    """Download `url` to `part`, going on after what is there; DataError if it cannot be had whole."""
+    """Download `url` to `part`, continuing after the bytes that are already there.
+
+    Raises:
+        DataError: the download cannot be completed.
+    """
     import requests
     from tqdm import tqdm
 

@@ -39,9 +39,12 @@ class Context:
         job: a job that reads the benchmark's data set.
 
     Attributes:
-        name, suite, benchmark: name and params of the benchmark, and params of its suite.
+        name: name of the benchmark.
+        suite: params of the suite.
+        benchmark: params of the benchmark.
         options: params of the network.
-        device, dtype: device, and dtype of the forward pass.
+        device: where the networks and tensors are.
+        dtype: dtype of the forward pass.
         data: the data set, memory-mapped.
     """
 
