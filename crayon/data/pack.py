@@ -46,7 +46,7 @@ class Decoded(NamedTuple):
         image: (H, W, 3) uint8.
         mask: (H, W) bool, or None if masks are not read.
         kind: the kind of the mask's pixels, as `relevant_pixels` describes it; empty without a mask file.
-        remarks: what a person should know about this image.
+        remarks: remarks for the user about this image.
     """
 
     image: np.ndarray
@@ -61,10 +61,10 @@ class Packing:
 
     Attributes:
         key: digest of everything that determines the arrays: entries, sizes and times of their files, and the frame.
-        read: number of entries processed so far.
+        read: number of entries that are already processed.
         size: (height, width) of the first image; None before it is decoded.
         faults: position in the listing -> why the image is left out.
-        remarks: remark -> how many images it is about, and the first three of them.
+        remarks: remark -> the number of images with this remark, and the first three of them.
     """
 
     key: str
@@ -81,7 +81,7 @@ class Packing:
                 self.remarks[remark] = count + 1, [*first, entry.called][:3]
 
     def remark_lines(self, of: str) -> list[str]:
-        """One sentence a remark: how many images, and the first of them."""
+        """One sentence for each remark: the number of images, and the first of them."""
         return [
             f"{of}: {count} of {self.read} images: {remark} ({', '.join(first)}{', ...' if count > 3 else ''})."
             for remark, (count, first) in self.remarks.items()
@@ -111,7 +111,7 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
         or (0, H, W) if the listing has no masks.
 
     Raises:
-        DataError: some images cannot be used and `on_error` is fail, or none can.
+        DataError: some images cannot be used and `on_error` is `fail`, or no image can be used.
         OutputError: the folder cannot be written.
     """
     folder = Path(folder)
@@ -156,7 +156,7 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
 
 @dataclass
 class Examined:
-    """What `examine` finds.
+    """The result of `examine`.
 
     Attributes:
         faults: position in the listing -> why the image cannot be used.
@@ -198,10 +198,10 @@ def examine(listing: Listing, workers: int | None = None) -> Examined:
 
 
 def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str:
-    """One sentence on the relevant share of the masks, and on the kinds of their pixels.
+    """Write one sentence on the relevant share of the masks, and on the kinds of their pixels.
 
     Args:
-        of: what has the masks.
+        of: the name of the data set, for the sentence.
         shares: (N,) the relevant share of each image, in [0, 1].
         kinds: kind of pixels -> number of masks; may be empty.
     """
@@ -214,7 +214,7 @@ def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str
 
 
 def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
-    """Raise DataError if faults are not allowed or no image is left; report the images that are skipped."""
+    """Raise DataError if images have faults and `on_error` is `fail`, or if no image is left; report skipped images."""
     if not faults:
         return
     sentences = [faults[n] for n in sorted(faults)]
@@ -229,7 +229,7 @@ def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
 def _decoded(
     listing: Listing, done: Packing, workers: int | None
 ) -> Iterator[tuple[list[Entry], list[Decoded], dict[int, str], tuple[int, int] | None]]:
-    """Decode the remaining blocks; yield each one's usable images in order, its faults, and the common image size."""
+    """Decode the remaining blocks; yield for each its usable images in order, its faults, and the common image size."""
     size = done.size
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(done.read, len(listing.entries), BLOCK):
@@ -321,7 +321,7 @@ def decode(
 
 
 def _key(listing: Listing) -> str:
-    """A digest of everything that the arrays depend on."""
+    """Digest of everything that determines the arrays."""
     digest = hashlib.sha256()
     settings = {"frame": asdict(listing.frame), "masks": listing.masks, "block": BLOCK}
     settings |= {"mask_pixels": asdict(listing.mask_pixels), "background_colour": listing.background_colour}
@@ -364,7 +364,7 @@ def _appended(path: Path, size: int) -> BinaryIO:
 
 
 def _write_header(path: Path, descr: str, shape: Sequence[int]) -> None:
-    """Write the .npy header into the space that is left for it at the start of the file."""
+    """Write the .npy header into the space that was reserved for it at the start of the file."""
     text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     prefix = np.lib.format.magic(1, 0) + (HEADER - 10).to_bytes(2, "little")
     with path.open("r+b") as file:

@@ -78,7 +78,7 @@ def read(
         groups: names of all groups.
 
     Raises:
-        DataError: a file or folder is missing or malformed, or has a name that cannot be kept.
+        DataError: a file or folder is missing or malformed, or has a name that is refused.
     """
     module, options = _options(source, KINDS, "source")
     for path in dict.fromkeys([*map(Path, reads(source).values()), *files.values()]):
@@ -88,7 +88,7 @@ def read(
 
 
 def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
-    """The module that composes a folder, and its options, from the section `source.compose`."""
+    """Return the module that composes a folder, and its options, from the section `source.compose`."""
     return _options(source, COMPOSED, "source.compose")
 
 
@@ -106,7 +106,7 @@ def composed_of(source: Mapping[str, Any]) -> list[Package]:
 
 
 def composition_params(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The params subset that determines a composed folder; of photographs, with the digest of their catalogue."""
+    """The params that determine a composed folder; for photographs, also the digest of the catalogue."""
     material = {"catalogue": digest()} if source["compose"]["kind"] == "photos" else {}
     return {"compose": source["compose"]} | material
 

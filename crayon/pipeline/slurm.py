@@ -42,7 +42,7 @@ def _same(path: str, folder: str | Path) -> bool:
 
 
 def _ask(*command: str) -> list[str]:
-    """The lines that one of Slurm's commands prints."""
+    """Run one of Slurm's commands and return the lines that it prints."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -123,13 +123,13 @@ class Workflow:
         return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
 
     def licences(self, name: str) -> list[str]:
-        """The file with the licences of a benchmark's composed images; none if all of their material is our own."""
+        """A list with the licence file of a benchmark's composed images; empty if the composition writes none."""
         outputs = self.plan.find("compose", benchmark=name).outputs
         return [path for key, path in outputs.items() if key == "LICENCES.txt"]
 
     @property
     def answered(self) -> str:
-        """Regular expression of the benchmarks for which the pipeline writes the answers."""
+        """Regular expression that matches the benchmarks for which the pipeline writes the answers."""
         names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source in MADE]
         return "|".join(names) or "(?!)"
 
@@ -214,10 +214,10 @@ class Workflow:
         return paths
 
     def _seen(self, job: Job) -> dict[str, str]:
-        """The inputs of a job that Snakemake sees: all but those in READ_ONCE.
+        """The inputs of a job that Snakemake checks: all except those in READ_ONCE.
 
         Raises:
-            DataError, CheckpointError: such an input is not there, and the job has to run.
+            DataError, CheckpointError: an input in READ_ONCE does not exist, and the job has to run.
         """
         for path in job.read_once if self._enforce else ():
             if not self.ledger.digests.place(path).exists() and self.ledger.breaks(job):

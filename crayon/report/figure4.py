@@ -60,7 +60,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """One row per benchmark, one column per metric and kind of annotation.
 
-    Maps and neurons have columns of their own, because their numbers differ too much for one axis.
+    Maps and neurons are in separate columns, because their numbers differ too much for one axis.
     """
     from pandas import DataFrame
 

@@ -33,15 +33,17 @@ class Row:
     """One answer in a file of another tool.
 
     Attributes:
-        file, line: where the answer is.
-        record: its name in that file, such as `assignment 3X`.
+        file: the file that contains the answer.
+        line: its line in this file.
+        record: name of the answer in this file, such as `assignment 3X`.
         key: unique key of its assignment within the source, or empty.
         item: the image or patch that was shown.
         digest: sha256 of the maps or patches that were shown, or empty.
         interface: name and version of the interface that showed it.
         annotator: a pseudonym.
         answer: the word that was given.
-        seconds, time: time taken and time of the answer, as text in the form of the source.
+        seconds: time taken, as the source writes it.
+        time: time of the answer, as the source writes it.
         given: all other fields.
         refused: why the row does not count, whatever its answer is; or empty.
         withdrawn: whether all other rows of its assignment are refused, too.

@@ -125,7 +125,7 @@ class Store:
         return {answer.source for answers in self._of.values() for answer in answers.values()}
 
     def refuse(self, annotator: str) -> str | None:
-        """Why a name is not allowed, or None: another source uses it, or it differs from another name by case only."""
+        """Why a name is not allowed: another source uses it, or another name differs only in case. None if allowed."""
         if (similar := self._same_but_case(annotator)) is not None:
             return (
                 f"{annotator} and {similar}, who has answers in {self.path}, differ by case only; use {similar} or "
@@ -137,7 +137,7 @@ class Store:
         return f"{annotator} has answers of the source {sorted(others)[0]} in {self.path}; choose another name."
 
     def _same_but_case(self, annotator: str) -> str | None:
-        """Another annotator with answers whose name differs by case only, or None."""
+        """The annotator with answers whose name differs from `annotator` only in case, or None."""
         same = annotator.casefold()
         return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 

@@ -134,7 +134,7 @@ def _names(label: str) -> tuple[str, ...]:
 
 
 def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
-    """ImageNet name -> foreground file, of one part (train or val) of a variant."""
+    """ImageNet name -> foreground file, for one part (train or val) of a variant."""
     below = inside(folder, f"{variant}/{part}")
     files = walk(below).files_below(below)
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}

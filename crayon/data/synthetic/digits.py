@@ -67,7 +67,7 @@ class Options:
 def compose(options: Options) -> Drawn:
     """Place each digit on a random crop of a photograph, in random colour, size and place; the mask is the ink.
 
-    The photographs are cut into one stripe a split, so that splits share no ground.
+    Each photograph is cut into one stripe per split, so that splits share no part of a photograph.
 
     Raises:
         ParamsError: the splits need more digits than there are.
@@ -112,7 +112,7 @@ def compose(options: Options) -> Drawn:
 
 
 def _agreeing(generator: np.random.Generator, is_high: np.ndarray, share: float) -> np.ndarray:
-    """Choose the digits on the ground of their class: exactly this share of each class, rounded down; (n,) bool."""
+    """Choose which digits get the background of their class: `share` of each class, rounded down; (n,) bool."""
     own = np.zeros(len(is_high), bool)
     for value in (False, True):
         members = generator.permutation(np.flatnonzero(is_high == value))

@@ -48,8 +48,8 @@ def run(
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         order: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
-        goal: number of items after which an annotator has done enough for a first try; 0 for no goal, None for the
-            default, see `default_goal`.
+        goal: number of answers by one annotator that are enough for a first try; 0 for no goal, None for the default,
+            see `default_goal`.
         shortest: seconds that an item must have been on screen before an answer to it is accepted.
 
     Raises:
@@ -116,10 +116,10 @@ def run(
 
 
 def default_goal(kind: str, order: str | None, minimum: int) -> int:
-    """Number of items after which an annotator has done enough for a first try; 0 if no number is known.
+    """Number of answers by one annotator that are enough for a first try; 0 if no number is known.
 
-    There is none for patches, since pruning needs answers to nearly all neurons; and none for maps in random order of
-    which each needs several answers, since the first maps of two annotators are then different ones.
+    There is no goal for patches, since pruning needs answers to nearly all neurons. There is also none for maps in
+    random order if each map needs several answers, since two annotators then start with different maps.
 
     Args:
         kind: `attention` or `neurons`.

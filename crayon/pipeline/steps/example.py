@@ -1,4 +1,4 @@
-"""Draw an example of a folder of images, miniatures of Waterbirds, on which to try `source.kind: folder`."""
+"""Draw an example folder of images, in the style of the Waterbirds miniature, to try `source.kind: folder`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
 
 
 def uses_maps(job: Job) -> bool:
-    """Whether somebody looks at a benchmark's maps or patches, or a method that runs on it compares maps."""
+    """Whether a benchmark's maps are used: annotators see maps or patches, or one of its methods compares maps."""
     benchmark = required(job.params.benchmark, "job.params.benchmark")
     if benchmark.annotation.source != "none":
         return True

@@ -78,7 +78,7 @@ def original_state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
 
 
 def run_original(job: Job) -> None:
-    """Write the imported Original as a checkpoint, and a history whose one row, epoch 0, has its validation metric."""
+    """Write the imported Original as a checkpoint, and a history with one row, epoch 0, for its validation metric."""
     recording = Recording(job)
     context = Context(job)
     checkpoint = _fetched(job, required(context.benchmark.imported, "imported").original)
@@ -159,7 +159,7 @@ LIKE = 0.5
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Compute the mean over images of the correlation of two maps over their cells, without images with a constant map.
+    """Correlate two maps of each image over their cells, and average over the images; constant maps are left out.
 
     Both sets of maps are (N, h, w); the result is 0 if every image has a constant map.
     """
