@@ -163,8 +163,8 @@ def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Pa
     if found := sorted(set(sources) & set(made)):
         aside = Path(path).with_suffix(f".{found[0]}.csv")
         raise AnnotationError(
-            f"{path}: contains {found[0]} answers, with which people's answers cannot be mixed; move the file away: "
-            f"`mv {path} {aside}`."
+            f"{path}: contains {found[0]} answers, but people's answers must not be mixed with others; move the file "
+            f"away: `mv {path} {aside}`."
         )
 
 

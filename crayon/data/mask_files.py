@@ -81,7 +81,7 @@ def _channel(picture: Picture, rule: MaskPixels) -> tuple[Image.Image, list[str]
     pixels = picture.pixels
     if pixels.mode.startswith(DEEP) or not pixels.has_transparency_data:
         if rule.channel == "alpha":
-            raise Undecodable(f"the mask {picture.path.name} has no alpha, which source.mask_pixels.channel asks for")
+            raise Undecodable(f"the mask {picture.path.name} has no alpha, but source.mask_pixels.channel is alpha")
         return pixels, []
     rgba = pixels.convert("RGBA")
     alpha = rgba.getchannel("A")

@@ -107,7 +107,7 @@ class Finder:
         within = self._within(name)
         path, parts = self.folder, within.split("/")
         if within != "." and is_hidden(within):
-            raise Misplaced(f"{name} is hidden, since a name in it begins with a dot; rename it")
+            raise Misplaced(f"{name} is hidden, since a part of its path begins with a dot; rename it")
         as_given = self.folder / name.replace("\\", "/")
         if ".." in name and os.path.realpath(as_given) != os.path.realpath(self.folder / within):
             raise Misplaced(f"{name} leads through a link to another file than {within}; write the path without `..`")

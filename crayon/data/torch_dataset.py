@@ -105,7 +105,7 @@ class DatasetImages:
             if bool(changed.any()):
                 row = int(changed.nonzero()[0])
                 raise DataError(
-                    f"{self.name}: image {int(index[row])} has the class {int(classes[row])} now and had "
+                    f"{self.name}: image {int(index[row])} now has the class {int(classes[row])}, but had "
                     f"{int(self.known[index[row]])} before (from `targets` or an earlier reading); its class must be "
                     "the same each time, so use no random target_transform."
                 )
@@ -158,7 +158,7 @@ class DatasetImages:
             elif lowest >= 1 and highest - lowest < classes:
                 remedy = f"number them from 0 (image {position} has {highest}; target_transform: label - {lowest})"
             raise DataError(
-                f"{self.name}: has the classes {lowest} to {highest}, and the model has logits of the classes 0 to "
+                f"{self.name}: has the classes {lowest} to {highest}, but the model has logits for the classes 0 to "
                 f"{classes - 1}; {remedy}."
             )
         self.known = labels
@@ -293,7 +293,7 @@ def _check_item(item: Any, where: str) -> None:
         elif isinstance(item, tuple | list):
             shown += f" of length {len(item)}"
         raise DataError(
-            f"{where} is {shown}, and dataset[i] must begin with an image and its class; wrap the data set, or pass a "
+            f"{where} is {shown}, but dataset[i] must begin with an image and its class; wrap the data set, or pass a "
             "DataLoader with a collate_fn that returns (images, classes)."
         )
     label = item[1]

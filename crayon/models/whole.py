@@ -59,7 +59,7 @@ def load_back(network: Classifier, model: nn.Module, images: torch.Tensor) -> tu
         weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
     loaded = copy.deepcopy(model).eval()
     if unknown := loaded.load_state_dict(weights, strict=False).unexpected_keys:
-        raise MethodError(f"{kind} has no weight {unknown[0]}, which is to be loaded back into it.")
+        raise MethodError(f"{kind} has no weight {unknown[0]}, but the refined network has one to load into it.")
     # eval() follows the copy, since copies of a traced module are in training mode.
     expected, logits = copy.deepcopy(network).cpu().eval()(images), loaded(images)
     difference = float((logits - expected).abs().max())

@@ -409,9 +409,9 @@ class Plan:
         path = self.find("ingest", benchmark=name, kind=kind).inputs["answers"]
         if path not in self.producers and not Path(path).exists():
             raise AnnotationError(
-                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation. Or "
-                f"put the answers there, or leave out of suites.{self.suite}.methods in params.yaml what needs them: "
-                f"{self._users(name, kind)}."
+                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation. You "
+                f"can also put a file with answers there, or remove from suites.{self.suite} in params.yaml all that needs "
+                f"answers: {self._users(name, kind)}."
             )
         return path
 

@@ -338,8 +338,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if version != FORMAT:
         later = isinstance(version, int) and version > FORMAT
         raise RecordError(
-            f"{path}: is a record of format {version}, and this Crayon knows {FORMAT}; install the later version that "
-            "wrote it, or delete the record to regenerate it."
+            f"{path}: is a record of format {version}, but this version of Crayon reads format {FORMAT}; install the "
+            "later version that wrote it, or delete the record to regenerate it."
             if later
             else f"{path}: is not a record of format {FORMAT}; delete it to regenerate it."
         )

@@ -90,7 +90,7 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
 
 
 def dots(panels: Sequence[Panel], footer: str) -> Figure:
-    """Draw panels side by side: per method one line, a large marker for its mean, and small ones for the rows of `data`."""
+    """Draw panels side by side: per method one line, a large marker for its mean, small ones for the rows of `data`."""
     with style.theme():
         figure = Figure(figsize=(2.9 * max(len(panels), 2), 2.9), layout="constrained")
         for field, panel in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels, strict=True):

@@ -82,7 +82,7 @@ class Result:
         return {"table": "Tables", "png": "Figures"}.get(self.shown or "", "All on one page")
 
     def jobs(self, plan: Plan) -> Iterator[Job]:
-        """Yield the job of the result, and before it that of its provenance if it is traced; none if the suite lacks it."""
+        """Yield the job of the result, after that of its provenance if it is traced; no job if the suite lacks it."""
         if (reads := self.reads(plan)) is None:
             return
         inputs, params = reads

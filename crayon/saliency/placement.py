@@ -64,8 +64,8 @@ def _shift(signed: torch.Tensor, images: torch.Tensor, axis: int) -> float:
             centres.append(float((mass * (torch.arange(pixels) + 0.5)).sum() / mass.sum()))
     if not centres:
         raise ModelError(
-            "the network's map does not depend on the pixels of an image of noise, so no place on the image belongs to "
-            "its cells; check the weights."
+            "for an image of noise, the network's map does not depend on the pixels, so the positions of its cells on "
+            "the image cannot be measured; check the weights."
         )
     rounded = round(2 * (sum(centres) / len(centres) - pixels / 2)) / 2
     return min(0.5, max(-0.5, rounded * cells / pixels))

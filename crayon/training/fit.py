@@ -107,7 +107,7 @@ def train(
     for need in method.needs:
         if getattr(problem, need) is None:
             raise MethodError(
-                f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, and this benchmark has none."
+                f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, but this benchmark has none."
             )
     use_cached(problem, method, monitor.images if isinstance(monitor, Monitor) else None)
     outcome = Outcome({}, {}, 0)

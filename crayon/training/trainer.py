@@ -67,8 +67,8 @@ class Trainer:
         ]
         if not any(group["params"] for group in groups):
             raise MethodError(
-                f"{name}: all weights that {method.label} trains are frozen; call requires_grad_(True) on those of the "
-                "model that it may change."
+                f"{name}: all weights that {method.label} trains are frozen; call requires_grad_(True) on the weights "
+                "that it may train."
             )
         self.optimiser = make_optimiser([group for group in groups if group["params"]], training)
         self.schedule = make_schedule(self.optimiser, training)

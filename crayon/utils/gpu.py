@@ -82,8 +82,8 @@ def _free(names: Sequence[str], jobs: int, folder: Path) -> int:
                 lock = try_lock(path)
             except OSError as error:
                 report(
-                    f"gpu: {path} cannot be locked ({error.strerror}), so that several runs may share a GPU; "
-                    "this one uses GPU 0."
+                    f"gpu: {path} cannot be locked ({error.strerror}), so several runs may use the same GPU; "
+                    "this run uses GPU 0."
                 )
                 return 0
             if lock is not None:

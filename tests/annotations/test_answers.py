@@ -78,8 +78,11 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         (HEAD + "train-0,ann,yes,,,,,\ntrain-1,an", "line 3: is cut off: 2 of 8 values, and no end of line"),
         (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,"an', "line 4: opens a quote that is never closed; the file is cut"),
         (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,a"n"n,oui!,,,,,\n', "line 4: the answer 'oui!'"),
-        (HEAD + "train-0,ann,yes,,,,,\ntrain-1,ann,no,,,,,", "line 3: ends without a line end; check that it is whole"),
-        ("item,annotator,answer\ntrain-0,ann,no", "line 2: ends without a line end; .* then end it with one"),
+        (
+            HEAD + "train-0,ann,yes,,,,,\ntrain-1,ann,no,,,,,",
+            "line 3: ends without a line end; check that the line",
+        ),
+        ("item,annotator,answer\ntrain-0,ann,no", "line 2: ends without a line end; .* then add a line end"),
         ('item,annotator,answer\ntrain-0,"a\nb",yes\ntrain-1,ann,"not\nsure"', "line 4: ends without a line end"),
         ("item,annotator,answer", "line 1: ends without a line end"),
         (HEAD + 'train-0,"a"b,yes,,,,,\n', "line 2: is not CSV"),

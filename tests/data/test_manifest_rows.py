@@ -133,7 +133,7 @@ def test_absolute_paths_below_a_linked_or_relative_folder(own, tmp_path, monkeyp
         ("images/a.png/b.png", "images/a.png/b.png is not in the folder"),
         ("a\x07.png", r"'a\x07.png' has a control character"),
         ("images/linked.png", "is a link to nowhere.png, which does not exist"),
-        ("images/.hidden/a.png", "images/.hidden/a.png is hidden, since a name in it begins with a dot"),
+        ("images/.hidden/a.png", "images/.hidden/a.png is hidden, since a part of its path begins with a dot"),
         ("there/../x.png", "there/../x.png leads through a link to another file than x.png"),
     ],
 )

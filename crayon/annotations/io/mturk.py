@@ -205,9 +205,9 @@ def _refuse_lone_button(path: Path, name: str, answers: Sequence[Mapping[str, st
     values = {row.get(name, "") for row in answers} - {""}
     if meaning(word) and any(map(is_truth, values)):
         raise AnnotationError(
-            f"{path}: Answer.{name} states whether {word!r} was chosen, and no column states it of another answer, so "
-            "false may be any other; download the results again, with all columns. If its true and false are meant as "
-            "yes and no, rename it to Answer.category.label."
+            f"{path}: Answer.{name} states only whether {word!r} was chosen, so false may mean any other answer; "
+            "download the results again, with all columns. If true and false mean yes and no, rename the column to "
+            "Answer.category.label."
         )
 
 

@@ -102,8 +102,8 @@ def read_rows(path: str | Path) -> Rows:
     rows.dropped = text[len(ended) :]
     if rows.dropped and not _is_own(rows, rows.dropped):
         raise AnnotationError(
-            f"{path}: line {text.count(chr(10)) + 1} ends without a line end; check that it is whole, then end it "
-            "with one."
+            f"{path}: line {text.count(chr(10)) + 1} ends without a line end; check that the line is complete, "
+            "then add a line end."
         )
     rows.head = mark + rows.head
     return rows

@@ -62,14 +62,14 @@ def fetch(packages: Collection[Package], folder: Path, local: Path | None = None
         with locked(folder / ".lock"):  # several benchmarks share the packages
             _fetch(packages, folder, local)
     except OSError as error:
-        raise OutputError(f"{folder}: the packages cannot be put there ({error}).") from error
+        raise OutputError(f"{folder}: the packages cannot be saved in this folder ({error}).") from error
 
 
 def _fetch(packages: Collection[Package], folder: Path, local: Path | None) -> None:
     missing = _missing(packages, folder)
     if local is not None and local.is_file() and not any(_by_hand(local, package.name) for package in missing):
         names = ", ".join(package.file for package in missing) or "nothing"
-        raise DataError(f"{local}: is none of the packages that are missing ({names}); rename it, or correct --from.")
+        raise DataError(f"{local}: is not one of the missing packages ({names}); rename it, or correct --from.")
     for package in missing:
         for place in (folder, local):
             if place is not None and (file := _by_hand(place, package.name)) is not None:
@@ -228,7 +228,7 @@ def _uncompressed(name: str, stream: io.BufferedReader) -> IO[bytes]:
                 "`pip install zstandard`, or"
             )
         return zstandard.ZstdDecompressor().stream_reader(stream)
-    raise _NoPackage(f"has {name}, of a compression that is not known here")
+    raise _NoPackage(f"contains {name}, whose compression is not supported")
 
 
 class _Part(io.RawIOBase):

@@ -75,7 +75,7 @@ def _take(missing: Mapping[Path, Archive], local: Path) -> None:
         found = {path: local for path, archive in missing.items() if archive.name == local.name}
         if not found:
             names = ", ".join(archive.name for archive in missing.values()) or "nothing"
-            raise DataError(f"{local}: is none of the files that are missing ({names}); rename it, or correct --from.")
+            raise DataError(f"{local}: is not one of the missing files ({names}); rename it, or correct --from.")
     for path, source in found.items():
         if source.is_file():
             _check(source, missing[path], "it is not the file that params.yaml expects")
@@ -220,7 +220,7 @@ def _resume(session, url: str, part: Path) -> None:
             why = f"broke off after {had} bytes" if had else _reason(error)
         except OSError as error:
             raise OutputError(
-                f"{part}: cannot be written ({error.strerror or error}); free space, and go on."
+                f"{part}: cannot be written ({error.strerror or error}); free some space, and run the command again."
             ) from error
         report(f"{url}: {why}, attempt {attempt} of {ATTEMPTS}")
     raise DataError(why)
@@ -283,7 +283,7 @@ def unpacked(path: Path, folder: Path) -> Path:
             "downloaded again."
         ) from error
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be unpacked to ({error.strerror or error}).") from error
+        raise OutputError(f"{folder}: the archive cannot be unpacked here ({error.strerror or error}).") from error
     return folder
 
 
@@ -295,7 +295,7 @@ def _untar(path: Path, folder: Path) -> None:
         try:
             return tarfile.data_filter(member, folder)
         except tarfile.FilterError as error:
-            raise DataError(f"{path}: {error}; the archive is not to be trusted.") from error
+            raise DataError(f"{path}: {error}; do not use this archive.") from error
 
     zipped = path.suffix != ".tar"
     with gzip.open(path) if zipped else path.open("rb") as stream:

@@ -79,7 +79,7 @@ def compose(options: Options) -> Drawn:
     handwriting = (digits.images / 16).astype(np.float32)
     wanted = sum(options.counts.values())
     if wanted > len(handwriting):
-        raise ParamsError(f"source.compose.counts: needs {wanted} digits; there are {len(handwriting)}.")
+        raise ParamsError(f"source.compose.counts: needs {wanted} digits, but there are {len(handwriting)}; reduce it.")
     order = np.random.default_rng([options.seed, 0]).permutation(len(handwriting))
     photographs = {"grass": grass(), "gravel": gravel()}
     ids, splits, labels, groups, images, masks = [], [], [], [], [], []

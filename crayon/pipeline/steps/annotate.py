@@ -74,8 +74,8 @@ def run(
     if source != "people":
         remedy = f", and move {answers} away" if Path(answers).exists() else ""
         raise ParamsError(
-            f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, and people's answers are not "
-            f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
+            f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, but people's answers must not "
+            f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
     torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     item_set, order_for = load_items(plan, name, kind), order_of(plan, name, kind, order)

@@ -28,7 +28,7 @@ def run(folder: Path, masks: Path | None = None, groups: bool = False) -> None:
     """
     for path in (folder, masks):
         if path is not None and path.exists():
-            raise OutputError(f"{path}: exists already; give another name, nothing was written.")
+            raise OutputError(f"{path}: exists already, so nothing was written; give another name.")
     options = Options(
         seed=0,
         size=64,

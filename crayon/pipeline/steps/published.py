@@ -119,7 +119,7 @@ def read_maps(path: str | Path, count: int) -> np.ndarray:
     if maps.ndim == 4 and maps.shape[1] == 1:
         maps = maps[:, 0]
     if maps.ndim != 3 or len(maps) != count:
-        raise DataError(f"{path}: holds maps of the shape {maps.shape}, and there are {count} training images.")
+        raise DataError(f"{path}: contains maps of the shape {maps.shape}, but there are {count} training images.")
     if not np.isfinite(maps).all() or (maps < 0).any():
         raise DataError(f"{path}: has a negative or infinite value, which maps after ReLU cannot have.")
     return maps

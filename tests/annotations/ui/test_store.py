@@ -173,7 +173,10 @@ def test_two_at_once_are_refused(path, opened):
         (f"{FEW}\ntrain-9,ann,yes\n", "train-9"),
         (f"{FEW}\ntrain-0,ann,blue\n", "blue"),
         (f"{WHOLE}{row('train-0').replace('yes', 'blue')}train-1,an", "blue"),
-        (f"{FEW}\ntrain-0,ann,not sure\ntrain-1,ann,no", "line 3 ends without a line end; check that it is whole"),
+        (
+            f"{FEW}\ntrain-0,ann,not sure\ntrain-1,ann,no",
+            "line 3 ends without a line end; check that the line",
+        ),
         (f"{WHOLE}train-0,w1,no,1,,mturk", "line 2 ends without a line end"),
         (f"{FEW}", "line 1 ends without a line end"),
         (f"\n{FEW}\ntrain-0,ann,yes\n", "lacks the column"),
