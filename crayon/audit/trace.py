@@ -37,7 +37,7 @@ class Reach:
     whole: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """The dependants as lines of text."""
+        """The numbers and files that depend on the source, as lines of text."""
         yield self.source
         yield from (f"  {line}" for line in self.about)
         count = sum(map(len, self.numbers.values()))

@@ -93,7 +93,7 @@ class Packing:
         return self.read - len(self.faults)
 
     def bytes(self, channels: int) -> int:
-        """Size in bytes of the file of an array with this many channels of one byte."""
+        """Size in bytes of the .npy file of an array with this number of one-byte channels."""
         height, width = self.size or (0, 0)
         return HEADER + self.rows * height * width * channels
 

@@ -197,7 +197,7 @@ class Store:
         return Rows(rows.header, rows.head, list(rows.texts), rows.newline)
 
     def _present(self) -> tuple[int, int, int] | None:
-        """Size, modification time and inode of the file, which show whether another program changed it."""
+        """Return size, modification time and inode of the file; if they differ later, another program changed it."""
         try:
             status = self.path.stat()
         except OSError:
