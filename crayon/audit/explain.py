@@ -172,7 +172,7 @@ class _Tree:
         self.shown: set[str] = set()
 
     def of(self, records: list[dict[str, Any]]) -> list[Node]:
-        """The nodes of the jobs that made the inputs of jobs; jobs that differ by seed only share one node.
+        """The nodes of the jobs that made the inputs of some jobs. Jobs that differ only in their seed share one node.
 
         Args:
             records: records of the jobs whose inputs are explained.

@@ -410,8 +410,8 @@ class Plan:
         if path not in self.producers and not Path(path).exists():
             raise AnnotationError(
                 f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation. You "
-                f"can also put a file with answers there, or remove from suites.{self.suite} in params.yaml the runs that "
-                f"need answers: {self._users(name, kind)}."
+                f"can also put a file with answers there, or remove from suites.{self.suite} in params.yaml the runs "
+                f"that need answers: {self._users(name, kind)}."
             )
         return path
 

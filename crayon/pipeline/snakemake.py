@@ -240,7 +240,7 @@ class Workflow:
 
     @cached_property
     def _missing_answers(self) -> dict[str, str]:
-        """Annotation file that does not exist yet -> the output of the rule `people`, the input of jobs in its place."""
+        """Missing annotation file -> the output of the rule `people`, which jobs have as input in its place."""
         jobs = [job for job in self.plan.jobs.values() if job.rule == "ingest"]
         return {
             job.inputs["answers"]: self.unanswered.format(**job.wildcards)

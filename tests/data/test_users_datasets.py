@@ -82,7 +82,7 @@ def test_targets_spare_reading_a_large_data_set():
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([1, 2, 3, 1, 2, 3], r"classes 1 to 3, and the model has logits of the classes 0 to 2; number them from 0"),
+        ([1, 2, 3, 1, 2, 3], r"classes 1 to 3, but the model has logits for the classes 0 to 2; number them from 0"),
         ([0, -1, 1, 2, 0, 1], r"classes -1 to 2, .* leave out images without a class \(such as image 1\)"),
         ([0, 1, 2, 3, 4, 5], "classes 0 to 5, .* pass a model with a logit for each class"),
         ([0.0, 1.0] * 3, r"image 0 has the class 0.0; a class is an integer .* int\(label\)"),

@@ -190,7 +190,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collection[str]) -> list[str]:
-    """The columns outside of groups of buttons whose values are all words of an answer."""
+    """The columns whose values are all words of an answer, without the columns of groups of buttons."""
     values_of: dict[str, set[str]] = {}
     for row in answers:
         for name, value in row.items():
