@@ -193,7 +193,7 @@ class _Recorder(fx.Interpreter):
 
 @torch.no_grad()
 def _record(module: fx.GraphModule, size: tuple[int, int, int]) -> _Recorder:
-    """Run a graph on two random images, so that the dimension of the batch can be told from others."""
+    """Run a graph on two random images, so that the batch dimension can be recognised by its size."""
     recorder = _Recorder(module)
     recorder.run(torch.rand(2, *size, generator=torch.Generator().manual_seed(0)))
     return recorder
@@ -305,7 +305,7 @@ def _is_mean(value: Any, mean: torch.Tensor) -> bool:
 
 
 def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether tensors of one shape differ by rounding only, at whatever scale their values are."""
+    """Whether tensors of one shape differ only by rounding, relative to the scale of their values."""
     return torch.allclose(first, second, rtol=1e-3, atol=1e-5 * float(second.abs().max()))
 
 

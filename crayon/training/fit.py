@@ -1,4 +1,4 @@
-"""The one training loop, for the Original and for every method."""
+"""The training loop, which the Original and all methods use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Monitor:
         labels, groups: (M,) int64 arrays of the validation images.
         metric: the selection metric of the benchmark.
         report: function that prints one line of progress.
-        measured: what the lines of progress call the metric.
+        measured: name of the metric in the lines of progress.
     """
 
     images: ImageReader

@@ -27,7 +27,7 @@ Terms = Mapping[str, torch.Tensor]
 
 
 class Trainer:
-    """Runs the steps of a training, and holds everything that they change.
+    """Runs the steps of a training, and contains the state that they change.
 
     Attributes:
         term_reductions: see `Method.term_reductions`; None if a batch must pass through the network as a whole.

@@ -1,4 +1,4 @@
-"""Assign a GPU to each process where several runs share a machine.
+"""Assign a GPU to each process if several runs share a machine.
 
 A process takes the first GPU with a free slot by locking the file .crayon/gpu/<machine>/<GPU>.<slot>. The operating
 system releases the lock when the process ends, even if it is killed, so no other program has to keep track of the GPUs

@@ -148,7 +148,7 @@ def check_columns(
 def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
     """Read the bytes of a UTF-8 text file, without its byte order mark, in Unicode's composed form.
 
-    Line breaks, commas and quotes are composed with nothing, so lines and values stay as they are.
+    Unicode's composition does not change line breaks, commas and quotes, so lines and values stay as they are.
 
     Raises:
         error: the file is missing, in another encoding, or contains a NUL byte.

@@ -1,7 +1,8 @@
-"""The files of a folder: one walk, used by everything that reads, digests or stamps a folder.
+"""List the files of a folder, for all code that reads, digests or stamps a folder.
 
-So nothing is read that is not digested as well. Hidden files and folders (their names begin with a dot) do not belong
-to a folder. Links to files and folders are followed, and count under the name of the link.
+Because all of this code uses the same list, every file that is read is also part of the digest. Hidden files and
+folders (their names begin with a dot) do not belong to a folder. Links to files and folders are followed, and count
+under the name of the link.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Tree:
         folder: the folder.
         files: name -> status of the file, or of the file that a link leads to.
         folders: names of the subfolders.
-        unusable: name -> why there is no file behind it: a link to nothing, a pipe, a socket or a device.
+        unusable: name -> why it cannot be read as a file: it is a link without a target, a pipe, a socket or a device.
         hidden: names of the hidden files and folders. Nothing in a hidden folder is looked at.
 
     The order does not depend on the file system: sorted by the parts of the names in Unicode's composed form, a folder
@@ -142,7 +143,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _kind(mode: int) -> str:
-    """What a file is that is neither a regular file nor a folder."""
+    """The kind of a file that is neither a regular file nor a folder, as text."""
     if stat.S_ISFIFO(mode):
         return "a pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"

@@ -30,7 +30,7 @@ class Options:
         seed: seed of all random draws.
         size: height and width in pixels.
         counts: split -> number of digits; at most 1,797 in all, since each digit is in one split only.
-        agreement: split -> share of the digits on the background of their class (low digits on grass, high ones on gravel).
+        agreement: split -> share of the digits on the background of their class (low: grass, high: gravel).
         ink: smallest and largest width and height of a digit, in pixels.
         contrast: smallest difference between the ink's brightness and the ground's mean, in [0, 1].
         ground_contrast: factor for the contrast of the photographs; at 1, strokes are hard to see on grass.
