@@ -52,7 +52,7 @@ def load_back(network: Classifier, model: nn.Module, images: torch.Tensor) -> tu
         if not name:
             raise MethodError(
                 f"{kind} cannot be pruned here: switched-off channels are folded into the linear layer that reads the "
-                "pooled features, and in this model another kind of layer reads them "
+                "pooled features, but in this model another kind of layer reads them "
                 f"({type(network.norm).__name__}). Refine it with Crayon-Attention."
             )
         weight = weights[f"{name}.weight"]

@@ -45,7 +45,7 @@ class Row:
         seconds: time taken, as the source writes it.
         time: time of the answer, as the source writes it.
         given: all other fields.
-        refused: why the row does not count, whatever its answer is; or empty.
+        refused: why the row does not count, independently of its answer; or empty.
         withdrawn: whether all other rows of its assignment are refused, too.
     """
 

@@ -143,7 +143,7 @@ def _is_own(rows: Rows, text: str) -> bool:
 
 
 def _records(text: str) -> Iterator[tuple[list[str], str]]:
-    """The values of each record of a CSV, and its text."""
+    """Yield each record of a CSV as its values and its text."""
     taken: list[str] = []
 
     def lines() -> Iterator[str]:
