@@ -118,7 +118,7 @@ class Finder:
                     raise Misplaced(f"{name} is not in the folder")
                 right = "/".join([*parts[:depth], near, *parts[depth + 1 :]])
                 raise Misplaced(
-                    f"{name} is not in the folder, but {right} differs by upper and lower case only; write the name as "
+                    f"{name} is not in the folder, but {right} differs only in upper and lower case; write the name as "
                     "the file has it"
                 )
             path /= names[part]

@@ -139,7 +139,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
 
 
 class _Tracer(NodePathTracer):  # type: ignore[misc]  # torchvision has no types here
-    """Remembers the innermost module that cannot be traced into."""
+    """A tracer of torch.fx that remembers the innermost module it could not trace."""
 
     failed: nn.Module | None = None
 

@@ -128,8 +128,8 @@ class Store:
         """Why a name is not allowed: another source uses it, or another name differs only in case. None if allowed."""
         if (similar := self._same_but_case(annotator)) is not None:
             return (
-                f"{annotator} and {similar}, who has answers in {self.path}, differ by case only; use {similar} or "
-                "another name."
+                f"{annotator} and {similar}, who has answers in {self.path}, differ only in upper and lower case; use "
+                f"{similar} or another name."
             )
         others = {answer.source for answer in self._of.get(annotator, {}).values()} - {SOURCE, ""}
         if not others:
@@ -155,7 +155,7 @@ class Store:
             if self._present() != self._stamp:  # keep the changes of other programs
                 self._load()
             if (similar := self._same_but_case(answer.annotator)) is not None:  # came after the session began
-                raise AnnotationError(f"{answer.annotator} and {similar} differ by case only; use another name.")
+                raise AnnotationError(f"{answer.annotator} and {similar} differ only in upper and lower case; use another name.")
             before = self._of[answer.annotator].get(answer.item)
             if before is not None and before.answer == answer.answer:
                 return False

@@ -67,7 +67,7 @@ def run(
     annotators = list(dict.fromkeys(annotators))
     if len({annotator.casefold() for annotator in annotators}) < len(annotators):
         raise ParamsError(
-            f"--annotator: {', '.join(annotators)} differ by upper and lower case only; give other names."
+            f"--annotator: {', '.join(annotators)} differ only in upper and lower case; give other names."
         )
     answers = plan.answers_file(name, kind)
     source = benchmark.annotation.source

@@ -319,8 +319,8 @@ def test_an_answer_is_on_disk_before_give_returns(path, tmp_path):
 def test_a_name_that_differs_by_case_only_is_refused(opened):
     store = opened()
     store.give(answer("train-0"))
-    assert "differ by case only" in store.refuse("ANN")
+    assert "differ only in upper and lower case" in store.refuse("ANN")
     assert store.refuse("ann") is None
-    with pytest.raises(AnnotationError, match="ANN and ann differ by case only"):
+    with pytest.raises(AnnotationError, match="ANN and ann differ only in upper and lower case"):
         store.give(answer("train-1")._replace(annotator="ANN"))
     assert store.counts() == {"ann": 1}
