@@ -155,7 +155,9 @@ class Store:
             if self._present() != self._stamp:  # keep the changes of other programs
                 self._load()
             if (similar := self._same_but_case(answer.annotator)) is not None:  # came after the session began
-                raise AnnotationError(f"{answer.annotator} and {similar} differ only in upper and lower case; use another name.")
+                raise AnnotationError(
+                    f"{answer.annotator} and {similar} differ only in upper and lower case; use another name."
+                )
             before = self._of[answer.annotator].get(answer.item)
             if before is not None and before.answer == answer.answer:
                 return False
