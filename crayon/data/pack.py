@@ -104,7 +104,7 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     Args:
         listing: the images.
         folder: the working folder; it is created if it is missing.
-        workers: number of decoding threads; one a processor if left out (Pillow releases the interpreter lock).
+        workers: number of decoding threads; one per processor if left out (Pillow releases the interpreter lock).
 
     Returns:
         The packed entries, in order; the path of images.npy (N, H, W, 3) uint8; the path of masks.npy, (N, H, W) bool,
@@ -174,7 +174,7 @@ def examine(listing: Listing, workers: int | None = None) -> Examined:
 
     Args:
         listing: the images.
-        workers: number of decoding threads; one a processor if left out.
+        workers: number of decoding threads; one per processor if left out.
 
     Raises:
         DataError: as `pack`.
@@ -283,7 +283,7 @@ def decode(
         background_colour: what transparent pixels are composited on.
 
     Raises:
-        Undecodable: a file is missing or unreadable, it has more than 8 bits a channel, or image and mask differ in
+        Undecodable: a file is missing or unreadable, it has more than 8 bits per channel, or image and mask differ in
             size.
     """
     picture, kind, remarks = opened(entry.path), "", []

@@ -80,7 +80,7 @@ class Digests:
         """The path of an input on this machine.
 
         `torchvision:NETWORK/WEIGHTS` is a file in torchvision's cache, `package:NAME/FILE` a file in an installed
-        package; any other input is a path already.
+        package; any other input is already a path.
 
         The name of the file in the cache is remembered, since importing torchvision takes seconds.
 

@@ -112,7 +112,7 @@ def _named(name: str, suffixes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _provenance(plan: Plan, result: Job) -> Job:
-    """The records of all jobs below a result, in one file small enough for git."""
+    """The records of all jobs that a result depends on, in one file that is small enough for git."""
     made = {path: job for job in plan.jobs.values() for path in job.outputs.values()}
     jobs = below([made[path] for path in result.inputs.values() if path in made], made)
     return Job(
