@@ -133,7 +133,7 @@ def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
 
 
 def _majority(counts: Counter[str], own: str) -> tuple[str, ...]:
-    """The most frequent answers of the others, several if they tie; `counts` includes the annotator's `own` answer."""
+    """The most frequent answers of the other annotators; several if they tie. `counts` includes the `own` answer."""
     others = {word: count - (word == own) for word, count in counts.items()}
     most = max(others.values())
     return tuple(word for word in ANSWERS if others.get(word, 0) == most)
@@ -145,7 +145,7 @@ def _hit(word: str, most: tuple[str, ...]) -> float:
 
 
 def _remark(counts: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) -> str:
-    """The remark on an annotator, from the counts of their answers, and pairs of own answer and others' majority."""
+    """The remark on an annotator, from the counts of the answers and the pairs (own answer, others' majority)."""
     if counts.total() < ENOUGH:
         return ""
     only = next(iter(counts)) if len(counts) == 1 else None
@@ -170,7 +170,7 @@ def _remark(counts: Counter[str], pairs: Sequence[tuple[str, tuple[str, ...]]]) 
 
 
 def as_rows(annotators: Sequence[Annotator]) -> list[list[Any]]:
-    """One row an annotator, with the columns of `COLUMNS`; shares are rounded to four digits."""
+    """One row per annotator, with the columns of `COLUMNS`; shares are rounded to four digits."""
 
     def cell(value: Any) -> Any:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The raw answers CSV: one answer a row, people's or simulated, kept as it was given."""
+"""The raw answers CSV: one answer per row, from people or simulated, unchanged."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Answer(NamedTuple):  # of all that can be written so, the one of which a m
         annotator: who answered; several may answer one item, each once.
         answer: yes, no or unsure.
         seconds: time taken, as text, or empty.
-        timestamp: when, or empty.
-        source: `simulated`, `people`, or the name of where it was collected.
-        interface: version of what was shown.
+        timestamp: time of the answer, or empty.
+        source: `simulated`, `people`, or the name of the platform.
+        interface: version of the page or export that showed the item.
         digest: sha256 of the maps or patches that were shown, or empty if unknown.
-        given: a JSON object of all else that came with it from where it was collected, or empty.
+        given: a JSON object of all other fields that the platform delivered with the answer, or empty.
     """
 
     item: str
@@ -53,15 +53,15 @@ REQUIRED = COLUMNS[:3]
 
 
 def write_answers(path: str | Path, answers: Iterable[Answer]) -> None:
-    """Publish an answers CSV."""
+    """Write an answers CSV."""
     write_csv(path, COLUMNS, answers)
 
 
 def read_raw(path: str | Path) -> list[dict[str, str]]:
-    """The rows of an answers CSV as text, a known word of an answer as what it means, whatever else they hold.
+    """Read the rows of an answers CSV as text, without checking them; known words become yes, no or unsure.
 
     Raises:
-        AnnotationError: it is no such CSV.
+        AnnotationError: the file is no answers CSV.
     """
     columns = _columns(_table(path))
     columns["answer"] = [meaning(word) or word for word in columns["answer"]]
@@ -74,12 +74,13 @@ def read_answers(
     """Read and validate an answers CSV.
 
     Args:
-        items: what could be asked; an answer to anything else is an error.
-        digest: sha256 of the present maps or patches; an answer given to others is an error. None: not checked.
-        allow_stale: take answers that were given to others.
+        items: the items of the benchmark; an answer to any other item is an error.
+        digest: sha256 of the present maps or patches; an answer to other maps or patches is an error. None: not
+            checked.
+        allow_stale: accept answers to other maps or patches.
 
     Raises:
-        AnnotationError: one sentence with the file, the line and the mend.
+        AnnotationError: one sentence with the file, the line and the remedy.
     """
     table = _table(path)
     if not len(table):
@@ -129,7 +130,7 @@ def _table(path: str | Path) -> Table:
 
 
 def _columns(table: Table) -> dict[str, list[str]]:
-    """Column -> its values, in the order of `COLUMNS`; what the file lacks is empty."""
+    """Column -> its values, in the order of `COLUMNS`; columns that the file lacks are empty."""
     absent = [""] * len(table)
     return {name: table.columns.get(name, absent) for name in COLUMNS}
 
@@ -149,7 +150,7 @@ def _refuse_repeated(table: Table, columns: dict[str, list[str]]) -> None:
 
 
 def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Path) -> None:
-    """Check that a file of people's answers contains none that the pipeline made.
+    """Check that a file of people's answers contains no answer that the pipeline made.
 
     Args:
         sources: the sources of its answers.
@@ -162,8 +163,8 @@ def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Pa
     if found := sorted(set(sources) & set(made)):
         aside = Path(path).with_suffix(f".{found[0]}.csv")
         raise AnnotationError(
-            f"{path}: contains {found[0]} answers, with which people's answers cannot be mixed; move the file away: "
-            f"`mv {path} {aside}`."
+            f"{path}: contains {found[0]} answers, but people's answers must not be mixed with others; move the file "
+            f"away: `mv {path} {aside}`."
         )
 
 
@@ -176,12 +177,12 @@ def unknown_item(item: str, known: Collection[str]) -> str:
 
 
 def unknown_word(word: str) -> str:
-    """Say that a word is no answer."""
+    """Return a message: the word is no answer."""
     return f"the answer {short(word)} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
 
 
 def stale(other: str, digest: str) -> str:
-    """Say that an answer was given to other maps or patches."""
+    """Return a message: the answer was given to other maps or patches."""
     return (
         f"was given to other maps or patches (digest {other[:12]}, now {digest[:12]}); bring back the ones that were "
         "shown (with `interpret.placement: resized`, if a plain resize drew those), or annotate the present ones, or "
@@ -190,7 +191,7 @@ def stale(other: str, digest: str) -> str:
 
 
 def short(text: str) -> str:
-    """A text from a file as a sentence quotes it: of one line, without control characters, and not too long."""
+    """Shorten a text from a file for an error message: one line, without control characters, and not too long."""
     return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
@@ -226,6 +227,6 @@ def is_duration(text: str) -> bool:
 
 
 def parse(answers: str) -> dict[str, str]:
-    """Annotator -> answer, from a field of the column `answers`."""
+    """Parse a field of the column `answers`: annotator -> answer."""
     pairs = (pair.rsplit("=", 1) for pair in answers.split())
     return {unquote(annotator): answer for annotator, answer in pairs}

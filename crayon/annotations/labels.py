@@ -49,7 +49,7 @@ def label_images(
 def label_neurons(
     neurons: int, patches: Mapping[int, Sequence[str]], answers: Iterable[Answer], tie: str
 ) -> dict[str, str]:
-    """Label neurons by a majority vote of their patches; the majority of its annotators decides a patch's vote.
+    """Label neurons by a majority vote of their patches, where the annotators' majority decides each patch's vote.
 
     A patch has no vote if yes and no are equally frequent; `unsure` does not count. A neuron without patches, which no
     training image activates, is irrelevant.
@@ -58,7 +58,7 @@ def label_neurons(
         neurons: number of neurons.
         patches: neuron -> its patches.
         answers: answers of all annotators.
-        tie: the label if the votes are tied or there is none (the published code: relevant).
+        tie: the label if the votes are tied or there are no votes (the published code: relevant).
 
     Returns:
         Neuron, as text -> relevant or irrelevant.
@@ -109,7 +109,7 @@ def answered(counts: Mapping[str, Any]) -> int:
 
 
 def write_labels(path: str | Path, item_column: str, labels: Mapping[str, str]) -> None:
-    """Publish labels as CSV.
+    """Write labels as CSV.
 
     Args:
         path: the file.

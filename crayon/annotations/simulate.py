@@ -105,7 +105,7 @@ def answer_neurons(
 def _answers(
     items: Sequence[str], truth: np.ndarray, annotators: int, flip: float, generator: np.random.Generator, digest: str
 ) -> list[Answer]:
-    """One answer an item and annotator; each differs from `truth` (n,) bool with the probability `flip`."""
+    """One answer per item and annotator; each differs from `truth` (n,) bool with the probability `flip`."""
     given = truth[:, None] ^ (generator.random((len(items), annotators)) < flip)
     return [
         Answer(

@@ -36,9 +36,9 @@ class Verdict:
 
     Attributes:
         results: path of a result -> number of jobs that it depends on, and how many of these are not valid.
-        breaks: (kind, where, what) for each problem. Kinds are those of `Ledger.breaks`, recomputed-differs and dirty
-            code.
-        follow: number of jobs that are not valid only because a job that they depend on is not.
+        breaks: (kind, place, description) for each problem. Kinds are those of `Ledger.breaks`, recomputed-differs and
+            dirty code.
+        follow: number of jobs whose only problem is that a job that they depend on is not valid.
         notes: other remarks, which are no problems.
     """
 
@@ -87,7 +87,7 @@ def check(
         targets: paths of outputs of the plan; if empty, all results that exist.
         full: recompute all digests, instead of using cached ones for unchanged files.
         allow_dirty: note uncommitted code, instead of reporting it as a break.
-        cell: name of a number; check only the jobs that this number of the only target depends on.
+        cell: name of a number; check only the jobs on which this number depends. There must be one target.
 
     Raises:
         RecordError: there is no target, a target is not in the plan, or dvc.lock cannot be read.
@@ -153,7 +153,7 @@ def _check_lock(
 
 
 def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None:
-    """For an edited file whose content another job wrote, add the path of that job's file."""
+    """If an edited file has the content of another job's output, add the path of that output."""
     if not any(kind == "edited" for kind, _, _ in verdict.breaks):
         return
     wrote: dict[str | None, list[str]] = {}

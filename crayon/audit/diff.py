@@ -35,7 +35,7 @@ class Difference:
         table: path of the table.
         revisions: names of the two revisions, as given by the user.
         numbers: number of cells in either revision.
-        groups: causes, one a line -> cell -> (old, new). Cells with the same causes are in one group.
+        groups: causes (one per line) -> cell -> (old, new). Cells with the same causes are in one group.
         answers: answers CSV -> (item, annotator, old or None, new or None) for each answer that differs.
         notes: other remarks.
     """
@@ -125,7 +125,7 @@ class Revision:
             raise RecordError(f"{path} in {self.name}: is not UTF-8 text.") from None
 
     def resolve(self, path: str) -> str:
-        """The path that a user means: `results/NAME` is short for a result of the revision's active suite."""
+        """The full path of a file: the short form `results/NAME` means a result of the revision's active suite."""
         folder, _, name = path.removeprefix("./").rpartition("/")
         try:
             suite = (yaml.safe_load(self.read("params.yaml") or "") or {}).get("suite")
@@ -153,7 +153,8 @@ def compare(old: str, new: str, table: str) -> Difference:
     Args:
         old: name of a git revision, or `WORKSPACE`.
         new: name of a git revision, or `WORKSPACE`.
-        table: path of a table with named numbers; `results/NAME` is that of the suite that is active in each revision.
+        table: path of a table with named numbers; `results/NAME` means the result of the active suite, in each
+            revision.
 
     Raises:
         RecordError: git is missing, a revision does not exist, or it lacks the table or its provenance.
@@ -228,7 +229,10 @@ def _counts(rows: list[tuple[str, str, str | None, str | None]]) -> str:
 
 
 def _causes(cell: str, provenances: list[Provenance], reasons: dict[str, list[str]]) -> tuple[str, ...]:
-    """Why a number differs: the reasons of all jobs that it depends on; jobs that differ by seed only count once."""
+    """Why a number differs: the reasons of all jobs that it depends on.
+
+    Jobs that differ only in their seed count once.
+    """
     benchmark, run, _ = cell.split("/")
     below: dict[str, None] = {}
     for provenance in provenances:
@@ -275,7 +279,7 @@ def _short(digest: str | None) -> str:
 
 
 def _check_lock(revision: Revision, table: str, difference: Difference) -> None:
-    """Note if the digest of the table in a revision's dvc.lock differs from the revision's table."""
+    """Add a note if a revision's dvc.lock has another digest of the table than the revision's table."""
     import hashlib
 
     text = revision.read(dvc_lock.LOCK)

@@ -55,7 +55,7 @@ def differing(files: Sequence[str], digests: Digests) -> list[str]:
         digests: cache of the files' digests.
 
     Returns:
-        The paths that differ, or of their folder if the folder differs as a whole; empty if there is no dvc.lock.
+        The paths that differ; a folder's path if the folder differs as a whole. Empty if there is no dvc.lock.
 
     Raises:
         RecordError: dvc.lock cannot be read.

@@ -26,7 +26,7 @@ class Node:
     Attributes:
         text: one line of text.
         facts: the same content for the JSON output.
-        below: the nodes that it was made from.
+        below: the nodes of the jobs and files from which it was made.
     """
 
     text: str
@@ -34,7 +34,7 @@ class Node:
     below: list[Node] = field(default_factory=list)
 
     def lines(self, first: str = "", rest: str = "") -> Iterator[str]:
-        """The tree as text, one line a node.
+        """The tree as text, one line per node.
 
         Args:
             first: prefix of the first line.
@@ -86,7 +86,7 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
 
 
 def recorded(plan: Plan, target: str, cell: str) -> Node | None:
-    """Build the same tree from the provenance file beside a table, where the files that it names are not here.
+    """Build the same tree from the provenance file beside a table, without the files that it names.
 
     Args:
         plan: the plan.
@@ -121,7 +121,7 @@ def recorded(plan: Plan, target: str, cell: str) -> Node | None:
 
 
 def _percent(row: dict[str, str]) -> str:
-    """A row's number, and over how many runs it is a mean."""
+    """The number of a row as text, with the number of runs over which it is a mean."""
     over = f", mean over {row['seeds']} run{'s' * (row['seeds'] != '1')}" if "mean" in row else ""
     return f"{number_of(row)} percent{over}"
 
@@ -149,7 +149,7 @@ class _Records:
 
 
 class _Recorded:
-    """The records of jobs in a table's provenance file; there is none of the files that they name."""
+    """The records of jobs in a table's provenance file; the files that they name are not here."""
 
     def __init__(self, provenance: Provenance) -> None:
         self.provenance = provenance
@@ -163,7 +163,7 @@ class _Recorded:
 
 
 class _Tree:
-    """Builds the nodes of jobs. A job that occurs again is only named, without its subtree."""
+    """Builds the nodes of jobs. If a job occurs again, its node has no subtree."""
 
     ORDER = ("refine", "ingest", "annotate", "interpret", "auxiliary", "stage_one", "original", "pretrain", "download")
 
@@ -172,7 +172,7 @@ class _Tree:
         self.shown: set[str] = set()
 
     def of(self, records: list[dict[str, Any]]) -> list[Node]:
-        """The nodes of the jobs that made the inputs of jobs; jobs that differ by seed only share one node.
+        """The nodes of the jobs that made the inputs of some jobs. Jobs that differ only in their seed share one node.
 
         Args:
             records: records of the jobs whose inputs are explained.
@@ -191,7 +191,7 @@ class _Tree:
         return self.ORDER.index(rule) if rule in self.ORDER else len(self.ORDER)
 
     def _node(self, name: str, records: list[dict[str, Any]]) -> Node:
-        """The node of jobs that differ by seed only."""
+        """The node of jobs that differ only in their seed."""
         if name in self.shown:
             return Node(f"{name}: see above", {"job": name, "see": "above"})
         self.shown.add(name)

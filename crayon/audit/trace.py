@@ -37,7 +37,7 @@ class Reach:
     whole: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """The dependants as lines of text."""
+        """The numbers and files that depend on the source, as lines of text."""
         yield self.source
         yield from (f"  {line}" for line in self.about)
         count = sum(map(len, self.numbers.values()))
@@ -92,7 +92,7 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
 
 
 def _dependants(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
-    """Name -> job, of all jobs whose numbers depend on a file; rules that only copy for git are left out."""
+    """Name -> job, for all jobs whose numbers depend on a file; rules that only copy files for git are left out."""
     jobs: dict[str, Job] = {}
     todo = [source]
     while todo:

@@ -452,7 +452,7 @@ def audit(
         if value
     ]
     if len(asked) > 1:
-        raise typer.BadParameter(f"{' and '.join(asked)} are different questions; ask one.")
+        raise typer.BadParameter(f"{' and '.join(asked)} exclude each other; use only one of them.")
     if (item or annotator) and source is None:
         raise typer.BadParameter("--item and --annotator belong to --from.")
     try:

@@ -1,4 +1,4 @@
-"""What the commands share: loading the plan, the argument BENCHMARK, and printing an answer."""
+"""Functions that the commands share: load the plan, define the argument BENCHMARK, and print an answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a bench
 
 
 class Answer(Protocol):
-    """What a command prints: lines of text, or JSON."""
+    """The output of a command: lines of text, or JSON."""
 
     def lines(self) -> Iterable[str]:
         """The lines of the text."""

@@ -72,7 +72,7 @@ class Changes:
     noise: np.ndarray | None
 
     def part(self, start: int, stop: int) -> Changes:
-        """The changes of the images `start` to `stop - 1`."""
+        """The changes for the images `start` to `stop - 1` of the batch."""
         return Changes(*(None if drawn is None else drawn[start:stop] for drawn in astuple(self)))
 
     def __call__(self, raw: torch.Tensor) -> torch.Tensor:
@@ -99,7 +99,7 @@ def jitter(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) ->
 
     Args:
         images: (B, 3, H, W) float32, whole numbers in 0..255.
-        orders: (B, 3) int64, for each image BRIGHTNESS, CONTRAST and SATURATION in the order of their application.
+        orders: (B, 3) int64, for each image the order in which BRIGHTNESS, CONTRAST and SATURATION are applied.
         factors: (B, 3) float, the factors f of brightness, contrast and saturation.
 
     Returns:

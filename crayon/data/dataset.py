@@ -88,7 +88,8 @@ def read_manifest(path: str | Path) -> list[Row]:
     """Read a manifest and check that it is complete.
 
     Returns:
-        One dict a row, column -> value, with the line on which the row begins.
+        One dict per row, which maps column to value. Its attribute `line` is the number of the line on which the row
+        begins.
 
     Raises:
         DataError: the file or a column is missing, there is no row, a value is empty, or an image is listed twice.

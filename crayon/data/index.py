@@ -99,7 +99,7 @@ class Listing:
     """The images of a data set in order, and how to decode them.
 
     Attributes:
-        of: the table or folder that lists the images, for messages.
+        of: the name of the table or folder that lists the images, for messages.
         entries: the images.
         frame: how to resize and crop them.
         on_error: what to do with an image that cannot be decoded.
@@ -151,9 +151,9 @@ def fault_message(of: str, sentences: Sequence[str], remedy: str = "") -> str:
     """One message about several problems: the first three, and their number.
 
     Args:
-        of: the file or folder that has them.
+        of: the file or folder that has the problems.
         sentences: one for each problem.
-        remedy: a sentence that says what to do, or empty.
+        remedy: a sentence that says how to solve them, or empty.
     """
     rest = f"; and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
     head = "" if len(sentences) == 1 else f"{len(sentences)} faults: "
@@ -217,7 +217,7 @@ def check_counts(entries: Iterable[Entry], expected: Mapping[str, Mapping[str, i
     Args:
         entries: the images.
         expected: split -> `label/group` or `label` -> number of images.
-        subset: whether fewer images than expected are allowed; more never are.
+        subset: whether fewer images than expected are allowed; more images are always an error.
         of: the table or folder that lists the images, for messages.
 
     Raises:
@@ -259,7 +259,7 @@ def not_read(paths: Iterable[Path]) -> str:
 
 
 def check_usable(tree: Tree) -> None:
-    """Raise DataError if a name with an image's suffix is a link to nothing, or no regular file."""
+    """Raise DataError if a name with an image's suffix is a link without a target, or no regular file."""
     faults = Faults(str(tree.folder))
     for name, why in tree.unusable.items():
         if is_image(Path(name)):
@@ -268,7 +268,7 @@ def check_usable(tree: Tree) -> None:
 
 
 def stray(folder: Path, name: str) -> str | None:
-    """Why a path in a table cannot be read, since the digest of the folder leaves it out; None if it can.
+    """Why a path in a table is refused: the digest of the folder does not include the file. None if it is included.
 
     Args:
         folder: the folder that the path is relative to.

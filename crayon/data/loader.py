@@ -15,7 +15,7 @@ from crayon.utils.device import to_device
 
 
 class ImageReader:
-    """Gives normalised images of a subset of a packed data set: (B, 3, H, W), channels last, on the device.
+    """Reads batches from a subset of a packed data set: normalised images (B, 3, H, W), channels last, on the device.
 
     The whole subset is kept on the device as uint8 (a quarter of the size of floats) if it takes at most
     `resident_bytes`; otherwise each batch is copied there. On a CPU without `resident_bytes`, each batch is read from
@@ -94,7 +94,7 @@ class ImageReader:
         If the images do not fit on the device, a thread gathers the next batch while a step runs.
 
         Args:
-            steps: one list a step, of positions (B,) int64 in the subset.
+            steps: for each step a list of positions (B,) int64 in the subset.
 
         Yields:
             The same lists, with tensors on the device.
@@ -147,7 +147,7 @@ class ImageReader:
 
 
 def _room(device: torch.device) -> int:
-    """How many bytes of a GPU's free memory images may take; the rest is left to networks and training steps."""
+    """How many bytes of a GPU's free memory the images may take; networks and training steps need the rest."""
     return torch.cuda.mem_get_info(device)[0] // 3
 
 

@@ -1,6 +1,6 @@
-"""Which pixels of a mask file are relevant: by their value, by the brightness of their colour, or by their alpha.
+"""Find the relevant pixels of a mask file by their value, by the brightness of their colour, or by their alpha.
 
-What the value of a pixel is depends on the mode of the file:
+The value of a pixel depends on the mode of the file:
 
     1 bit               1 where white; 255 means the same
     grey (8, 16 bits)   the grey value
@@ -34,8 +34,9 @@ def relevant_pixels(picture: Picture, rule: MaskPixels) -> tuple[np.ndarray, str
         rule: which pixels are relevant.
 
     Returns:
-        (H, W) bool; the mode of the file and, by the default rule, the value of its relevant pixels; and remarks, what
-        a person should know about this mask.
+        Three values: the relevant pixels, (H, W) bool; the mode of the file and, with the default rule, the value of
+            its
+        relevant pixels; and remarks for the user about this mask.
 
     Raises:
         Undecodable: the mask cannot be read, or it is ambiguous which pixels are relevant.
@@ -76,11 +77,11 @@ def _ambiguous(picture: Picture, why: str, must: str) -> Undecodable:
 
 
 def _channel(picture: Picture, rule: MaskPixels) -> tuple[Image.Image, list[str]]:
-    """The pixels that make the mask: those of the file without alpha, or its alpha as a grey image."""
+    """The part of the file that is the mask: its pixels without alpha, or its alpha as a grey image."""
     pixels = picture.pixels
     if pixels.mode.startswith(DEEP) or not pixels.has_transparency_data:
         if rule.channel == "alpha":
-            raise Undecodable(f"the mask {picture.path.name} has no alpha, which source.mask_pixels.channel asks for")
+            raise Undecodable(f"the mask {picture.path.name} has no alpha, but source.mask_pixels.channel is alpha")
         return pixels, []
     rgba = pixels.convert("RGBA")
     alpha = rgba.getchannel("A")
@@ -114,13 +115,13 @@ def _codes(picture: Picture, pixels: Image.Image, rule: MaskPixels) -> tuple[np.
 
 
 def _wanted(values: Sequence[PixelValue], pixels: Image.Image) -> list[int]:
-    """Values as in the result of `_codes`."""
+    """The values that the rule states as relevant, in the form of `_codes`."""
     numbers = [v if isinstance(v, int) else v[0] << 16 | v[1] << 8 | v[2] for v in values]
     return [1 if value == 255 else value for value in numbers] if pixels.mode == "1" else numbers
 
 
 def _one_value(picture: Picture, codes: np.ndarray, coloured: bool) -> str:
-    """The only value beside 0 of a mask, in words; empty if there is only 0."""
+    """The only value of a mask except 0, as text; empty if all pixels are 0."""
     known = np.unique(codes)
     shown = (*known[:3].tolist(), *known[3:][-1:].tolist())
     words = [str([v >> 16, v >> 8 & 255, v & 255]) if coloured else f"{v:g}" for v in shown]
@@ -134,7 +135,7 @@ def _one_value(picture: Picture, codes: np.ndarray, coloured: bool) -> str:
 
 
 def _check_threshold(picture: Picture, pixels: Image.Image, bright: np.ndarray, threshold: float) -> None:
-    """Refuse a threshold in other units than the mask's."""
+    """Raise an error if the threshold cannot be in the units of the mask's values."""
     deep, why = pixels.mode.startswith(DEEP), ""
     if not deep and threshold > 255:
         why = "has 8 bits, in which the brightest pixel is 255"

@@ -32,7 +32,7 @@ class Masks:
         return len(self.packed)
 
     def __getitem__(self, index: torch.Tensor | slice) -> torch.Tensor:
-        """The masks at positions (B,) int64, or of a slice; (B, H, W) bool."""
+        """The masks at the positions (B,) int64 or in the slice, as (B, H, W) bool."""
         bits = (self.packed[index].unsqueeze(-1) >> self.shifts) & 1
         return bits.flatten(-2)[..., : self.width].bool()
 

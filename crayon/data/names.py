@@ -1,4 +1,5 @@
-"""Names of the user's image files: refused where they cannot travel, found where a table spells them differently."""
+"""Names of the user's image files: refuse names that not every system can store, and find files that a table spells
+differently."""
 
 from __future__ import annotations
 
@@ -21,15 +22,17 @@ WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 class Misplaced(Exception):
-    """A path in a table is no file of the folder; the message says why and what to do."""
+    """Raised if a path in a table is no file of the folder; the message says why and what to do."""
 
 
 def no_folder(folder: Path, key: str) -> DataError:
-    """The error about a missing folder, which names a folder of the same name in another Unicode form.
+    """The error about a missing folder.
+
+    If a folder exists whose name differs only in its Unicode form, the error names it.
 
     Args:
         folder: the folder.
-        key: the key of params.yaml that names it, such as `source.path`.
+        key: the key of params.yaml that names the folder, such as `source.path`.
     """
     for name in _names(folder.parent):
         if name != folder.name and composed(name) == composed(folder.name):
@@ -92,8 +95,8 @@ class Finder:
         """Find a file.
 
         Args:
-            name: its path within the folder; or an absolute one that begins with the folder's. Backslashes separate
-                folders, too.
+            name: its path within the folder, or an absolute path that begins with the path of the folder. Backslashes
+                separate folders, too.
 
         Returns:
             The path within the folder in Unicode's composed form, with `/` and without `.` and `..`, and the file.
@@ -104,7 +107,7 @@ class Finder:
         within = self._within(name)
         path, parts = self.folder, within.split("/")
         if within != "." and is_hidden(within):
-            raise Misplaced(f"{name} is hidden, since a name in it begins with a dot; rename it")
+            raise Misplaced(f"{name} is hidden, since a part of its path begins with a dot; rename it")
         as_given = self.folder / name.replace("\\", "/")
         if ".." in name and os.path.realpath(as_given) != os.path.realpath(self.folder / within):
             raise Misplaced(f"{name} leads through a link to another file than {within}; write the path without `..`")
@@ -115,7 +118,7 @@ class Finder:
                     raise Misplaced(f"{name} is not in the folder")
                 right = "/".join([*parts[:depth], near, *parts[depth + 1 :]])
                 raise Misplaced(
-                    f"{name} is not in the folder, but {right} differs by upper and lower case only; write the name as "
+                    f"{name} is not in the folder, but {right} differs only in upper and lower case; write the name as "
                     "the file has it"
                 )
             path /= names[part]
@@ -126,14 +129,14 @@ class Finder:
         return within, path
 
     def path(self, name: str) -> Path:
-        """As `find`, but the path where the file should be if there is none."""
+        """As `find`, but if the file does not exist, return the path where it should be."""
         try:
             return self.find(name)[1]
         except Misplaced:
             return self.folder / name
 
     def _within(self, name: str) -> str:
-        """A path within the folder, by its text alone; raises Misplaced if it is none."""
+        """A path relative to the folder, computed from the text alone; raises Misplaced if it leaves the folder."""
         if has_control(name):
             raise Misplaced(f"{name!r} has a control character; rename the file")
         if ADDRESS.match(name):
@@ -149,7 +152,7 @@ class Finder:
         raise Misplaced(f"{name} lies outside of the folder; move it inside{remedy}")
 
     def _listed(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-        """Name in composed form -> name on disk, and in lower case -> in composed form, of what a folder contains."""
+        """For the content of a folder: composed name -> name on disk, and lower-case name -> composed name."""
         if folder not in self._of:
             names = {composed(name): name for name in _names(folder)}
             self._of[folder] = names, {name.casefold(): name for name in names}

@@ -56,7 +56,7 @@ class Decoded(NamedTuple):
         image: (H, W, 3) uint8.
         mask: (H, W) bool, or None if masks are not read.
         kind: the kind of the mask's pixels, as `relevant_pixels` describes it; empty without a mask file.
-        remarks: what a person should know about this image.
+        remarks: remarks for the user about this image.
     """
 
     image: np.ndarray
@@ -71,10 +71,10 @@ class Packing:
 
     Attributes:
         key: digest of everything that determines the arrays: entries, sizes and times of their files, and the frame.
-        read: number of entries processed so far.
+        read: number of entries that are already processed.
         size: (height, width) of the first image; None before it is decoded.
         faults: position in the listing -> why the image is left out.
-        remarks: remark -> how many images it is about, and the first three of them.
+        remarks: remark -> the number of images with this remark, and the first three of them.
     """
 
     key: str
@@ -91,7 +91,7 @@ class Packing:
                 self.remarks[remark] = count + 1, [*first, entry.called][:3]
 
     def remark_lines(self, of: str) -> list[str]:
-        """One sentence a remark: how many images, and the first of them."""
+        """One sentence for each remark: the number of images, and the first of them."""
         return [
             f"{of}: {count} of {self.read} images: {remark} ({', '.join(first)}{', ...' if count > 3 else ''})."
             for remark, (count, first) in self.remarks.items()
@@ -103,7 +103,7 @@ class Packing:
         return self.read - len(self.faults)
 
     def bytes(self, channels: int) -> int:
-        """Size in bytes of the file of an array with this many channels of one byte."""
+        """Size in bytes of the .npy file of an array with this number of one-byte channels."""
         height, width = self.size or (0, 0)
         return HEADER + self.rows * height * width * channels
 
@@ -114,14 +114,15 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     Args:
         listing: the images.
         folder: the working folder; it is created if it is missing.
-        workers: number of decoding threads; one a processor if left out (Pillow releases the interpreter lock).
+        workers: number of decoding threads; one per processor if left out (Pillow releases the interpreter lock).
 
     Returns:
         The packed entries, in order; the path of images.npy (N, H, W, 3) uint8; the path of masks.npy, (N, H, W) bool,
         or (0, H, W) if the listing has no masks.
 
     Raises:
-        DataError: some images cannot be used and `on_error` is fail, or none can, or no training image of a class.
+        DataError: some images cannot be used and `on_error` is `fail`, or no image can be used, or a class loses all of
+            its training images.
         OutputError: the folder cannot be written.
     """
     folder = Path(folder)
@@ -166,7 +167,7 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
 
 @dataclass
 class Examined:
-    """What `examine` finds.
+    """The result of `examine`.
 
     Attributes:
         faults: position in the listing -> why the image cannot be used.
@@ -184,7 +185,7 @@ def examine(listing: Listing, workers: int | None = None) -> Examined:
 
     Args:
         listing: the images.
-        workers: number of decoding threads; one a processor if left out.
+        workers: number of decoding threads; one per processor if left out.
 
     Raises:
         DataError: as `pack`.
@@ -208,10 +209,10 @@ def examine(listing: Listing, workers: int | None = None) -> Examined:
 
 
 def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str:
-    """One sentence on the relevant share of the masks, and on the kinds of their pixels.
+    """Write one sentence on the relevant share of the masks, and on the kinds of their pixels.
 
     Args:
-        of: what has the masks.
+        of: the name of the data set, for the sentence.
         shares: (N,) the relevant share of each image, in [0, 1].
         kinds: kind of pixels -> number of masks; may be empty.
     """
@@ -224,7 +225,7 @@ def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str
 
 
 def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
-    """Report the images that are skipped; raise DataError if no fault is allowed, or no (training) image is left."""
+    """Report the images that are skipped; raise DataError if no fault is allowed, or too few images are left."""
     if not faults:
         return
     sentences = [faults[n] for n in sorted(faults)]
@@ -247,7 +248,7 @@ def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
 def _decoded(
     listing: Listing, done: Packing, workers: int | None
 ) -> Iterator[tuple[list[Entry], list[Decoded], dict[int, str], tuple[int, int] | None]]:
-    """Decode the remaining blocks; yield each one's usable images in order, its faults, and the common image size."""
+    """Decode the remaining blocks; yield for each its usable images in order, its faults, and the common image size."""
     size = done.size
     with kept_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(done.read, len(listing.entries), BLOCK):
@@ -300,8 +301,8 @@ def decode(
 ) -> Decoded:
     """Decode one image, upright and in RGB, and its mask.
 
-    A mask without an EXIF orientation of its own, of the size that the image has before its rotation, is rotated with
-    the image.
+    If the EXIF orientation rotates the image, the mask is rotated in the same way, provided that it has no EXIF
+    orientation itself and has the size of the unrotated image.
 
     Args:
         entry: the image.
@@ -310,7 +311,7 @@ def decode(
         background_colour: what transparent pixels are composited on.
 
     Raises:
-        Undecodable: a file is missing or unreadable, it has more than 8 bits a channel, or image and mask differ in
+        Undecodable: a file is missing or unreadable, it has more than 8 bits per channel, or image and mask differ in
             size.
     """
     picture, kind, remarks = opened(entry.path), "", []
@@ -348,7 +349,7 @@ def decode(
 
 
 def _key(listing: Listing) -> str:
-    """A digest of everything that the arrays depend on."""
+    """Digest of everything that determines the arrays."""
     digest = hashlib.sha256()
     settings = {"frame": asdict(listing.frame), "masks": listing.masks, "block": BLOCK}
     settings |= {"mask_pixels": asdict(listing.mask_pixels), "background_colour": listing.background_colour}
@@ -391,7 +392,7 @@ def _appended(path: Path, size: int) -> BinaryIO:
 
 
 def _write_header(path: Path, descr: str, shape: Sequence[int]) -> None:
-    """Write the .npy header into the space that is left for it at the start of the file."""
+    """Write the .npy header into the space that was reserved for it at the start of the file."""
     text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     prefix = np.lib.format.magic(1, 0) + (HEADER - 10).to_bytes(2, "little")
     with path.open("r+b") as file:

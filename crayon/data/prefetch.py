@@ -15,10 +15,10 @@ class Prefetcher:
     """Gathers the next batch in a thread while the caller computes with the current one.
 
     Args:
-        gather: function that gives the batch in the host's memory for positions (B,) int64.
+        gather: function from positions (B,) int64 to the batch in the host's memory.
         order: positions (B,) int64 of each batch, in the order of use.
-        requests: the same positions as tensors on the device. `take` must get these very tensors: it compares their
-            identity, which avoids reading values back from a GPU.
+        requests: the same positions as tensors on the device. `take` must be called with the same tensor objects: it
+            compares identities instead of values, because reading values from a GPU would wait for it.
         device: device of the batches; the thread selects it, since new threads start on the first GPU.
     """
 
@@ -36,7 +36,7 @@ class Prefetcher:
         self._submit_next()
 
     def take(self, index: torch.Tensor) -> torch.Tensor | None:
-        """Give the batch for `index` and start the thread on the next one; None if `index` is not the next request."""
+        """Return the batch for `index` and start to gather the next one; None if `index` is not the next request."""
         if self.next is None or self.next[0] is not index:
             return None
         batch = self.next[1].result()

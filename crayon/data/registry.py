@@ -50,7 +50,11 @@ def reads(source: Mapping[str, Any]) -> dict[str, str]:
 
 
 def steering(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The params subset that determines a source's images: all but `compose`, and URLs of files with a digest."""
+    """The params that determine a source's images.
+
+    These are all except `compose` and except the URLs of files whose digest is given, since the digest already fixes
+    their contents.
+    """
     kept = {key: value for key, value in source.items() if key != "compose"}
     if "archives" in kept:
         kept["archives"] = {name: archive.steering for name, archive in archives({**source, "tree": None}).items()}
@@ -76,7 +80,7 @@ def read(
         groups: names of all groups.
 
     Raises:
-        DataError: a file or folder is missing or malformed, or has a name that cannot be kept.
+        DataError: a file or folder is missing or malformed, or has a name that is refused.
     """
     module, options = _options(source, KINDS, "source")
     for path in dict.fromkeys([*map(Path, reads(source).values()), *files.values()]):
@@ -86,7 +90,7 @@ def read(
 
 
 def compose(source: Mapping[str, Any]) -> tuple[ModuleType, Any]:
-    """The module that composes a folder, and its options, from the section `source.compose`."""
+    """Return the module that composes a folder, and its options, from the section `source.compose`."""
     return _options(source, COMPOSED, "source.compose")
 
 
@@ -104,7 +108,7 @@ def composed_of(source: Mapping[str, Any]) -> list[Package]:
 
 
 def composition_params(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The params subset that determines a composed folder; of photographs, with the digest of their catalogue."""
+    """The params that determine a composed folder; for photographs, also the digest of the catalogue."""
     material = {"catalogue": digest()} if source["compose"]["kind"] == "photos" else {}
     return {"compose": source["compose"]} | material
 

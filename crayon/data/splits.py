@@ -1,4 +1,4 @@
-"""Names of splits in users' folders and tables, and the classes and groups of which a split has no image."""
+"""Names of splits in users' folders and tables, and classes and groups that have no image in a split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPLITS = {
 
 
 def split_named(name: str) -> str:
-    """The split that a user's folder or table calls `name`, in upper or lower case; other names are kept."""
+    """The split that a user's folder or table calls `name`, in upper or lower case; unknown names stay unchanged."""
     return SPLITS.get(name.lower(), name)
 
 
@@ -40,7 +40,7 @@ def no_split(name: str, present: Collection[str]) -> str:
 
 
 def without_images(present: Collection[tuple[str, str]], classes: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """The declared classes and groups of which a split has no image.
+    """The declared classes, groups and pairs of both that have no image in a split.
 
     Args:
         present: the (class, group) pairs of which the split has images.

@@ -1,4 +1,4 @@
-"""Read images from a PyTorch data set or data loader in the order that a training asks for."""
+"""Read images from a PyTorch data set or data loader in the order that a training needs."""
 
 from __future__ import annotations
 
@@ -32,23 +32,26 @@ class Images(Protocol):
         """Return the number of images."""
 
     def __getitem__(self, position: int, /) -> tuple[torch.Tensor, int]:
-        """Return an image and its class, without random augmentation, as answers belong to maps of unchanged images."""
+        """Return an image and its class.
+
+        There must be no random augmentation, because answers belong to maps of fixed images.
+        """
 
 
 @dataclass
 class _Ahead:
-    """What workers read ahead: the positions of the batches to come, and these batches once the workers have begun."""
+    """State of the workers that read ahead: the positions of the next batches, and the batches themselves."""
 
     positions: deque[torch.Tensor]
     batches: Iterator[Any] | None = None
 
 
 class DatasetImages:
-    """Positions in a data set -> batches of images on the device.
+    """Reads batches of images from a data set, by positions, onto the device.
 
     Args:
-        source: a map-style data set, or a data loader. Of a loader, the data set, `collate_fn`, `pin_memory` and the
-            options of its workers are used, which end after each pass; its batch size and its shuffling are not.
+        source: a map-style data set, or a data loader. From a loader, the data set, `collate_fn`, `pin_memory` and
+            the options of its workers are used; its batch size and shuffling are not. The workers end after each pass.
         name: what error messages call it.
         device: where the images go.
 
@@ -102,7 +105,7 @@ class DatasetImages:
             if bool(changed.any()):
                 row = int(changed.nonzero()[0])
                 raise DataError(
-                    f"{self.name}: image {int(index[row])} has the class {int(classes[row])} now and had "
+                    f"{self.name}: image {int(index[row])} now has the class {int(classes[row])}, but had "
                     f"{int(self.known[index[row]])} before (from `targets` or an earlier reading); its class must be "
                     "the same each time, so use no random target_transform."
                 )
@@ -115,14 +118,17 @@ class DatasetImages:
 
     @property
     def black(self) -> torch.Tensor:
-        """The value of a black pixel, which only the data set's transform knows."""
-        raise MethodError("the method blacks pixels out, and a data set of tensors does not say what black is.")
+        """The value of a black pixel; it is unknown, because it depends on the data set's transform."""
+        raise MethodError(
+            "the method makes pixels black, but a data set of tensors does not say what black is; use another method."
+        )
 
     def labels(self, classes: int) -> torch.Tensor:
         """Return the classes of all images, (N,) int64 on the device.
 
-        They are those of the items, `dataset[i][1]`. To save reading all images, `targets` is used where it agrees with
-        the items of one image of each class and of 16 further images; each later reading is compared to it.
+        The classes are those of the items, `dataset[i][1]`. To avoid reading all images, `targets` is used if it agrees
+        with the items for one image of each class and for 16 further images. Each later reading of an item is compared
+        with `targets`.
 
         Args:
             classes: K; every class must be in 0..K-1.
@@ -152,7 +158,7 @@ class DatasetImages:
             elif lowest >= 1 and highest - lowest < classes:
                 remedy = f"number them from 0 (image {position} has {highest}; target_transform: label - {lowest})"
             raise DataError(
-                f"{self.name}: has the classes {lowest} to {highest}, and the model has logits of the classes 0 to "
+                f"{self.name}: has the classes {lowest} to {highest}, but the model has logits for the classes 0 to "
                 f"{classes - 1}; {remedy}."
             )
         self.known = labels
@@ -161,7 +167,7 @@ class DatasetImages:
     def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterator[list[torch.Tensor]]:
         """Yield an epoch's steps, lists of positions (B,) int64 each, unchanged.
 
-        Within it, the loader's workers read ahead in this order, from the first time that these images are asked for.
+        The loader's workers read ahead in this order; they begin when the first of these images is read.
         """
         steps = [list(step) for step in steps]
         if self.loader is None or self.loader.num_workers == 0:
@@ -175,7 +181,7 @@ class DatasetImages:
                 self.ahead = None
 
     def _batch(self, index: torch.Tensor) -> Any:
-        """Images and classes at the positions `index`: from the workers if these come next, else read here."""
+        """Images and classes at the positions `index`, from the workers if it is their next batch, else read here."""
         ahead = self.ahead
         if ahead is None or not ahead.positions or ahead.positions[0] is not index:
             return self._read(index.tolist())
@@ -196,10 +202,10 @@ class DatasetImages:
         return self._checked(batch, positions)
 
     def _checked(self, batch: Any, positions: list[int]) -> Any:
-        """Return a batch if it is what `Images` says.
+        """Return a batch after checking that it has the form that `Images` describes.
 
         Raises:
-            DataError: it is not.
+            DataError: it has not.
         """
         where = f"{self.name}: its collate_fn"
         if not isinstance(batch, tuple | list) or len(batch) < 2 or not isinstance(batch[0], torch.Tensor):
@@ -258,7 +264,10 @@ class DatasetImages:
 
 
 def _collate(items: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack images and classes; whatever is wrong with an item raises, and `_explained` tells what it is."""
+    """Stack images and classes.
+
+    Any error means that an item is wrong; `_explained` then finds the item and the reason.
+    """
     if any(isinstance(item, torch.Tensor) for item in items):
         raise TypeError
     return torch.stack([item[0] for item in items]), torch.tensor([_class(item[1]) for item in items])
@@ -284,7 +293,7 @@ def _check_item(item: Any, where: str) -> None:
         elif isinstance(item, tuple | list):
             shown += f" of length {len(item)}"
         raise DataError(
-            f"{where} is {shown}, and dataset[i] must begin with an image and its class; wrap the data set, or pass a "
+            f"{where} is {shown}, but dataset[i] must begin with an image and its class; wrap the data set, or pass a "
             "DataLoader with a collate_fn that returns (images, classes)."
         )
     label = item[1]
@@ -323,7 +332,7 @@ def _spread(count: int, number: int) -> list[int]:
 
 
 def _targets(dataset: Any) -> torch.Tensor | None:
-    """The attribute `targets` of a data set, also through Subset and ConcatDataset, as (N,) int64; None if unusable."""
+    """The attribute `targets` as (N,) int64, also in a Subset or ConcatDataset; None if it cannot be used."""
     if isinstance(dataset, ConcatDataset):
         chunks = [_targets(chunk) for chunk in dataset.datasets]
         known = [chunk for chunk in chunks if chunk is not None]
@@ -340,7 +349,7 @@ def _targets(dataset: Any) -> torch.Tensor | None:
 
 
 def _check_sampler(loader: DataLoader[Any], name: str) -> None:
-    """Refuse a loader that does not give each image of its data set exactly once an epoch."""
+    """Raise DataError if a loader does not yield each image of its data set exactly once in an epoch."""
     batches = loader.batch_sampler
     sampler = getattr(batches, "sampler", None)
     shuffled = type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source)

@@ -43,7 +43,7 @@ class ActDiff(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """It destroys pixels."""
+        """True: the method destroys pixels."""
         return True
 
     def prepare(self, problem: Problem) -> Masks:

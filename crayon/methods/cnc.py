@@ -168,7 +168,7 @@ def contrast(
 class Pools:
     """The pools of images from which the parts of a contrastive sample are drawn.
 
-    Where the definitions above give no image, there are fallbacks. Negatives of a slice without mistakes: all images
+    If the definitions above give no image, there are fallbacks. Negatives of a slice without mistakes: all images
     whose class is not the slice's most frequent one. Positives of a class without mistakes: all of its images in its
     slice. Easy negatives, if the slice of the first positive is the anchor's own class or has no anchors: the rightly
     predicted images of other classes, or else all images of other classes.

@@ -130,7 +130,7 @@ class CrayonAttention(Method):
         }
 
     def image_terms(self, batch: Batch, stored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute relevant_i and irrelevant_i of each image of a batch, whatever was answered.
+        """Compute relevant_i and irrelevant_i of each image of a batch, independently of its answer.
 
         Args:
             batch: the images.

@@ -190,7 +190,7 @@ class _ByInputs(torch.autograd.Function):
 
 
 class _InputGradient(torch.autograd.Function):
-    """Computes w^T g, of the shape of the inputs, from gradients g (B, K, h, w)."""
+    """Computes w^T g, the gradient of a convolution's inputs, from the gradient g (B, K, h, w) of its outputs."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...]) -> Tensor:

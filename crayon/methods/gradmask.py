@@ -43,7 +43,7 @@ class GradMask(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """It differentiates with respect to pixels."""
+        """True: the loss differentiates with respect to pixels."""
         return True
 
     def prepare(self, problem: Problem) -> Masks:

@@ -45,7 +45,7 @@ class JtT(Method):
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """Compute which images are misclassified, `wrong` (N,) bool, and their weights, `weight` (N,) float32.
 
-        It prints a message if there are none, in which case JtT is ERM.
+        If no image is misclassified, JtT is ERM, and a message says so.
         """
         wrong = required(problem.stage_one, "stage_one").argmax(1) != problem.labels
         if not wrong.any():

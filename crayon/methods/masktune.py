@@ -39,7 +39,7 @@ class MaskTune(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """It blackens pixels."""
+        """True: the method makes pixels black."""
         return True
 
     def prepare(self, problem: Problem) -> torch.Tensor:

@@ -37,7 +37,7 @@ class Problem:
 
     The Original is the trained network before refinement.
 
-    Inputs that are not available are None; a method lists the ones that it requires in `needs`.
+    Inputs that are not available are None; a method lists its required inputs in `needs`.
 
     Attributes:
         network: the network to train; its initial weights are the Original's.

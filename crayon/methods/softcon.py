@@ -57,7 +57,7 @@ class SoftCon(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """It augments images."""
+        """True: the method augments images."""
         return True
 
     def prepare(self, problem: Problem) -> dict[str, Any]:

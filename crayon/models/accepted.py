@@ -35,7 +35,7 @@ def check_model(model: nn.Module) -> None:
         if parameter.is_meta:
             raise ModelError(f"model: {key} is on the device meta, without a value; load the model's weights first.")
         if parameter.dtype != torch.float32:
-            raise ModelError(f"model: {key} is {parameter.dtype}, and weights must be float32; pass model.float().")
+            raise ModelError(f"model: {key} is {parameter.dtype}, but weights must be float32; pass model.float().")
         if not bool(torch.isfinite(parameter).all()):
             raise ModelError(f"model: {key} has values that are NaN or infinite; load other weights.")
     for key, buffer in model.named_buffers():

@@ -53,11 +53,11 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     state = {name: tensor for name, tensor in state.items() if name.startswith(only)}
     for name, tensor in wanted.items():
         if name not in state:
-            raise CheckpointError(f"{path}: lacks {name}; it is of another network than params.yaml asks for.")
+            raise CheckpointError(f"{path}: lacks {name}; it belongs to another network than that of params.yaml.")
         if state[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{path}: {name} has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}; it is of another "
-                "network than params.yaml asks for."
+                f"{path}: {name} has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}; it belongs to "
+                "another network than that of params.yaml."
             )
     if extra := sorted(set(state) - set(wanted)):
         raise CheckpointError(f"{path}: has {extra[0]}, which the network of params.yaml lacks.")

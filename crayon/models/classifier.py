@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         return self.logits(self.pool(features))
 
     def logits(self, pooled: torch.Tensor, pruned: bool = True) -> torch.Tensor:
-        """Compute logits (B, K) from pooled features (B, C); `pruned=False` uses the pruned channels as well."""
+        """Compute logits (B, K) from pooled features (B, C); `pruned=False` ignores the pruning."""
         # In mixed precision the features may be bfloat16, and losses are computed outside of autocast in float32.
         logits: torch.Tensor = self.head(self.norm(pooled * self.keep if pruned else pooled.to(self.keep.dtype)))
         return logits

@@ -59,7 +59,7 @@ class LiteBlock(nn.Module):
 
 
 class EfficientNetLite0(Freezable):
-    """The layers of EfficientNet-Lite0 up to its last map; names of modules are those of the published weights.
+    """The layers of EfficientNet-Lite0 up to its last map; the modules have the names of the published weights.
 
     Without dropout and stochastic depth, which change nothing in evaluation mode.
     """

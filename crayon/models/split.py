@@ -108,8 +108,8 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     assert isinstance(linear, nn.Linear)  # _head found it
     if not isinstance(linear.weight, nn.Parameter):
         raise ModelError(
-            f"{name} computes the weights of its last layer ({head.target}) from others; make them its own, by "
-            "torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm."
+            f"{name} computes the weights of its last layer ({head.target}) from other tensors; make them plain "
+            "parameters by torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm."
         )
     source, neck, channels, norm = _pooling(recorder.values, network, modules, nodes, head)
     if source is None:
@@ -120,8 +120,8 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
         if larger is not None and (found := _pooling(larger, network, modules, nodes, head)[0]) is not None:
             here, there = recorder.values[found], larger[found]
             raise ModelError(
-                f"{name} has a map of {_times(here)} cells for images of {size[1]} x {size[2]} pixels, and a map shows "
-                f"where a model looks only if it has several cells: resize the images (with 224 x 224 pixels it has "
+                f"{name} has a map of {_times(here)} cells for images of {size[1]} x {size[2]} pixels, but a map "
+                f"needs several cells to show where a model looks: resize the images (with 224 x 224 pixels, it has "
                 f"{_times(there)} cells), or use a model with smaller strides."
             )
         raise ModelError(f"{name} {NO_MAP}.")
@@ -139,7 +139,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
 
 
 class _Tracer(NodePathTracer):  # type: ignore[misc]  # torchvision has no types here
-    """Remembers the innermost module that cannot be traced into."""
+    """A tracer of torch.fx that remembers the innermost module it could not trace."""
 
     failed: nn.Module | None = None
 
@@ -170,8 +170,8 @@ def _traceable(network: nn.Module, name: str) -> dict[str, Any]:
                 if tracer.failed is None or kind in options["leaf_modules"]:
                     network.eval()
                     raise ModelError(
-                        f"{name} cannot be split: torch.fx cannot trace its forward ({first_line(error)}); move what "
-                        "depends on values, or takes only tensors, into a submodule."
+                        f"{name} cannot be split: torch.fx cannot trace its forward ({first_line(error)}); move the "
+                        "code that depends on the values of tensors, or that accepts only tensors, into a submodule."
                     ) from error
                 options["leaf_modules"].append(kind)
     return options
@@ -193,7 +193,7 @@ class _Recorder(fx.Interpreter):
 
 @torch.no_grad()
 def _record(module: fx.GraphModule, size: tuple[int, int, int]) -> _Recorder:
-    """Run a graph on two random images, so that the dimension of the batch can be told from others."""
+    """Run a graph on two random images, so that the batch dimension can be recognised by its size."""
     recorder = _Recorder(module)
     recorder.run(torch.rand(2, *size, generator=torch.Generator().manual_seed(0)))
     return recorder
@@ -243,14 +243,14 @@ def _head(
         node = node.all_input_nodes[0]
     if values[node].dim() == 2 and values[node].shape[1] == 1:
         raise ModelError(
-            f"{name} has one logit, and one for each class is needed: replace its last layer ({node.target}) by "
+            f"{name} has one logit, but needs one for each class: replace its last layer ({node.target}) by "
             f"nn.Linear({module.in_features}, 2), with zeros for class 0 and the trained weights for class 1, which "
             "gives the same predictions."
         )
     if values[output].shape != values[node].shape or values[node].dim() != 2:
         raise ModelError(
-            f"{name} returns {tuple(values[output].shape)} for 2 images, and (2, K) logits are needed; wrap it in a "
-            "module whose forward returns them."
+            f"{name} returns {tuple(values[output].shape)} for 2 images, but must return logits (2, K); wrap it in a "
+            "module whose forward does so."
         )
     return node
 
@@ -305,7 +305,7 @@ def _is_mean(value: Any, mean: torch.Tensor) -> bool:
 
 
 def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether tensors of one shape differ by rounding only, at whatever scale their values are."""
+    """Whether tensors of one shape differ only by rounding, relative to the scale of their values."""
     return torch.allclose(first, second, rtol=1e-3, atol=1e-5 * float(second.abs().max()))
 
 

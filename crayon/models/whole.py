@@ -52,14 +52,14 @@ def load_back(network: Classifier, model: nn.Module, images: torch.Tensor) -> tu
         if not name:
             raise MethodError(
                 f"{kind} cannot be pruned here: switched-off channels are folded into the linear layer that reads the "
-                "pooled features, and in this model another kind of layer reads them "
+                "pooled features, but in this model another kind of layer reads them "
                 f"({type(network.norm).__name__}). Refine it with Crayon-Attention."
             )
         weight = weights[f"{name}.weight"]
         weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
     loaded = copy.deepcopy(model).eval()
     if unknown := loaded.load_state_dict(weights, strict=False).unexpected_keys:
-        raise MethodError(f"{kind} has no weight {unknown[0]}, which is to be loaded back into it.")
+        raise MethodError(f"{kind} has no weight {unknown[0]}, but the refined network has one to load into it.")
     # eval() follows the copy, since copies of a traced module are in training mode.
     expected, logits = copy.deepcopy(network).cpu().eval()(images), loaded(images)
     difference = float((logits - expected).abs().max())

@@ -42,11 +42,11 @@ def spread(mean: float | None, std: float | None) -> str:
 
 
 def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """Read the inputs that are the metrics.json of an evaluation.
+    """Read those inputs that are metrics.json files of evaluations.
 
     Args:
         inputs: `benchmark/run/seed` -> path.
-        partly: leave out missing files; otherwise a missing file is an error.
+        partly: whether to leave out missing files; otherwise a missing file is an error.
 
     Returns:
         (benchmark, run) -> seed (`-` if the run has none) -> content of metrics.json.

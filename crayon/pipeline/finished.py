@@ -1,4 +1,4 @@
-"""Time and disk space of the finished jobs of a plan, from their records, as the basis of a forecast.
+"""Time and disk space of a plan's finished jobs, read from their records, as the basis of a forecast.
 
 The time of a pending job is estimated from the median of comparable finished jobs. Comparable are, in this order:
 
@@ -82,10 +82,10 @@ class Finished:
         )
 
     def _kinds(self, job: Job, params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
-        """The groups of finished jobs that tell how long this job takes, from the most to the least similar.
+        """The groups of finished jobs that are comparable to this job, from the most to the least similar.
 
-        Each comes with the amount of work, in epochs or in epochs times images, that the time of one unit is multiplied
-        by.
+        Each group comes with the amount of work of this job, in epochs or in epochs times images. The estimate is this
+        amount times the median time per unit.
         """
         run, name = job.wildcards.get("run", ""), job.wildcards.get("benchmark")
         method = self.plan.runs[run].method if run in self.plan.runs else job.wildcards.get("kind", run)
@@ -117,7 +117,7 @@ def _checkpoints(job: Job) -> list[str]:
 
 
 def _size(plan: Plan, name: str) -> Size | None:
-    """The size of the packed images, or the one that params.yaml states; None if there is neither."""
+    """The size of the packed images; if these do not exist, the size that params.yaml states, or None."""
     folder = Path(f"data/{plan.suite}/{name}")
     with suppress(DataError):
         shape = read_npy(folder / "images.npy", DataError).shape

@@ -45,9 +45,9 @@ class StepParams:
     Attributes:
         suite_name: name of the active suite.
         suite: the active suite.
-        network: the network that the job builds: the suite's, or the one of the transfer study.
+        network: the network that the job builds, which is the suite's or that of the transfer study.
         benchmark: the job's benchmark; None if it has none.
-        training: how the job trains; None if it does not train.
+        training: params of the training; None if the job does not train.
         method: the method that the job trains with; None if it does not refine a network.
         seed: seed of the training.
         run: the run that a refinement belongs to; None for other jobs.
@@ -72,14 +72,15 @@ class Job:
             `annotate` is `crayon answer`.
         wildcards: name, one of WILDCARDS -> value; together they distinguish the jobs of a rule.
         inputs: name -> path of a file or folder, relative to the project's root.
-        outputs: the same for what the job writes.
+        outputs: name -> path of a file or folder that the job writes.
         record: path of its record.
         steering: the params subset that determines the outputs, as JSON; a change makes the job stale.
-        step_params: the params that its step works with, as objects; None for a job that makes a result. See `params`.
-        code: the modules that implement it; what they import counts as well.
+        step_params: the params that its step works with, as objects; None if the job makes a table or figure. See
+            `params`.
+        code: the modules that implement the job; the modules that these import count as well.
         keeps_edits: whether people may edit its outputs (annotation files); the job never overwrites an edit.
-        fetches: published files in raw/ that it reads, and downloads where they are missing. They are no inputs, since
-            what was made of them stays valid without them; the record has their digests.
+        fetches: published files in raw/ that the job reads, and downloads if they are missing. They are no inputs,
+            since the outputs stay valid if these files are deleted; the record has their digests.
     """
 
     rule: str

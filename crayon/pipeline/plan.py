@@ -31,7 +31,7 @@ from crayon.utils.text import listed, unknown
 
 
 def _weights(network: Network) -> dict[str, str]:
-    """The input `weights` -> the file of the initial weights, see `Network.initial`; empty if they are random."""
+    """The input `weights` -> file of the initial weights, see `Network.initial`; an empty dict for random weights."""
     return {} if network.initial is None else {"weights": network.initial}
 
 
@@ -86,12 +86,12 @@ class Plan:
         return f"results/{self.suite}/{name}"
 
     def resolve(self, target: str) -> str:
-        """The path that a user means: `results/NAME` is short for a result of the active suite."""
+        """The full path of a target: the short form `results/NAME` means a result of the active suite."""
         folder, _, name = target.removeprefix("./").rpartition("/")
         return self.result_path(name) if folder == "results" else target
 
     def below(self, target: str) -> list[Job]:
-        """The jobs that `target` (an output path, see `resolve`) depends on; the job that writes it is the last one.
+        """The jobs that `target` (an output path, see `resolve`) depends on; the last one is the job that writes it.
 
         Raises:
             RecordError: no job writes the target.
@@ -102,7 +102,7 @@ class Plan:
         return below([self.producers[target]], self.producers)
 
     def records_among(self, job: Job) -> dict[str, str]:
-        """The records that `job` reads: name of the job that wrote it -> path."""
+        """The records that `job` reads: name of the job that wrote the record -> path."""
         read = ((self.producers.get(path), path) for path in job.inputs.values())
         return {made.name: path for made, path in read if made is not None and made.record == path}
 
@@ -229,7 +229,7 @@ class Plan:
         )
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
-        """What a training starts from: `pretrained` -> path of the suite's backbone, or `weights`, see `_weights`.
+        """The input from which a training starts: `pretrained` -> path of the backbone, or `weights`, see `_weights`.
 
         Empty if the suite has neither.
         """
@@ -300,7 +300,7 @@ class Plan:
         return f"models/{self.suite}/{name}/original.safetensors"
 
     def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
-        """The benchmark's Original, or with a number, an Original of the transfer study's network."""
+        """The job of the benchmark's Original or, with a number, of an Original of the transfer study's network."""
         transfer = number is not None
         if benchmark.imported is not None and not transfer:
             return self._imported(name, benchmark, benchmark.imported)
@@ -348,7 +348,7 @@ class Plan:
         }
 
     def placed(self, benchmark: Benchmark) -> dict[str, Any]:
-        """The params subset of every job in which maps of the suite's network meet pixels."""
+        """The params subset of every job that places maps of the suite's network on images."""
         return {"placed": dump(self.network()), "placement": benchmark.placement}
 
     def training_params(
@@ -409,28 +409,28 @@ class Plan:
         path = self.find("ingest", benchmark=name, kind=kind).inputs["answers"]
         if path not in self.producers and not Path(path).exists():
             raise AnnotationError(
-                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation. Or "
-                f"put the answers there, or leave out of suites.{self.suite}.methods in params.yaml what needs them: "
-                f"{self._users(name, kind)}."
+                f"{path}: nobody has answered yet; `crayon annotate {name} --kind {kind}` starts the annotation. You "
+                f"can also put a file with answers there, or remove from suites.{self.suite} in params.yaml the runs "
+                f"that need answers: {self._users(name, kind)}."
             )
         return path
 
     def kinds(self, name: str) -> list[str]:
-        """The kinds of annotation that the methods on a benchmark need; none if nobody answers."""
+        """The kinds of annotation that the methods on a benchmark need; empty if the benchmark has no answers."""
         if self.params.active.benchmark(name).annotation.source == "none":
             return []
         needs = {need for run in self.runs.values() if name in run.benchmarks for need in run.needs}
         return [kind for kind in KINDS if kind in needs]
 
     def _users(self, name: str, kind: str) -> str:
-        """The methods, controls and studies' runs on a benchmark that need a kind of annotation, for a message."""
+        """Text for a message: the runs on a benchmark that need a kind of annotation."""
         return listed([run.name for run in self.runs.values() if name in run.benchmarks and kind in run.needs], 12)
 
     def _check_used(self, name: str, kind: str) -> None:
         """Check that a method of the suite needs the answers of a kind.
 
         Raises:
-            ParamsError: none does, so that answers would have no effect.
+            ParamsError: no method needs them, so answers would have no effect.
         """
         if self.params.active.benchmark(name).annotation.source != "none" and kind not in self.kinds(name):
             able = [method for method in METHODS if kind in method_class(method).needs]
@@ -464,7 +464,7 @@ class Plan:
         )
 
     def _published(self, name: str, benchmark: Benchmark, kind: str) -> Job:
-        """The job that converts the authors' published answers, instead of a simulation."""
+        """The job that converts the authors' published answers; it replaces the simulation of answers."""
         files = benchmark.annotation.published
         read = {"attention": ("attention", "asked"), "neurons": ("neurons",)}[kind]
         archives = {key: getattr(files, key) for key in read if getattr(files, key) is not None}
@@ -484,7 +484,7 @@ class Plan:
 
     @property
     def annotated(self) -> list[str]:
-        """The benchmarks that have answers which a method needs."""
+        """The benchmarks with answers that a method needs."""
         return [name for name in self.params.active.benchmarks if self.kinds(name)]
 
     def _labels(self, name: str) -> dict[str, str]:
@@ -686,7 +686,7 @@ class Plan:
         return run == TRANSFERRED or (run in self.runs and self.runs[run].original is not None)
 
     def _where(self, run: str) -> tuple[Iterable[str], tuple[int | None, ...]]:
-        """The benchmarks and seeds that are evaluated under the name of a run; the Original has the only seed None."""
+        """The benchmarks and seeds on which a run is evaluated; the Original has one seed, None."""
         if run == "original":
             return self.params.active.benchmarks, (None,)
         study = self.params.active.studies.transfer

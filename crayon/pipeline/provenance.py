@@ -19,12 +19,12 @@ ENVIRONMENT = ("crayon", "commit", "dirty", "python", "packages", "machine", "de
 
 
 def not_checked(path: str) -> str:
-    """Say that numbers are those of a provenance file, whose files are not here."""
+    """Return a message: the numbers are from a provenance file, and were not checked because its files are not here."""
     return f"recorded in {path}, not checked here: the files that it names are not in this folder (`dvc pull`)"
 
 
 def none_of(path: str, benchmark: str, run: str) -> str:
-    """Say that a provenance file lacks a run."""
+    """Return a message: the provenance file does not contain the run."""
     return f"{path}: names no evaluation of {benchmark}/{run}; make the table again."
 
 
@@ -120,8 +120,9 @@ class Provenance:
         """The jobs that evaluated a run.
 
         Args:
-            benchmark, run: names of the benchmark and of the run.
-            seed: only the job of this seed; None: the jobs of all seeds.
+            benchmark: name of the benchmark.
+            run: name of the run.
+            seed: return only the job of this seed; None returns the jobs of all seeds.
         """
         wanted = {"benchmark": benchmark, "run": run} | ({} if seed is None else {"seed": seed})
         return [

@@ -77,8 +77,10 @@ class Digests:
         return self._keep(path, stamp, newest, sha256(place))
 
     def place(self, path: str) -> Path:
-        """Where an input lies: `torchvision:NETWORK/WEIGHTS` in torchvision's cache, `package:NAME/FILE` in a
-        package that is installed, any other at its own path.
+        """The path of an input on this machine.
+
+        `torchvision:NETWORK/WEIGHTS` is a file in torchvision's cache, `package:NAME/FILE` a file in an installed
+        package; any other input is already a path.
 
         The name of the file in the cache is remembered, since importing torchvision takes seconds.
 
@@ -114,7 +116,10 @@ class Digests:
                     self._keep(path, stamp, newest, digest)
 
     def md5(self, path: str | Path) -> str | None:
-        """The md5 of a file, which DVC identifies it by, cached by its sha256; None if the file does not exist."""
+        """The md5 of a file, by which DVC identifies the file; cached under its sha256.
+
+        None if the file does not exist.
+        """
         digest = self.of(path)
         if digest is None:
             return None
@@ -125,7 +130,7 @@ class Digests:
         return self.md5s[digest]
 
     def moved(self, path: str | Path, digest: str) -> None:
-        """Cache `digest` for a file whose mtime was just set to the past, while its content did not change."""
+        """Cache `digest` for a file whose mtime was set to the past just now; its content did not change."""
         self.known[str(path)] = [_stamp(Path(path))[0], digest]
         self.changed = True
 
@@ -139,7 +144,7 @@ class Digests:
 
 
 def _stamp(path: Path) -> tuple[str, int]:
-    """A text that changes with the names, sizes, mtimes and inodes of a file or folder, and the newest mtime in ns."""
+    """A text that changes with the names, sizes, mtimes or inodes of a file or folder; and the newest mtime, in ns."""
     status = path.stat()
     if not path.is_dir():
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
@@ -182,7 +187,7 @@ class Recording:
         return time.monotonic() - self.started, _cpu_seconds() - self.cpu
 
     def spent_before(self, wall: float, cpu: float) -> None:
-        """Add the seconds of an interrupted process, if this one resumes its work."""
+        """Add the seconds that an interrupted process has spent, whose work this process resumes."""
         self.started, self.cpu = self.started - wall, self.cpu - cpu
 
     def _inputs(self) -> dict[str, str]:
@@ -195,7 +200,7 @@ class Recording:
         return found
 
     def _fetched(self) -> dict[str, str]:
-        """Name -> digest of the published files that the job read."""
+        """Name -> digest, for the published files that the job read."""
         digests = {Path(path).name: self.digests.of(path) for path in self.job.fetches}
         return {name: digest for name, digest in digests.items() if digest is not None}
 
@@ -291,7 +296,7 @@ class Recording:
 
 
 def lacking(job: Job, path: str) -> CrayonError:
-    """The error that an input of a job is not there, with the remedy.
+    """Return the error for an input of a job that does not exist, with the remedy.
 
     Args:
         job: the job.
@@ -308,7 +313,7 @@ def lacking(job: Job, path: str) -> CrayonError:
 
 
 def absent(job: Job, path: str) -> DataError:
-    """The error that a file or folder from outside the chain is not there; arguments as in `lacking`."""
+    """Return the error for a missing file or folder that no job writes; arguments as in `lacking`."""
     how = remedy(path) or (
         f"put it there, or correct params.yaml. In another clone `dvc pull` brings it, if the first one ran `dvc add "
         f"{path}`."
@@ -317,7 +322,7 @@ def absent(job: Job, path: str) -> DataError:
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """The content with its own digest, which reveals whether a record was edited."""
+    """Add the digest of the content to it, so that a later edit of the record is noticed."""
     return content | {"seal": hashlib.sha256(canonical(content).encode()).hexdigest()}
 
 
@@ -333,8 +338,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if version != FORMAT:
         later = isinstance(version, int) and version > FORMAT
         raise RecordError(
-            f"{path}: is a record of format {version}, and this Crayon knows {FORMAT}; install the later version that "
-            "wrote it, or delete the record to regenerate it."
+            f"{path}: is a record of format {version}, but this version of Crayon reads format {FORMAT}; install the "
+            "later version that wrote it, or delete the record to regenerate it."
             if later
             else f"{path}: is not a record of format {FORMAT}; delete it to regenerate it."
         )

@@ -42,7 +42,7 @@ class Run:
         seeds: one training per seed.
         labels: how a control replaces the answers; None to keep them.
         factors: hyper-parameter -> factor by which the benchmark's own value is multiplied.
-        answers: how many items count as annotated; None for all.
+        answers: how many annotated items are used; None for all.
         order: the acquisition strategy that selects these items; None for a random selection.
         original: number of the other network's Original that is refined; None for the benchmark's Original.
         training: params of the training that differ from the benchmark's.
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """The inputs that its method needs."""
+        """The inputs that the method of the run needs."""
         return method_class(self.method).needs
 
     @property
@@ -92,7 +92,10 @@ class Batch:
 
 
 def expand(suite: Suite) -> dict[str, Run]:
-    """All runs of a suite by name: methods, controls and studies; a method only on the benchmarks that allow it."""
+    """All runs of a suite by name: methods, controls and studies.
+
+    A run has only the benchmarks on which its method can run.
+    """
 
     def common(method: str) -> dict[str, Any]:
         able = tuple(name for name, benchmark in suite.benchmarks.items() if reason_left_out(method, benchmark) is None)
@@ -115,7 +118,7 @@ def studies(suite: Suite) -> dict[str, list[Run]]:
 
 
 def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
-    """Replace runs of the study `order` by those of Figure 4 (`annotations`) that differ in their name only."""
+    """Replace runs of the study `order` by runs of Figure 4 (study `annotations`) that differ only in name."""
     for index, run in enumerate(found.get("order", [])):
         alike = [other for other in found.get("annotations", []) if replace(other, name=run.name) == run]
         found["order"][index] = alike[0] if alike else run

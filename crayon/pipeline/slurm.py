@@ -32,8 +32,8 @@ def check(partitions: Iterable[str], folder: str | Path = ".") -> None:
     if left:
         many = "a job" if len(left) == 1 else f"{len(left)} jobs"
         raise MachineError(
-            f"Slurm still has {many} of an earlier workflow in this folder; wait until it has none, or end them, since "
-            f"they write the same files: scancel {' '.join(left)}"
+            f"Slurm still has {many} of an earlier workflow in this folder; wait until it has none, or cancel them, "
+            f"since they write the same files: scancel {' '.join(left)}"
         )
 
 
@@ -42,7 +42,7 @@ def _same(path: str, folder: str | Path) -> bool:
 
 
 def _ask(*command: str) -> list[str]:
-    """The lines that one of Slurm's commands prints."""
+    """Run one of Slurm's commands and return the lines that it prints."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

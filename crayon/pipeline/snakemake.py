@@ -123,13 +123,13 @@ class Workflow:
         return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
 
     def licences(self, name: str) -> list[str]:
-        """The file with the licences of a benchmark's composed images; none if all of their material is our own."""
+        """A list with the licence file of a benchmark's composed images; empty if the composition writes none."""
         outputs = self.plan.find("compose", benchmark=name).outputs
         return [path for key, path in outputs.items() if key == "LICENCES.txt"]
 
     @property
     def answered(self) -> str:
-        """Regular expression of the benchmarks for which the pipeline writes the answers."""
+        """Regular expression that matches the benchmarks for which the pipeline writes the answers."""
         names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source in MADE]
         return "|".join(names) or "(?!)"
 
@@ -155,7 +155,7 @@ class Workflow:
         return groups
 
     def token(self, rule: str, **fixed: str) -> InputFunction:
-        """The input function for a job's sentinel file.
+        """The input function that returns the path of a job's sentinel file.
 
         Args:
             rule: the job's rule.
@@ -169,7 +169,7 @@ class Workflow:
         return path
 
     def batch_token(self, rule: str, batch: Batch) -> InputFunction:
-        """The input function for the sentinel file of a batch."""
+        """The input function that returns the path of a batch's sentinel file."""
 
         def path(wildcards: Any) -> str:
             return self.ledger.token_path(
@@ -190,11 +190,11 @@ class Workflow:
 
     @staticmethod
     def names(batch: Batch) -> InputFunction:
-        """The function of the wildcards that gives the names of a batch's runs, for the rule's command."""
+        """The function that returns the names of a batch's runs for given wildcards; the rule's command uses it."""
         return lambda wildcards: named(batch, wildcards)
 
     def inputs(self, rule: str, **fixed: str) -> InputFunction:
-        """The input function for all inputs of a job.
+        """The input function that returns all inputs of a job.
 
         Args:
             rule: the job's rule.
@@ -214,10 +214,10 @@ class Workflow:
         return paths
 
     def _seen(self, job: Job) -> dict[str, str]:
-        """The inputs of a job that Snakemake sees: all but those in READ_ONCE.
+        """The inputs of a job that Snakemake checks: all except those in READ_ONCE.
 
         Raises:
-            DataError, CheckpointError: such an input is not there, and the job has to run.
+            DataError, CheckpointError: an input in READ_ONCE does not exist, and the job has to run.
         """
         for path in job.read_once if self._enforce else ():
             if not self.ledger.digests.place(path).exists() and self.ledger.breaks(job):
@@ -228,18 +228,19 @@ class Workflow:
     def unanswered(self) -> str:
         """The output of the rule `people`, which fails and says how to annotate.
 
-        It stands for an annotation file that does not exist: Snakemake deletes the outputs of a job before it runs, and
-        a person may write that file at any time.
+        If an annotation file does not exist, the jobs that need it have this output as their input instead. The
+        annotation file itself is the output of no rule, because Snakemake deletes the outputs of a job before the job
+        runs, and a person may write that file at any time.
         """
         return f".crayon/unanswered/{self.name}/{{benchmark}}/{{kind}}"
 
     def shown(self, wildcards: Any) -> str:
-        """The input function for the maps or patches that people are shown."""
+        """The file with the maps or patches that annotators see; this is an input function."""
         return self.plan.find("ingest", benchmark=wildcards.benchmark, kind=wildcards.kind).inputs["shown"]
 
     @cached_property
     def _missing_answers(self) -> dict[str, str]:
-        """Annotation file that people have to write -> the output of the rule `people` that stands for it."""
+        """Missing annotation file -> the output of the rule `people`, which jobs have as input in its place."""
         jobs = [job for job in self.plan.jobs.values() if job.rule == "ingest"]
         return {
             job.inputs["answers"]: self.unanswered.format(**job.wildcards)
@@ -248,7 +249,10 @@ class Workflow:
         }
 
     def batch_inputs(self, rule: str, batch: Batch) -> InputFunction:
-        """The input function for all inputs of a batch."""
+        """The input function of a rule whose job handles a batch, that is, several runs at once.
+
+        It returns the inputs of all these runs.
+        """
 
         def paths(wildcards: Any) -> list[str]:
             jobs = (
@@ -261,12 +265,12 @@ class Workflow:
         return paths
 
     def outputs(self, *rules: str) -> list[str]:
-        """The outputs of some rules that Table 1 depends on; controls and studies have other tables."""
+        """The outputs of the given rules that Table 1 depends on; those of controls and studies are left out."""
         return [path for job in self.plan.below(TABLE1) if job.rule in rules for path in job.outputs.values()]
 
     @cached_property
     def copies(self) -> dict[str, str]:
-        """File name -> path, of the results of the active suite: results/<suite>/NAME is copied to results/NAME."""
+        """File name -> path, for each result of the active suite; results/<suite>/NAME is copied to results/NAME."""
         folder = self.plan.result_path("")
         paths = (path for path in self.plan.producers if path.startswith(folder) and not path.endswith(".record.json"))
         return {path.removeprefix(folder): path for path in paths}

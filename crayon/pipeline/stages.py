@@ -1,8 +1,8 @@
-"""What the stages of dvc.yaml need besides Snakemake: a list of the sources, and folders that are never missing.
+"""Files that the stages of dvc.yaml need: a list of the sources, and a file in each output folder without output.
 
-dvc.yaml is the same for all suites, and to DVC a dependency or an output that does not exist is an error. But a suite
-may read nothing from outside the chain, or have no answers. Therefore the stages depend on one file that lists the
-sources, and write a file that states the reason into an output folder that has nothing else.
+dvc.yaml is the same for all suites, and DVC reports an error if a dependency or an output does not exist. But a suite
+may read no files from outside the pipeline, or have no answers. Therefore the stages depend on one file that lists the
+sources. If a stage has no output, a file in its folder states the reason.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ FOLDERS = {
 
 
 def list_sources(plan: Plan) -> None:
-    """Write sources/<suite>.json: path -> sha256 of every file and folder outside the chain that Table 1 depends on.
+    """Write sources/<suite>.json: path -> sha256, for each file and folder that Table 1 depends on and no job writes.
 
     People's answers are not listed, since their folder is the output of a stage. A published file in raw/ is listed
-    only while it is not the one that was read: before the first run, and in another clone, it does not exist. An input
-    that is read once (initial weights) and is not there is listed with the digest that was read.
+    only if its content differs from what a finished job read; before the first run, and in another clone, it does not
+    exist. If an input that is read once (initial weights) does not exist any more, the list has the digest from the
+    record.
 
     Raises:
         DataError: a file or folder does not exist.
@@ -65,7 +66,7 @@ def complete(plan: Plan, stage: str) -> None:
         stage: a key of FOLDERS.
 
     Raises:
-        AnnotationError: the stage is `annotate`, and people have to answer first.
+        AnnotationError: the stage is `annotate`, and people's answers are missing.
     """
     folder, rules, reason = FOLDERS[stage]
     jobs = [job for job in plan.below(TABLE1) if job.rule in rules.split()]
@@ -80,13 +81,13 @@ def complete(plan: Plan, stage: str) -> None:
 
 
 def _outside(plan: Plan, job: Job) -> list[str]:
-    """The inputs of a job that no job writes, and that are no answers."""
+    """The inputs of a job that no job writes, without answers."""
     answers = f"annotations/{plan.suite}/"
     return [path for path in job.inputs.values() if path not in plan.producers and not path.startswith(answers)]
 
 
 def _replaced(ledger: Ledger, job: Job) -> Iterator[str]:
-    """The published files that are not those that a finished job read."""
+    """The published files whose content differs from what a finished job read."""
     if job.fetches:
         with suppress(RecordError):  # the job has not run, or runs again anyway
             yield from ledger.replaced(job, read_record(job.record))

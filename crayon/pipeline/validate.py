@@ -56,7 +56,7 @@ def _validate_benchmarks(suite: Suite) -> None:
             registry.check(benchmark.source)
             if benchmark.annotation.source == "simulated" and not has_masks(benchmark.source):
                 raise ParamsError(
-                    "annotation: simulated annotators need masks, and the source has none; use answers of people "
+                    "annotation: simulated annotators need masks, but the source has none; use people's answers "
                     "(source: people) or no answers (source: none)."
                 )
             runs = (method for method in needed if reason_left_out(method, benchmark) is None)
@@ -79,7 +79,7 @@ def _validate_studies(suite: Suite) -> None:
                 raise ParamsError(f"studies.{name}: needs {method}; add it to methods, or leave the study out")
             for benchmark in study.benchmarks:
                 if (why := reason_left_out(method, suite.benchmarks[benchmark])) is not None:
-                    raise ParamsError(f"studies.{name}.benchmarks: {benchmark} cannot have {method}: {why}")
+                    raise ParamsError(f"studies.{name}.benchmarks: {method} cannot run on {benchmark}: {why}")
     transfer = suite.studies.transfer
     for benchmark in transfer.benchmarks if transfer else ():
         trainings = {

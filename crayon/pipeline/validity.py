@@ -5,7 +5,7 @@ on is up to date. Neither modification times nor Snakemake's own metadata matter
 
 Snakemake compares modification times. For this reason, each job has a sentinel file (token) among its inputs. If the
 job is up to date, the sentinel file gets an old time, and the outputs get a time that is no older than the inputs'.
-Otherwise the sentinel file is new. Snakemake therefore runs exactly the jobs that are not up to date.
+Otherwise the sentinel file gets the present time. Snakemake therefore runs exactly the jobs that are not up to date.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Ledger:
 
         A reason begins with its kind: stale (params, code or an input changed), edited (an output or a record changed
         after it was written), missing (there is no such file), unrecorded (the record is missing or unreadable), or
-        follows (a job that it depends on is not up to date, or a person edited the output of such a job).
+        follows (a job that this job depends on is not up to date, or a person edited the output of such a job).
         """
         if job.name not in self._breaks:
             self._breaks[job.name] = self._examine(job)
@@ -111,7 +111,7 @@ class Ledger:
         return found
 
     def replaced(self, job: Job, record: Mapping[str, Any]) -> list[str]:
-        """The published files in raw/ that are not those that `job` read; a file that was deleted is none of them."""
+        """The published files in raw/ whose content differs from what `job` read; deleted files do not count."""
         read = record["told"].get("archives", {})
         known = [path for path in job.fetches if Path(path).name in read]
         return [path for path in known if self.digests.of(path) not in (None, read[Path(path).name])]
@@ -145,7 +145,7 @@ class Ledger:
             The path of the sentinel file.
 
         Raises:
-            RecordError: a job would overwrite what a person wrote.
+            RecordError: a job would overwrite a file that a person edited.
         """
         path = Path(self.token_path(name))
         broken = [f"{job.name}: {reason}" for job in jobs for reason in self.breaks(job)]
@@ -163,7 +163,7 @@ class Ledger:
         return str(path)
 
     def _lift(self, jobs: Sequence[Job], name: str) -> None:
-        """Set the times of the outputs of up-to-date jobs to that of the newest input, if they are older.
+        """If outputs of up-to-date jobs are older than the newest input, set their times to the time of that input.
 
         Snakemake counts its benchmark file in logs/ as an output, so it is included. Jobs must come in the order of the
         plan, because the outputs of one are inputs of the next.
@@ -182,7 +182,7 @@ class Ledger:
 
 
 def _seen(path: str | Path) -> Path:
-    """The file whose time Snakemake uses for `path`: for an output folder, its own timestamp file in the folder."""
+    """The file whose time Snakemake uses for `path`; for an output folder, this is a timestamp file in the folder."""
     own = Path(path, SNAKEMAKES)
     return own if own.exists() else Path(path)
 

@@ -1,4 +1,4 @@
-"""Where the networks look: the share of map energy on the object, before and after, per label and group."""
+"""The share of a map's energy on the object, before and after refining, per label and group."""
 
 from __future__ import annotations
 

@@ -32,8 +32,9 @@ class Change:
     """Predictions and maps of one benchmark's test images, before and after the refinement.
 
     Attributes:
-        before, after: predictions (n,) int64 of the Original and of the refined model.
-        maps: of both models, each (n, h, w) in [0, 1], for the images' labels.
+        before: predictions (n,) int64 of the Original.
+        after: predictions (n,) int64 of the refined model.
+        maps: the maps of both models for the images' labels, each (n, h, w) in [0, 1].
         mended: positions of the images that are newly right: only the refined model is right.
         broken: positions of the images that are newly wrong: only the Original is right.
     """
@@ -107,7 +108,7 @@ def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -
 
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
-    """The first `EXAMPLES` of the positions whose maps show something, alternating over labels and groups."""
+    """The first `EXAMPLES` positions whose maps are not zero everywhere, alternating over labels and groups."""
     data, rows = change.context.data, change.context.data.rows(change.split)
     queues: dict[tuple[int, int], list[int]] = {}
     for position in positions[change.visible[positions]].tolist():

@@ -24,8 +24,9 @@ class Panel:
 
     Attributes:
         data: columns method, x and value; one row per run.
-        title, x, y: its title and the labels of its axes.
-        better: `higher` or `lower`, whichever values are better; an arrow on the y axis shows it.
+        title: its title.
+        x, y: the labels of its axes.
+        better: `higher` or `lower`, which of these is better; an arrow on the y axis shows it.
         level: name and value of a dotted horizontal line.
     """
 
@@ -89,7 +90,7 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
 
 
 def dots(panels: Sequence[Panel], footer: str) -> Figure:
-    """Draw the panels side by side: one line per method, a large marker for its mean, a small one per row of `data`."""
+    """Draw panels side by side: per method one line, a large marker for its mean, small ones for the rows of `data`."""
     with style.theme():
         figure = Figure(figsize=(2.9 * max(len(panels), 2), 2.9), layout="constrained")
         for field, panel in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels, strict=True):

@@ -55,7 +55,7 @@ def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch
     """Choose the neurons to show: label -> patches of each neuron, in descending order of activation.
 
     Args:
-        patches: of all neurons.
+        patches: the patches of all neurons.
         labels: the label of each neuron.
     """
     of_neuron: dict[int, list[Patch]] = {}

@@ -36,8 +36,8 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Compute each CSV from the evaluations: path -> (columns, rows).
 
-    Without annotations the model is the Original; with all of them it is the method of Table 1.
-    Crayon-Pruning+Attention uses all neuron labels whatever the number of maps, and so has no point at 0.
+    The point without annotations is the Original; the point with all annotations is the run of Table 1.
+    Crayon-Pruning+Attention uses all neuron labels for any number of maps, and so has no point at 0.
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
@@ -60,7 +60,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """One row per benchmark, one column per metric and kind of annotation.
 
-    Maps and neurons have columns of their own, because their numbers differ too much for one axis.
+    Maps and neurons are in separate columns, because their numbers differ too much for one axis.
     """
     from pandas import DataFrame
 

@@ -39,7 +39,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Compute each CSV from the evaluations: path -> (columns, rows).
 
-    Without answers the model is the Original; with all of them it is the method of Table 1.
+    The point without answers is the Original; the point with all answers is the run of Table 1.
     """
     job, suite = plan.find("figure_order"), plan.params.active
     order_study, runs = study(suite.studies.order, "order"), studies(suite)["order"]

@@ -51,7 +51,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     Args:
         plan: the plan of the suite.
         job: the job of the page.
-        partly: not used here; without it, recording the job raises an error if an input is missing.
+        partly: ignored by this function; if it is false, the recording of the job raises an error for a missing input.
     """
     environment = Environment(
         loader=PackageLoader("crayon.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -98,7 +98,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
 def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
     """Warnings that answers are simulated, or that images are not the real data.
 
-    Where the answers are not in this folder, their source is that of params.yaml.
+    If the answers are not in this folder, their source is taken from params.yaml.
     """
     simulated = sorted({row["title"] for row in answers if "simulated" in row["sources"]})
     if not answers:
@@ -116,7 +116,7 @@ def _notices(plan: Plan, answers: list[dict[str, Any]]) -> list[str]:
 
 
 def _story(plan: Plan, evaluated: dict) -> list[dict[str, Any]]:
-    """What happened on each benchmark that has been evaluated, and what to do next."""
+    """The text of the page: the result on each evaluated benchmark, and what to do next."""
     return [
         {"title": benchmark.title, "sentences": sentences, "steps": next_steps(plan, evaluated, name)}
         for name, benchmark in plan.params.active.benchmarks.items()

@@ -11,7 +11,7 @@ command `crayon render`, the audit and the page of all results read these entrie
 `plan` is the plan of the suite; `job` is the job of the result, with its inputs and outputs. With `partly`, cells stay
 empty where inputs are missing; without it, a missing input is an error.
 
-This module imports none of them: the plan is made without loading matplotlib or torch.
+This module imports none of these modules, so that the plan is made without loading matplotlib or torch.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Result:
     """A table, a figure, or the page of all results.
 
     Attributes:
-        name: name of its Snakemake rule and of its record, and NAME in `crayon render NAME`.
+        name: name of the result in `crayon render NAME`, of its Snakemake rule and of its record.
         files: output -> file name in results/<suite>/.
         reads: function that returns its inputs and params.
-        caption: text below it on the page and in Snakemake's report.
+        caption: text below the result on the page and in Snakemake's report.
         shown: the output that Snakemake's report shows.
-        title: its heading on the page; empty: it is not a section of the page.
-        module: the module of `crayon.report` that makes it, if it is not named after the result.
-        printed: `crayon render NAME --show` prints it.
-        may_lack: path prefix of the inputs that may be missing with `--partly`; None: it needs all inputs.
-        traced: all answers and the provenance of its jobs are kept in git with it.
-        recomputed: the audit recomputes its numbers.
-        cells: its CSV files whose numbers have a name: `benchmark/run/metric`.
-        computes: it runs a model, so it gets its own job on a cluster.
+        title: its heading on the page; empty if the page has no section for it.
+        module: the module of `crayon.report` that makes it, if its name differs from that of the result.
+        printed: whether `crayon render NAME --show` prints it.
+        may_lack: path prefix of the inputs that may be missing with `--partly`; None if all inputs are needed.
+        traced: whether git also holds the provenance of its jobs and all answers.
+        recomputed: whether the audit recomputes its numbers.
+        cells: its CSV files whose numbers can be named as `benchmark/run/metric`.
+        computes: whether it runs a model, and so needs a job of its own on a cluster.
     """
 
     name: str
@@ -73,16 +73,16 @@ class Result:
 
     @property
     def source(self) -> str:
-        """The full name of its module."""
+        """The full name of the module that makes the result."""
         return f"crayon.report.{self.module or self.name}"
 
     @property
     def category(self) -> str:
-        """Its heading in Snakemake's report."""
+        """The heading of the result in Snakemake's report."""
         return {"table": "Tables", "png": "Figures"}.get(self.shown or "", "All on one page")
 
     def jobs(self, plan: Plan) -> Iterator[Job]:
-        """Its job, after that of its provenance if it is traced; none if the suite does not make it."""
+        """Yield the job of the result, after that of its provenance if it is traced; no job if the suite lacks it."""
         if (reads := self.reads(plan)) is None:
             return
         inputs, params = reads
@@ -112,7 +112,7 @@ def _named(name: str, suffixes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _provenance(plan: Plan, result: Job) -> Job:
-    """The records of all jobs below a result, in one file small enough for git."""
+    """The records of all jobs that a result depends on, in one file that is small enough for git."""
     made = {path: job for job in plan.jobs.values() for path in job.outputs.values()}
     jobs = below([made[path] for path in result.inputs.values() if path in made], made)
     return Job(
@@ -127,7 +127,7 @@ def _provenance(plan: Plan, result: Job) -> Job:
 
 
 def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
-    """The params of results that show the suite's titles, metrics and seeds."""
+    """The params subset of results that show the suite's titles, metrics and seeds."""
     suite = plan.params.active
     benchmarks = {
         name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
@@ -160,12 +160,12 @@ def _controls(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> tuple[dict, dict] | None:
-    """The evaluations of a study's runs, and of the runs it is compared with.
+    """The evaluations of a study's runs, and of the runs with which these are compared.
 
     Args:
         name: the study, a key of `studies` in params.yaml.
-        compared: the names of the runs it is compared with.
-        counted: also how many answers there are.
+        compared: the names of the runs with which the study is compared.
+        counted: whether to include the number of answers.
         plan: the plan.
     """
     section = getattr(plan.params.active.studies, name)
@@ -187,11 +187,11 @@ def _attention(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The images, what annotators are shown of them, and the labels made of their answers.
+    """The images, the maps or patches that annotators see, and the labels aggregated from their answers.
 
     Args:
         kind: `attention` or `neurons`.
-        shown: what annotators are shown, `maps` or `patches`.
+        shown: `maps` or `patches`, which annotators see.
         plan: the plan.
     """
     inputs: dict[str, str] = {}
@@ -209,7 +209,7 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
 
 
 def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The Originals, and their refinements by the first method that runs anywhere, with the first seed."""
+    """The Originals, and their refinements with the first seed by the first method that runs on a benchmark."""
     suite = plan.params.active
     run = next((plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks), None)
     if run is None:  # all methods are left out
@@ -228,7 +228,7 @@ def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The measured seconds, and the records of Table 1's refinements, which state theirs."""
+    """The measured seconds, and the records of Table 1's refinements, which contain their seconds."""
     suite = plan.params.active
     if (study := suite.studies.runtime) is None:
         return None
@@ -247,7 +247,7 @@ def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _page(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
-    """All other results, which have to be made before it, and all records if the suite measures time."""
+    """All other results, because the page shows them, and all records if the suite measures time."""
     suite = plan.params.active
     shown = {path for job in plan.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
     records = {} if suite.studies.runtime is None else {job.name: job.record for job in plan.jobs.values()}

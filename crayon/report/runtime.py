@@ -1,7 +1,8 @@
 """Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear.
 
-The table also has the seconds of every refinement of Table 1, taken from its record. They include reading the data,
-validation after each epoch and writing the checkpoints; rows with the source `measured` time the refinement alone.
+The table also has the seconds of every refinement of Table 1, taken from its record. These seconds include reading the
+data, validation after each epoch and writing the checkpoints. Rows with the source `measured` have the seconds of the
+refinement alone.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ KEYS = ("source", "benchmark", "method", "images", "repeat", "seed")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write runtime.csv, a row for each time, and the figure drawn from what was measured.
+    """Return functions that write runtime.csv, one row for each time, and the figure, which shows the rows `measured`.
 
     Args:
         plan: the plan of the suite.
@@ -72,7 +73,7 @@ def tables(plan: Plan, _: dict) -> dict[str, tuple[tuple[str, ...], list[list[An
 
 
 def _rows(plan: Plan, job: Job) -> list[dict[str, Any]]:
-    """Column -> value of each row, from the inputs of the job that are there."""
+    """The rows (column -> value), from those inputs of the job that exist."""
     records = {name: read_record(path) for name, path in plan.records_among(job).items()}
     rows = []
     for name in study(plan.params.active.studies.runtime, "runtime").benchmarks:
@@ -118,7 +119,7 @@ def _run(record: dict[str, Any], images: int) -> dict[str, Any]:
 
 
 def line(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
-    """Least squares: seconds an image, seconds at no image, and R^2 (1 where all seconds are equal).
+    """Fit a line by least squares: slope (seconds per image), intercept, and R^2 (1 if all seconds are equal).
 
     Args:
         images, seconds: (n,) float, n >= 2, of at least two sizes.
@@ -170,7 +171,7 @@ def _lines(panel: curves.Panel, field: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def text(plan: Plan) -> str:
-    """Median seconds a size and the fitted line, and the cost of an image and epoch in Table 1, for the screen."""
+    """Text for the screen: median seconds of each size, the fitted line, and seconds per image and epoch in Table 1."""
     table = DataFrame(read_csv(plan.find("runtime").outputs["table"], COLUMNS, RecordError))
     measured = table[table["source"] == "measured"].astype({"images": int, "seconds": float})
     lines = []

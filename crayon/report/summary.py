@@ -1,4 +1,4 @@
-"""What refining a benchmark changed: image counts, baselines, chosen variant with its interval, and what to do next."""
+"""Summary of a benchmark: image counts, baselines, the chosen variant with its interval, and what to do next."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def wilson(share: float, count: int, level: float = LEVEL) -> tuple[float, float
 
 
 def measured_images(runs: Runs, metric: str, benchmark: Benchmark) -> tuple[int, str] | None:
-    """The images that decide a metric: their number, and what they are.
+    """The images from which a metric is computed: their number and name.
 
-    For the worst group, these are the images of the group with the lowest accuracy, of the smallest one if seeds or
-    ties give several.
+    For the worst group, these are the images of the group with the lowest accuracy. If several groups are the worst, in
+    different seeds or by ties, the smallest of them counts.
 
     Returns:
         The number of images and a name such as `waterbird/land`; None if the metric is not a single proportion.
@@ -157,7 +157,7 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
 
 
 def _compared(of: Mapping[str, Runs], metric: str, chosen: str, benchmark: Benchmark) -> list[str]:
-    """Compare the chosen variant with all runs that are no Crayon variant: which are better, and whether by chance."""
+    """Compare the chosen variant with all other methods: which are better, and whether chance can explain it."""
     lower, label = benchmark.metrics[metric].lower_is_better, naming(chosen)[0]
     means = {run: value.mean for run, runs in of.items() if (value := cell(runs, metric))}
     rivals = sorted((run for run in means if run not in CRAYON), key=means.__getitem__, reverse=not lower)

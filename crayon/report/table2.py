@@ -1,4 +1,4 @@
-"""Table 2: the two map losses of Crayon-Attention, together, one alone, and neither (which is ERM)."""
+"""Table 2: Crayon-Attention with both of its losses on maps, with one of them, and with neither (which is ERM)."""
 
 from __future__ import annotations
 

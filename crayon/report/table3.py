@@ -1,4 +1,4 @@
-"""Table 3: transfer. Originals with another network, refined with the maps and answers of the suite's Original."""
+"""Table 3, transfer: Originals of another network, refined with the maps and answers of the suite's Original."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def full_cell(runs: Mapping[str, Mapping[str, Any]], metric: str) -> Cell:
 
 
 def naming(run: str) -> tuple[str, str]:
-    """Label and annotation of a run's row."""
+    """The first cells of a run's row: its label, and the annotation that its method uses."""
     if run == "original":
         return ORIGINAL
     cls = method_class(run)
@@ -114,7 +114,7 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 
 def _present(evaluated: Mapping, name: str) -> dict[str, set[tuple[str, str]]]:
-    """Split -> the (class, group) pairs of which it has images, from any run: all are measured on the same images.
+    """Split -> the (class, group) pairs that have images in it, taken from any run, since all use the same images.
 
     Empty if the numbers are those of runs.csv, which does not count images.
     """
@@ -149,7 +149,7 @@ def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
 
 
 def mistake_sentences(plan: Plan, name: str) -> list[str]:
-    """Name the methods of a benchmark that learn from a first stage's mistakes, if it made none; empty for none."""
+    """Name the methods that learn from the mistakes of a first stage, if it made no mistakes; else empty."""
     without = []
     for run in (plan.runs[method] for method in plan.params.active.methods):
         if "stage_one" in run.needs and name in run.benchmarks:
@@ -163,7 +163,7 @@ def mistake_sentences(plan: Plan, name: str) -> list[str]:
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
-    """Say in one sentence why a run has no number: the method cannot run, its log has an error, or it has not run yet.
+    """One sentence on why a run has no number: the method cannot run, its log has an error, or it has not run.
 
     Args:
         plan: the plan of the suite.
@@ -193,12 +193,12 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def fell(run: Mapping) -> bool:
-    """Whether the run ended below the Original on the validation images."""
+    """Whether the last epoch of a run is worse than the Original on the validation images."""
     return "before" in run and run["last"]["validation"] < run["before"]["validation"]
 
 
 def fallen(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
-    """Sentences on the runs of Table 1 that ended below the Original, and on those whose selected epoch is 0.
+    """Sentences on the runs of Table 1 that ended below the Original, and on the runs whose selected epoch is 0.
 
     Args:
         plan: the plan of the suite.

@@ -3,8 +3,8 @@
 A plain resize draws the centre of cell i of n at (i + 1/2) * size / n. Networks whose padded convolutions have a stride
 look elsewhere: with 3x3 kernels, stride 2 and padding 1, the receptive field of cell i is centred on pixel i * stride
 (Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019), half a cell
-further up and left. But the border of the image cuts receptive fields off, so that the true shift is smaller than that
-formula says. Therefore it is measured, from gradients at the size of the images.
+further up and left. But the border of the image cuts receptive fields off, so the true shift is smaller than this
+formula says. Therefore the shift is measured, from gradients at the size of the images.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def _shift(signed: torch.Tensor, images: torch.Tensor, axis: int) -> float:
             centres.append(float((mass * (torch.arange(pixels) + 0.5)).sum() / mass.sum()))
     if not centres:
         raise ModelError(
-            "the network's map does not depend on the pixels of an image of noise, so no place on the image belongs to "
-            "its cells; check the weights."
+            "for an image of noise, the network's map does not depend on the pixels, so the positions of its cells on "
+            "the image cannot be measured; check the weights."
         )
     rounded = round(2 * (sum(centres) / len(centres) - pixels / 2)) / 2
     return min(0.5, max(-0.5, rounded * cells / pixels))
@@ -93,7 +93,7 @@ def upsample(maps: torch.Tensor, size: tuple[int, int], shift: Shift = CENTRED) 
 
 
 def moved(maps: torch.Tensor, cells: tuple[int, int], source: Shift = CENTRED, target: Shift = CENTRED) -> torch.Tensor:
-    """Bring maps to the cells of another network, bilinearly, so that each value stays at its place on the image.
+    """Resample maps bilinearly to the cells of another network, so that each value stays at its place on the image.
 
     Args:
         maps: (B, h, w) float.

@@ -70,6 +70,6 @@ def compiling(name: str, compiled: bool) -> Iterator[None]:
         yield
     except (TorchDynamoException, CppCompileError) as error:
         raise MachineError(
-            f"{name}: the network cannot be compiled here ({first_line(error)}); a C++ compiler, on a GPU Triton too, "
-            "must be installed, or set compute.compile to false in params.yaml."
+            f"{name}: the network cannot be compiled here ({first_line(error)}). Install a C++ compiler (on a GPU, "
+            "Triton as well), or set compute.compile to false in params.yaml."
         ) from error

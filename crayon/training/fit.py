@@ -1,4 +1,4 @@
-"""The one training loop, for the Original and for every method."""
+"""The training loop, which the Original and all methods use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Monitor:
         labels, groups: (M,) int64 arrays of the validation images.
         metric: the selection metric of the benchmark.
         report: function that prints one line of progress.
-        measured: what the lines of progress call the metric.
+        measured: name of the metric in the lines of progress.
     """
 
     images: ImageReader
@@ -134,7 +134,7 @@ def train(
     for need in method.needs:
         if getattr(problem, need) is None:
             raise MethodError(
-                f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, and this benchmark has none."
+                f"{name}: {method.label} needs {NEEDS[need]}{WHERE.get(need, '')}, but this benchmark has none."
             )
     check_answers(problem, method, name, monitor.report)
     use_cached(problem, method, monitor.images if isinstance(monitor, Monitor) else None)

@@ -20,7 +20,7 @@ LIMIT = 2 << 30
 
 
 def use_cached(problem: Problem, method: Method, validation: ImageReader | None, limit: int = LIMIT) -> None:
-    """Let the readers of a training return outputs of the frozen layers, where that gives the same numbers as images.
+    """Let the readers of a training return outputs of the frozen layers, if this gives the same numbers as images.
 
     Training images are not replaced if they are augmented, or if the method changes or differentiates pixels. Outputs
     are kept with the reader, for further trainings of the same job.
@@ -43,7 +43,7 @@ def drop_unlike(problem: Problem, others: list[Classifier]) -> bool:
     """Return to the images if another network that a method trains has other frozen layers than `problem.network`.
 
     Returns:
-        Whether cached outputs of the training images were given up.
+        Whether the cached outputs of the training images were dropped.
     """
     own = problem.network.backbone
     if problem.images.outputs is None or all(_same(_state(own), _state(other.backbone)) for other in others):

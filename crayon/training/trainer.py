@@ -27,7 +27,7 @@ Terms = Mapping[str, torch.Tensor]
 
 
 class Trainer:
-    """Runs the steps of a training, and holds everything that they change.
+    """Runs the steps of a training, and contains the state that they change.
 
     Attributes:
         term_reductions: see `Method.term_reductions`; None if a batch must pass through the network as a whole.
@@ -67,8 +67,8 @@ class Trainer:
         ]
         if not any(group["params"] for group in groups):
             raise MethodError(
-                f"{name}: all weights that {method.label} trains are frozen; call requires_grad_(True) on those of the "
-                "model that it may change."
+                f"{name}: all weights that {method.label} trains are frozen; call requires_grad_(True) on the weights "
+                "that it may train."
             )
         self.optimiser = make_optimiser([group for group in groups if group["params"]], training)
         self.schedule = make_schedule(self.optimiser, training)

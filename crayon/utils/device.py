@@ -60,7 +60,7 @@ def _chosen(wanted: str, jobs_per_gpu: int) -> torch.device:
         built = f", built for CUDA {cuda}," if cuda else ", which was built without CUDA,"
         if wanted == "auto":
             if here():
-                report(f"gpu: PyTorch {torch.__version__}{built} cannot use the GPU here; this computes on the CPU.")
+                report(f"gpu: PyTorch {torch.__version__}{built} cannot use the GPU here; this run uses the CPU.")
             return torch.device("cpu")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise MachineError(

@@ -147,7 +147,7 @@ def read_npy(path: str | os.PathLike[str], error: type[CrayonError]) -> np.ndarr
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, or of the relative names and contents of a folder's files, as 64 hex digits.
 
-    `crayon.utils.walk` decides which files belong to a folder: no hidden ones, and those that links lead to.
+    `crayon.utils.walk` decides which files belong to a folder: hidden files do not, and links count as their targets.
 
     Raises:
         FileNotFoundError: there is no such file.

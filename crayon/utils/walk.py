@@ -1,7 +1,8 @@
-"""The files of a folder: one walk, used by everything that reads, digests or stamps a folder.
+"""List the files of a folder, for all code that reads, digests or stamps a folder.
 
-So nothing is read that is not digested as well. Hidden files and folders (their names begin with a dot) do not belong
-to a folder. Links to files and folders are followed, and count under the name of the link.
+Because all of this code uses the same list, every file that is read is also part of the digest. Hidden files and
+folders (their names begin with a dot) do not belong to a folder. Links to files and folders are followed, and count
+under the name of the link.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Tree:
         folder: the folder.
         files: name -> status of the file, or of the file that a link leads to.
         folders: names of the subfolders.
-        unusable: name -> why there is no file behind it: a link to nothing, a pipe, a socket or a device.
+        unusable: name -> why it cannot be read as a file: it is a link without a target, a pipe, a socket or a device.
         hidden: names of the hidden files and folders. Nothing in a hidden folder is looked at.
 
     The order does not depend on the file system: sorted by the parts of the names in Unicode's composed form, a folder
@@ -60,7 +61,7 @@ class Tree:
         return [path for path in self._content.get(folder, ()) if path not in self._is_folder]
 
     def files_below(self, folder: Path) -> Iterator[Path]:
-        """Yield the files in the folder or one of its subfolders, at any depth, sorted by the parts of their paths."""
+        """Yield the files in the folder and in all folders below it, sorted by the parts of their paths."""
         for path in self._content.get(folder, ()):
             if path in self._is_folder:
                 yield from self.files_below(path)
@@ -133,7 +134,7 @@ def walk(folder: str | os.PathLike[str]) -> Tree:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """The entries of a folder, sorted by name in reverse, so that the first one is the last of a list."""
+    """The entries of a folder in descending order of name, so that `pop()` takes them in ascending order."""
     try:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: composed(entry.name), reverse=True)
@@ -142,7 +143,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _kind(mode: int) -> str:
-    """What a file is that is neither a regular file nor a folder."""
+    """The kind of a file that is neither a regular file nor a folder, as text."""
     if stat.S_ISFIFO(mode):
         return "a pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"

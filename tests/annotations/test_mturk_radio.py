@@ -185,7 +185,7 @@ def test_a_label_goes_before_buttons(tmp_path):
 def test_a_lone_button_is_refused(tmp_path, column):
     path = results(tmp_path / "r.csv", [{column: "true"}, {column: "false"}])
     with pytest.raises(
-        AnnotationError, match=rf"Answer\.{column} states whether '\w+' was chosen, and no column states"
+        AnnotationError, match=rf"Answer\.{column} states only whether '\w+' was chosen, so false may mean"
     ):
         read(path, column)
     with pytest.raises(AnnotationError, match="name the column with the answer by --answer-column"):

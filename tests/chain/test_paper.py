@@ -171,7 +171,7 @@ def test_maps_of_another_network_are_refused(project, tmp_path):
         (tmp_path / "maps.json").write_text(json.dumps(maps[:7]))
         command = ["crayon", "import-original", "waterbirds", str(checkpoint), "--maps", str(tmp_path / "maps.json")]
         done = run(project, *command)
-        assert "holds maps of the shape (7, 2, 2), and there are 8 training images" in done.stderr
+        assert "contains maps of the shape (7, 2, 2), but there are 8 training images" in done.stderr
         (tmp_path / "maps.json").write_text(json.dumps(maps))
         assert run(project, *command).returncode == 0
         done = run(project, "crayon", "interpret", "waterbirds")

@@ -434,7 +434,7 @@ def test_the_keys_of_sources_of_ones_own():
 def test_simulated_annotators_need_masks(tmp_path):
     content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["suites"]["mini"]["benchmarks"]["digits"]["source"]["masks"] = False
-    assert "simulated annotators need masks, and the source has none" in refused(tmp_path, content)
+    assert "simulated annotators need masks, but the source has none" in refused(tmp_path, content)
 
 
 def test_a_key_that_was_removed_is_named_with_the_remedy(tmp_path, content):

@@ -147,7 +147,7 @@ WHOLE = {"a/one.png": b"1" * 3000}
         (b"<html>Sign in</html>", "is no Debian package"),
         (b"", "is no Debian package"),
         (ar({"debian-binary": b"2.0\n"}), "has no member data.tar"),
-        (ar({"data.tar.lz4": b"x"}), "has data.tar.lz4, of a compression that is not known here"),
+        (ar({"data.tar.lz4": b"x"}), "contains data.tar.lz4, whose compression is not supported"),
         (ar({"data.tar.xz": b"x" * 99}), "is cut off or corrupt"),
         (deb(WHOLE)[:-40], "is cut off or corrupt"),
         (deb(WHOLE, "data.tar")[:2000], "is cut off or corrupt"),
@@ -257,7 +257,7 @@ def test_a_wrong_from_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: there is no such file or folder; correct --from"):
         packages.fetch([known()], tmp_path / "raw", tmp_path / "nowhere")
     (tmp_path / "odd.deb").write_text("")
-    with pytest.raises(DataError, match=r"odd\.deb: is none of the packages that are missing \(pictures_1"):
+    with pytest.raises(DataError, match=r"odd\.deb: is not one of the missing packages \(pictures_1"):
         packages.fetch([known()], tmp_path / "raw", tmp_path / "odd.deb")
 
 
@@ -269,7 +269,7 @@ def test_too_little_room_is_named_before_a_download(apt, tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "raw").write_text("a file")
-    with pytest.raises(OutputError, match=r"raw: the packages cannot be put there"):
+    with pytest.raises(OutputError, match=r"raw: the packages cannot be saved in this folder"):
         packages.fetch([known()], tmp_path / "raw")
 
 

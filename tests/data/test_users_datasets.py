@@ -82,7 +82,7 @@ def test_targets_spare_reading_a_large_data_set():
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([1, 2, 3, 1, 2, 3], r"classes 1 to 3, and the model has logits of the classes 0 to 2; number them from 0"),
+        ([1, 2, 3, 1, 2, 3], r"classes 1 to 3, but the model has logits for the classes 0 to 2; number them from 0"),
         ([0, -1, 1, 2, 0, 1], r"classes -1 to 2, .* leave out images without a class \(such as image 1\)"),
         ([0, 1, 2, 3, 4, 5], "classes 0 to 5, .* pass a model with a logit for each class"),
         ([0.0, 1.0] * 3, r"image 0 has the class 0.0; a class is an integer .* int\(label\)"),
@@ -141,7 +141,7 @@ def test_images_of_another_form_are_named(images, message, workers):
         ([], "is empty"),
         (iter([(IMAGES[0], 0)]), "is not map-style; it needs __len__ and __getitem__"),
         ({IMAGES[0]}, "is not map-style"),
-        ([IMAGES[0]], r"image 0 is a Tensor, and dataset\[i\] must begin with an image and its class"),
+        ([IMAGES[0]], r"image 0 is a Tensor, but dataset\[i\] must begin with an image and its class"),
         ([(IMAGES[0],)], "image 0 is a tuple of length 1"),
         ([{"image": IMAGES[0], "label": 0}], "image 0 is a dict with the keys image, label, .* collate_fn"),
         ({"a": (IMAGES[0], 0)}, r"image 0 of 1 cannot be read: dataset\[0\] raises KeyError"),
@@ -173,7 +173,7 @@ class Alternating(Images):
 def test_random_images_and_classes_are_refused():
     with pytest.raises(DataError, match="dataset: image 0 differs from one reading to the next; take random augment"):
         Guide(model(), Random())
-    with pytest.raises(DataError, match=r"dataset: image \d has the class . now and had . before .* target_transform"):
+    with pytest.raises(DataError, match=r"dataset: image \d now has the class ., but had . before .* target_transform"):
         Guide(model(), Alternating(targets=None)).maps()
 
 
@@ -181,7 +181,7 @@ def test_a_class_that_targets_state_otherwise_is_found_later():
     classes = [position % 2 for position in range(200)]
     stated = [1 - label if position == 47 else label for position, label in enumerate(classes)]
     guide = Guide(model(), Images(classes, IMAGES[:1].expand(200, -1, -1, -1), stated))
-    with pytest.raises(DataError, match="image 47 has the class 1 now and had 0 before"):
+    with pytest.raises(DataError, match="image 47 now has the class 1, but had 0 before"):
         guide.maps()
 
 

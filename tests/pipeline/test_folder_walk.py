@@ -399,7 +399,7 @@ def put(path: Path, old: str, new: str) -> None:
 
 
 WRONG_NAMES = {
-    "hidden file": ("train/cat/.0.png", "line 2: .*is hidden, since a name in it begins with a dot; rename it"),
+    "hidden file": ("train/cat/.0.png", "line 2: .*is hidden, since a part of its path begins with a dot; rename it"),
     "hidden folder": ("train/.cat/0.png", "line 2: .*is hidden"),
     "hidden behind dots": ("train/../train/./.cat/0.png", "line 2: .*is hidden"),
     "outside": ("../../outside.png", "line 2: .*lies outside of the folder"),

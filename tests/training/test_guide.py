@@ -400,7 +400,7 @@ def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
         guide.refine(ERM(), TRAINING, masks=torch.ones(3, 24, 20))
     with pytest.raises(DataError, match="dataset: is not map-style"):
         Guide(Own(), iter(dataset))
-    with pytest.raises(DataError, match="has the classes 0 to 2, and the model has logits of the classes 0 to 1"):
+    with pytest.raises(DataError, match="has the classes 0 to 2, but the model has logits for the classes 0 to 1"):
         Guide(Own(), [*dataset, (dataset[0][0], 2)])
     with pytest.raises(DataError, match=r"attention: has the shape \(3,\), and there are 20 images"):
         guide.refine(attention, TRAINING, attention=[1, 0, 1])

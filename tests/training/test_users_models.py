@@ -191,7 +191,7 @@ REFUSED = {
     "features kept": (with_features, "Net cannot be copied .* such as the features of its last batch"),
     "parametrised": (
         lambda: Net(head=nn.utils.parametrizations.weight_norm(nn.Linear(6, 2))),
-        r"last layer \(decide\) from others; .*remove_parametrizations",
+        r"last layer \(decide\) from other tensors; .*remove_parametrizations",
     ),
     "class": (lambda: Net, "is of the type type, not a torch.nn.Module; pass an instance"),
     "state dict": (lambda: Net().state_dict(), "is of the type OrderedDict, .* call its load_state_dict"),

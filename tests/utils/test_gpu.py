@@ -140,7 +140,7 @@ def test_a_gpu_that_pytorch_cannot_use_is_told_and_left_alone(there, monkeypatch
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # its driver is too old, say
     monkeypatch.setattr("crayon.utils.device.here", lambda: there)
     assert start_torch(1, "auto").type == "cpu"
-    assert ("cannot use the GPU here; this computes on the CPU." in "".join(capsys.readouterr())) == bool(there)
+    assert ("cannot use the GPU here; this run uses the CPU." in "".join(capsys.readouterr())) == bool(there)
 
 
 @pytest.mark.parametrize(("device", "jobs"), [("auto", 6), ("cuda", 6), ("cpu", 0)])

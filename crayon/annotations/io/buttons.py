@@ -1,7 +1,8 @@
 """Radio buttons and checkboxes in Mechanical Turk's results: a question whose answer is spread over several columns.
 
 A button with the name N and the value V becomes the column `Answer.N.V`, which is true or false; without a value, it
-becomes `Answer.N.on`. A radio group has no name of its own: the question is what the names of its buttons share.
+becomes `Answer.N.on`. A group of radio buttons has no name: its question is the common part of
+the names of its buttons.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ class Buttons:
     """The buttons of one question.
 
     Attributes:
-        question: what the names of their columns share, without `Answer.`; empty if that is nothing.
-        words: column, without `Answer.` -> the word that it stands for, such as `yes`.
+        question: the common part of the names of their columns, without `Answer.`; may be empty.
+        words: column, without `Answer.` -> the answer of its button, such as `yes`.
     """
 
     question: str
@@ -38,7 +39,7 @@ class Buttons:
 
 
 def split_column(column: str) -> tuple[str, str]:
-    """Split the name of a column into the question and the word that it stands for.
+    """Split the name of a column into the question and the answer of the button.
 
     `q.yes`, `q_yes.yes`, `q.yes.on` and `q_yes` give `q` and `yes`; `yes.yes` and `yes` give no question, and `yes`.
     """
@@ -66,15 +67,16 @@ def _without_word(name: str) -> tuple[str, str]:
 
 
 def button_groups(rows: Sequence[Mapping[str, str]]) -> list[Buttons]:
-    """Find the questions that are answered by buttons.
+    """Find the questions whose answers are given by buttons.
 
     Args:
-        rows: of each row of the results, column without `Answer.` -> value.
+        rows: for each row of the results, column without `Answer.` -> value.
 
     Returns:
-        The groups of at least two columns that stand for at least two of yes, no and unsure. A group also has the
-        columns of its question that are true or false and stand for other words. Then digits and single letters are no
-        words of an answer, since they may be a scale or a list of options, and there may be no group.
+        The groups of at least two columns whose buttons mean at least two of yes, no and unsure. A group also contains
+        the columns of its question that are true or false and have other words. If there are such columns, digits and
+        single letters do not count as answers, since they may be a scale or a list of options; so there may be no
+        group.
     """
     of_question: dict[str, dict[str, str]] = {}
     for column in dict.fromkeys(column for row in rows for column in row):

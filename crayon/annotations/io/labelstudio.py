@@ -44,7 +44,7 @@ def read_export(path: str | Path, pseudonym: Callable[[str], str], control: str 
     Args:
         path: the export, JSON or JSON_MIN.
         pseudonym: function from a user to the annotator's pseudonym.
-        control: name of the `<Choices>` with the answer; if left out, `answer` or the only one.
+        control: name of the `<Choices>` with the answer; if left out, the one named `answer`, or the only one.
 
     Raises:
         AnnotationError: the file is not such an export, or it is ambiguous which control has the answer.
@@ -141,7 +141,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _control(path: str | Path, wanted: str | None, known: set[str]) -> str:
-    """The name of the control with the answer, out of the `known` ones."""
+    """Choose the control with the answer among the `known` ones; returns its name."""
     names = ", ".join(sorted(known))
     if wanted is not None and wanted not in known:
         raise AnnotationError(f"{path}: has no choices named {wanted!r}; there are {names or 'none'}.")
@@ -242,7 +242,7 @@ def _text(value: Any) -> str:
 
 
 def _kept(fields: Mapping[str, Any], *own: str) -> dict[str, Any]:
-    """The fields without `own` ones, empty ones, and those that contain names of people."""
+    """The fields to keep: not empty, not in `own`, and without names of people."""
     return {
         name: value
         for name, value in fields.items()

@@ -1,4 +1,4 @@
-"""Shared by all importers: decides which rows count as answers, and writes these and the rejected ones.
+"""Shared by all importers: decide which rows count as answers, and write the answers and the rejected rows.
 
 Every row that is read is either used, or rejected with a reason.
 """
@@ -33,17 +33,19 @@ class Row:
     """One answer in a file of another tool.
 
     Attributes:
-        file, line: where the answer is.
-        record: its name in that file, such as `assignment 3X`.
+        file: the file that contains the answer.
+        line: its line in this file.
+        record: name of the answer in this file, such as `assignment 3X`.
         key: unique key of its assignment within the source, or empty.
         item: the image or patch that was shown.
         digest: sha256 of the maps or patches that were shown, or empty.
         interface: name and version of the interface that showed it.
         annotator: a pseudonym.
         answer: the word that was given.
-        seconds, time: time taken and time of the answer, as text in the form of the source.
+        seconds: time taken, as the source writes it.
+        time: time of the answer, as the source writes it.
         given: all other fields.
-        refused: why the row does not count, whatever its answer is; or empty.
+        refused: why the row does not count, independently of its answer; or empty.
         withdrawn: whether all other rows of its assignment are refused, too.
     """
 
@@ -64,7 +66,7 @@ class Row:
 
     @property
     def where(self) -> str:
-        """File, line and record, for messages."""
+        """Where the row comes from, for messages: its file, its line, and its name in the file."""
         return f"{self.file}, line {self.line} ({self.record})"
 
     @cached_property
@@ -140,7 +142,7 @@ class Settled:
     withdrawn: int = 0
 
     def line(self) -> str:
-        """One line with the numbers of rows read, used, rejected by reason, and withdrawn, and of annotators."""
+        """One line that counts the rows: read, used, rejected (by reason), withdrawn; and the annotators."""
         reasons = Counter(reason for _, reason in self.rejected).most_common()
         why = f" ({', '.join(f'{count} {reason}' for reason, count in reasons)})" if reasons else ""
         annotators = len({row.annotator for row in self.used})
@@ -161,9 +163,10 @@ def settle(
 ) -> Settled:
     """Decide which rows count as answers.
 
-    Each assignment counts once, in its first row, and not at all if any of its rows was rejected. Each annotator counts
-    once for an item, with the earliest answer. Answers that are in the file already stay, unless their assignment was
-    rejected since.
+    An assignment is one annotator's submission on the crowd platform. If it occurs in several rows, only the earliest
+    row counts. If the platform lists any of these rows as rejected, none counts. If an annotator answered an item
+    several times, the earliest answer counts. Answers that are already in the annotation file stay, unless their
+    assignment has been rejected since.
 
     Args:
         rows: the rows of all files.
@@ -171,7 +174,8 @@ def settle(
         items: the items to annotate.
         digest: sha256 of the present maps or patches.
         allow_stale: accept answers to other maps or patches.
-        reject_invalid: reject rows that are not valid answers, instead of raising an error.
+        reject_invalid: leave out rows that are not valid answers, and report them as rejected, instead of raising an
+            error.
 
     Raises:
         AnnotationError: a row is not a valid answer, and `reject_invalid` is not set.
@@ -190,7 +194,7 @@ def settle(
         elif (wrong := row.wrong(items, digest, allow_stale)) is not None:
             if not reject_invalid:
                 raise AnnotationError(
-                    f"{row.where}: {wrong[1]} Nothing was imported; --reject-invalid goes on without such rows."
+                    f"{row.where}: {wrong[1]} Nothing was imported. To import without such rows, add --reject-invalid."
                 )
             reasons[number] = wrong[0]  # the short reason
     answered = {(answer.item, answer.annotator) for answer in kept}
@@ -228,7 +232,10 @@ def _key_of(answer: Answer) -> str:
 
 
 def write_rejected(path: str | Path, rejected: Sequence[tuple[Row, str]]) -> None:
-    """Publish the rejected rows of an import with file, line and reason, without spreadsheet formulas."""
+    """Write the rejected rows of an import, each with its file, line and reason.
+
+    A cell that a spreadsheet would read as a formula gets an apostrophe before it.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # cells may contain anything
     writer.writerow(REJECTED_COLUMNS)
@@ -240,7 +247,7 @@ def write_rejected(path: str | Path, rejected: Sequence[tuple[Row, str]]) -> Non
 
 
 def write_merged(path: str | Path, kept: Sequence[Answer], used: Sequence[Row], source: str) -> None:
-    """Publish an answers CSV.
+    """Write an answers CSV: the answers that were there, then the new ones.
 
     Args:
         path: the file.

@@ -42,8 +42,9 @@ def read_results(
     Args:
         path: the results file.
         pseudonym: function from a WorkerId to the annotator's pseudonym.
-        answer_column: the column `Answer.*` with the answer, or what the columns of radio buttons share, or one of
-            these columns, which are then read together; if left out, `Answer.category`, or the only radio buttons.
+        answer_column: the column `Answer.*` with the answer. For radio buttons, the common part of their columns'
+            names, or one of these columns; all of them are read together. If left out, `Answer.category`, or the only
+            radio buttons.
         items: image_url -> row of the batch file, for results without the column Input.item; see `read_items`.
 
     Raises:
@@ -144,7 +145,7 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
 
 
 def _reader(path: Path, answers: Sequence[Mapping[str, str]], column: str | None) -> Callable[[Mapping[str, str]], str]:
-    """A function that takes the answer out of a result of `_answers`.
+    """Return the function that extracts the answer from a result of `_answers`.
 
     Args:
         path: the results file, for messages.
@@ -189,7 +190,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collection[str]) -> list[str]:
-    """The columns outside of groups of buttons whose values are all words of an answer."""
+    """The columns whose values are all words of an answer, without the columns of groups of buttons."""
     values_of: dict[str, set[str]] = {}
     for row in answers:
         for name, value in row.items():
@@ -199,14 +200,14 @@ def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collectio
 
 
 def _refuse_lone_button(path: Path, name: str, answers: Sequence[Mapping[str, str]]) -> None:
-    """Raise AnnotationError if a column states whether one answer was chosen, since another may have been."""
+    """Raise AnnotationError if a column states only whether one certain answer was chosen; false would be ambiguous."""
     word = split_column(name)[1]
     values = {row.get(name, "") for row in answers} - {""}
     if meaning(word) and any(map(is_truth, values)):
         raise AnnotationError(
-            f"{path}: Answer.{name} states whether {word!r} was chosen, and no column states it of another answer, so "
-            "false may be any other; download the results again, with all columns. If its true and false are meant as "
-            "yes and no, rename it to Answer.category.label."
+            f"{path}: Answer.{name} states only whether {word!r} was chosen, so false may mean any other answer; "
+            "download the results again, with all columns. If true and false mean yes and no, rename the column to "
+            "Answer.category.label."
         )
 
 
@@ -221,7 +222,7 @@ def read_items(path: str | Path) -> dict[str, dict[str, str]]:
     """Read a batch file, or a CSV with at least its columns image_url and item.
 
     Returns:
-        image_url -> the columns item, digest and interface, as far as the file has them.
+        image_url -> the columns item, digest and interface, if the file has them.
 
     Raises:
         AnnotationError: a column is missing, or an image occurs twice.

@@ -23,9 +23,9 @@ def published_maps(path: str | Path, images: Sequence[str], asked: str | Path | 
     """Read the answers to attention maps: one for each annotated image.
 
     Args:
-        path: list of "yes", "no", "maybe", one an image.
+        path: list of "yes", "no" or "maybe" for each image.
         images: ids of the training images, in order.
-        asked: list of 0 and 1, one an image, 1 if it was annotated; without it, all were.
+        asked: list with 1 for each annotated image and 0 for each other; None if all images were annotated.
 
     Raises:
         AnnotationError: a file is not such a list, or has another length.

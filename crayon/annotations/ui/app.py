@@ -1,5 +1,6 @@
-"""The web application of the annotation page. Requests name an item by its number in the annotator's order, never by a
-path.
+"""The web application of the annotation page.
+
+A request names an item by its number in the annotator's order, never by a path.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ async def answer(request: Request) -> JSONResponse:
 
 
 def _owner(request: Request) -> str | None:
-    """The annotator to whom the request's token belongs; None without a token, or if all share one."""
+    """The annotator to whom the request's token belongs; None without a token, or if all annotators share one token."""
     return getattr(request.state, "annotator", None)
 
 
@@ -173,7 +174,7 @@ async def _error_response(request: Request, error: Exception) -> Response:
 
 
 def build(page: Page) -> Starlette:
-    """Build the application; serve it behind a `Guard` only."""
+    """Build the application. It must be served behind a `Guard`."""
     app = Starlette(
         routes=[
             Route("/api/about", about),

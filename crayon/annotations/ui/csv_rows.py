@@ -1,4 +1,4 @@
-"""An answers CSV as records of text, so that one row is added or replaced and every other keeps its bytes."""
+"""An answers CSV as one text per row: a row can be added or replaced without changing the bytes of the others."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Rows:
     """The header and the records of an answers CSV.
 
     Attributes:
-        header: its columns; None of a file that is yet to be made.
+        header: its columns; None if the file does not exist yet.
         head: the header's text.
-        texts: of each record, with its line end.
-        newline: the file's own.
-        dropped: the text of a last line that was not written whole, left out of `texts`.
-        open_ended: the file has empty lines after its last record: a row cannot just be added.
+        texts: the text of each record, with its line end.
+        newline: the line end that the file uses.
+        dropped: the text of an incomplete last line, which `texts` does not contain.
+        open_ended: whether the file has empty lines after its last record, so that a row cannot simply be appended.
     """
 
     header: list[str] | None = None
@@ -39,7 +39,7 @@ class Rows:
     open_ended: bool = False
 
     def extended(self) -> Rows:
-        """The same with all columns of an answer: those that lacked, empty in every record."""
+        """Return these rows with all columns of an answer; the added columns are empty in every record."""
         if self.header is None:
             return Rows(list(COLUMNS), _line(COLUMNS, self.newline))
         more = [name for name in COLUMNS if name not in self.header]
@@ -52,11 +52,11 @@ class Rows:
         return Rows([*self.header, *more], head, list(texts), self.newline)
 
     def holds(self, answer: Answer) -> bool:
-        """Whether the header has a column for all that the answer says."""
+        """Whether the header has a column for each field of the answer that is not empty."""
         return self.header is not None and all(name in self.header for name in _said(answer))
 
     def text(self, answer: Answer) -> str:
-        """An answer as a record of this file."""
+        """Format an answer as a record of this file."""
         values = {name: getattr(answer, name) for name in COLUMNS}
         assert self.header is not None, "call `extended` first: it gives a new file its header"
         return _line([values.get(name, "") for name in self.header], self.newline)
@@ -77,13 +77,13 @@ def _line(values: Sequence[str], newline: str) -> str:
 
 
 def read_rows(path: str | Path) -> Rows:
-    """Read an answers CSV into records; no file, or an empty one, has no header yet.
+    """Read an answers CSV into records. If the file is missing or empty, the header is None.
 
-    What its rows say is `read_answers`'s business.
+    The content of the rows is not checked; `read_answers` does that.
 
     Raises:
-        AnnotationError: not UTF-8, or no CSV with the columns item, annotator, answer; its last line has no line end,
-            and cannot be one that the page was adding when it was stopped.
+        AnnotationError: the file is not UTF-8, or no CSV with the columns item, annotator, answer; or its last line has
+            no line end, and cannot be a row that the page was adding when it was stopped.
     """
     path = Path(path)
     try:
@@ -102,8 +102,8 @@ def read_rows(path: str | Path) -> Rows:
     rows.dropped = text[len(ended) :]
     if rows.dropped and not _is_own(rows, rows.dropped):
         raise AnnotationError(
-            f"{path}: line {text.count(chr(10)) + 1} ends without a line end; check that it is whole, then end it "
-            "with one."
+            f"{path}: line {text.count(chr(10)) + 1} ends without a line end; check that the line is complete, "
+            "then add a line end."
         )
     rows.head = mark + rows.head
     return rows
@@ -127,7 +127,7 @@ def _checked(path: Path, records: list[tuple[list[str], str]]) -> Rows:
 def _is_own(rows: Rows, text: str) -> bool:
     """Whether a text can be the beginning of a row that the page was adding when it was stopped.
 
-    The page adds rows to files only that have all of its columns, and says only afterwards that the answer is taken.
+    The page adds rows only to files that have all its columns, and confirms an answer only after its row is complete.
     """
     own = {"source": SOURCE, "interface": INTERFACE}
     if rows.header is None or not {*own, "seconds", "timestamp", "digest"} <= set(rows.header):
@@ -143,7 +143,7 @@ def _is_own(rows: Rows, text: str) -> bool:
 
 
 def _records(text: str) -> Iterator[tuple[list[str], str]]:
-    """The values of each record of a CSV, and its text."""
+    """Yield each record of a CSV as its values and its text."""
     taken: list[str] = []
 
     def lines() -> Iterator[str]:

@@ -25,8 +25,8 @@ class Pictures:
         """One view of an item.
 
         Args:
-            item: one of the benchmark's.
-            view: one of its views.
+            item: name of an item of the benchmark.
+            view: name of one of its views.
         """
         return self._png(item, view)
 

@@ -154,11 +154,13 @@ def names_of(host: str, local: bool) -> set[str]:
 def tokens_for(
     annotators: Collection[str], of: str, key_file: str | Path = ".crayon/page.key"
 ) -> dict[str, str | None]:
-    """One token for each annotator, or one for all if none is named; the same at each start, so that links stay valid.
+    """Return a token for each annotator, or one for all if no annotator is named.
+
+    The tokens are the same at each start, so that links stay valid.
 
     Args:
         annotators: their names.
-        of: name of what is annotated; each has its own tokens.
+        of: suite, benchmark and kind that are annotated; the tokens depend on them.
         key_file: the project's secret key, created at the first call and readable by its owner only. Deleting it
             invalidates all links.
 

@@ -79,7 +79,7 @@ def _serve(app: Guard, listening: socket.socket) -> None:
 
 
 def _held(store: Store) -> str:
-    """The numbers of answers in the file, in all and by annotator."""
+    """A text with the number of answers in the file, in total and for each annotator."""
     counts = store.counts()
     if not counts:
         return "none"

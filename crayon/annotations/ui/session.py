@@ -55,10 +55,11 @@ class Page:
         title: title of the benchmark.
         annotators: names of the annotators; empty: anyone may choose a name.
         order: function from all items and an annotator's name to this annotator's order.
-        of: suite, benchmark and kind that are annotated.
-        commands: commands for the operator to run when enough is answered; they are printed, never sent to a browser.
+        of: the suite, benchmark and kind that are annotated, as text.
+        commands: commands for the operator to run when there are enough answers; they are printed, never sent to a
+            browser.
         wanted: number of annotators that each item needs.
-        goal: number of items after which an annotator has done enough for a first try; 0: no goal.
+        goal: number of answers by one annotator that are enough for a first try; 0: no goal.
         shortest: seconds that an item must have been on screen before an answer to it is accepted.
         sessions: cache, annotator -> session.
     """

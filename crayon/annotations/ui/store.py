@@ -125,11 +125,11 @@ class Store:
         return {answer.source for answers in self._of.values() for answer in answers.values()}
 
     def refuse(self, annotator: str) -> str | None:
-        """Why a name is not allowed, or None: another source uses it, or it differs from another name by case only."""
+        """Why a name is not allowed: another source uses it, or another name differs only in case. None if allowed."""
         if (similar := self._same_but_case(annotator)) is not None:
             return (
-                f"{annotator} and {similar}, who has answers in {self.path}, differ by case only; use {similar} or "
-                "another name."
+                f"{annotator} and {similar}, who has answers in {self.path}, differ only in upper and lower case; use "
+                f"{similar} or another name."
             )
         others = {answer.source for answer in self._of.get(annotator, {}).values()} - {SOURCE, ""}
         if not others:
@@ -137,7 +137,7 @@ class Store:
         return f"{annotator} has answers of the source {sorted(others)[0]} in {self.path}; choose another name."
 
     def _same_but_case(self, annotator: str) -> str | None:
-        """Another annotator with answers whose name differs by case only, or None."""
+        """The annotator with answers whose name differs from `annotator` only in case, or None."""
         same = annotator.casefold()
         return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 
@@ -155,7 +155,9 @@ class Store:
             if self._present() != self._stamp:  # keep the changes of other programs
                 self._load()
             if (similar := self._same_but_case(answer.annotator)) is not None:  # came after the session began
-                raise AnnotationError(f"{answer.annotator} and {similar} differ by case only; use another name.")
+                raise AnnotationError(
+                    f"{answer.annotator} and {similar} differ only in upper and lower case; use another name."
+                )
             before = self._of[answer.annotator].get(answer.item)
             if before is not None and before.answer == answer.answer:
                 return False
@@ -197,7 +199,7 @@ class Store:
         return Rows(rows.header, rows.head, list(rows.texts), rows.newline)
 
     def _present(self) -> tuple[int, int, int] | None:
-        """Size, modification time and inode of the file, which show whether another program changed it."""
+        """Return size, modification time and inode of the file; if they differ later, another program changed it."""
         try:
             status = self.path.stat()
         except OSError:

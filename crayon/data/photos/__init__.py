@@ -1,1 +1,1 @@
-"""Benchmarks of real photographs: animals cut out of photographs, on photographs of places, from Debian packages."""
+"""Benchmarks composed of real photographs from Debian packages: cut-out animals on photographs of places."""

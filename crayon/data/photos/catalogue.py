@@ -45,7 +45,7 @@ class Picture:
         package: name of the package that contains it.
         member: its path in the package.
         sha256: digest of the file.
-        shows: a cut-out's kind, or what a photograph shows, the main term first.
+        shows: the kind of a cut-out, or the terms for what a photograph shows, the main term first.
         box: the part of a photograph that shows it: left, top, right, bottom as shares of width and height. None for a
             cut-out.
         licence: SPDX identifier.

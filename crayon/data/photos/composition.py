@@ -40,7 +40,7 @@ FOLDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark:
-    """A text on the images of some groups, as a cue instead of the place, as in ImageNet-W (Li et al. 2023).
+    """A text on the images of some groups, which replaces the place as the bias (ImageNet-W, Li et al. 2023).
 
     Attributes:
         text: the text, of ASCII characters.
@@ -66,12 +66,13 @@ class Options:
         size: height and width in pixels.
         classes: class -> kinds of the catalogue's cut-outs.
         places: group -> terms of the catalogue; its photographs show one of them.
-        counts: split (train, validation, test) -> `class/group` -> number of images. They state the correlation.
+        counts: split (train, validation, test) -> `class/group` -> number of images. The numbers determine the
+            correlation.
         split_of_cutouts: which third of each kind's cut-outs is the test split: 0, 1 or 2. Of the rest, each fourth is
-            the validation split. Another third is another benchmark with its own Original.
+            the validation split. Each third belongs to another benchmark with its own Original.
         scale: smallest and largest longer side of an animal, as a share of the image's side.
-        crop: smallest and largest side of the square of a photograph that becomes the ground, as a share of the shorter
-            side of the photograph's box.
+        crop: smallest and largest side of the square that is cut from a photograph as background, as a share of the
+            shorter side of the photograph's box.
         brightness: smallest and largest factor for the photograph's brightness.
         flip: whether animals and photographs are mirrored at random.
         watermark: a text on the images of some groups; none by default.
@@ -170,8 +171,8 @@ def assign(options: Options) -> Assigned:
     """Divide the pictures among the splits; no picture is in two splits.
 
     A third of the cut-outs of each kind is the test split, chosen by `split_of_cutouts`, and of the rest each fourth is
-    the validation split. Of the photographs that show one thing, a third is the test split and a fourth the validation
-    split, whatever `split_of_cutouts` is.
+    the validation split. Of the photographs with the same main term, a third is the test split and a fourth the
+    validation split; this does not depend on `split_of_cutouts`.
     """
     known = catalogues.read()
     cutouts: Pools = {split: {name: [] for name in options.classes} for split in SPLITS}
@@ -203,7 +204,7 @@ def _by_main_term(pool: Sequence[Picture]) -> list[list[Picture]]:
 
 
 def _add(pools: Mapping[str, list[Picture]], names: Mapping[str, tuple[str, ...]], picture: Picture) -> None:
-    """Add a picture to the pool of each name that has one of its terms."""
+    """Add a picture to the pool of each class or place that lists one of the picture's terms."""
     for name, terms in names.items():
         if set(terms) & set(picture.shows):
             pools[name].append(picture)
@@ -255,7 +256,7 @@ def compose(options: Options, files: Mapping[str, Path]) -> Drawn:
 
 
 def _opened(options: Options, used: Iterable[Picture], files: Mapping[str, Path]) -> dict[Picture, Image.Image]:
-    """Each cut-out, without transparent margins, and the box of each photograph, not larger than needed."""
+    """Open the cut-outs, without transparent margins, and the boxes of the photographs, not larger than needed."""
     known, found = catalogues.read(), {}
     enough = math.ceil(2 * options.size / options.crop[0])
     for name, path in files.items():

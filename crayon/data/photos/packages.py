@@ -41,17 +41,17 @@ CORRUPT = (
 
 
 def fetch(packages: Collection[Package], folder: Path, local: Path | None = None) -> None:
-    """Bring packages to `folder`: what is there already, then files got by hand, then apt's downloads.
+    """Collect packages in `folder`: keep those that are there, then take files that the user downloaded, then run apt.
 
-    A file got by hand has the package's name, or its name in Debian (`scratch_1.4.0.6~dfsg1-6.1_all.deb`).
+    A file that the user downloaded has the package's name, or its name in Debian (`scratch_1.4.0.6~dfsg1-6.1_all.deb`).
 
     Args:
         packages: the packages that are needed.
         folder: where they are kept, each as NAME.deb, whatever its version.
-        local: a folder with files got by hand, or one such file; `folder` is looked into as well.
+        local: a folder with files that the user downloaded, or one such file; `folder` is searched as well.
 
     Raises:
-        DataError: a package cannot be had; the message says which files to get by hand, and where to put them.
+        DataError: a package is not available; the message says which files to download by hand, and where to put them.
         OutputError: there is no room for them, or the folder cannot be written to.
     """
     if local is not None and not local.exists():
@@ -62,14 +62,14 @@ def fetch(packages: Collection[Package], folder: Path, local: Path | None = None
         with locked(folder / ".lock"):  # several benchmarks share the packages
             _fetch(packages, folder, local)
     except OSError as error:
-        raise OutputError(f"{folder}: the packages cannot be put there ({error}).") from error
+        raise OutputError(f"{folder}: the packages cannot be saved in this folder ({error}).") from error
 
 
 def _fetch(packages: Collection[Package], folder: Path, local: Path | None) -> None:
     missing = _missing(packages, folder)
     if local is not None and local.is_file() and not any(_by_hand(local, package.name) for package in missing):
         names = ", ".join(package.file for package in missing) or "nothing"
-        raise DataError(f"{local}: is none of the packages that are missing ({names}); rename it, or correct --from.")
+        raise DataError(f"{local}: is not one of the missing packages ({names}); rename it, or correct --from.")
     for package in missing:
         for place in (folder, local):
             if place is not None and (file := _by_hand(place, package.name)) is not None:
@@ -104,7 +104,7 @@ def _by_hand(place: Path, name: str) -> Path | None:
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    """OutputError unless the folder's disk has room for so many bytes."""
+    """Raise OutputError unless the folder's disk has room for this number of bytes."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
@@ -142,7 +142,7 @@ def _download(apt: str, name: str, folder: Path) -> str | None:
 
 
 def _instruction(packages: Collection[Package], folder: Path) -> str:
-    """A sentence that names the files to get by hand, their digests, and where to put them."""
+    """A sentence that names the files to download by hand, their digests, and where to put them."""
     files = ", ".join(f"{package.file} (sha256 {package.sha256})" for package in packages)
     return (
         "Get these files of Debian by hand, from a mirror of its archive or on another machine by `apt-get download`: "
@@ -154,7 +154,7 @@ def _instruction(packages: Collection[Package], folder: Path) -> str:
 def pictures(path: Path, package: Package, wanted: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     """Read members of a package.
 
-    The package may be of any version, as long as it has each member with the digest that is wanted.
+    The package may be of any version if it contains each wanted member with the right digest.
 
     Args:
         path: the package's file.
@@ -165,8 +165,8 @@ def pictures(path: Path, package: Package, wanted: Mapping[str, str]) -> Iterato
         Path and content of each wanted member, in the order of the package.
 
     Raises:
-        DataError: the file is no Debian package, is cut off or corrupt, or is of a version that lacks a member or has
-            another one.
+        DataError: the file is no Debian package, is cut off or corrupt, or is of a version in which a member is missing
+            or differs.
     """
     remedy = f"replace it by {package.file} of Debian (sha256 {package.sha256})"
     missing, other = dict(wanted), []
@@ -199,7 +199,7 @@ def pictures(path: Path, package: Package, wanted: Mapping[str, str]) -> Iterato
 
 
 class _NoPackage(Exception):
-    """The file is no Debian package, or one that cannot be read here."""
+    """Raised if a file is no Debian package, or a package that cannot be read here."""
 
 
 def _data(file: IO[bytes]) -> IO[bytes]:
@@ -228,11 +228,11 @@ def _uncompressed(name: str, stream: io.BufferedReader) -> IO[bytes]:
                 "`pip install zstandard`, or"
             )
         return zstandard.ZstdDecompressor().stream_reader(stream)
-    raise _NoPackage(f"has {name}, of a compression that is not known here")
+    raise _NoPackage(f"contains {name}, whose compression is not supported")
 
 
 class _Part(io.RawIOBase):
-    """The next `size` bytes of a file, as a file.
+    """A file object that reads only the next `size` bytes of a file.
 
     Raises:
         EOFError: the file ends before.

@@ -35,7 +35,7 @@ class Options(Release):
     Attributes:
         variants: the variants of the challenge to read; each becomes a split with the same name.
         variant_masks: the challenge's folder of masks for the variants, or None.
-        imagenet: folder of the training images of a local ImageNet, with one folder a synset.
+        imagenet: folder of the training images of a local ImageNet, with one folder per synset.
         class_map: the challenge's in_to_in9.json, which maps the position of a synset in sorted order to a class or -1.
         resize: length of the short side in pixels, as in the published code.
         crop: (height, width), as in the published code.
@@ -135,7 +135,7 @@ def _names(label: str) -> tuple[str, ...]:
 
 
 def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
-    """ImageNet name -> foreground file, of one part (train or val) of a variant."""
+    """ImageNet name -> foreground file, for one part (train or val) of a variant."""
     below = inside(folder, f"{variant}/{part}")
     files = walk(below).files_below(below)
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}

@@ -23,7 +23,7 @@ class Release:
         archives: name -> file of the release.
         tree: a folder with the unpacked files, which is read instead of the archives.
         counts: the known numbers of images of the release.
-        subset: whether fewer images are allowed; more never are.
+        subset: whether fewer images than the known numbers are allowed; more images are always an error.
         on_error: what to do with an image that cannot be decoded.
     """
 
@@ -47,7 +47,7 @@ class Release:
 def inside(folder: Path, name: str) -> Path:
     """Find the only file or folder with a given name or relative path, at most three levels below `folder`.
 
-    Hidden folders are not looked into.
+    Hidden folders are not searched.
 
     Args:
         folder: an unpacked archive, or the file itself.

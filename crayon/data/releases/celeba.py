@@ -1,6 +1,6 @@
 """Biased CelebA: CelebA's aligned faces in the authors' published splits; the label is Smiling, the group Black_Hair.
 
-Each split is a list with a header of attribute names and one row an image, with values 0 or 1. CelebA's own lists have
+Each split is a list with a header of attribute names and one row per image, with values 0 or 1. CelebA's own lists have
 values -1 or 1, and the number of rows on a line above the header. The authors published no validation split. If
 CelebA's attributes are given, the validation split consists of the first images of each label and group that come after
 CelebA's training part, are not in the test list, and have either black or blond hair, as in the published lists.

@@ -1,4 +1,7 @@
-"""Getting a release's files: download (resumed where it was cut off), check, unpack (nothing outside of its folder)."""
+"""Download, check and unpack the files of a release.
+
+Interrupted downloads resume; nothing is unpacked outside its folder.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,16 @@ PATIENCE = (10, 60)
 
 
 def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> None:
-    """Bring every file to its path.
+    """Make sure that every file is at its path: take it from `local`, or download it.
 
     Args:
-        archives: where each is to lie.
-        local: a folder that may hold them under their names, or the one file that is missing; looked into first.
+        archives: the files and their paths.
+        local: a folder with some of the files under their names, or the only missing file; it is searched before a
+            download.
 
     Raises:
-        DataError: a file could be had nowhere, or is not what was expected.
-        OutputError: there is no room for it.
+        DataError: a file is not available anywhere, or its content is not the expected one.
+        OutputError: there is not enough free space.
     """
     missing = {path: archive for path, archive in archives.items() if not _there(path, archive)}
     if local is not None:
@@ -55,7 +59,7 @@ def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> No
 
 
 def _there(path: Path, archive: Archive) -> bool:
-    """Whether the file is there already, put by hand or by an earlier run; DataError if it is another one."""
+    """Whether the file is already there, from the user or an earlier run; DataError if its content is wrong."""
     if not path.is_file():
         return False
     _check(path, archive, f"delete it, or correct the digest of {archive.name} in params.yaml")
@@ -71,7 +75,7 @@ def _take(missing: Mapping[Path, Archive], local: Path) -> None:
         found = {path: local for path, archive in missing.items() if archive.name == local.name}
         if not found:
             names = ", ".join(archive.name for archive in missing.values()) or "nothing"
-            raise DataError(f"{local}: is none of the files that are missing ({names}); rename it, or correct --from.")
+            raise DataError(f"{local}: is not one of the missing files ({names}); rename it, or correct --from.")
     for path, source in found.items():
         if source.is_file():
             _check(source, missing[path], "it is not the file that params.yaml expects")
@@ -79,7 +83,7 @@ def _take(missing: Mapping[Path, Archive], local: Path) -> None:
 
 
 def take(source: Path, target: Path) -> None:
-    """Put a file of a person's at `target`, without a second copy where the file system allows."""
+    """Put a user's file at `target`, as a hard link where the file system allows it, else as a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
@@ -111,7 +115,7 @@ def _session():
 
 
 def _check_space(session, missing: Mapping[Path, Archive]) -> None:
-    """OutputError unless there is room for the downloads, and once more to unpack them."""
+    """Raise OutputError unless the disk has room for the downloads and for the unpacked files of the same size."""
     import requests
 
     needed = 0
@@ -137,7 +141,7 @@ def _part(path: Path) -> Path:
 
 
 def _fetch(session, path: Path, archive: Archive) -> None:
-    """Download one file from the first of its mirrors that gives it whole."""
+    """Download one file from its mirrors in turn, until one delivers the complete file."""
     failures = []
     for url in archive.urls:
         try:
@@ -168,7 +172,11 @@ def _by_hand(missing: Mapping[Path, Archive]) -> str:
 
 
 def _resume(session, url: str, part: Path) -> None:
-    """Download `url` to `part`, going on after what is there; DataError if it cannot be had whole."""
+    """Download `url` to `part`, continuing after the bytes that are already there.
+
+    Raises:
+        DataError: the download cannot be completed.
+    """
     import requests
     from tqdm import tqdm
 
@@ -212,7 +220,7 @@ def _resume(session, url: str, part: Path) -> None:
             why = f"broke off after {had} bytes" if had else _reason(error)
         except OSError as error:
             raise OutputError(
-                f"{part}: cannot be written ({error.strerror or error}); free space, and go on."
+                f"{part}: cannot be written ({error.strerror or error}); free some space, and run the command again."
             ) from error
         report(f"{url}: {why}, attempt {attempt} of {ATTEMPTS}")
     raise DataError(why)
@@ -275,19 +283,19 @@ def unpacked(path: Path, folder: Path) -> Path:
             "downloaded again."
         ) from error
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be unpacked to ({error.strerror or error}).") from error
+        raise OutputError(f"{folder}: the archive cannot be unpacked here ({error.strerror or error}).") from error
     return folder
 
 
 def _untar(path: Path, folder: Path) -> None:
     def no_links(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-        """tarfile's filter `data`, and no links: no release has any, and the filter has been fooled through them."""
+        """tarfile's filter `data`, which here also refuses links: no release has any, and attacks use them."""
         if not (member.isreg() or member.isdir()):
             raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
         try:
             return tarfile.data_filter(member, folder)
         except tarfile.FilterError as error:
-            raise DataError(f"{path}: {error}; the archive is not to be trusted.") from error
+            raise DataError(f"{path}: {error}; do not use this archive.") from error
 
     zipped = path.suffix != ".tar"
     with gzip.open(path) if zipped else path.open("rb") as stream:

@@ -1,6 +1,6 @@
 """Waterbirds as released (Sagawa et al. 2020): birds of CUB-200-2011 on backgrounds of Places, masks from CUB.
 
-metadata.csv has one row an image: img_id, img_filename, y (1: waterbird), split (0, 1, 2), place (1: water),
+metadata.csv has one row per image: img_id, img_filename, y (1: waterbird), split (0, 1, 2), place (1: water),
 place_filename. The mask of `A/B.jpg` is `segmentations/A/B.png`, grey where CUB's annotators disagreed.
 """
 

@@ -31,7 +31,7 @@ class Options:
         seed: seed of all random draws.
         size: height and width in pixels.
         counts: split -> number of digits; at most 1,797 in all, since each digit is in one split only.
-        agreement: split -> share of the digits on the ground of their class (low on grass, high on gravel).
+        agreement: split -> share of the digits on the background of their class (low: grass, high: gravel).
         ink: smallest and largest width and height of a digit, in pixels.
         contrast: smallest difference between the ink's brightness and the ground's mean, in [0, 1].
         ground_contrast: factor for the contrast of the photographs; at 1, strokes are hard to see on grass.
@@ -68,7 +68,7 @@ class Options:
 def compose(options: Options) -> Drawn:
     """Place each digit on a random crop of a photograph, in random colour, size and place; the mask is the ink.
 
-    The photographs are cut into one stripe a split, so that splits share no ground.
+    Each photograph is cut into one stripe per split, so that splits share no part of a photograph.
 
     Raises:
         ParamsError: the splits need more digits than there are.
@@ -80,7 +80,7 @@ def compose(options: Options) -> Drawn:
     handwriting = (digits.images / 16).astype(np.float32)
     wanted = sum(options.counts.values())
     if wanted > len(handwriting):
-        raise ParamsError(f"source.compose.counts: needs {wanted} digits; there are {len(handwriting)}.")
+        raise ParamsError(f"source.compose.counts: needs {wanted} digits, but only {len(handwriting)} exist.")
     order = np.random.default_rng([options.seed, 0]).permutation(len(handwriting))
     photographs = {"grass": grass(), "gravel": gravel()}
     ids, splits, labels, groups, images, masks = [], [], [], [], [], []
@@ -113,7 +113,7 @@ def compose(options: Options) -> Drawn:
 
 
 def _agreeing(generator: np.random.Generator, is_high: np.ndarray, share: float) -> np.ndarray:
-    """Choose the digits on the ground of their class: exactly this share of each class, rounded down; (n,) bool."""
+    """Choose which digits get the background of their class: `share` of each class, rounded down; (n,) bool."""
     own = np.zeros(len(is_high), bool)
     for value in (False, True):
         members = generator.permutation(np.flatnonzero(is_high == value))

@@ -1,4 +1,4 @@
-"""Generic figures on generic textures: a pretraining task that replaces ImageNet. No benchmark uses these figures."""
+"""Generic figures on generic textures: a pretraining task instead of ImageNet. No benchmark uses these figures."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def require(condition: bool, key: str, sentence: str) -> None:
     Args:
         condition: what must be true.
         key: the key in params.yaml.
-        sentence: what is wrong with its value otherwise.
+        sentence: the error if the condition is false.
     """
     if not condition:
         raise ParamsError(f"{key}: {sentence}")
@@ -110,7 +110,7 @@ def assemble(
         labels_of: split -> label of each image.
         groups_of: split -> group of each image.
         streams: split -> seed of its random stream.
-        draw: draws the images, of all splits or of one each.
+        draw: function that draws the images; one for all splits, or one for each split.
     """
     ids, splits, images, masks = [], [], [], []
     for split, labels in labels_of.items():

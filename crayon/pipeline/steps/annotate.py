@@ -48,8 +48,8 @@ def run(
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         order: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
-        goal: number of items after which an annotator has done enough for a first try; 0 for no goal, None for the
-            default, see `default_goal`.
+        goal: number of answers by one annotator that are enough for a first try; 0 for no goal, None for the default,
+            see `default_goal`.
         shortest: seconds that an item must have been on screen before an answer to it is accepted.
 
     Raises:
@@ -67,15 +67,15 @@ def run(
     annotators = list(dict.fromkeys(annotators))
     if len({annotator.casefold() for annotator in annotators}) < len(annotators):
         raise ParamsError(
-            f"--annotator: {', '.join(annotators)} differ by upper and lower case only; give other names."
+            f"--annotator: {', '.join(annotators)} differ only in upper and lower case; give other names."
         )
     answers = plan.answers_file(name, kind)
     source = benchmark.annotation.source
     if source != "people":
         remedy = f", and move {answers} away" if Path(answers).exists() else ""
         raise ParamsError(
-            f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, and people's answers are not "
-            f"mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
+            f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, but people's answers must not "
+            f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
     torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     item_set, order_for = load_items(plan, name, kind), order_of(plan, name, kind, order)
@@ -116,10 +116,10 @@ def run(
 
 
 def default_goal(kind: str, order: str | None, minimum: int) -> int:
-    """Number of items after which an annotator has done enough for a first try; 0 if no number is known.
+    """Number of answers by one annotator that are enough for a first try; 0 if no number is known.
 
-    There is none for patches, since pruning needs answers to nearly all neurons; and none for maps in random order of
-    which each needs several answers, since the first maps of two annotators are then different ones.
+    There is no goal for patches, since pruning needs answers to nearly all neurons. There is also none for maps in
+    random order if each map needs several answers, since two annotators then start with different maps.
 
     Args:
         kind: `attention` or `neurons`.

@@ -1,4 +1,4 @@
-"""Compose a folder of images from pictures that installed Python packages or Debian packages contain."""
+"""Compose a folder of images from pictures in installed Python packages or in Debian packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several steps share: the data set, the device, networks, and the images of a split."""
+"""Objects that several steps share: the data set, the device, networks, and the images of a split."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ class Context:
         job: a job that reads the benchmark's data set.
 
     Attributes:
-        name, suite, benchmark: name and params of the benchmark, and params of its suite.
+        name: name of the benchmark.
+        suite: params of the suite.
+        benchmark: params of the benchmark.
         options: params of the network.
-        device, dtype: device, and dtype of the forward pass.
+        device: where the networks and tensors are.
+        dtype: dtype of the forward pass.
         data: the data set, memory-mapped.
     """
 
@@ -100,7 +103,7 @@ class Context:
         return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
 
     def present(self, split: str) -> set[tuple[str, str]]:
-        """Return the (class, group) pairs of which a split has images."""
+        """Return the (class, group) pairs that have images in a split."""
         rows, data = self.data.rows(split), self.data
         pairs = zip(data.labels[rows].tolist(), data.group_ids[rows].tolist(), strict=True)
         return {(data.classes[label], data.groups[group]) for label, group in pairs}
@@ -127,12 +130,12 @@ class Context:
         )
 
     def accuracies(self, predictions: np.ndarray, split: str) -> Accuracies:
-        """Count the correct predictions of a split's images; `predictions` is (n,) int64."""
+        """Count the correct predictions for a split's images; `predictions` is (n,) int64."""
         rows = self.data.rows(split)
         return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
 
     def shift(self, network: Network | None = None) -> Shift:
-        """Compute where the cells of a network's maps lie on the images; of this job's network by default."""
+        """Compute where the cells of a network's maps lie on the images; the default is this job's network."""
         height, width = self.data.images.shape[1:3]
         return map_shift(self.options if network is None else network, self.benchmark.placement, (height, width))
 

@@ -68,8 +68,9 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
     Unpacked archives stay until `run` has packed them.
 
     Returns:
-        Sentences: the number of images in each split, the declared classes and groups that a split lacks, the relevant
-        share of the masks, and what images a person should look at; and the (height, width) of the images.
+        Sentences, and the (height, width) of the images. The sentences state the number of images in each split, the
+        declared classes and groups that have no image in a split, the relevant share of the masks, and which images the
+        user should look at.
 
     Raises:
         DataError: an archive is missing or images are unusable; the message has their number and the first few.
@@ -101,7 +102,7 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
 
 
 def _present(images: Iterable[tuple[str, str, str]]) -> dict[str, set[tuple[str, str]]]:
-    """Split -> the (class, group) pairs of which it has images, from the (split, class, group) of each image."""
+    """Split -> the (class, group) pairs that have images in it; `images` has the (split, class, group) of each."""
     present: dict[str, set[tuple[str, str]]] = {}
     for split, label, group in images:
         present.setdefault(split, set()).add((label, group))
@@ -109,7 +110,7 @@ def _present(images: Iterable[tuple[str, str, str]]) -> dict[str, set[tuple[str,
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
-    """Download the archives of a benchmark that are not in raw/ yet; returns the name -> path of each.
+    """Download the archives of a benchmark that are not in raw/ yet; returns archive name -> path.
 
     Args:
         job: a job of the benchmark.
@@ -126,7 +127,7 @@ def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
 
 
 def paths_of(job: Job) -> dict[str, Path]:
-    """Return the name -> path in raw/ of each archive of a benchmark, whether it is downloaded or not."""
+    """Return archive name -> path in raw/ for all archives of a benchmark, whether they are downloaded or not."""
     archives = registry.archives(benchmark_of(job).source)
     return {key: raw_path(job, archive) for key, archive in archives.items()}
 

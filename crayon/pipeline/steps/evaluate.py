@@ -41,7 +41,7 @@ def run(jobs: Sequence[Job]) -> None:
 
 
 def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict[str, Any]:
-    """Measure the network of a run's last epoch and, if there is one, that of the selected epoch.
+    """Measure the network after a run's last epoch and, if there is one, after the selected epoch.
 
     Args:
         context: the benchmark.

@@ -1,4 +1,4 @@
-"""Draw an example of a folder of images, miniatures of Waterbirds, on which to try `source.kind: folder`."""
+"""Draw an example folder of images, in the style of the Waterbirds miniature, to try `source.kind: folder`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(folder: Path, masks: Path | None = None, groups: bool = False) -> None:
     """
     for path in (folder, masks):
         if path is not None and path.exists():
-            raise OutputError(f"{path}: exists already; give another name, nothing was written.")
+            raise OutputError(f"{path}: exists already, so nothing was written; give another name.")
     options = Options(
         seed=0,
         size=64,

@@ -87,7 +87,7 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
 
 
 def _record(job: Job, path: str) -> tuple[dict[str, Any], str]:
-    """Read the record beside a checkpoint; returns it with the checkpoint's digest, which must be the record's."""
+    """Read the record beside a checkpoint, and check that it has the checkpoint's digest; returns both."""
     digests = Digests()
     digest = digests.of(path)
     if digest is None:

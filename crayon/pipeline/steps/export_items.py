@@ -92,7 +92,7 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
     """Write the folder under a temporary name and rename it at the end; returns the number of items."""
     asks_people(plan, name, kind)
     if folder.exists():
-        raise OutputError(f"{folder}: exists already; give another name, nothing was written.")
+        raise OutputError(f"{folder}: exists already, so nothing was written; give another name.")
     item_set = load_items(plan, name, kind)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Forecast what is left of a suite: jobs, seconds and disk space, from the records of its finished jobs.
+"""Forecast the remaining jobs of a suite, with their seconds and disk space, from the records of its finished jobs.
 
 It does not load PyTorch, and runs no training step.
 """
@@ -21,17 +21,18 @@ from crayon.utils.text import hours, storage
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """The jobs, seconds and disk space that are left of a suite.
+    """The remaining jobs of a suite, with their seconds and disk space.
 
     Attributes:
         suite: its name.
-        jobs: rule -> how many jobs are to do, and how many there are.
+        jobs: rule -> number of remaining jobs, and number of all jobs.
         device: name of the device of this machine.
-        gpu: whether that is a GPU.
-        seconds: rule -> seconds of its jobs to do, one after another, without those counted in `unknown`.
-        unknown: rule -> how many of its jobs to do have no comparable finished job.
+        gpu: whether this device is a GPU.
+        seconds: rule -> seconds of its remaining jobs, one after another, without those counted in `unknown`.
+        unknown: rule -> number of its remaining jobs without a comparable finished job.
         run_first: the output to make first, so that more can be forecast; None if nothing is unknown.
-        other_devices: rule -> devices of the records it is forecast from, where none is of this machine's device.
+        other_devices: rule -> the devices on which its finished jobs ran, for each rule whose forecast
+            rests only on records from devices other than this machine's.
         at_once: how many jobs this machine has room for.
         disk_bytes: bytes of the packed images and checkpoints to be made, without `unknown_files`.
         unknown_files: how many of these files are of unknown size: checkpoints of a network that no finished job has
@@ -86,7 +87,7 @@ class Forecast:
 
 
 def run(plan: Plan) -> Forecast:
-    """Forecast what is left of the plan's suite; write nothing."""
+    """Forecast the remaining jobs of the plan's suite; writes no file."""
     ledger, compute = Ledger(plan), plan.params.active.compute
     to_do = [job for job in plan.jobs.values() if ledger.breaks(job)]
     counts, left = (Counter(job.rule for job in jobs) for jobs in (plan.jobs.values(), to_do))
@@ -119,9 +120,11 @@ def run(plan: Plan) -> Forecast:
 
 
 def _run_first(plan: Plan, unknown: list[Job], ledger: Ledger) -> str | None:
-    """Choose the output to make first: that of the evaluation of a refinement, because it needs a job of most rules.
+    """Choose the output to make first, so that more can be forecast.
 
-    People's answers may be missing, so every input it depends on must exist or be the output of a job.
+    It is the output of an evaluation of a refined model, because making it runs at least one job of nearly every rule.
+    An output is chosen only if it can be made now: each input below it exists or is the output of a job. An output that
+    waits for people's answers is therefore not chosen, unless there is no other.
 
     Args:
         plan: the plan.

@@ -25,7 +25,7 @@ from crayon.utils.log import report
 
 @dataclass(frozen=True)
 class Answered:
-    """The answers to a benchmark's maps or neurons, and the items that they belong to.
+    """The answers about a benchmark's maps or neurons, and the items that the answers are about.
 
     Attributes:
         answers: the validated answers.
@@ -123,7 +123,7 @@ def labels_of(answered: Answered, consensus: Consensus, path: str) -> dict[str, 
 
 
 def undecided(answers: Sequence[Answer], consensus: Consensus) -> str:
-    """Explain why the answers label no image as relevant or irrelevant, which leaves nothing to guide a network."""
+    """Explain why no image has the label relevant or irrelevant, so that the answers cannot guide a network."""
     most = max(Counter(answer.item for answer in answers).values())
     if most < consensus.minimum_answers:
         return (

@@ -23,7 +23,7 @@ SMALL = 5
 
 
 def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
-    """Say how large the maps are of the suite's network and, where it is used, of the transfer study's.
+    """Yield a sentence on the size of the maps of the suite's network and, if the transfer study runs, of its network.
 
     Args:
         job: the job `download` of a benchmark.
@@ -43,7 +43,7 @@ def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
 
 
 def uses_maps(job: Job) -> bool:
-    """Whether somebody looks at a benchmark's maps or patches, or a method that runs on it compares maps."""
+    """Whether a benchmark's maps are used: annotators see maps or patches, or one of its methods compares maps."""
     benchmark = required(job.params.benchmark, "job.params.benchmark")
     if benchmark.annotation.source != "none":
         return True
@@ -98,8 +98,8 @@ def require_cells(name: str, cells: tuple[int, int], size: tuple[int, int]) -> N
     """
     if cells == (1, 1):
         raise DataError(
-            f"{name}: of images of {size[0]}x{size[1]} pixels the network makes maps of one cell, which show no place; "
-            f"{_remedy(size)}."
+            f"{name}: for images of {size[0]}x{size[1]} pixels, the maps of the network have only one cell, so they "
+            f"cannot show where the network looks; {_remedy(size)}."
         )
 
 

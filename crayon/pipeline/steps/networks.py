@@ -18,7 +18,7 @@ from crayon.pipeline.validity import Ledger
 def check(plan: Plan, benchmarks: Collection[str]) -> None:
     """Build the networks of some benchmarks as the steps would, and read their checkpoints; nothing is downloaded.
 
-    Initial weights may be missing where every training that starts from them is done. An imported checkpoint that is
+    Initial weights may be missing if every training that starts from them is up to date. An imported checkpoint that is
     not in raw/ yet is not checked.
 
     Args:
@@ -28,7 +28,7 @@ def check(plan: Plan, benchmarks: Collection[str]) -> None:
     Raises:
         ParamsError: a network is unknown, or has no map that is averaged before a linear last layer.
         CheckpointError: torchvision has no weights of that name, or a checkpoint cannot be read or does not fit.
-        CheckpointError, DataError: a job that is not up to date starts from weights that are not there.
+        CheckpointError, DataError: a job that is not up to date starts from weights that do not exist.
     """
     suite, seen, ledger = plan.params.active, list[tuple[Network, int]](), Ledger(plan)
     for name in benchmarks:
@@ -52,7 +52,7 @@ def check(plan: Plan, benchmarks: Collection[str]) -> None:
 
 
 def needed(plan: Plan, benchmarks: Collection[str]) -> list[tuple[Job, str]]:
-    """The jobs of some benchmarks that start from initial weights, each with the input, see `Network.initial`."""
+    """The jobs of some benchmarks that start from initial weights, each with these weights, see `Network.initial`."""
     jobs = (job for job in plan.jobs.values() if job.wildcards.get("benchmark") in (None, *benchmarks))
     return [(job, job.inputs["weights"]) for job in jobs if "weights" in job.inputs]
 

@@ -44,6 +44,6 @@ def run(jobs: Sequence[Job]) -> None:
 
 
 def write_history(path: str, history: list[dict[str, float]]) -> None:
-    """Publish the history of a training, one row per epoch, with all digits of the numbers; epoch 0 has no loss."""
+    """Write the history of a training: one row per epoch, numbers with all digits; epoch 0 has no loss."""
     columns = list(history[-1])
     write_csv(path, columns, ([row.get(column, "") for column in columns] for row in history))

@@ -20,7 +20,7 @@ def asks_people(plan: Plan, name: str, kind: str) -> None:
     Args:
         plan: the plan of the active suite.
         name: the benchmark.
-        kind: must be `attention` or `neurons`.
+        kind: `attention` or `neurons`; another kind is an error.
 
     Raises:
         ParamsError: the kind is unknown, or the answers of the benchmark come from another source.

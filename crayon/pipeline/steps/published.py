@@ -78,7 +78,7 @@ def original_state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
 
 
 def run_original(job: Job) -> None:
-    """Write the imported Original as a checkpoint, and a history whose one row, epoch 0, has its validation metric."""
+    """Write the imported Original as a checkpoint, and a history with one row, epoch 0, for its validation metric."""
     recording = Recording(job)
     context = Context(job)
     checkpoint = _fetched(job, required(context.benchmark.imported, "imported").original)
@@ -119,7 +119,7 @@ def read_maps(path: str | Path, count: int) -> np.ndarray:
     if maps.ndim == 4 and maps.shape[1] == 1:
         maps = maps[:, 0]
     if maps.ndim != 3 or len(maps) != count:
-        raise DataError(f"{path}: holds maps of the shape {maps.shape}, and there are {count} training images.")
+        raise DataError(f"{path}: contains maps of the shape {maps.shape}, but there are {count} training images.")
     if not np.isfinite(maps).all() or (maps < 0).any():
         raise DataError(f"{path}: has a negative or infinite value, which maps after ReLU cannot have.")
     return maps
@@ -159,7 +159,7 @@ LIKE = 0.5
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Compute the mean over images of the correlation of two maps over their cells, without images with a constant map.
+    """Correlate two maps of each image over their cells, and average over the images; constant maps are left out.
 
     Both sets of maps are (N, h, w); the result is 0 if every image has a constant map.
     """

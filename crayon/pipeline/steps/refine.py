@@ -68,7 +68,7 @@ def run(jobs: Sequence[Job]) -> None:
 
 
 def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
-    """Apply what the run varies: replaced labels, fewer answers, or an Original of another architecture.
+    """Apply the variation of a run: replaced labels, fewer answers, or an Original of another architecture.
 
     Args:
         problem: the inputs of the method, changed in place; maps are brought to the cells of another architecture.

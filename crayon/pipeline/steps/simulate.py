@@ -31,7 +31,7 @@ def run(job: Job) -> None:
     data = load_dataset(Path(job.inputs["manifest"]).parent, benchmark.classes, benchmark.groups)
     if data.masks is None:
         raise DataError(
-            f"{job.inputs['masks']}: {name} has no masks, from which simulated answers are computed; set its "
+            f"{job.inputs['masks']}: {name} has no masks, but simulated answers are computed from masks; set its "
             "annotation to `source: people` in params.yaml and collect people's answers."
         )
     rows = data.rows("train")

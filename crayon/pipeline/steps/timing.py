@@ -30,7 +30,7 @@ def run(job: Job) -> None:
 
     Only the refinement is timed, from the Original in memory to the refined network, without the start of the process,
     reading files and validation. A first round without measurement warms up; then each repeat times all sizes and
-    variants in turn. The repeat is the seed by which the subset of the training images is drawn.
+    variants in turn. The number of the repeat is the seed by which the subset of the training images is drawn.
     """
     recording = Recording(job)
     context, study = Context(job), required(job.params.suite.studies.runtime, "studies.runtime")

@@ -173,7 +173,10 @@ def test_two_at_once_are_refused(path, opened):
         (f"{FEW}\ntrain-9,ann,yes\n", "train-9"),
         (f"{FEW}\ntrain-0,ann,blue\n", "blue"),
         (f"{WHOLE}{row('train-0').replace('yes', 'blue')}train-1,an", "blue"),
-        (f"{FEW}\ntrain-0,ann,not sure\ntrain-1,ann,no", "line 3 ends without a line end; check that it is whole"),
+        (
+            f"{FEW}\ntrain-0,ann,not sure\ntrain-1,ann,no",
+            "line 3 ends without a line end; check that the line",
+        ),
         (f"{WHOLE}train-0,w1,no,1,,mturk", "line 2 ends without a line end"),
         (f"{FEW}", "line 1 ends without a line end"),
         (f"\n{FEW}\ntrain-0,ann,yes\n", "lacks the column"),
@@ -316,8 +319,8 @@ def test_an_answer_is_on_disk_before_give_returns(path, tmp_path):
 def test_a_name_that_differs_by_case_only_is_refused(opened):
     store = opened()
     store.give(answer("train-0"))
-    assert "differ by case only" in store.refuse("ANN")
+    assert "differ only in upper and lower case" in store.refuse("ANN")
     assert store.refuse("ann") is None
-    with pytest.raises(AnnotationError, match="ANN and ann differ by case only"):
+    with pytest.raises(AnnotationError, match="ANN and ann differ only in upper and lower case"):
         store.give(answer("train-1")._replace(annotator="ANN"))
     assert store.counts() == {"ann": 1}
