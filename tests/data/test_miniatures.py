@@ -146,7 +146,7 @@ def test_digits_agree_with_their_ground_as_asked():
 
 
 def test_more_digits_than_there_are_is_refused():
-    with pytest.raises(ParamsError, match="there are 1797"):
+    with pytest.raises(ParamsError, match="only 1797 exist"):
         compose_digits(counts={"train": 1700, "validation": 50, "test": 50})
 
 

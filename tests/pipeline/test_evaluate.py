@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from crayon.pipeline.steps.evaluate import where_it_looks
+from crayon.saliency.placement import CENTRED
 
 
 def place(masks):
@@ -18,7 +19,8 @@ def place(masks):
         group_ids=np.array([0, 0, 0, 1, 1]),
         rows=lambda split: np.arange(5),
     )
-    return SimpleNamespace(data=data, benchmark=SimpleNamespace(classes=("a", "b"), groups=("x", "y")))
+    benchmark = SimpleNamespace(classes=("a", "b"), groups=("x", "y"))
+    return SimpleNamespace(data=data, benchmark=benchmark, shift=lambda: CENTRED)
 
 
 def test_map_scores_skip_blank_maps_and_images_without_masks():

@@ -480,7 +480,7 @@ def test_files_of_a_release_are_not_sought_in_hidden_folders(tmp_path):
         ),
         (
             lambda p: picture(p / "masks/train/cat/0.bmp", 0, "L"),
-            r"has 2 masks in .*masks \(train/cat/0\.bmp, train/cat/0\.png\); remove all but one",
+            r"has 2 masks in .*masks \(train/cat/0\.bmp, train/cat/0\.png\)\. Of several .*, remove all but one",
         ),
         (lambda p: link(p / "own/train/cat/2.png", "0.png"), r"train/cat/2\.png is the same file as the image of"),
     ],

@@ -22,6 +22,7 @@ from crayon.report.build import load_plan
 from crayon.report.render import render
 from crayon.report.tables import markdown
 from crayon.report.tiles import Row, Tile, draw
+from crayon.saliency.placement import CENTRED
 from crayon.utils.errors import RecordError
 
 from .. import tiny
@@ -134,7 +135,7 @@ def change():
     )
     benchmark = load_plan(tiny.ROOT / "params.yaml").params.active.benchmarks["waterbirds"]
     return before_after.Change(
-        SimpleNamespace(data=data),
+        SimpleNamespace(data=data, shift=lambda: CENTRED),
         benchmark,
         "test",
         np.ones(6, int),

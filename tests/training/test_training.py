@@ -35,11 +35,12 @@ SETTINGS = {
     "actdiff": {"weight": 0.1},
     "gradia": {},
     "bounding_box": {"weight": 0.1},
-    "crayon_attention": {"alpha": 5.0, "beta": 5.0, "reduction": "energy_ratio", "target": "label"},
+    "crayon_attention": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
     "crayon_pruning": {"batch_norm": "frozen"},
     "crayon_pruning_attention": {
         "alpha": 5.0,
         "beta": 5.0,
+        "weighting": "published",
         "reduction": "sum",
         "target": "prediction",
         "pruned_maps": True,

@@ -209,7 +209,7 @@ def test_a_model_that_cannot_be_used_says_what_to_pass(name):
 
 @pytest.mark.parametrize("build", [models.resnet18, models.mobilenet_v3_small])
 def test_a_map_of_one_cell_asks_for_larger_images(build):
-    message = r"has a map of 1 x 1 cells for images of 32 x 32 pixels.*with 224 x 224 pixels it has 7 x 7 cells"
+    message = r"has a map of 1 x 1 cells for images of 32 x 32 pixels.*with 224 x 224 pixels, it has 7 x 7 cells"
     with pytest.raises(ModelError, match=message):
         split_network(build(num_classes=2), "model", (3, 32, 32))
 

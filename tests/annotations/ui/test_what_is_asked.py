@@ -100,7 +100,7 @@ def test_missing_answers_name_the_methods_to_leave_out(tmp_path, monkeypatch):
     with pytest.raises(AnnotationError) as caught:
         plan.answers(made.NAME, "neurons")
     assert str(caught.value).endswith(
-        "leave out of suites.mini.methods in params.yaml what needs them: crayon_pruning, crayon_pruning_attention."
+        "remove from suites.mini in params.yaml the runs that need answers: crayon_pruning, crayon_pruning_attention."
     )
 
 
