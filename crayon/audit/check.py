@@ -244,7 +244,10 @@ def _recounted(plan: Plan, read: dict) -> Iterator[str]:
     for (name, run), seeds in read.items():
         benchmark = plan.params.active.benchmarks[name]
         for seed, epochs in seeds.items():
-            for epoch, values in epochs.items():
+            for epoch in ("last", "selected"):
+                if epoch not in epochs:  # an Original has no selected epoch
+                    continue
+                values = epochs[epoch]
                 counts = {
                     split: Accuracies(
                         {(row["label"], row["group"]): row["correct"] for row in rows},

@@ -27,7 +27,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", "
 OTHER_SUFFIXES = (
     *(".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".jpe", ".jfif", ".jif", ".mpo", ".apng", ".qoi"),
     *(".svg", ".svgz", ".eps", ".psd", ".psb", ".xcf", ".exr", ".tga", ".dds", ".ico", ".pbm", ".pnm", ".dcm"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"),
 )
 """File name suffixes, in lower case, of formats of images that are not read."""
 
