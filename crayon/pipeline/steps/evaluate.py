@@ -51,7 +51,8 @@ def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict
     Returns:
         {"last": {...}, "selected": {...}}, each with `epoch`, `validation` (the selection metric after that epoch, in
         percent; of a refinement, epoch 0 is the Original), `metrics` (name -> percent), `splits` (split -> list of
-        {label, group, correct, count}) and `attention` (split -> list, see `where_it_looks`). A refinement also has `before`: {`validation`}, of epoch 0.
+        {label, group, correct, count}) and `attention` (split -> list, see `where_it_looks`). A refinement also has
+        `before`: {`validation`}, of epoch 0.
     """
     history = read_csv(job.inputs["history"], ("epoch", "validation"), DataError)
     best = max(history, key=lambda row: float(row["validation"]))
