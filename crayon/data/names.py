@@ -152,7 +152,7 @@ class Finder:
         raise Misplaced(f"{name} lies outside of the folder; move it inside{remedy}")
 
     def _listed(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-        """For the content of a folder: composed name -> name on disk, and lower-case name -> composed name."""
+        """Map the names in a folder: Unicode's composed form -> name on disk, and lower-case name -> composed form."""
         if folder not in self._of:
             names = {composed(name): name for name in _names(folder)}
             self._of[folder] = names, {name.casefold(): name for name in names}

@@ -95,7 +95,8 @@ def axis_coverage(filled: torch.Tensor, cells: int, shift: float = 0.0) -> torch
     Args:
         filled: (N, pixels) bool.
         cells: number of cells along the axis.
-        shift: distance of the inner edges from those of cells of equal size, in cells.
+        shift: how far each edge between two cells is moved from its place in a grid of equal cells, towards the end
+            of the axis, as a fraction of a cell's width. The outer edges stay.
 
     Returns:
         (N, cells) float32 in [0, 1].

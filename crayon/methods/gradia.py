@@ -1,6 +1,7 @@
 """GradIA (Gao et al., CSCW 2022; reference code: YuyangGao/GRADIA).
 
-Annotators judge whether the Original's map is reasonable; the loss fits unreasonable maps to a ground-truth map T:
+Annotators judge whether the Original's map is reasonable. The loss fits the map to a ground-truth map T, unless the
+Original's map is reasonable and its prediction accurate; wp weighs the classification, wa the map:
 
     L = mean_i wp_i CE_i + mean_{i: wa_i > 0} wa_i mean_cells |M_i - T_i|
 
@@ -11,7 +12,8 @@ Annotators judge whether the Original's map is reasonable; the loss fits unreaso
     unreasonable, inaccurate          1     1
 
 M: class activation of the label without ReLU, with constant channel weights (no gradient flows through them), scaled so
-that its minimum is 0 and its maximum 1. T: the share of each cell that the mask fills, blurred, divided by its maximum.
+that its minimum is 0 and its maximum 1. T: the share of each cell that the object's mask fills, blurred, divided by its
+maximum.
 """
 
 from __future__ import annotations

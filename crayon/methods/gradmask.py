@@ -72,7 +72,12 @@ class GradMask(Method):
 
 
 def class_contrast(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compute the contrast c (B,) from logits (B, K) and labels (B,)."""
+    """Compute the contrast c (B,): the distance between the label's logit and the largest other one.
+
+    Args:
+        logits: (B, K) float.
+        labels: (B,) int64.
+    """
     own = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
     others = logits.scatter(1, labels.unsqueeze(1), -float("inf"))
     return (own - others.amax(1)).abs()

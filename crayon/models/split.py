@@ -47,7 +47,7 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureA
 
 
 class Backbone(nn.Module):
-    """The part of a network up to its map."""
+    """The first part of a network, up to the feature map that Grad-CAM is computed from."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()

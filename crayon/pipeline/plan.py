@@ -173,8 +173,8 @@ class Plan:
         Args:
             rule: `refine` or `evaluate`.
             benchmark: the benchmark's name.
-            runs: names of runs. For `evaluate` also `original`, the model before refinement, and TRANSFERRED, the
-                Originals of the transfer study (those of another network).
+            runs: names of runs. `evaluate` also accepts `original`, the model before refinement, and the constant
+                TRANSFERRED, which stands for the Originals that the transfer study trains with a second network.
             seeds: the seeds; all seeds of each run by default.
 
         Raises:

@@ -418,7 +418,7 @@ def test_network_weights_choose_by_prefix_and_keep_the_reason(tmp_path, user):
 
 
 def test_a_prefix_without_a_checkpoint_is_refused():
-    with pytest.raises(ValueError, match="prefix belongs to a checkpoint"):
+    with pytest.raises(ValueError, match="the key `prefix` is for checkpoints only"):
         Network(name="resnet18", prefix="ema")
     assert Imported(original={"file": "a.pt"}, prefix="ema").prefix == "ema"
 

@@ -194,7 +194,7 @@ class Store:
         self._rows = rows
 
     def _copy(self) -> Rows:
-        """A copy of the rows whose list of texts can be changed."""
+        """Copy the rows, with a list of texts of its own: changing the copy leaves the rows as they are."""
         rows = self._rows
         return Rows(rows.header, rows.head, list(rows.texts), rows.newline)
 

@@ -82,8 +82,8 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
     if kind == "neurons":
         if name != "random":
             raise ParamsError(
-                f"The order {name!r} is computed from the maps of images, which neurons' patches do not have; use the "
-                "order random for them."
+                f"The order {name!r} is computed from the maps of images, and patches of neurons have no maps; for "
+                "neurons, use the order random."
             )
         return at_random(len({patch.patch for patch in read_patches(job.outputs["patches"])}), seed)
     data = load_dataset(f"data/{plan.suite}/{benchmark}", section.classes, section.groups)
