@@ -170,9 +170,7 @@ class Network(Section):
         if self.frozen_blocks is not None and self.weights is None:
             raise ValueError("frozen_blocks keeps pretrained weights; add weights, or remove frozen_blocks")
         if self.prefix is not None and self.file is None:
-            raise ValueError(
-                "the key `prefix` is for checkpoints only; add the key `weights` with the path of one, or remove `prefix`"
-            )
+            raise ValueError("the key `prefix` is for checkpoints only; add its path as `weights`, or remove `prefix`")
         if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
         return self

@@ -86,8 +86,8 @@ def check_answers(problem: Problem, method: Method, name: str, report: Callable[
     if "neurons" in method.needs and not bool((required(problem.neurons, "neurons") == 1).any()):
         raise MethodError(
             f"{name}: all {len(required(problem.neurons, 'neurons'))} neurons are irrelevant, and a network without "
-            "neurons predicts the same class for all images; change the answers about the neurons that are relevant to at "
-            "least one class, or choose a method without pruning."
+            "neurons predicts the same class for all images; change the answers about neurons that are relevant to a "
+            "class, or choose a method without pruning."
         )
     if "attention" in method.needs and not bool((required(problem.attention, "attention") >= 0).any()):
         none = f"{name}: none of the {len(problem.labels)} maps is labelled relevant or irrelevant"
