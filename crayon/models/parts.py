@@ -57,7 +57,7 @@ class Freezable(nn.Module):
 
     def layers(self) -> list[nn.Module]:
         """All layers, in the order in which they are applied."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no layers")
 
     def freeze(self, count: int) -> None:
         """Freeze the first `count` layers; their output must not have three channels."""
