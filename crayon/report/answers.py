@@ -1,4 +1,4 @@
-"""All answers of the suite in one file kept in git, so that a revision contains them without the DVC cache."""
+"""Write all answers of the suite to one file that git keeps. So a revision contains them even without DVC's cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ COLUMNS = ("suite", "benchmark", "kind", "item", "answers")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write answers.csv: one row per item, with its `annotator=answer` separated by spaces.
+    """Return the function that writes answers.csv.
+
+    The file has one row per item. The column `answers` has all answers to the item, each as `annotator=answer`,
+    separated by spaces.
 
     Args:
         plan, job, partly: see `crayon.report.registry`.

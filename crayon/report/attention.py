@@ -38,9 +38,9 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows).
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
-    The values are means of the last epoch over seeds, in percent.
+    Each value is a mean over seeds, at the last epoch, in percent.
     """
     rows = []
     for (name, method), seeds in evaluated.items():
@@ -63,7 +63,7 @@ def _scores(evaluation: dict[str, Any]) -> Iterator[tuple[str, str, str, str, fl
 
 
 def _overall(table: DataFrame, benchmark: str, method: str, score: str) -> float | None:
-    """Unweighted mean over the labels and groups of the first split."""
+    """The unweighted mean of a score over labels and groups, in the first split by name; None if there is no row."""
     here = table[(table["benchmark"] == benchmark) & (table["method"] == method) & (table["score"] == score)]
     here = here[here["split"] == here["split"].min()]
     return here["mean"].astype(float).mean() if len(here) else None
@@ -89,7 +89,7 @@ def _markdown(plan: Plan, table: DataFrame) -> str:
 
 
 def _panels(plan: Plan, table: DataFrame) -> list[curves.Panel]:
-    """One panel per benchmark with the Original, ERM and the Crayon variants; one point per label and group."""
+    """One panel per benchmark, with the Original, ERM and the Crayon variants. Each label and group is one point."""
     shown = [method for method in ("original", "erm", *CRAYON) if method in set(table["method"])]
     table = table[(table["score"] == "energy") & table["method"].isin(shown)].astype({"mean": float})
     table = table.rename(columns={"mean": "value", "label": "x"})

@@ -23,8 +23,8 @@ from crayon.utils.files import write_csv
 
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
-"""How many images of each kind are shown per benchmark: the first of the split whose maps of both models are not zero
-everywhere, alternating over labels and groups."""
+"""How many newly right, and how many newly wrong images are shown per benchmark. These are the first such images of the
+split, taking labels and groups in turn. Images for which a model's map is zero everywhere are left out."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,12 @@ class Change:
     """Predictions and maps of one benchmark's test images, before and after the refinement.
 
     Attributes:
+        context, benchmark: context and params of the benchmark.
+        split: name of the split with the test images.
         before: predictions (n,) int64 of the Original.
         after: predictions (n,) int64 of the refined model.
-        maps: the maps of both models for the images' labels, each (n, h, w) in [0, 1].
+        maps: the Original's maps and the refined model's maps, each (n, h, w) in [0, 1]. A map is computed for the
+            class that is the image's label.
         mended: positions of the images that are newly right: only the refined model is right.
         broken: positions of the images that are newly wrong: only the Original is right.
     """
@@ -50,7 +53,7 @@ class Change:
 
     @property
     def visible(self) -> np.ndarray:
-        """(n,) bool: the maps of both models have a positive value. A map that is zero everywhere shows nothing."""
+        """(n,) bool: whether both models' maps have a positive value. A map that is zero everywhere shows nothing."""
         first, second = (maps.max(axis=(1, 2)) > 0 for maps in self.maps)
         return first & second
 
@@ -97,7 +100,7 @@ def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
 
 
 def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (n,) and maps (n, h, w) in [0, 1] for the images' labels."""
+    """A model's predictions (n,) for the images of a split, and its maps (n, h, w) in [0, 1] for the images' labels."""
     network, images = context.trained(checkpoint), context.images(split)
     predictions, maps = [], []
     for here, features in features_in_batches(network, images, len(images)):
@@ -108,7 +111,7 @@ def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -
 
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
-    """The first `EXAMPLES` positions whose maps are not zero everywhere, alternating over labels and groups."""
+    """Choose the first `EXAMPLES` images whose two maps are not zero everywhere, taking labels and groups in turn."""
     data, rows = change.context.data, change.context.data.rows(change.split)
     queues: dict[tuple[int, int], list[int]] = {}
     for position in positions[change.visible[positions]].tolist():

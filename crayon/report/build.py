@@ -20,7 +20,7 @@ def load_plan(path: str | Path = "params.yaml", suite: str | None = None) -> Pla
         suite: plan this suite instead of the active one.
 
     Raises:
-        ParamsError: one sentence with the file, the key and the remedy.
+        ParamsError: the file is not valid; the message is one sentence with file, key and remedy.
     """
     params = load(path, suite)
     try:
@@ -33,7 +33,7 @@ def build_plan(params: Params) -> Plan:
     """Check params, and plan the jobs of the active suite.
 
     Raises:
-        ParamsError: one sentence that begins with the key.
+        ParamsError: a param is not valid; the message is one sentence that begins with the key.
     """
     validate(params)
     plan = Plan(params)

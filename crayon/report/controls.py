@@ -1,4 +1,4 @@
-"""Controls: the same trainings with the answers replaced, to test whether the answers cause the improvement."""
+"""Controls: Crayon's trainings with other labels instead of the real ones, to test whether the answers help."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows)."""
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows)."""
     rows = []
     for name, benchmark in plan.params.active.benchmarks.items():
         for run_name, method, labels in _runs(plan, evaluated, name):
@@ -43,7 +43,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
 
 
 def _runs(plan: Plan, evaluated: dict, benchmark: str) -> list[tuple[str, str, str]]:
-    """Name, method and labels of each run of a benchmark."""
+    """For each run of a benchmark: name, method, and labels (`as answered`, or how a control changes them)."""
     known = plan.params.active.controls
     runs = [name for name in dict.fromkeys(name for _, name in evaluated) if (benchmark, name) in evaluated]
     return [(n, known[n].method, known[n].labels) if n in known else (n, n, "as answered") for n in runs]

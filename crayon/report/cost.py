@@ -17,12 +17,13 @@ RESULTS = "tables and figures"
 
 @dataclass
 class Spent:
-    """Sums over records.
+    """The cost of finished jobs, summed over their records.
 
     Attributes:
-        jobs: rule -> number of jobs; all jobs that write only to results/ count as one rule.
+        jobs: rule -> number of jobs. All jobs that write only to results/ count as one rule, `tables and figures`.
         seconds: rule -> sum of the wall seconds of its jobs.
-        devices: device -> wall seconds of the jobs that computed on it; the CPU if the record names no device.
+        devices: device -> sum of the wall seconds of the jobs that ran on it. A job whose record names no device counts
+            as a job on the CPU.
         disk: bytes of the outputs that exist.
     """
 
@@ -32,7 +33,7 @@ class Spent:
     disk: int = 0
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add the job of a record."""
+        """Add the cost of the job that wrote this record."""
         took = record["told"]["wall_seconds"]
         rule = RESULTS if all(path.startswith("results/") for path in record["outputs"]) else record["rule"]
         self.jobs[rule] += 1
@@ -41,7 +42,10 @@ class Spent:
         self.disk += sum(map(_bytes, record["outputs"]))
 
     def __str__(self) -> str:
-        """`12 jobs took 3.4 h on the CPU, one after another, and 5 MB of disk: 8 refine 3.0 h, ...`, longest first."""
+        """The sums as text, with the rule that took longest first.
+
+        For instance: `12 jobs took 3.4 h on the CPU, one after another, and 5 MB of disk: 8 refine 3.0 h, ...`.
+        """
         longest = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)
         rules = ", ".join(f"{self.jobs[rule]:,} {rule} {hours(self.seconds[rule])}" for rule in longest)
         return (

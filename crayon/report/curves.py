@@ -15,7 +15,7 @@ from pandas import DataFrame
 from crayon.report import style
 
 PANEL, TITLE = 2.4, 9.6
-"""Width of a panel's title in inches, and its font size in the theme."""
+"""Width of a panel's title in inches, and font size of the title in the theme."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Panel:
 
     Attributes:
         data: columns method, x and value; one row per run.
-        title: its title.
-        x, y: the labels of its axes.
-        better: `higher` or `lower`, which of these is better; an arrow on the y axis shows it.
-        level: name and value of a dotted horizontal line.
+        title: title of the panel.
+        x, y: labels of the axes.
+        better: whether `higher` or `lower` values are better, which an arrow beside the y axis shows; None: no arrow.
+        level: name and value of a dotted horizontal line; None: no line.
     """
 
     data: DataFrame
@@ -90,7 +90,10 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
 
 
 def dots(panels: Sequence[Panel], footer: str) -> Figure:
-    """Draw panels side by side: per method one line, a large marker for its mean, small ones for the rows of `data`."""
+    """Draw panels side by side, with one line per method.
+
+    On a line, small markers show the rows of `data`, and a large marker shows their mean.
+    """
     with style.theme():
         figure = Figure(figsize=(2.9 * max(len(panels), 2), 2.9), layout="constrained")
         for field, panel in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels, strict=True):
@@ -110,7 +113,7 @@ def dots(panels: Sequence[Panel], footer: str) -> Figure:
 
 @contextmanager
 def _fixed_jitter() -> Iterator[None]:
-    """Make seaborn draw the same jitter each time: it draws from NumPy's global random state."""
+    """Seed NumPy's global random state, which seaborn uses for jitter, so that points lie the same each time."""
     state = np.random.get_state()
     np.random.seed(0)
     try:

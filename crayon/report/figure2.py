@@ -20,11 +20,13 @@ from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "neuron", "label", "rank", "image", "left", "top", "right", "bottom", "activation")
 NEURONS = 3
-"""How many neurons of each label are shown per benchmark: the ones with the highest activation on a patch."""
+"""How many neurons of each label are shown per benchmark: those whose first patch has the highest activation."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write figure2.csv, one row per patch, and the figure: each neuron's patches in a row.
+    """Return functions that write figure2.csv and the figure.
+
+    The CSV has one row per patch. The figure has one row per benchmark and label, with the patches of a few neurons.
 
     Args:
         plan, job, partly: see `crayon.report.registry`.
@@ -52,11 +54,14 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch]]]:
-    """Choose the neurons to show: label -> patches of each neuron, in descending order of activation.
+    """Choose the neurons to show: those whose first patch has the highest activation, for each label.
 
     Args:
         patches: the patches of all neurons.
         labels: the label of each neuron.
+
+    Returns:
+        Label -> the chosen neurons in descending order of activation, each as the list of its patches.
     """
     of_neuron: dict[int, list[Patch]] = {}
     for patch in patches:

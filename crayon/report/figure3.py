@@ -20,12 +20,12 @@ from crayon.utils.files import read_npy, write_csv
 
 COLUMNS = ("suite", "benchmark", "image", "class", "group", "label", "views")
 TILES = 9
-"""How many pictures of each label are shown per benchmark: the first of the training set whose maps are not zero
-everywhere, alternating over classes."""
+"""How many pictures of each label are shown per benchmark. They are of the first training images with this label,
+taking classes in turn. Images with a map that is zero everywhere are left out."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write figure3.csv, one row per image, and the figure: each image as annotators see it.
+    """Return functions that write figure3.csv, with one row per image, and the figure of what annotators see.
 
     Args:
         plan, job, partly: see `crayon.report.registry`.
@@ -61,7 +61,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def choose(labels: list[str], classes: np.ndarray, label: str, count: int) -> list[int]:
-    """Positions of the first `count` images with a label, alternating over classes.
+    """Positions of the first `count` images with a label, taking the classes in turn.
 
     Args:
         labels: label of each image.

@@ -34,10 +34,11 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows).
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
     The point without annotations is the Original; the point with all annotations is the run of Table 1.
-    Crayon-Pruning+Attention uses all neuron labels for any number of maps, and so has no point at 0.
+    For Crayon-Pruning+Attention, only the number of labelled maps varies. It always uses all neuron labels, so it has
+    no point at 0.
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
@@ -58,7 +59,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """One row per benchmark, one column per metric and kind of annotation.
+    """The panels of the figure: one row per benchmark, and one column per metric and kind of annotation.
 
     Maps and neurons are in separate columns, because their numbers differ too much for one axis.
     """

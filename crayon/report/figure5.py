@@ -31,7 +31,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows).
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
     `factor` multiplies the benchmark's own alpha or beta; `weight_value` is the product.
     """
@@ -53,7 +53,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """One row per benchmark; one column per metric and a weight."""
+    """The panels of the figure: one row per benchmark, and one column for each metric and each of the two weights."""
     from pandas import DataFrame
 
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float, "factor": float}).rename(columns={"factor": "x"})

@@ -22,7 +22,7 @@ COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "valu
 KEYS = ("benchmark", "order", "annotations", "metric", "seed")
 
 ANY = "any"
-"""The `order` of runs with no or all answers, where the order makes no difference."""
+"""Value of the column `order` for runs with no answers or with all answers, where the order makes no difference."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -37,7 +37,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows).
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
     The point without answers is the Original; the point with all answers is the run of Table 1.
     """
@@ -58,7 +58,10 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 
 
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """One row per benchmark, one column per metric. Curves start at the Original; a dotted line shows all answers."""
+    """One row of panels per benchmark, one column per metric.
+
+    Each curve starts at the Original. A dotted line shows the run with all answers.
+    """
     from pandas import DataFrame, concat
 
     order_study = study(plan.params.active.studies.order, "order")

@@ -39,7 +39,7 @@ from crayon.utils.files import read_json, write_text
 from crayon.utils.version import __version__
 
 SHORT = 12
-"""Number of digits of a digest shown."""
+"""How many digits of a digest are shown."""
 
 LISTED = 60
 """Maximum number of rows shown per table."""
@@ -51,7 +51,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     Args:
         plan: the plan of the suite.
         job: the job of the page.
-        partly: ignored by this function; if it is false, the recording of the job raises an error for a missing input.
+        partly: not used here. Without `--partly`, a missing input raises an error when the job is recorded.
     """
     environment = Environment(
         loader=PackageLoader("crayon.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -219,10 +219,12 @@ def blocks(text: str) -> list[dict[str, Any]]:
     """Split a Markdown file of a result into its parts, without the title.
 
     Args:
-        text: headings of level 2, paragraphs, and tables as `crayon.report.tables.markdown` writes them.
+        text: Markdown that contains only a title, headings of level 2, paragraphs, and tables as written by
+            `crayon.report.tables.markdown`.
 
     Returns:
-        For each part its `kind` (heading, words or table); `text`, or the `columns` and `rows` of a table.
+        One dict per part. `kind` is heading, words or table. A table has the keys `columns` and `rows`, the other two
+        kinds have `text`.
     """
     parts: list[dict[str, Any]] = []
     for part in re.split(r"\n{2,}", text.strip()):
@@ -237,7 +239,7 @@ def blocks(text: str) -> list[dict[str, Any]]:
 
 
 def _inline(text: str) -> str:
-    """A paragraph of Markdown as HTML: `code`, **strong**, *emphasised*."""
+    """Convert a paragraph of Markdown to HTML. Only `code`, **strong** and *emphasised* are converted."""
     html = escape(text)
     for pattern, tag in ((r"`([^`]+)`", "code"), (r"\*\*([^*]+)\*\*", "strong"), (r"\*([^*]+)\*", "em")):
         html = re.sub(pattern, rf"<{tag}>\1</{tag}>", html)
@@ -245,7 +247,7 @@ def _inline(text: str) -> str:
 
 
 def _spent(plan: Plan, job: Job) -> str:
-    """The cost of the finished jobs; empty if the page reads no records, or none exists."""
+    """A sentence on the cost of the finished jobs; empty if the page reads no records, or if no record exists."""
     spent, records = Spent(), plan.records_among(job).values()
     present = [path for path in records if Path(path).exists()]
     for path in present:

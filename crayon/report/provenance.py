@@ -12,7 +12,7 @@ from crayon.utils.log import report
 
 
 def run(plan: Plan, result: str) -> None:
-    """Write the provenance of `result` (a rule that renders a table)."""
+    """Write the provenance of a table; `result` is the name of the rule that renders the table."""
     job = plan.find("provenance", result=result)
     recording = Recording(job)
     content = Provenance.of(plan.suite, {name: read_record(path) for name, path in job.inputs.items()})

@@ -1,7 +1,7 @@
 """Registry of every table and figure in results/<suite>/: inputs, outputs, title and caption.
 
 A result needs one entry here and one module in `crayon.report`. The Snakemake rules (workflow/rules/render.smk), the
-command `crayon render`, the audit and the page of all results read these entries. The module defines
+command `crayon render`, the audit and the page of all results read these entries. The result's module defines
 
     render(plan, job, partly) -> {output: function that writes it to a path}
     tables(plan, evaluations) -> {path: (columns, rows)}     if `recomputed`: the audit compares them with the files
@@ -11,7 +11,7 @@ command `crayon render`, the audit and the page of all results read these entrie
 `plan` is the plan of the suite; `job` is the job of the result, with its inputs and outputs. With `partly`, cells stay
 empty where inputs are missing; without it, a missing input is an error.
 
-This module imports none of these modules, so that the plan is made without loading matplotlib or torch.
+The registry does not import the results' modules, so that the plan is made without loading matplotlib or torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Reads = Callable[[Plan], tuple[dict[str, str], dict[str, Any]] | None]
 
 TABLE = {"table": "csv", "markdown": "md"}
 FIGURE = {"table": "csv", "svg": "svg", "pdf": "pdf", "png": "png"}
-"""Output -> suffix, of a result whose files are named after it."""
+"""Output -> suffix of its file, for results whose files are called by the name of the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +44,18 @@ class Result:
     Attributes:
         name: name of the result in `crayon render NAME`, of its Snakemake rule and of its record.
         files: output -> file name in results/<suite>/.
-        reads: function that returns its inputs and params.
+        reads: function that returns the inputs and params of the result, see `Reads`.
         caption: text below the result on the page and in Snakemake's report.
         shown: the output that Snakemake's report shows.
-        title: its heading on the page; empty if the page has no section for it.
-        module: the module of `crayon.report` that makes it, if its name differs from that of the result.
-        printed: whether `crayon render NAME --show` prints it.
+        title: heading on the page; empty if the page has no section for the result.
+        module: the module of `crayon.report` that makes the result; empty if the module has the name of the result.
+        printed: whether `crayon render NAME --show` prints the result.
         may_lack: path prefix of the inputs that may be missing with `--partly`; None if all inputs are needed.
-        traced: whether git also holds the provenance of its jobs and all answers.
-        recomputed: whether the audit recomputes its numbers.
-        cells: its CSV files whose numbers can be named as `benchmark/run/metric`.
-        computes: whether it runs a model, and so needs a job of its own on a cluster.
+        traced: whether git keeps, beside the result, all answers and the provenance of all jobs that the result
+            depends on.
+        recomputed: whether the audit recomputes the numbers of the result.
+        cells: the CSV files of the result in which each number has a name of the form `benchmark/run/metric`.
+        computes: whether making the result runs a model, so that it is a separate job on a cluster.
     """
 
     name: str
@@ -82,7 +83,10 @@ class Result:
         return {"table": "Tables", "png": "Figures"}.get(self.shown or "", "All on one page")
 
     def jobs(self, plan: Plan) -> Iterator[Job]:
-        """Yield the job of the result, after that of its provenance if it is traced; no job if the suite lacks it."""
+        """Yield the job of the result, and before it the job of the provenance if the result is traced.
+
+        Yields nothing if the suite does not make the result.
+        """
         if (reads := self.reads(plan)) is None:
             return
         inputs, params = reads
@@ -103,7 +107,7 @@ class Result:
 
 
 def provenance_of(plan: Plan, name: str) -> str:
-    """Path of the provenance of a result."""
+    """Path of the provenance file of a result."""
     return plan.result_path(f"{name}.provenance.json")
 
 
@@ -112,7 +116,7 @@ def _named(name: str, suffixes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _provenance(plan: Plan, result: Job) -> Job:
-    """The records of all jobs that a result depends on, in one file that is small enough for git."""
+    """The job that collects the records of all jobs that a result depends on, in one file small enough for git."""
     made = {path: job for job in plan.jobs.values() for path in job.outputs.values()}
     jobs = below([made[path] for path in result.inputs.values() if path in made], made)
     return Job(
@@ -127,7 +131,7 @@ def _provenance(plan: Plan, result: Job) -> Job:
 
 
 def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
-    """The params subset of results that show the suite's titles, metrics and seeds."""
+    """The params subset of a result that shows the suite's titles, metrics and seeds; `own` adds further keys."""
     suite = plan.params.active
     benchmarks = {
         name: {"title": benchmark.title, "metrics": list(benchmark.metrics)}
@@ -149,7 +153,7 @@ def _table1(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _controls(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The controls, and the methods whose answers they replace."""
+    """The evaluations of the controls, and of the Original, ERM, and the methods to which the controls belong."""
     known = plan.params.active.controls
     if not known:
         return None
@@ -160,11 +164,11 @@ def _controls(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> tuple[dict, dict] | None:
-    """The evaluations of a study's runs, and of the runs with which these are compared.
+    """The evaluations of a study's runs, and of the runs to compare them with; None if the suite lacks the study.
 
     Args:
         name: the study, a key of `studies` in params.yaml.
-        compared: the names of the runs with which the study is compared.
+        compared: names of the runs to compare with.
         counted: whether to include the number of answers.
         plan: the plan.
     """
@@ -179,7 +183,7 @@ def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> t
 
 
 def _attention(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The evaluations of all methods, if any benchmark has masks."""
+    """The evaluations of the Original and of all methods; None if no benchmark has masks."""
     suite = plan.params.active
     if not any(has_masks(benchmark.source) for benchmark in suite.benchmarks.values()):
         return None
@@ -191,7 +195,7 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
 
     Args:
         kind: `attention` or `neurons`.
-        shown: `maps` or `patches`, which annotators see.
+        shown: what annotators see: `maps` or `patches`.
         plan: the plan.
     """
     inputs: dict[str, str] = {}
@@ -209,7 +213,10 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
 
 
 def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The Originals, and their refinements with the first seed by the first method that runs on a benchmark."""
+    """The Originals, and one refinement of each, with the first seed.
+
+    The method is the first one in the suite's list that runs on any benchmark.
+    """
     suite = plan.params.active
     run = next((plan.runs[method] for method in suite.methods if plan.runs[method].benchmarks), None)
     if run is None:  # all methods are left out
@@ -228,7 +235,7 @@ def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """The measured seconds, and the records of Table 1's refinements, which contain their seconds."""
+    """The measured seconds, and the records of the refinements in Table 1: a record has the seconds of its job."""
     suite = plan.params.active
     if (study := suite.studies.runtime) is None:
         return None
@@ -247,7 +254,7 @@ def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _page(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
-    """All other results, because the page shows them, and all records if the suite measures time."""
+    """All other results, because the page shows them; also all records, if the suite has the study `runtime`."""
     suite = plan.params.active
     shown = {path for job in plan.jobs.values() for path in job.outputs.values() if path.startswith("results/")}
     records = {} if suite.studies.runtime is None else {job.name: job.record for job in plan.jobs.values()}
@@ -295,9 +302,10 @@ _ALL = (
         files=_named("before_after", FIGURE),
         reads=_before_after,
         title="Before and after",
-        caption="Test images that the Original got wrong and the refined model gets right (mended), and the reverse "
-        "(broken): the image, where the Original looks, where the refined model looks, what each says. The first of "
-        "each group for which both models have a map that is not zero everywhere.",
+        caption="Test images that are newly right (mended: only the refined model is right) or newly wrong (broken: "
+        "only the Original is right). From left to right: the image with its class, then the map and the prediction of "
+        "the Original, then those of the refined model. The images are the first ones of each group; images for which "
+        "a map is zero everywhere are left out.",
         shown="png",
         computes=True,
     ),
@@ -306,8 +314,8 @@ _ALL = (
         files=_named("attention", TABLE | FIGURE),
         reads=_attention,
         title="Where the models look",
-        caption="Share of the map's energy that lies on the object. Each small point is a label and group, the large "
-        "one their mean; further right is better.",
+        caption="Share of the map's energy that lies on the object. Each small point is one label and group; the large "
+        "point is the mean. Further right is better.",
         shown="png",
         printed=True,
         recomputed=True,
@@ -325,8 +333,8 @@ _ALL = (
         files=_named("figure2", FIGURE),
         reads=partial(_annotated, "neurons", "patches"),
         title="Neurons and their patches",
-        caption="For a neuron of the last convolutional layer, the three places that excite it most (red). Neurons "
-        "whose patches show what is irrelevant are switched off by Crayon-Pruning.",
+        caption="For some neurons of the last convolutional layer, the three patches (red) that activate the neuron "
+        "most. Crayon-Pruning switches off the neurons whose patches show something irrelevant.",
         shown="png",
     ),
     Result(
@@ -346,8 +354,8 @@ _ALL = (
         files=_named("table3", TABLE),
         reads=partial(_study, "transfer", (runs.TRANSFERRED,), False),
         title="Transfer to another network",
-        caption="Table 3 of the paper: Originals of another network, refined with the maps and the answers of this "
-        "one's.",
+        caption="Table 3 of the paper: Originals of another network, refined with the maps and the answers of the "
+        "suite's own Original.",
         shown="table",
         printed=True,
         recomputed=True,
@@ -367,9 +375,9 @@ _ALL = (
         files=_named("figure_order", FIGURE),
         reads=partial(_study, "order", ("original", *STUDIED["order"]), True),
         title="What to ask first",
-        caption="The metrics against the number of maps answered, for several orders of asking; the dotted line is "
-        "the method with all of them answered, and the band is one sample standard deviation. Seeds vary the "
-        "training, and the orders as far as chance is in them.",
+        caption="The metrics against the number of maps answered, for several orders in which maps are shown to "
+        "annotators. The dotted line is the result with all maps answered. The band is one sample standard deviation "
+        "over seeds; the seed changes the training, and the random part of an order.",
         shown="png",
         recomputed=True,
     ),
@@ -378,8 +386,8 @@ _ALL = (
         files=_named("figure5", FIGURE),
         reads=partial(_study, "sensitivity", ("original", *STUDIED["sensitivity"]), False),
         title="How much the weights matter",
-        caption="Figure 5 of the paper: the metrics against the weights of the two map losses, in multiples of those "
-        "chosen.",
+        caption="Figure 5 of the paper: the metrics against the weights of the two map losses. On the horizontal "
+        "axis, 1 is the chosen weight, and 10 is ten times as much.",
         shown="png",
         recomputed=True,
     ),
@@ -388,8 +396,8 @@ _ALL = (
         files={"table": "runtime.csv"} | {kind: f"figure_runtime.{kind}" for kind in ("svg", "pdf", "png")},
         reads=_runtime,
         title="What it takes",
-        caption="Seconds of a refinement against the number of training images, with the fitted lines: the paper's "
-        "Sec. III-D finds them linear.",
+        caption="Seconds of a refinement against the number of training images, with fitted lines. Sec. III-D of the "
+        "paper says that the time grows linearly.",
         shown="png",
         printed=True,
         may_lack="runs/",
@@ -400,8 +408,8 @@ _ALL = (
         files=_named("controls", TABLE),
         reads=_controls,
         title="Do the answers do the work?",
-        caption="The same trainings with answers shuffled or replaced, and with other neurons pruned. What does as "
-        "well as the real answers does not need them.",
+        caption="The same trainings with answers shuffled or replaced, and with other neurons pruned. If one of these "
+        "does as well as the real answers, the gain does not come from the answers.",
         shown="table",
         printed=True,
         traced=True,
@@ -420,4 +428,4 @@ _ALL = (
 )
 
 RESULTS = {result.name: result for result in _ALL}
-"""Name -> result. A traced table reads the answers, and the page reads all others: it is the last."""
+"""Name -> result. Each result comes after the results that it reads: `answers` is the first, the page is the last."""

@@ -27,10 +27,10 @@ def render(plan: Plan, name: str, partly: bool = False) -> None:
     Args:
         plan: the plan of the suite.
         name: a name of the registry.
-        partly: leave cells of missing inputs empty; without it, a missing input is an error.
+        partly: leave the cells of missing inputs empty; otherwise a missing input is an error.
 
     Raises:
-        ParamsError: the result is unknown, or cannot be made partly.
+        ParamsError: the result is unknown, or cannot be made with `partly`.
         RecordError: the suite does not make the result, or an input is missing or malformed.
     """
     result = result_of(name)
@@ -45,7 +45,7 @@ def render(plan: Plan, name: str, partly: bool = False) -> None:
 
 
 def text(plan: Plan, name: str) -> str:
-    """A table as text for the screen.
+    """Return a table as text for the screen.
 
     Raises:
         ParamsError: the result is unknown, or has no text.

@@ -1,8 +1,8 @@
-"""Sec. III-D: seconds of the Crayon variants against the size of the training set; the paper finds them linear.
+"""The time of the Crayon variants against the number of training images, which is linear by Sec. III-D of the paper.
 
-The table also has the seconds of every refinement of Table 1, taken from its record. These seconds include reading the
-data, validation after each epoch and writing the checkpoints. Rows with the source `measured` have the seconds of the
-refinement alone.
+The column `source` tells two kinds of our own times apart. Rows with `measured` have the seconds of the training alone.
+Rows with `run` have the seconds of a refinement of Table 1, from its record; these include reading the data, validation
+after each epoch, and writing the checkpoints.
 """
 
 from __future__ import annotations
@@ -41,19 +41,20 @@ COLUMNS = (
     "r_squared",
     "seconds_per_image_epoch",
 )
-"""`source`: measured (of part of the training images, `repeat` times), paper, run (a refinement of Table 1)."""
+"""`source` is `measured` (a training on part of the images; `repeat` is the number of the repetition), `paper`
+(published) or `run` (a refinement of Table 1)."""
 
 KEYS = ("source", "benchmark", "method", "images", "repeat", "seed")
 """The columns that identify a row."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
-    """Return functions that write runtime.csv, one row for each time, and the figure, which shows the rows `measured`.
+    """Return functions that write runtime.csv, with one row for each time, and the figure of the rows `measured`.
 
     Args:
         plan: the plan of the suite.
         job: the job of the result.
-        partly: leave out the refinements that are missing; without it they are an error.
+        partly: leave out the refinements that are missing; otherwise a missing refinement is an error.
     """
     if partly:
         job = present_inputs(job, "runs/")
@@ -67,13 +68,13 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, _: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute the CSV, which needs no evaluations: path -> (columns, rows)."""
+    """Compute the content of the CSV, as path -> (columns, rows). The evaluations are not needed."""
     job = plan.find("runtime")
     return {job.outputs["table"]: (COLUMNS, _listed(_rows(plan, job)))}
 
 
 def _rows(plan: Plan, job: Job) -> list[dict[str, Any]]:
-    """The rows (column -> value), from those inputs of the job that exist."""
+    """The rows of the CSV, each as column -> value; a refinement has a row if its record is among the job's inputs."""
     records = {name: read_record(path) for name, path in plan.records_among(job).items()}
     rows = []
     for name in study(plan.params.active.studies.runtime, "runtime").benchmarks:
@@ -119,10 +120,14 @@ def _run(record: dict[str, Any], images: int) -> dict[str, Any]:
 
 
 def line(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
-    """Fit a line by least squares: slope (seconds per image), intercept, and R^2 (1 if all seconds are equal).
+    """Fit a line by least squares.
 
     Args:
-        images, seconds: (n,) float, n >= 2, of at least two sizes.
+        images: (n,) float, numbers of training images, at least two of them different.
+        seconds: (n,) float.
+
+    Returns:
+        Slope (seconds per image), intercept (seconds), and R^2, which is 1 if all seconds are equal.
     """
     slope, intercept = np.polyfit(images, seconds, 1)
     left = ((seconds - slope * images - intercept) ** 2).sum()
@@ -161,7 +166,7 @@ def _grid(plan: Plan, rows: list[dict[str, Any]]) -> list[list[curves.Panel]]:
 
 
 def _lines(panel: curves.Panel, field: Any, rows: list[dict[str, Any]]) -> None:
-    """Draw the fitted lines, and print R² of each."""
+    """Draw the fitted lines into a panel, and write the R² of each line into its corner."""
     fitted = {row["method"]: row for row in rows if panel.data["benchmark"].iloc[0] == row["benchmark"]}
     ends = np.array([0, panel.data["x"].max()])
     for method, row in fitted.items():
@@ -171,7 +176,7 @@ def _lines(panel: curves.Panel, field: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def text(plan: Plan) -> str:
-    """Text for the screen: median seconds of each size, the fitted line, and seconds per image and epoch in Table 1."""
+    """Two tables for the screen: seconds of the measured trainings, and milliseconds per image of Table 1's runs."""
     table = DataFrame(read_csv(plan.find("runtime").outputs["table"], COLUMNS, RecordError))
     measured = table[table["source"] == "measured"].astype({"images": int, "seconds": float})
     lines = []

@@ -55,7 +55,7 @@ NOTHING: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
 }
-"""Format -> the metadata that are left out: time and software would change the bytes of an unchanged figure."""
+"""Format -> metadata that are not written, since the time or software version would change the bytes of a figure."""
 
 DPI = 200
 FAMILY = "DejaVu Sans"
@@ -77,17 +77,17 @@ def theme() -> AbstractContextManager:
 
 
 def colour(method: str) -> str:
-    """A method's colour."""
+    """The colour of a method or of an acquisition order in all figures."""
     return _look(method)[0]
 
 
 def marker(method: str) -> str:
-    """A method's marker."""
+    """The marker of a method or of an acquisition order in all figures."""
     return _look(method)[1]
 
 
 def _look(method: str) -> tuple[str, str]:
-    """Colour and marker; a method not in `LOOKS` gets a hexagon, and a colour by its position in METHODS."""
+    """Colour and marker. A method that is not in `LOOKS` gets a hexagon, and a colour by its position in METHODS."""
     if method in LOOKS:
         return LOOKS[method]
     colours = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY)
@@ -114,11 +114,11 @@ def origin(plan: Plan) -> str:
 def wrapped(text: str, inches: float, size: float) -> str:
     """Break text into lines that fit, at spaces; never shorten it.
 
-    A word that is wider than a line is broken after `_`, `-` or `/`, and between any two characters if it has to be.
+    A word that is wider than a line is broken after `_`, `-` or `/`; if that is not enough, between any two characters.
     Line breaks of the text are kept.
 
     Args:
-        text: the text, without mathematics.
+        text: the text, without formulas.
         inches: width of a line.
         size: font size in points.
     """

@@ -1,4 +1,4 @@
-"""Summary of a benchmark: image counts, baselines, the chosen variant with its interval, and what to do next."""
+"""The summary of a benchmark in sentences: image counts, baselines, the best Crayon variant, and what to do next."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ WORDS = {
     "accuracy": "the accuracy on the split {}",
     "difference": "the difference of the accuracies on the splits {}",
 }
-"""Kind of a metric -> its name in a sentence, with the splits that it is measured on."""
+"""Kind of a metric -> its name in a sentence; {} stands for the splits on which it is measured."""
 
 LEVEL = 0.95
 """Confidence level of the intervals."""
 
 FEW = 30
-"""A worst group with fewer images than this gets the advice to add some."""
+"""If the worst group has fewer images than this, the summary advises to add some."""
 
 GROUPS = 8
-"""Maximum number of groups listed with their numbers of images."""
+"""How many groups of a split are listed, each with its number of images."""
 
 Runs = Mapping[str, Mapping[str, Any]]
 """Seed -> content of metrics.json, as in `crayon.pipeline.evaluations`."""
@@ -56,10 +56,10 @@ def wilson(share: float, count: int, level: float = LEVEL) -> tuple[float, float
 
 
 def measured_images(runs: Runs, metric: str, benchmark: Benchmark) -> tuple[int, str] | None:
-    """The images from which a metric is computed: their number and name.
+    """The number and the name of the images from which a metric is computed.
 
-    For the worst group, these are the images of the group with the lowest accuracy. If several groups are the worst, in
-    different seeds or by ties, the smallest of them counts.
+    For worst-group accuracy, these are the images of the group with the lowest accuracy. If several groups qualify, in
+    different seeds or because of a tie, the group with the fewest images is taken.
 
     Returns:
         The number of images and a name such as `waterbird/land`; None if the metric is not a single proportion.
@@ -80,7 +80,7 @@ def measured_images(runs: Runs, metric: str, benchmark: Benchmark) -> tuple[int,
 
 
 def with_interval(runs: Runs, metric: str, benchmark: Benchmark) -> str:
-    """A metric's mean over seeds with its interval, as in `25.0% (95% interval 7.1% to 59.1%, 8 images: a/b)`."""
+    """A metric's mean over seeds with its interval, such as `25.0% (95% interval 7.1% to 59.1%, 8 images: a/b)`."""
     value = cell(runs, metric)
     assert value is not None  # callers pass runs that were evaluated
     images = measured_images(runs, metric, benchmark)
@@ -95,7 +95,7 @@ def with_interval(runs: Runs, metric: str, benchmark: Benchmark) -> str:
 
 
 def summarise(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
-    """Sentences about the first metric of a benchmark; empty if its Original has not been evaluated.
+    """Sentences about the first metric of a benchmark; empty if the Original has not been evaluated.
 
     Args:
         plan: the plan of the suite.
@@ -125,7 +125,7 @@ def summarise(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
 
 
 def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) -> tuple[str, str]:
-    """Choose the Crayon variant with the best selection metric after the last epoch, and say how it was chosen.
+    """Choose the Crayon variant with the best selection metric after the last epoch, and write how it was chosen.
 
     Args:
         of: run -> its evaluations.
@@ -133,7 +133,7 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
         benchmark: the benchmark.
 
     Returns:
-        The run, and a sentence.
+        The chosen run, and a sentence on the choice.
     """
     if len(variants) == 1:
         return variants[0], "It is the only Crayon variant that ran."
@@ -141,7 +141,7 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
     if any("validation" not in seed["last"] for run in variants for seed in of[run].values()):
         return variants[
             0
-        ], "It is the first that ran: these evaluations are of older code, which recorded no validation."
+        ], "It is the first of those that ran: these evaluations were made by older code, which recorded no validation."
     scores = {run: statistics.fmean(seed["last"]["validation"] for seed in of[run].values()) for run in variants}
     best = max(scores.values())
     tied = [run for run in variants if scores[run] == best]
@@ -150,14 +150,15 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
         how = f"{', '.join(naming(run)[0] for run in tied)} are equally good on the split {split} ({best:.1f}%)"
         how += "; this is the first of them"
     if any(split in metric.splits for metric in benchmark.metrics.values()):
-        how += ". There is no separate validation split: the choice used the images of the metric, which flatters it"
+        how += ". There is no separate validation split: the choice used the images of the metric, "
+        how += "so its value here is too good"
     elif split == "train":
         how += ". There is no validation split: the choice used the training images"
     return tied[0], how + "."
 
 
 def _compared(of: Mapping[str, Runs], metric: str, chosen: str, benchmark: Benchmark) -> list[str]:
-    """Compare the chosen variant with all other methods: which are better, and whether chance can explain it."""
+    """Sentences that name the methods better than the chosen variant, and say if chance can explain a difference."""
     lower, label = benchmark.metrics[metric].lower_is_better, naming(chosen)[0]
     means = {run: value.mean for run, runs in of.items() if (value := cell(runs, metric))}
     rivals = sorted((run for run in means if run not in CRAYON), key=means.__getitem__, reverse=not lower)
@@ -178,7 +179,7 @@ def _compared(of: Mapping[str, Runs], metric: str, chosen: str, benchmark: Bench
 
 
 def _counts(runs: Runs, benchmark: Benchmark) -> str:
-    """The number of images of each split that is measured, and of its smallest groups."""
+    """For each split on which accuracy is measured: its number of images, and the number in its smallest groups."""
     sentences = []
     for split, rows in next(iter(runs.values()))["last"]["splits"].items():
         ascending = sorted(rows, key=lambda row: row["count"])
@@ -193,7 +194,7 @@ def _group(row: Mapping[str, Any], benchmark: Benchmark) -> str:
 
 
 def next_steps(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
-    """Say what to do next on a benchmark of the user's own images; empty for other benchmarks.
+    """Sentences on what to do next, for a benchmark of the user's own images; empty for other benchmarks.
 
     Args:
         plan: the plan of the suite.

@@ -44,7 +44,7 @@ COLUMNS = (
 )
 RUN_COLUMNS = ("suite", "method", "benchmark", "seed", "metric", "last", "selected", "last_epoch", "selected_epoch")
 VALIDATION_COLUMNS = ("validation_original", "validation_last", "below_original")
-"""Further columns of runs.csv: the selection metric before and after a refinement, and 1 if it fell, else 0."""
+"""Further columns of runs.csv: the selection metric of the Original and of the last epoch, and 1 if it fell, else 0."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -53,7 +53,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     Args:
         plan: the plan of the suite.
         job: the job of Table 1.
-        partly: leave the cells of missing runs empty, with 0 seeds; without it they are an error.
+        partly: leave the cells of missing runs empty, with 0 seeds; otherwise a missing run is an error.
     """
     evaluated = evaluations(job.inputs, partly)
     made = tables(plan, evaluated)
@@ -70,7 +70,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows)."""
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows)."""
     outputs = plan.find("table1").outputs
     return {
         outputs["table"]: (COLUMNS, rows(plan, evaluated)),
@@ -79,7 +79,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
 
 
 def _order(plan: Plan) -> list[tuple[str, str, str]]:
-    """(method, benchmark, metric) of each row."""
+    """(method, benchmark, metric) of each row, in the order of the rows."""
     suite = plan.params.active
     return [
         (method, name, metric)
@@ -90,7 +90,7 @@ def _order(plan: Plan) -> list[tuple[str, str, str]]:
 
 
 def rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
-    """The rows of table1.csv: one row per method, benchmark and metric, of the last epoch."""
+    """The rows of table1.csv: one row per method, benchmark and metric. All values are of the last epoch."""
     paper = published()
     table = []
     for method, benchmark, metric in _order(plan):
@@ -141,14 +141,14 @@ def run_rows(plan: Plan, evaluated: dict) -> list[list[Any]]:
 
 
 def recorded(plan: Plan) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """Read the numbers of Table 1 from its own files, for a folder without evaluations such as a fresh clone.
+    """Read the numbers of Table 1 from table1.csv and runs.csv, for a folder without evaluations such as a fresh clone.
 
     Returns:
-        (benchmark, run) -> seed -> `last` with `metrics` and `epoch`, like the evaluations, but without counts of
-        images; only runs that have all metrics of the suite. Empty if runs.csv or table1.csv is missing.
+        (benchmark, run) -> seed -> `last` -> `metrics` and `epoch`. This is the form of the evaluations, but without
+        the numbers of images. Runs that lack a metric of the suite are left out. Empty if one of the files is missing.
 
     Raises:
-        RecordError: a file is malformed, or a number of table1.csv is not the mean of the runs.
+        RecordError: a file is malformed, or a number in table1.csv is not the mean of the runs in runs.csv.
     """
     outputs = plan.find("table1").outputs
     if not all(Path(outputs[key]).exists() for key in ("runs", "table")):
@@ -299,12 +299,12 @@ def _escaped(text: str) -> str:
 
 
 def _answers(job: Job, benchmark: str, kinds: Sequence[str]) -> str:
-    """A sentence with the number of answers per source and of labels, of each kind of annotation.
+    """A sentence with two counts for each kind of annotation: answers by source, and labels.
 
     Args:
         job: the job of Table 1.
         benchmark: name of the benchmark.
-        kinds: the kinds of its answers.
+        kinds: the kinds of annotation: `attention`, `neurons`.
     """
     sentences = []
     for kind in kinds:

@@ -30,7 +30,7 @@ ROWS = {
     ("false", "true"): "crayon_attention-alpha-0",
     ("false", "false"): "erm",
 }
-"""(relevant, irrelevant): whether the loss of these maps is used -> run."""
+"""(whether the loss of relevant maps is used, whether that of irrelevant maps is used) -> name of the run."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -48,7 +48,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows)."""
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows)."""
     paper = published("table2", ("loss_relevant", "loss_irrelevant", "benchmark", "metric"))
     rows = []
     for losses, name in ROWS.items():

@@ -43,9 +43,9 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
-    """Compute each CSV from the evaluations: path -> (columns, rows).
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
-    The mean and the sample standard deviation of the refined networks are over all Originals and seeds together.
+    For the refined networks, mean and sample standard deviation are computed over all pairs of an Original and a seed.
     """
     suite = plan.params.active
     transfer, paper = study(suite.studies.transfer, "transfer"), published("table3", ("model", "benchmark", "metric"))

@@ -22,11 +22,11 @@ from crayon.utils.errors import ParamsError, RecordError
 Section = TypeVar("Section")
 
 ORIGINAL = ("Original", "-")
-"""Label and annotation of the row of the network that is refined."""
+"""Label and annotation in the row of the Original."""
 
 
 def study(section: Section | None, name: str) -> Section:
-    """A study's section of params.yaml.
+    """Return `section`, a study's section of params.yaml, if the suite has it.
 
     Raises:
         ParamsError: the suite does not run the study.
@@ -49,7 +49,7 @@ def full_cell(runs: Mapping[str, Mapping[str, Any]], metric: str) -> Cell:
 
 
 def naming(run: str) -> tuple[str, str]:
-    """The first cells of a run's row: its label, and the annotation that its method uses."""
+    """The first two cells of a run's row: the label of the run's method, and the annotation that this method uses."""
     if run == "original":
         return ORIGINAL
     cls = method_class(run)
@@ -68,7 +68,7 @@ def present_inputs(job: Job, prefix: str = "") -> Job:
 def published(
     table: str = "table1", keys: Sequence[str] = ("method", "benchmark", "metric")
 ) -> dict[tuple[str, ...], tuple[float, float | None]]:
-    """Read a table of the paper: values of the columns `keys` -> mean and standard deviation as printed, in percent."""
+    """Read a table of the paper: values of the columns `keys` -> printed mean and standard deviation, in percent."""
     return {
         tuple(row[key] for key in keys): (float(row["mean"]), float(row["std"]) if row.get("std") else None)
         for row in published_rows(table)
@@ -82,7 +82,7 @@ def published_rows(table: str) -> list[dict[str, str]]:
 
 
 def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
-    """Return the two metrics of a benchmark that figures show: (metric, `higher` or `lower`: which is better)."""
+    """The benchmark's metrics that figures show, at most two: (metric, `higher` or `lower`, whichever is better)."""
     metrics = plan.params.active.benchmarks[benchmark].metrics
     kinds = [(key, "lower" if metric.lower_is_better else "higher") for key, metric in metrics.items()]
     return kinds[:2]
@@ -114,9 +114,10 @@ def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
 
 
 def _present(evaluated: Mapping, name: str) -> dict[str, set[tuple[str, str]]]:
-    """Split -> the (class, group) pairs that have images in it, taken from any run, since all use the same images.
+    """Split -> the pairs of class and group of which the split has images.
 
-    Empty if the numbers are those of runs.csv, which does not count images.
+    They are read from one run, since all runs use the same images. Empty if the numbers come from runs.csv, which does
+    not count images.
     """
     runs = (run for (of, _), seeds in evaluated.items() if of == name for run in seeds.values())
     first = next(runs, None)
@@ -125,7 +126,7 @@ def _present(evaluated: Mapping, name: str) -> dict[str, set[tuple[str, str]]]:
 
 
 def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
-    """Metric -> its heading in a benchmark's table: `WGA`, or `WGA (3 of 4 groups)` if groups have no image.
+    """Metric -> heading in a benchmark's table: `WGA`, or `WGA (3 of 4 groups)` if one of four groups has no image.
 
     Args:
         plan: the plan of the suite.
@@ -144,12 +145,12 @@ def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
 
 
 def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
-    """Say which declared classes and groups the metrics of a benchmark leave out; empty if they leave out none."""
+    """Sentences that name the declared classes and groups without images, which a benchmark's metrics leave out."""
     return gaps(_present(evaluated, name), plan.params.active.benchmarks[name])
 
 
 def mistake_sentences(plan: Plan, name: str) -> list[str]:
-    """Name the methods that learn from the mistakes of a first stage, if it made no mistakes; else empty."""
+    """If the first stage made no mistakes, a sentence with the methods that learn from these mistakes; else empty."""
     without = []
     for run in (plan.runs[method] for method in plan.params.active.methods):
         if "stage_one" in run.needs and name in run.benchmarks:
@@ -163,7 +164,7 @@ def mistake_sentences(plan: Plan, name: str) -> list[str]:
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:
-    """One sentence on why a run has no number: the method cannot run, its log has an error, or it has not run.
+    """One sentence on why a run has no number: its method cannot run, its log has an error, or it has not been made.
 
     Args:
         plan: the plan of the suite.
@@ -198,7 +199,7 @@ def fell(run: Mapping) -> bool:
 
 
 def fallen(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
-    """Sentences on the runs of Table 1 that ended below the Original, and on the runs whose selected epoch is 0.
+    """Count the runs of Table 1 that ended below the Original, and those whose selected epoch is 0, in sentences.
 
     Args:
         plan: the plan of the suite.

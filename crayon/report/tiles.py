@@ -12,7 +12,7 @@ from crayon.report import style
 
 DPI = 130
 HEADING, SMALL, TITLE = 1.75, 7, 9
-"""Width of the headings in inches; font size of headings and captions, and of the title."""
+"""HEADING: width of the headings, in inches. SMALL: font size of headings and captions. TITLE: that of the title."""
 LINE = 0.12
 """Height of a line of a caption in inches."""
 
@@ -23,7 +23,7 @@ class Tile:
 
     Attributes:
         image: (H, W, 3) uint8.
-        words: its caption.
+        words: caption below the picture.
     """
 
     image: np.ndarray
@@ -32,7 +32,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of tiles with its heading; `otherwise` is shown if there are no tiles."""
+    """A row of tiles, with a heading beside it. If there are no tiles, the text `otherwise` is shown instead."""
 
     heading: str
     tiles: Sequence[Tile]
