@@ -24,7 +24,7 @@ from crayon.utils.tables import read_csv
 from crayon.utils.text import unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
-"""Columns that together name a number, in this order; other columns are values. A table's module may define its own."""
+"""Columns whose values, in this order, name a number. The module of a table may define other `KEYS` for it."""
 
 LISTED = 12
 """How many breaks of each kind are listed in the text output."""
@@ -36,10 +36,10 @@ class Verdict:
 
     Attributes:
         results: path of a result -> number of jobs that it depends on, and how many of these are not valid.
-        breaks: (kind, place, description) for each problem. Kinds are those of `Ledger.breaks`, recomputed-differs and
-            dirty code.
-        follow: number of jobs whose only problem is that a job that they depend on is not valid.
-        notes: other remarks, which are no problems.
+        breaks: (kind, job or file, description) for each problem. Kinds are those of `Ledger.breaks`,
+            `recomputed-differs` and `dirty code`.
+        follow: number of jobs that are not valid only because they depend on a job that is not valid.
+        notes: remarks on what is not a problem.
     """
 
     results: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -87,7 +87,7 @@ def check(
         targets: paths of outputs of the plan; if empty, all results that exist.
         full: recompute all digests, instead of using cached ones for unchanged files.
         allow_dirty: note uncommitted code, instead of reporting it as a break.
-        cell: name of a number; check only the jobs on which this number depends. There must be one target.
+        cell: name of a number in the table `targets[0]`, the only target; check only the jobs that it depends on.
 
     Raises:
         RecordError: there is no target, a target is not in the plan, or dvc.lock cannot be read.
@@ -141,7 +141,7 @@ def check(
 def _check_lock(
     verdict: Verdict, files: Sequence[str], records: Collection[str], broken_paths: Collection[str], digests: Digests
 ) -> None:
-    """Report files that differ from dvc.lock; only note records that were rewritten while their outputs are equal."""
+    """Report files that differ from dvc.lock as breaks; if only the record of a job differs, add a note instead."""
     rewritten = 0
     for path in dvc_lock.differing(files, digests):
         if path in records and path not in broken_paths:
@@ -153,7 +153,7 @@ def _check_lock(
 
 
 def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None:
-    """If an edited file has the content of another job's output, add the path of that output."""
+    """If an edited file has the content of another job's output, add the path of that output to the description."""
     if not any(kind == "edited" for kind, _, _ in verdict.breaks):
         return
     wrote: dict[str | None, list[str]] = {}
@@ -169,7 +169,7 @@ def _name_swaps(verdict: Verdict, jobs: Sequence[Job], digests: Digests) -> None
 
 
 def _answers_changed(plan: Plan, job: Job, path: str) -> str:
-    """List answers in an edited file that differ from the suite's answers.csv in git; empty if that cannot be read."""
+    """List the answers in an edited file that differ from the suite's answers.csv; empty if a file cannot be read."""
     try:
         rows = read_csv(plan.find("answers").outputs["answers"], ("benchmark", "kind", "item", "answers"), RecordError)
         here = [row for row in rows if [row["benchmark"], row["kind"]] == list(job.wildcards.values())]
@@ -183,7 +183,7 @@ def _answers_changed(plan: Plan, job: Job, path: str) -> str:
 
 
 def _check_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> None:
-    """Report code of the jobs that is not committed."""
+    """Report uncommitted code that the jobs use."""
     modules = sorted({name for job in jobs for name in fingerprint.closure(job.code)})
     files = fingerprint.uncommitted(modules)
     if files is None:
@@ -197,7 +197,7 @@ def _check_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> N
 
 
 def recomputed(plan: Plan, target: str) -> Iterator[str]:
-    """Recompute a table from its runs, and the runs' metrics from their counts; yield a message for each difference."""
+    """Recompute a table from its runs, and each run's metrics from its counts; yield a message for each difference."""
     for rule, result in RESULTS.items():
         job = plan.jobs.get(rule) if result.recomputed else None
         if job is None or target not in job.outputs.values():
@@ -217,7 +217,7 @@ def recomputed(plan: Plan, target: str) -> Iterator[str]:
 
 
 def _counted(job: Job) -> dict[str, str]:
-    """The inputs from which a job's numbers are recomputed: its evaluations, or all inputs if it reads none."""
+    """The inputs from which a job's numbers are recomputed: the evaluations, or all inputs if none is an evaluation."""
     return {name: path for name, path in job.inputs.items() if path.endswith("/metrics.json")} or job.inputs
 
 
@@ -261,13 +261,13 @@ def _recounted(plan: Plan, read: dict) -> Iterator[str]:
 
 
 def cells(path: str) -> dict[str, dict[str, str]]:
-    """The numbers of a table by name.
+    """Read the rows of a table by the names of their numbers.
 
     Returns:
-        `benchmark/run/metric` or `benchmark/run/metric/seed` -> row.
+        Name of a number, `benchmark/run/metric` or `benchmark/run/metric/seed` -> row.
 
     Raises:
-        RecordError: the file is no table of numbers.
+        RecordError: the file is not a table whose numbers have such names.
     """
     if not path.endswith(".csv"):
         raise RecordError(f"{path}: has no cells; name a CSV table such as results/table1.csv.")
@@ -288,12 +288,12 @@ def number_of(row: dict[str, str]) -> str:
 
 
 def named(path: str) -> bool:
-    """Whether the numbers of a CSV have names: each belongs to a run and a metric."""
+    """Whether the numbers of a CSV file have names, `benchmark/run/metric`: then each belongs to a run and a metric."""
     return any(Path(path).name in result.cells for result in RESULTS.values())
 
 
 def known(path: str, cell: str) -> dict[str, str]:
-    """The row of a table with a given number; raises RecordError if there is none."""
+    """The row of a table that has the number named `cell`; raises RecordError if there is none."""
     rows = cells(path)
     if cell not in rows:
         raise RecordError(f"{path}: " + unknown("cell", cell, rows))
@@ -301,7 +301,7 @@ def known(path: str, cell: str) -> dict[str, str]:
 
 
 def evaluations_of(plan: Plan, cell: str) -> dict[str, Job]:
-    """The evaluations from which a number is computed, `benchmark/run/seed` -> job."""
+    """The jobs whose evaluations a number is computed from: `benchmark/run/seed` -> job."""
     benchmark, run, _, *seed = cell.split("/")
     return {
         name: plan.producers[path]

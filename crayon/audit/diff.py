@@ -34,10 +34,10 @@ class Difference:
     Attributes:
         table: path of the table.
         revisions: names of the two revisions, as given by the user.
-        numbers: number of cells in either revision.
-        groups: causes (one per line) -> cell -> (old, new). Cells with the same causes are in one group.
+        numbers: how many cells there are, counting a cell once if it is in both revisions.
+        groups: causes (one text each) -> cell -> (old, new). Cells with the same causes are in one group.
         answers: answers CSV -> (item, annotator, old or None, new or None) for each answer that differs.
-        notes: other remarks.
+        notes: remarks about dvc.lock.
     """
 
     table: str
@@ -89,7 +89,7 @@ class Revision:
     """The files of a git revision, or of the working tree if the name is `WORKSPACE`.
 
     Raises:
-        RecordError: this is no git checkout, or the revision does not exist.
+        RecordError: git is missing, the folder is not a git checkout, or the revision does not exist.
     """
 
     def __init__(self, name: str) -> None:
@@ -114,7 +114,7 @@ class Revision:
         return f"git: there is no revision {self.name!r}; `git log --oneline` lists them."
 
     def read(self, path: str) -> str | None:
-        """The text of a file, or None if the revision lacks it."""
+        """The text of a file, or None if the revision lacks the file."""
         try:
             if self.name == WORKSPACE:
                 return Path(path).read_text(encoding="utf-8")
@@ -125,7 +125,7 @@ class Revision:
             raise RecordError(f"{path} in {self.name}: is not UTF-8 text.") from None
 
     def resolve(self, path: str) -> str:
-        """The full path of a file: the short form `results/NAME` means a result of the revision's active suite."""
+        """The full path of a file. `results/NAME` is short for a result of the suite that is active in the revision."""
         folder, _, name = path.removeprefix("./").rpartition("/")
         try:
             suite = (yaml.safe_load(self.read("params.yaml") or "") or {}).get("suite")
@@ -135,7 +135,7 @@ class Revision:
         return own if folder == "results" and self.read(own) is not None else path
 
     def require(self, path: str) -> str:
-        """The text of a file; RecordError if the revision lacks it."""
+        """The text of a file; raises RecordError if the revision lacks the file."""
         text = self.read(path)
         if text is None:
             raise RecordError(f"{path}: is not in {self.name}; commit it with the table, so that this can be compared.")
@@ -153,11 +153,12 @@ def compare(old: str, new: str, table: str) -> Difference:
     Args:
         old: name of a git revision, or `WORKSPACE`.
         new: name of a git revision, or `WORKSPACE`.
-        table: path of a table with named numbers; `results/NAME` means the result of the active suite, in each
-            revision.
+        table: path of a table with named numbers. `results/NAME` means, in each revision, the result of the suite
+            that is active there.
 
     Raises:
-        RecordError: git is missing, a revision does not exist, or it lacks the table or its provenance.
+        RecordError: git is missing, a revision does not exist, or a revision lacks the table, its provenance or the
+            answers.
     """
     revisions = Revision(old), Revision(new)
     tables = [revision.resolve(table) for revision in revisions]
@@ -207,7 +208,7 @@ def _provenance(text: str, where: str) -> Provenance:
 
 
 def _answers(text: str) -> dict[str, dict[tuple[str, str], str]]:
-    """Path of an answers CSV -> (item, annotator) -> answer, from the text of the suite's answers.csv."""
+    """Read the text of the suite's answers.csv: path of the annotation file -> (item, annotator) -> answer."""
     files: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     for row in csv.DictReader(io.StringIO(text)):
         of_file = files[f"annotations/{row['suite']}/{row['benchmark']}/{row['kind']}.csv"]
@@ -229,9 +230,9 @@ def _counts(rows: list[tuple[str, str, str | None, str | None]]) -> str:
 
 
 def _causes(cell: str, provenances: list[Provenance], reasons: dict[str, list[str]]) -> tuple[str, ...]:
-    """Why a number differs: the reasons of all jobs that it depends on.
+    """Why a number differs: what has changed in the jobs that it depends on.
 
-    Jobs that differ only in their seed count once.
+    A change that is the same in jobs with different seeds is listed once.
     """
     benchmark, run, _ = cell.split("/")
     below: dict[str, None] = {}
@@ -255,7 +256,7 @@ def _causes(cell: str, provenances: list[Provenance], reasons: dict[str, list[st
 
 
 def _reasons(job: str, old: Provenance, new: Provenance) -> list[str]:
-    """The differences in a job itself; differences in inputs that other jobs made are left out."""
+    """What differs in a job: params, code, software, and inputs that no job of the two revisions makes."""
     if job not in old.jobs or job not in new.jobs:
         return ["added" if job in new.jobs else "removed"]
     before, after = old.jobs[job], new.jobs[job]
@@ -279,7 +280,7 @@ def _short(digest: str | None) -> str:
 
 
 def _check_lock(revision: Revision, table: str, difference: Difference) -> None:
-    """Add a note if a revision's dvc.lock has another digest of the table than the revision's table."""
+    """Add a note if the digest of the table in a revision's dvc.lock is not that of the table in the revision."""
     import hashlib
 
     text = revision.read(dvc_lock.LOCK)

@@ -55,7 +55,8 @@ def differing(files: Sequence[str], digests: Digests) -> list[str]:
         digests: cache of the files' digests.
 
     Returns:
-        The paths that differ; a folder's path if the folder differs as a whole. Empty if there is no dvc.lock.
+        The paths that differ; the path of a folder if it is unknown which of its files differ. Empty if there is no
+        dvc.lock.
 
     Raises:
         RecordError: dvc.lock cannot be read.
@@ -75,7 +76,7 @@ def differing(files: Sequence[str], digests: Digests) -> list[str]:
 
 
 def _differing(path: str, entry: dict[str, Any], below: list[str], digests: Digests) -> Iterator[str]:
-    """Yield the files `below` an output that differ from its entry in dvc.lock, or the output as a whole."""
+    """Yield the files (`below` the output `path`) that differ from its entry in dvc.lock, or the path itself."""
     md5 = str(entry.get("md5"))
     if not md5.endswith(".dir"):
         status = Path(path).stat() if Path(path).exists() else None
@@ -102,7 +103,7 @@ def _differing(path: str, entry: dict[str, Any], below: list[str], digests: Dige
 
 
 def _listing(md5: str) -> dict[str, str] | None:
-    """DVC's listing of a folder, relative path -> md5; None if the cache lacks it, or it is damaged."""
+    """DVC's listing of a folder: relative path -> md5; None if the listing is not in the cache, or is damaged."""
     try:
         content = (_cache() / "files" / "md5" / md5[:2] / md5[2:]).read_bytes()
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
@@ -128,8 +129,8 @@ def _cache() -> Path:
 def _walk(folder: Path) -> Iterator[Path]:
     """Yield all files in a folder and its subfolders that .dvcignore does not exclude.
 
-    The result must be that of DVC's own walk, so it differs from `crayon.utils.walk`: hidden files belong to it, and
-    links to folders are not followed.
+    These must be the files that DVC itself lists. So, unlike `crayon.utils.walk`, this function includes hidden files
+    and does not follow links to folders.
     """
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != "__pycache__"]

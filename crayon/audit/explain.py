@@ -25,7 +25,7 @@ class Node:
 
     Attributes:
         text: one line of text.
-        facts: the same content for the JSON output.
+        facts: what `text` states, for the JSON output.
         below: the nodes of the jobs and files from which it was made.
     """
 
@@ -57,7 +57,7 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
         plan: the plan.
         target: path of a table in results/.
         cell: name of the number, `benchmark/run/metric`, with `/seed` if the table lists runs.
-        verdict: the audit of the target, shown at the top.
+        verdict: the findings of the audit of the target, which are shown at the top.
 
     Raises:
         RecordError: the table has no such number, or a record cannot be read.
@@ -86,7 +86,7 @@ def explain(plan: Plan, target: str, cell: str, verdict: Verdict) -> Node:
 
 
 def recorded(plan: Plan, target: str, cell: str) -> Node | None:
-    """Build the same tree from the provenance file beside a table, without the files that it names.
+    """Build the tree that `explain` returns from a table's provenance file alone, without the records.
 
     Args:
         plan: the plan.
@@ -94,10 +94,10 @@ def recorded(plan: Plan, target: str, cell: str) -> Node | None:
         cell: name of the number, see `explain`.
 
     Returns:
-        The tree; None if the records of the number's runs are here, or the table has no provenance file.
+        The tree; None if this folder has the records of all evaluations of the number, or no provenance file.
 
     Raises:
-        RecordError: the table has no such number, or the provenance file is malformed or lacks its runs.
+        RecordError: the table has no such number, the provenance file is malformed, or it lacks the number's runs.
     """
     path = f"{target.removesuffix('.csv')}.provenance.json"
     if all(Path(job.record).exists() for job in evaluations_of(plan, cell).values()) or not Path(path).exists():
@@ -121,13 +121,13 @@ def recorded(plan: Plan, target: str, cell: str) -> Node | None:
 
 
 def _percent(row: dict[str, str]) -> str:
-    """The number of a row as text, with the number of runs over which it is a mean."""
+    """The value of a row as text; for a mean, with the number of runs."""
     over = f", mean over {row['seeds']} run{'s' * (row['seeds'] != '1')}" if "mean" in row else ""
     return f"{number_of(row)} percent{over}"
 
 
 def _worst(plan: Plan, benchmark: str, metric: str, evaluation: dict[str, Any]) -> str:
-    """The worst group of an evaluation, if the metric is a worst-group accuracy; else empty."""
+    """The worst group of an evaluation as text, if the metric is a worst-group accuracy; otherwise empty."""
     kind = plan.params.active.benchmarks[benchmark].metrics[metric]
     if kind.kind != "worst_group":
         return ""
@@ -136,27 +136,27 @@ def _worst(plan: Plan, benchmark: str, metric: str, evaluation: dict[str, Any]) 
 
 
 class _Records:
-    """The records of a plan's jobs: the files beside their outputs."""
+    """Reads the records of a plan's jobs from the files beside the jobs' outputs."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.makers = {path: job.name for path, job in plan.producers.items()}
 
     def of(self, name: str) -> dict[str, Any]:
-        """The record of a job, with its path."""
+        """The content of a job's record, and the path of the record under the key `record`."""
         path = self.plan.jobs[name].record
         return read_record(path) | {"record": path}
 
 
 class _Recorded:
-    """The records of jobs in a table's provenance file; the files that they name are not here."""
+    """Reads the records of jobs from a table's provenance file. The outputs of these jobs need not exist here."""
 
     def __init__(self, provenance: Provenance) -> None:
         self.provenance = provenance
         self.makers = provenance.producers
 
     def of(self, name: str) -> dict[str, Any]:
-        """The record of a job, with the digests of its files and its environment."""
+        """The record of a job, put together from the parts of the provenance file: job, digests, environment."""
         job, files = self.provenance.jobs[name], self.provenance.files
         digests = {key: {path: files[path] for path in job[key]} for key in ("inputs", "outputs")}
         return job | digests | {"told": self.provenance.made[job["made"]]}
@@ -172,10 +172,10 @@ class _Tree:
         self.shown: set[str] = set()
 
     def of(self, records: list[dict[str, Any]]) -> list[Node]:
-        """The nodes of the jobs that made the inputs of some jobs. Jobs that differ only in their seed share one node.
+        """The nodes of the jobs that made the inputs of given jobs. Jobs that differ only in their seed share one node.
 
         Args:
-            records: records of the jobs whose inputs are explained.
+            records: records of the given jobs.
         """
         makers = (self.records.makers.get(path) for record in records for path in record["inputs"])
         groups: dict[str, list[dict[str, Any]]] = {}
@@ -278,7 +278,7 @@ SUMMARIES = {
 
 
 def _flat(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield key and value of all nested params, without lists."""
+    """Yield key and value of each param at any depth. Params that are lists are left out."""
     for key, value in params.items():
         if isinstance(value, dict):
             yield from _flat(value)
@@ -295,7 +295,7 @@ def _training(training: dict[str, Any]) -> str:
 
 
 def _software(records: Iterable[dict[str, Any]]) -> list[Node]:
-    """One node for each combination of software, device and machine that ran the jobs, except jobs without torch."""
+    """One node for each combination of software, device and machine. Jobs that did not use torch are not counted."""
     keys = ("crayon", "commit", "dirty", "python", "packages", "device", "machine")
     runs: dict[str, tuple[dict[str, Any], int]] = {}
     for record in records:

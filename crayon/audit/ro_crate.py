@@ -1,6 +1,7 @@
-"""Exports a result and all jobs that it depends on as a Workflow Run RO-Crate (profile 0.5), by the package `rocrate`.
+"""Exports a result, with all jobs that it depends on, as a Workflow Run RO-Crate (profile 0.5).
 
-Small files are copied. Images, maps and checkpoints, which DVC stores, are referenced by their sha256 (RFC 6920 URIs).
+The package `rocrate` writes the crate. Small files are copied into it. Images, maps and checkpoints, which DVC stores,
+are referenced by their sha256 (RFC 6920 URIs).
 """
 
 from __future__ import annotations
@@ -149,7 +150,9 @@ def _context(crate: ROCrate, name: str, properties: dict[str, Any]) -> Any:
 
 
 class _Files:
-    """Function from a path to its entity in the crate, added on first use; large files are referenced, not copied.
+    """Returns the crate's entity for a path, and adds it to the crate on the first call.
+
+    Small files are copied into the crate; others are only referenced.
 
     Attributes:
         named: number of files that are only referenced by their sha256.

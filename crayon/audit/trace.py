@@ -1,4 +1,4 @@
-"""`crayon audit --from`: lists every number that depends on a file of the plan, or on an answer."""
+"""`crayon audit --from`: lists every number that depends on a given file of the plan, or on a given answer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Reach:
 
     Attributes:
         source: path of the file.
-        about: lines of text about the chosen answers.
-        answers: the chosen rows of an answers CSV; None for a whole file.
-        numbers: table -> cell -> value.
-        whole: other results that depend on the file and have no named numbers, such as figures.
+        about: lines of text about the chosen answers; empty if none were chosen.
+        answers: the chosen rows of an answers CSV; None if none were chosen.
+        numbers: table -> cell -> value, for each number that depends on the file.
+        whole: the results without named numbers, such as figures, that depend on the file.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Reach:
             yield from (f"  {cell.ljust(width)}  {value}" for cell, value in values.items())
 
     def content(self) -> dict[str, Any]:
-        """The dependants as JSON."""
+        """The content as JSON."""
         content = {"source": self.source, "about": self.about, "numbers": self.numbers, "results": self.whole}
         return content | ({} if self.answers is None else {"answers": self.answers})
 
@@ -59,12 +59,12 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
     Args:
         plan: the plan.
         source: path of a file that a job of the plan reads or writes.
-        item: for an answers CSV, only answers to this item.
-        annotator: for an answers CSV, only answers of this annotator.
+        item: choose the answers to this item; `source` must be an answers CSV.
+        annotator: choose the answers of this annotator; `source` must be an answers CSV.
 
     Raises:
         RecordError: no job of the plan reads or writes the file.
-        AnnotationError: the file is no answers CSV, or has no such answer.
+        AnnotationError: answers are chosen, but the file is no answers CSV, or has no such answer.
     """
     readers: dict[str, list[Job]] = {}
     for job in plan.jobs.values():
@@ -92,7 +92,7 @@ def reached(plan: Plan, source: str, item: str | None = None, annotator: str | N
 
 
 def _dependants(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
-    """Name -> job, for all jobs whose numbers depend on a file; rules that only copy files for git are left out."""
+    """Name -> job, for all jobs that depend on a file. The rules that only collect content for git are left out."""
     jobs: dict[str, Job] = {}
     todo = [source]
     while todo:
@@ -104,7 +104,7 @@ def _dependants(source: str, readers: dict[str, list[Job]]) -> dict[str, Job]:
 
 
 def _choose(plan: Plan, reach: Reach, item: str | None, annotator: str | None) -> None:
-    """Choose answers by item and annotator, and describe them and their label in `reach`."""
+    """Choose answers by item and annotator, and add them to `reach` with a description and the label of the item."""
     ingest = next(
         (job for job in plan.jobs.values() if job.rule == "ingest" and job.inputs["answers"] == reach.source), None
     )

@@ -35,9 +35,11 @@ app.add_typer(mturk, name="mturk")
 app.add_typer(labelstudio, name="labelstudio")
 
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, controls, or variations of a study")]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", help="repeat for several; all of the suite's if left out")]
+Seeds = Annotated[
+    list[int] | None, typer.Option("--seed", help="repeat for several seeds; without it, all seeds of the suite")
+]
 From = Annotated[
-    Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to take instead of downloading it")
+    Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to use instead of a download")
 ]
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
 
@@ -63,9 +65,9 @@ def _options(
 @app.command()
 def check(
     context: typer.Context,
-    benchmark: Annotated[str | None, typer.Argument(help="check this benchmark's images instead")] = None,
+    benchmark: Annotated[str | None, typer.Argument(help="check this benchmark and its images only")] = None,
 ) -> None:
-    """Validate params.yaml, networks and checkpoints and print the suite's contents, or check a benchmark's images."""
+    """Validate params.yaml, the networks and the checkpoints. With BENCHMARK, check the benchmark's images as well."""
     plan = plan_of(context)
     from crayon.pipeline.steps.networks import check as check_networks
 
@@ -90,9 +92,9 @@ def forecast(
     suite: Annotated[str | None, typer.Option(metavar="NAME", help="this suite instead of the active one")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Count the jobs to do, and forecast their time, from the records of finished jobs, and the disk space they need.
+    """Count the jobs to do, and forecast their time and disk space.
 
-    Nothing is downloaded, and no result is written.
+    The forecast is made from the records of finished jobs. Nothing is downloaded, and no result is written.
     """
     plan = plan_of(context, suite)
     from crayon.pipeline.steps.forecast import run
@@ -104,7 +106,9 @@ def forecast(
 def example(
     folder: Annotated[Path, typer.Argument(help="where to write; must not exist")],
     masks: Annotated[Path | None, typer.Option(help="also write the masks to this folder")] = None,
-    groups: Annotated[bool, typer.Option("--groups", help="add a level of folders for the group (the place)")] = False,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="add a level of folders for the group (the background)")
+    ] = False,
 ) -> None:
     """Write an example folder of images to try Crayon with."""
     from crayon.pipeline.steps.example import run
@@ -114,11 +118,11 @@ def example(
 
 @app.command()
 def weights(context: typer.Context) -> None:
-    """Download the weights that torchvision names and the suite's trainings start from, into torchvision's cache."""
+    """Download torchvision's weights, if trainings of the suite start from them, into torchvision's cache."""
     plan = plan_of(context)
     from crayon.pipeline.steps.networks import fetch
 
-    for line in fetch(plan) or ["No training of this suite starts from weights that torchvision names."]:
+    for line in fetch(plan) or ["No training of this suite starts from weights of torchvision."]:
         print(line)
 
 
@@ -189,10 +193,12 @@ def original(
 def import_original(
     context: typer.Context,
     benchmark: BenchmarkName,
-    checkpoint: Annotated[Path, typer.Argument(help="the published checkpoint, or one in torchvision's names")],
-    maps: Annotated[Path | None, typer.Option(help="its published maps, a JSON list")] = None,
+    checkpoint: Annotated[
+        Path, typer.Argument(help="the published checkpoint, or one with torchvision's names of weights")
+    ],
+    maps: Annotated[Path | None, typer.Option(help="the published maps of this Original, a JSON list")] = None,
 ) -> None:
-    """Take a published Original, and its maps, instead of training one."""
+    """Import a published Original, and its maps if you have them, instead of training an Original."""
     plan = plan_of(context)
     from crayon.pipeline.steps.published import import_original as run_import
 
@@ -221,13 +227,14 @@ def annotate(
     order: Annotated[
         str | None,
         typer.Option(
-            help="what is asked first: random, uncertain, diverse; uncertain for maps, random for patches if left out"
+            help="what comes first: random, uncertain, diverse; without it, uncertain for maps, random for patches"
         ),
     ] = None,
     goal: Annotated[
         int | None,
         typer.Option(
-            min=0, help="items that are enough for a first try; 0: none; 100 maps, none for patches if left out"
+            min=0,
+            help="answers that are enough for a first try; 0: no goal; without it, 100 for maps, no goal for patches",
         ),
     ] = None,
     min_seconds: Annotated[
@@ -243,7 +250,7 @@ def annotate(
 
 @app.command()
 def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
-    """Simulate the answers to the maps or to the neurons' patches, take published ones, or say how people annotate."""
+    """Simulate answers to maps or neurons' patches, or take published ones; for people's, print how to start."""
     plan = plan_of(context)
     if plan.params.active.benchmark(benchmark).annotation.source == "people":
         report(f"{plan.answers(benchmark, kind)}: has people's answers")
@@ -293,7 +300,7 @@ def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 @app.command()
 def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
-    """Train the network whose mistakes JtT and CnC start from."""
+    """Train the first stage, a network whose mistakes JtT and CnC use."""
     plan = plan_of(context)
     from crayon.pipeline.steps.stage_one import run
 
@@ -329,7 +336,7 @@ def export(
         bool, typer.Option("--selected", help="the epoch with the best validation metric instead of the last one")
     ] = False,
 ) -> None:
-    """Write a refined network as a state dict that torchvision's network loads, after comparing their logits."""
+    """Write a refined network as a state dict for torchvision, after checking that its logits there are the same."""
     plan = plan_of(context)
     from crayon.pipeline.steps.export import run
 
@@ -350,10 +357,10 @@ def tune(
     context: typer.Context,
     benchmark: BenchmarkName,
     method: Annotated[
-        list[str] | None, typer.Option(help="repeat for several; all that have a search space if left out")
+        list[str] | None, typer.Option(help="repeat for several; without it, all methods that have a search space")
     ] = None,
 ) -> None:
-    """Search hyper-parameters on the validation split, the same number of trials for every method."""
+    """Search hyper-parameters on the validation split, with the same number of trials for every method."""
     plan = plan_of(context)
     from crayon.pipeline.steps.tune import run as tune_run
 
@@ -414,7 +421,9 @@ def stage(
 @app.command()
 def audit(
     context: typer.Context,
-    targets: Annotated[list[Path] | None, typer.Argument(help="results; all that exist if left out")] = None,
+    targets: Annotated[
+        list[Path] | None, typer.Argument(help="paths of results; without any, all results that exist")
+    ] = None,
     cell: Annotated[
         str | None, typer.Option(metavar="BENCHMARK/METHOD/METRIC", help="explain one number of the table")
     ] = None,
@@ -439,7 +448,9 @@ def audit(
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="report uncommitted code without failing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Check the chain below results: params, code, files, dvc.lock, numbers. Or explain, trace, compare, export it.
+    """Check all jobs that results depend on; or explain, trace, compare or export a result.
+
+    The check covers params, code, files, dvc.lock and numbers.
 
     Exit status 0: all valid. 1: broken; each cause is printed. 2: cannot be judged (a record is missing
     or unreadable).
@@ -491,7 +502,9 @@ def main(run: Callable[[], None] = app) -> None:
     except Exception as error:
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(error, torch.OutOfMemoryError):
-            _fail(f"crayon: there is no room on the GPU; end what else runs there, or compute on the CPU. {error}")
+            _fail(
+                f"crayon: there is no room on the GPU; end other programs that use it, or compute on the CPU. {error}"
+            )
         raise
 
 

@@ -1,4 +1,4 @@
-"""The command `crayon audit`: choose what to compute from the options, and print it as text or JSON."""
+"""The command `crayon audit`: computes what its options ask for, and prints it as text or JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(
     allow_dirty: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Print the answer to one question, and return the exit status.
+    """Audit results, or explain, trace, compare or export one; print the outcome, and return the exit status.
 
     Args:
         plan: function that loads the plan; not called if `diff` is given.
@@ -37,8 +37,8 @@ def run(
         source: list the results that depend on this file.
         item: with `source`, only answers to this item.
         annotator: with `source`, only answers of this annotator.
-        diff: two revisions between which the target is compared.
-        ro_crate: export the one target into this folder.
+        diff: two revisions; compare the target between them, which must be the only one.
+        ro_crate: export the target, which must be the only one, into this folder.
         full: hash every file again.
         allow_dirty: report uncommitted code without failing.
         as_json: print JSON.

@@ -15,7 +15,7 @@ BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="a bench
 
 
 class Answer(Protocol):
-    """The output of a command: lines of text, or JSON."""
+    """The output of a command, which can be printed as lines of text or as JSON."""
 
     def lines(self) -> Iterable[str]:
         """The lines of the text."""

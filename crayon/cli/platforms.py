@@ -10,11 +10,12 @@ import typer
 from crayon.cli.common import BenchmarkName, plan_of
 
 Kind = Annotated[str, typer.Option(help="attention or neurons")]
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="exports, also overlapping ones")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="exported files; they may overlap")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="where to write; must not exist")]
 Url = Annotated[str | None, typer.Option(metavar="PREFIX", help="address of the folder that the pictures will be in")]
 Salt = Annotated[
-    Path | None, typer.Option(help="file with the salt of pseudonyms; .crayon/salt, created at first use, if left out")
+    Path | None,
+    typer.Option(help="file with the salt of pseudonyms; without it, .crayon/salt, which the first import creates"),
 ]
 RejectInvalid = Annotated[
     bool, typer.Option("--reject-invalid", help="save rows with unknown words or items as rejected, and continue")
@@ -49,16 +50,16 @@ def import_mturk(
     answer_column: Annotated[
         str | None,
         typer.Option(
-            help="the Answer.* with the answer, or one of its radio buttons; Answer.category.label if left out"
+            help="column Answer.* with the answer or one of its radio buttons; without it, Answer.category.label"
         ),
     ] = None,
     items: Annotated[
-        Path | None, typer.Option(help="CSV with image_url and item, where results do not name the items")
+        Path | None, typer.Option(help="CSV with the columns image_url and item, if the results do not name the items")
     ] = None,
     salt_file: Salt = None,
     reject_invalid: RejectInvalid = False,
 ) -> None:
-    """Add the answers of batch results (CSV) to the benchmark's."""
+    """Add the answers in batch results (CSV) to the answers of the benchmark."""
     plan = plan_of(context)
     from crayon.pipeline.steps.import_answers import import_mturk as run
 
@@ -90,12 +91,12 @@ def import_labelstudio(
     files: Files,
     kind: Kind,
     choices: Annotated[
-        str | None, typer.Option(metavar="NAME", help="the <Choices> that hold the answer; `answer` if left out")
+        str | None, typer.Option(metavar="NAME", help="the <Choices> with the answer; without it, `answer`")
     ] = None,
     salt_file: Salt = None,
     reject_invalid: RejectInvalid = False,
 ) -> None:
-    """Add the answers of a project's exports (JSON or JSON_MIN) to the benchmark's."""
+    """Add the answers in a project's exports (JSON or JSON_MIN) to the answers of the benchmark."""
     plan = plan_of(context)
     from crayon.pipeline.steps.import_answers import import_labelstudio as run
 
