@@ -150,8 +150,10 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
         how = f"{', '.join(naming(run)[0] for run in tied)} are equally good on the split {split} ({best:.1f}%)"
         how += "; this is the first of them"
     if any(split in metric.splits for metric in benchmark.metrics.values()):
-        how += ". There is no separate validation split: the choice used the images of the metric, "
-        how += "so its value here is too good"
+        how += (
+            ". There is no separate validation split: the choice used the images of the metric, so its value here is "
+            "too good"
+        )
     elif split == "train":
         how += ". There is no validation split: the choice used the training images"
     return tied[0], how + "."
