@@ -16,7 +16,7 @@ VIEWS = {
 
 
 def layout(kind: str, views: Sequence[str], width: int) -> str:
-    """The HTML of a HIT (a task on Mechanical Turk), which replaces `${image_url}` and `${question}`.
+    """The HTML of a HIT, a task on Mechanical Turk. The platform replaces `${image_url}` and `${question}` in it.
 
     Args:
         kind: `attention` or `neurons`.

@@ -45,7 +45,7 @@ class Row:
         seconds: time taken, as the source writes it.
         time: time of the answer, as the source writes it.
         given: all other fields.
-        refused: why the row does not count, independently of its answer; or empty.
+        refused: why the row does not count, whatever its answer is; or empty.
         withdrawn: whether all other rows of its assignment are refused, too.
     """
 
@@ -120,7 +120,7 @@ class Row:
 
 
 KEY = "assignment"
-"""Name of the row's key in an answer's `given`."""
+"""Name under which an answer's `given` stores the row's `key`."""
 
 REJECTED_COLUMNS = ("file", "line", "record", "reason", "item", "annotator", "answer", "timestamp", "given")
 

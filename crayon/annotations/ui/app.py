@@ -62,7 +62,7 @@ async def about(request: Request) -> JSONResponse:
 
 
 async def session(request: Request) -> JSONResponse:
-    """The annotator's progress: `answers` has one letter for each item in their order, `-` if not answered yet."""
+    """The annotator's progress: `answers` has one letter per item, in the annotator's order; `-` if not answered."""
     page: Page = request.app.state.page
     current = await run_in_threadpool(_session, request)
     given = page.store.answers_of(current.annotator)
@@ -84,7 +84,7 @@ async def item(request: Request) -> JSONResponse:
 
 
 async def picture(request: Request) -> Response:
-    """One view of an item."""
+    """Respond with one view of an item, as PNG."""
     page: Page = request.app.state.page
     _, name = await _item(request)
     view = request.path_params["view"]
@@ -94,7 +94,7 @@ async def picture(request: Request) -> Response:
 
 
 async def example(request: Request) -> Response:
-    """One view of one of the guide's examples."""
+    """Respond with one view of an example from the page's guide, as PNG."""
     page: Page = request.app.state.page
     wanted = request.path_params["answer"], request.path_params["view"]
     if wanted not in page.examples:
@@ -136,7 +136,7 @@ def _session(request: Request) -> Session:
 
 
 async def _item(request: Request) -> tuple[Session, str]:
-    """The session, and the item with the request's number; fails if the page was loaded with other items or order."""
+    """The session, and the item with the request's number; fails if the page shows an older state."""
     current = await run_in_threadpool(_session, request)
     if request.headers.get(SHOWN_HEADER) != current.shown:
         raise HTTPException(
