@@ -103,8 +103,8 @@ class Store:
             raise AnnotationError(self._explain(stale[0]))
         if stale and starting:
             report(
-                f"{self.path}: {len(stale)} of its answers refer to another version of {self.shown}, and keep the digest "
-                "of that version."
+                f"{self.path}: {len(stale)} of its answers refer to another version of {self.shown}, and keep the "
+                "digest of that version."
             )
         return answers
 

@@ -116,7 +116,7 @@ def _existing(path: Path, known: frozenset[str]) -> list[Answer]:
 
 
 def _items(plan: Plan, name: str, kind: str) -> frozenset[str]:
-    """Return the items that answers may refer to, the same as the step `ingest` accepts."""
+    """Return the items that answers may refer to: those that the step `ingest` accepts."""
     inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
     if kind == "attention":
         return frozenset(training_images(inputs["manifest"]))
