@@ -99,7 +99,9 @@ def read_answers(
     refuse("answer", {word for word, answer in meanings.items() if answer is None}, unknown_word)
     refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
     wrong = {name for name in set(columns["annotator"]) if not name.isprintable()}
-    refuse("annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename them.")
+    refuse(
+        "annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename the annotator."
+    )
     wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
     refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
     wrong = {text for text in set(columns["digest"]) if not is_digest(text)}
@@ -177,7 +179,7 @@ def unknown_item(item: str, known: Collection[str]) -> str:
 
 
 def unknown_word(word: str) -> str:
-    """Return a message: the word is no answer."""
+    """Return a message: the word is not a known answer."""
     return f"the answer {short(word)} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
 
 

@@ -51,7 +51,7 @@ class ActDiff(Method):
         return required(problem.masks, "masks")
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that passes through the network the images with destroyed pixels, then the originals."""
+        """Return a function that runs the network on the images with destroyed pixels, then on the unchanged ones."""
         import torch
 
         network = problem.network

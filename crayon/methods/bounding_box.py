@@ -55,7 +55,7 @@ class BoundingBox(Method):
         return {"covered": covered, "boxed": covered.flatten(1).any(1)}
 
     def term_reductions(self) -> dict[str, Reduction] | None:
-        """The terms are a mean and a sum. None for `reduction: mean`, a mean over only the images with a box."""
+        """`classification` is a mean, `energy` a sum; None for `reduction: mean`, which skips images without a box."""
         return {"classification": "mean", "energy": "sum"} if self.reduction == "sum" else None
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -106,7 +106,7 @@ class CnC(Method):
             yield [torch.cat(samples[i : i + each]) for i in range(0, len(samples), each)]
 
     def forward(self, problem: Problem, state: Pools | None) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that passes each distinct image once. Its batch has the `extra` entry `pooled`, (B, C)."""
+        """Return a function that passes each distinct image once; `extra` of its batch has `pooled` features (B, C)."""
         if state is None:
             return super().forward(problem, state)
 

@@ -64,11 +64,11 @@ class LC(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """The mix-up changes images."""
+        """True if `mixup` is set, because the mix-up changes images."""
         return self.mixup
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
-        """Create the biased model, `twin`. Training sets `table`, Pi as a (K, K) tensor, and the mix-up `share`, r."""
+        """Create the biased model `twin`, the table Pi (`table`, at first None), and the mix-up `share` r."""
         return {"twin": biased_model(problem, self.twin_start), "table": None, "share": 0.0}
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ class SoftCon(Method):
         return {"bias": bias, "drawn_by": sampling_weights(bias, problem.labels, self.gamma) if self.gamma else None}
 
     def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that passes the batch, and the views of the images drawn for the contrast."""
+        """Return a function that runs the network on the batch, and on views of the images drawn for the contrast."""
         import torch
 
         height, width = problem.images.raw(torch.tensor([0])).shape[2:]

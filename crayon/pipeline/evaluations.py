@@ -79,5 +79,5 @@ def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Format a number for a CSV file with this number of digits; None and NaN give an empty text."""
+    """Format a number for a CSV file, with `digits` decimals; None and NaN give an empty text."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"

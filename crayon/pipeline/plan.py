@@ -111,7 +111,7 @@ class Plan:
         return {f"{name}/{key}": path for key, path in self.find("download", benchmark=name).outputs.items()}
 
     def summaries(self, benchmarks: Iterable[str]) -> dict[str, str]:
-        """The summaries of answers, for the annotated ones among these benchmarks: `benchmark/kind` -> path."""
+        """The summaries of the answers, for those of these benchmarks that have answers: `benchmark/kind` -> path."""
         return {
             f"{name}/{kind}": self.find("ingest", benchmark=name, kind=kind).outputs["summary"]
             for name in self.annotated
@@ -320,7 +320,7 @@ class Plan:
         )
 
     def _imported(self, name: str, benchmark: Benchmark, imported: Imported) -> Job:
-        """The benchmark's Original, imported from a published file."""
+        """The job that imports the benchmark's Original from a published file."""
         folder = f"models/{self.suite}/{name}"
         return Job(
             rule="original",
@@ -484,7 +484,7 @@ class Plan:
 
     @property
     def annotated(self) -> list[str]:
-        """The benchmarks with answers that a method needs."""
+        """The benchmarks that have answers, and a method that needs these."""
         return [name for name in self.params.active.benchmarks if self.kinds(name)]
 
     def _labels(self, name: str) -> dict[str, str]:

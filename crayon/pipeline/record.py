@@ -144,7 +144,7 @@ class Digests:
 
 
 def _stamp(path: Path) -> tuple[str, int]:
-    """A text that changes with the names, sizes, mtimes or inodes of a file or folder; and the newest mtime, in ns."""
+    """Return a text that changes if a name, size, mtime or inode in `path` changes; and the newest mtime, in ns."""
     status = path.stat()
     if not path.is_dir():
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
@@ -322,7 +322,7 @@ def absent(job: Job, path: str) -> DataError:
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """Add the digest of the content to it, so that a later edit of the record is noticed."""
+    """Add a digest of the content, so that a later edit of the record is noticed."""
     return content | {"seal": hashlib.sha256(canonical(content).encode()).hexdigest()}
 
 

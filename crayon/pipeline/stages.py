@@ -81,7 +81,7 @@ def complete(plan: Plan, stage: str) -> None:
 
 
 def _outside(plan: Plan, job: Job) -> list[str]:
-    """The inputs of a job that no job writes, except people's answers."""
+    """The inputs of `job` that are not outputs of any job, except people's answers."""
     answers = f"annotations/{plan.suite}/"
     return [path for path in job.inputs.values() if path not in plan.producers and not path.startswith(answers)]
 

@@ -342,7 +342,7 @@ class Guide:
     def _maps_and_logits(
         self, network: Classifier, target: Literal["label", "prediction"]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps (N, h, w) float32 on the CPU and logits (N, K) float32 of the training images."""
+        """Compute the training images' maps (N, h, w) float32 on the CPU, and their logits (N, K) float32."""
         maps, logits = [], []
         for here, features in features_in_batches(network, self.images.reader, len(self.images)):
             logits.append(network.classify(features).float())
@@ -359,7 +359,7 @@ class Guide:
     def _given_masks(self, given: torch.Tensor) -> np.ndarray:
         """Check the given masks, and return them as (N, H, W) bool."""
         if len(given) != len(self.images):
-            raise DataError(f"masks: there are {len(given)}, and {len(self.images)} images.")
+            raise DataError(f"masks: there are {len(given)} masks, but {len(self.images)} images.")
         masks = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
         wanted = (len(self.images), *self.images.size[1:])
         if masks.shape != wanted:
@@ -377,7 +377,7 @@ class Guide:
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{name}: {first_line(error)}; give {', '.join(map(str, known))} for each.") from error
         if answers.shape != (count,):
-            raise DataError(f"{name}: has the shape {tuple(answers.shape)}, and there are {count} {of}.")
+            raise DataError(f"{name}: has the shape {tuple(answers.shape)}, but there are {count} {of}.")
         if wrong := sorted(set(answers.tolist()) - set(known)):
             raise DataError(f"{name}: {wrong[0]!r} is none of {', '.join(map(str, known))}.")
         return answers.to(self.device, torch.int8)

@@ -10,7 +10,7 @@ TEMPLATES = files("crayon.annotations.io") / "templates"
 VIEWS = {
     "image": "the picture as it is",
     "overlaid": "the picture where the program looks, dark where it does not",
-    "red": "the picture with red where the program looks: the stronger the red, the more",
+    "red": "the picture with red where the program looks, stronger red where it looks more",
 }
 """View -> description for annotators."""
 

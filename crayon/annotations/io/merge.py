@@ -105,7 +105,7 @@ class Row:
         return None
 
     def counted(self, source: str) -> Answer:
-        """The row as an answer of the given source; the row must be valid."""
+        """Convert the row to an `Answer` with this `source`; the row must be valid."""
         return Answer(
             item=self.item,
             annotator=self.annotator,

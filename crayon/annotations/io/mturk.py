@@ -190,7 +190,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collection[str]) -> list[str]:
-    """The columns with words for yes, no or unsure only; columns of button groups are left out."""
+    """The columns that contain only words for yes, no or unsure; columns of button groups are left out."""
     values_of: dict[str, set[str]] = {}
     for row in answers:
         for name, value in row.items():

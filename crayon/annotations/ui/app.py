@@ -77,7 +77,7 @@ async def session(request: Request) -> JSONResponse:
 
 
 async def item(request: Request) -> JSONResponse:
-    """The question about an item."""
+    """Respond with the question about an item."""
     _, name = await _item(request)
     item_set: ItemSet = request.app.state.page.item_set
     return JSONResponse({"question": item_set.items[name].question})
@@ -119,7 +119,7 @@ async def answer(request: Request) -> JSONResponse:
     except CrayonError as error:
         report(f"An answer by {current.annotator} was not saved: {error}")
         raise HTTPException(
-            507, "The server could not write it; the reason is printed where this page was started."
+            507, "The server could not save the answer; the terminal in which the page was started shows why."
         ) from error
     return JSONResponse({"answer": given})
 

@@ -112,7 +112,8 @@ class Store:
         return (
             f"{self.path}: {stale.annotator!r} answered {stale.item!r} when {self.shown} was another file, or was "
             f"shown with another `interpret.placement` (digest {stale.digest[:12]}, now {self.digest[:12]}); restore "
-            "it, move the answers away, or accept them (`allow_stale: true` beside `source: people` in params.yaml)."
+            "the earlier one, move the answers away, or accept them (`allow_stale: true` beside `source: people` in "
+            "params.yaml)."
         )
 
     def answers_of(self, annotator: str) -> dict[str, str]:
@@ -128,7 +129,7 @@ class Store:
         return {answer.source for answers in self._of.values() for answer in answers.values()}
 
     def refuse(self, annotator: str) -> str | None:
-        """Why a name is not allowed, or None: it has answers of another source, or differs from a name only in case."""
+        """Why a name is not allowed, or None: its answers have another source, or it equals a name except for case."""
         if (similar := self._same_but_case(annotator)) is not None:
             return (
                 f"{annotator} and {similar}, who has answers in {self.path}, differ only in upper and lower case; use "
