@@ -51,8 +51,8 @@ def label_neurons(
 ) -> dict[str, str]:
     """Label each neuron by a vote of its patches. The majority of annotators decides how a patch votes.
 
-    A patch has no vote if yes and no are equally frequent; `unsure` does not count. A neuron without patches, which no
-    training image activates, is irrelevant.
+    A patch has no vote if yes and no are equally frequent; `unsure` does not count. A neuron that no training
+    image activates has no patches and is irrelevant.
 
     Args:
         neurons: number of neurons.

@@ -21,8 +21,8 @@ Start = Literal["pretrained", "original"]
 def generalised_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, q: float) -> torch.Tensor:
     """Compute the generalised cross-entropy q * stop_gradient(p[y])^q * CE of each image.
 
-    Zhang and Sabuncu (2018) define the loss (1 - p[y]^q) / q. The function here has another value, and q times the
-    gradient: q p[y]^q (p - onehot(y)). The reference code of LfF and LC computes the same function.
+    Zhang and Sabuncu (2018) define the loss (1 - p[y]^q) / q. The value here differs, but the gradient,
+    q p[y]^q (p - onehot(y)), is q times theirs. The reference code of LfF and LC does the same.
 
     Args:
         logits: (B, K) float.

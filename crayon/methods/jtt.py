@@ -33,7 +33,7 @@ class JtT(Method):
     Attributes:
         upweight: lambda, the weight of a misclassified image.
         mode: `loss_weight` multiplies the loss; `resample` appends `upweight` (rounded) copies of each misclassified
-            image to the epoch instead, so that the image counts 1 + upweight times.
+            image to the epoch instead, so that the image occurs 1 + upweight times.
     """
 
     label = "JtT"

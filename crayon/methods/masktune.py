@@ -29,7 +29,7 @@ class MaskTune(Method):
     """Fine-tune on images without the pixels of the Original's highest attention.
 
     Attributes:
-        deviations: distance of the threshold tau from the mean, in standard deviations (the paper has 2).
+        deviations: distance of the threshold tau from the mean, in standard deviations (2 in the module's docstring).
     """
 
     label = "MaskTune"

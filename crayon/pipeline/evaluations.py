@@ -49,7 +49,7 @@ def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[s
         partly: whether to leave out missing files; otherwise a missing file is an error.
 
     Returns:
-        (benchmark, run) -> seed (`-` if the run has none) -> content of metrics.json.
+        (benchmark, run) -> (seed -> content of metrics.json). The seed is `-` if the run has none.
 
     Raises:
         RecordError: a file is missing or damaged.

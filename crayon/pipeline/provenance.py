@@ -34,8 +34,8 @@ class Provenance:
 
     Attributes:
         suite: name of the suite.
-        jobs: name -> rule, wildcards, params, inputs and outputs (paths), code (a key of `code`), made (an index into
-            `made`); in topological order.
+        jobs: name -> the job's rule, wildcards, params, input paths and output paths. `code` is a key of the attribute
+            `code`, and `made` an index into the attribute `made`. The jobs are in topological order.
         files: path -> sha256.
         code: digest of a job's code -> (module -> digest of the module's code).
         made: the environments of the jobs: software and machine.

@@ -53,7 +53,7 @@ class Refined:
     """A refined model, and how it compares to the model before.
 
     Attributes:
-        model: a module of the class and with the state-dict keys of the model given to `Guide`, in evaluation mode.
+        model: the refined model, in evaluation mode, with the class and the state-dict keys of the model before.
         method: the label of the method.
         images: the images on which accuracy is measured: `validation images`, or `training images` if no validation
             images were given.
@@ -69,7 +69,7 @@ class Refined:
             those answered `irrelevant`; if no map was answered, one pair for `all`. In [0, 1]; NaN if all these maps
             are zero.
         epoch: the epoch of the weights in `model`; 0 is the model before.
-        warning: a sentence if the accuracy after the last epoch is below the one before; otherwise None.
+        warning: a sentence if the accuracy after the last epoch is below `accuracy_before`; otherwise None.
     """
 
     model: nn.Module
@@ -392,7 +392,7 @@ def _argument(name: str, value: Any, kind: Any) -> Any:
 
 
 def _checked(name: str, settings: T, kind: type[T]) -> T:
-    """Return settings with numbers that are written as text (`"1e-3"`) converted, as in params.yaml; or refuse them.
+    """Check settings; convert numbers that are written as text (`"1e-3"`). Raises MethodError if one is not allowed.
 
     Args:
         name: name of the argument, for messages.

@@ -46,7 +46,7 @@ class Row:
         time: time of the answer, as the source writes it.
         given: all other fields.
         refused: why the row does not count, whatever its answer is; or empty.
-        withdrawn: whether all other rows of its assignment are refused, too.
+        withdrawn: whether the whole assignment is rejected, so that its other rows do not count either.
     """
 
     file: str

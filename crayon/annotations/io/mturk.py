@@ -42,9 +42,9 @@ def read_results(
     Args:
         path: the results file.
         pseudonym: function from a WorkerId to the annotator's pseudonym.
-        answer_column: the column `Answer.*` with the answer. For radio buttons, the common part of their columns'
-            names, or one of these columns; all of them are read together. If left out, `Answer.category`, or the only
-            radio buttons.
+        answer_column: the column `Answer.*` with the answer. Radio buttons have several columns, which are read
+            together: give one of them, or the common part of their names. If left out: `Answer.category.label`, or the
+            only radio buttons.
         items: image_url -> row of the batch file, for results without the column Input.item; see `read_items`.
 
     Raises:

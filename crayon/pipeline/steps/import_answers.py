@@ -72,7 +72,7 @@ def import_labelstudio(
         files: the exports, as JSON.
         choices: name of the control tag with the answers; None to recognise it.
         salt: file with the secret from which annotators' pseudonyms are derived; None for .crayon/salt.
-        reject_invalid: write unknown answers or items to <kind>.rejected.csv instead of raising an error.
+        reject_invalid: write rows with unknown answers or items to <kind>.rejected.csv instead of raising an error.
 
     Raises:
         ParamsError: the kind is unknown, or the benchmark does not take people's answers.
