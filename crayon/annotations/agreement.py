@@ -16,7 +16,7 @@ from crayon.annotations.io.spreadsheet import harmless
 from crayon.annotations.vocabulary import ANSWERS
 
 ENOUGH = 20
-"""Annotators with fewer answers get no remark."""
+"""Number of answers below which an annotator gets no remark."""
 
 SLIGHT = 0.2
 """A kappa below this is at most slight agreement (Landis and Koch, Biometrics 1977)."""
@@ -27,8 +27,8 @@ def agreement(answers: Sequence[Answer]) -> dict[str, float | None]:
 
     Returns:
         `agreement`: share of these items with equal answers. `kappa`: Cohen's kappa, if there are exactly two
-        annotators. `alpha`: Krippendorff's alpha, for any number of annotators. Each is None where it is undefined: if
-        no item has two answers or, for kappa and alpha, all answers are the same.
+        annotators. `alpha`: Krippendorff's alpha, for any number of annotators. A value is None where it is undefined:
+        all three if no item has two answers; kappa and alpha also if all answers are the same.
     """
     of_item = defaultdict(list)
     for answer in answers:
@@ -76,9 +76,9 @@ class Annotator:
         seconds: median time of an answer, or None if no time was recorded.
         yes: share of yes among the answers.
         unsure: share of unsure among the answers.
-        shared: number of answers to items that others answered, too.
-        agrees: share of `shared` that equals the majority of the other annotators, where a tie of k answers counts 1/k;
-            None if `shared` is 0.
+        shared: number of this annotator's answers to items that other annotators answered as well.
+        agrees: share of these `shared` answers that equal the majority of the other annotators. If k answers tie for
+            the majority, an answer equal to one of them counts 1/k. None if `shared` is 0.
         remark: why the answers should be checked, or empty.
     """
 
@@ -98,9 +98,12 @@ COLUMNS = tuple(field.name for field in fields(Annotator))
 def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
     """Statistics of each annotator, sorted by name.
 
-    An annotator gets a remark in two cases: all answers are the same although others answered these items differently;
-    or they agree with the other annotators no better than chance, that is, the 95% upper bound of Cohen's kappa with
-    the others' majority is below `SLIGHT`. If only two annotators disagree, both get the remark.
+    An annotator with at least `ENOUGH` answers gets a remark in two cases:
+
+    - All their answers are the same, and nothing shows that this is right: either nobody else answered these items, or
+      the others' majority differs for some of them.
+    - They agree with the others no better than chance: the upper 95% bound of Cohen's kappa with the others' majority
+      is below `SLIGHT`. If there are only two annotators, both get this remark.
     """
     of_item: dict[str, Counter[str]] = defaultdict(Counter)
     of_annotator: dict[str, list[Answer]] = defaultdict(list)

@@ -17,7 +17,7 @@ from crayon.utils.files import write_csv
 from crayon.utils.tables import Table, check_columns, read_table
 
 
-class Answer(NamedTuple):  # of all that can be written so, the one of which a million are made in a moment
+class Answer(NamedTuple):  # faster to create than a dataclass; there may be a million
     """One answer.
 
     Attributes:
@@ -44,7 +44,7 @@ class Answer(NamedTuple):  # of all that can be written so, the one of which a m
 
 
 LONGEST = 80
-"""How much of a text from a file a sentence quotes."""
+"""Maximum number of characters that a message quotes from a file."""
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -99,7 +99,9 @@ def read_answers(
     refuse("answer", {word for word, answer in meanings.items() if answer is None}, unknown_word)
     refuse("annotator", {""} & set(columns["annotator"]), lambda _: "names no annotator.")
     wrong = {name for name in set(columns["annotator"]) if not name.isprintable()}
-    refuse("annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename them.")
+    refuse(
+        "annotator", wrong, lambda name: f"the annotator {short(name)} has control characters; rename the annotator."
+    )
     wrong = {text for text in set(columns["seconds"]) if not is_duration(text)}
     refuse("seconds", wrong, lambda text: f"seconds is {text!r}, neither empty nor a number >= 0.")
     wrong = {text for text in set(columns["digest"]) if not is_digest(text)}
@@ -153,12 +155,12 @@ def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Pa
     """Check that a file of people's answers contains no answer that the pipeline made.
 
     Args:
-        sources: the sources of its answers.
+        sources: the sources of the answers in the file.
         made: the sources of answers that the pipeline makes.
         path: the file.
 
     Raises:
-        AnnotationError: an answer has one of these sources.
+        AnnotationError: an answer has one of the sources in `made`.
     """
     if found := sorted(set(sources) & set(made)):
         aside = Path(path).with_suffix(f".{found[0]}.csv")
@@ -169,7 +171,7 @@ def refuse_mixed(sources: Collection[str], made: Collection[str], path: str | Pa
 
 
 def unknown_item(item: str, known: Collection[str]) -> str:
-    """Return a message: the benchmark has no such item, and which item has the most similar name."""
+    """Return a message: the item is unknown. It suggests the item with the most similar name, if there is one."""
     near = get_close_matches(item[:LONGEST], known, n=1)
     return f"the item {short(item)} is unknown" + (
         f"; did you mean {near[0]!r}?" if near else "; it is none of the items that were asked."
@@ -177,16 +179,16 @@ def unknown_item(item: str, known: Collection[str]) -> str:
 
 
 def unknown_word(word: str) -> str:
-    """Return a message: the word is no answer."""
+    """Return a message: the word is not a known answer."""
     return f"the answer {short(word)} is none of {', '.join(ANSWERS)}, nor a word for one of them (docs/annotation.md)."
 
 
 def stale(other: str, digest: str) -> str:
     """Return a message: the answer was given to other maps or patches."""
     return (
-        f"was given to other maps or patches (digest {other[:12]}, now {digest[:12]}); bring back the ones that were "
-        "shown (with `interpret.placement: resized`, if a plain resize drew those), or annotate the present ones, or "
-        "set `allow_stale: true` in this benchmark's `annotation` in params.yaml, and the record will say so."
+        f"was given to other maps or patches (digest {other[:12]}, now {digest[:12]}); restore the ones that were "
+        "shown (if a plain resize drew them, set `interpret.placement: resized`), or annotate the present ones, or "
+        "set `allow_stale: true` in this benchmark's `annotation` in params.yaml. The record then states this."
     )
 
 
@@ -227,6 +229,6 @@ def is_duration(text: str) -> bool:
 
 
 def parse(answers: str) -> dict[str, str]:
-    """Parse a field of the column `answers`: annotator -> answer."""
+    """Parse one field of the column `answers` into a dictionary: annotator -> answer."""
     pairs = (pair.rsplit("=", 1) for pair in answers.split())
     return {unquote(annotator): answer for annotator, answer in pairs}

@@ -10,8 +10,9 @@ def control(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
 
     Args:
         codes: (n,) int8, 1 relevant, 0 irrelevant, negative unused or unasked.
-        kind: `shuffle` permutes the labels (of neurons: prunes a random set of the same size); `all_relevant`;
-            `all_irrelevant`; `invert` (of neurons: prunes the opposite set).
+        kind: `shuffle` permutes the labels; for neurons, this prunes a random set of the same size. `all_relevant` and
+            `all_irrelevant` give every item the same label. `invert` exchanges the two labels; for neurons, this prunes
+            the opposite set.
         seed: seed of the permutation.
 
     Returns:

@@ -49,16 +49,16 @@ def label_images(
 def label_neurons(
     neurons: int, patches: Mapping[int, Sequence[str]], answers: Iterable[Answer], tie: str
 ) -> dict[str, str]:
-    """Label neurons by a majority vote of their patches, where the annotators' majority decides each patch's vote.
+    """Label each neuron by a vote of its patches. The majority of annotators decides how a patch votes.
 
-    A patch has no vote if yes and no are equally frequent; `unsure` does not count. A neuron without patches, which no
-    training image activates, is irrelevant.
+    A patch has no vote if yes and no are equally frequent; `unsure` does not count. A neuron that no training
+    image activates has no patches and is irrelevant.
 
     Args:
         neurons: number of neurons.
         patches: neuron -> its patches.
         answers: answers of all annotators.
-        tie: the label if the votes are tied or there are no votes (the published code: relevant).
+        tie: the label of a neuron whose patches give a tie or no votes (the published code: relevant).
 
     Returns:
         Neuron, as text -> relevant or irrelevant.

@@ -42,6 +42,6 @@ def take(path: str | Path, locks: str | Path = LOCKS) -> FileLock:
 
 @contextmanager
 def taken(path: str | Path) -> Iterator[None]:
-    """Context manager: lock an answers CSV within the block; raises errors as `take`."""
+    """Context manager: lock an answers CSV within the block; raises the same errors as `take`."""
     with take(path):
         yield

@@ -3,13 +3,13 @@
 A strategy gives a permutation; its first n images are annotated. The strategies:
 
     random      a seeded permutation, the baseline
-    uncertain   uncertainty sampling: maps with the highest entropy first, where the Original's attention is spread
-                widest
+    uncertain   uncertainty sampling: in each class, the maps with the highest entropy first; in these maps, the
+                Original's attention is spread most widely
     diverse     stratified sampling: k-means clusters the maps of each class, and each prefix of the order contains
                 about the same share of every cluster
 
-`uncertain` and `diverse` sample each class in proportion to its size. docs/results.md compares these and other
-strategies.
+With `uncertain` and `diverse`, each prefix of the order contains about the same share of every class. docs/results.md
+compares these and other strategies.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def at_random(count: int, seed: int) -> np.ndarray:
 
 
 def uncertain(pool: Pool, seed: int) -> np.ndarray:
-    """Order by descending entropy of the map, each class in proportion to its size; ties in random order.
+    """Order each class by descending entropy of the maps, ties at random, then interleave the classes.
+
+    Each prefix of the order contains about the same share of every class.
 
     Returns:
         (n,) int64, positions in the pool.
@@ -71,9 +73,10 @@ def uncertain(pool: Pool, seed: int) -> np.ndarray:
 
 
 def diverse(pool: Pool, seed: int) -> np.ndarray:
-    """Order at random, with each cluster of maps of each class in proportion to its size.
+    """Cluster the maps of each class, shuffle each cluster, then interleave all clusters.
 
-    Maps are scaled to unit length before clustering, so that only their shape counts.
+    Each prefix of the order contains about the same share of every cluster. Maps are scaled to unit length before
+    clustering, so that only their shape counts.
 
     Returns:
         (n,) int64, positions in the pool.
@@ -97,7 +100,7 @@ def in_proportion(strata: Sequence[np.ndarray], seed: int) -> np.ndarray:
     """Merge ordered strata so that each prefix contains about the same share of every stratum (systematic sampling).
 
     Args:
-        strata: arrays of positions (m,) int64, each non-empty, together a permutation.
+        strata: non-empty arrays (m,) int64 of positions; together, they contain each position once.
         seed: seed of the random start of each stratum.
 
     Returns:

@@ -43,14 +43,14 @@ def meaning(word: str) -> str | None:
 
 
 _JOINED = re.compile(r"(?<=[^\W\d])[_-](?=[^\W\d])")
-"""What joins the words of a name in a form or a program."""
+"""Underscore or hyphen between two words of a name, as in `not_sure`."""
 
 _TRUTHS = {
     True: "true t 1 1.0 on wahr vrai verdadero verdadeiro vero waar sand sann sant истина",
     False: "false f 0 0.0 off falsch faux falso onwaar falsk usann falskt ложь",
 }
 TRUTHS = {word: value for value, words in _TRUTHS.items() for word in words.split()}
-"""Word, in lower case -> what it says of a button; spreadsheets write true and false in the language of their user."""
+"""Word, in lower case -> True or False: spreadsheets write the state of a button in the language of their user."""
 
 
 def truth(word: str) -> bool | None:

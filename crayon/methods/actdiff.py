@@ -2,7 +2,7 @@
 
     L = mean_i CE(z(x_i)) + weight * mean_i |f(x'_i) - f(x_i) + 1e-6|_2
 
-f: pooled features. x': the image with its irrelevant pixels destroyed; an image without a mask has none. The gradient
+f: pooled features. x': the image with its irrelevant pixels destroyed; without a mask, no pixel is. The gradient
 flows through both branches; the norm is not squared.
 """
 
@@ -29,7 +29,7 @@ class ActDiff(Method):
     """Make features the same with and without the irrelevant pixels.
 
     Attributes:
-        weight: of the second term.
+        weight: weight of the second term.
         destroy: `shuffle` permutes the irrelevant pixels of an image, differently in each step (reference code); `zero`
             makes them black (as Crayon's paper describes it).
     """
@@ -51,7 +51,7 @@ class ActDiff(Method):
         return required(problem.masks, "masks")
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that passes the destroyed images through the network, then the unchanged ones."""
+        """Return a function that runs the network on the images with destroyed pixels, then on the unchanged ones."""
         import torch
 
         network = problem.network

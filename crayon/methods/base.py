@@ -1,7 +1,7 @@
 """The interface of a method: a frozen dataclass of its hyper-parameters, with hooks that the training loop calls.
 
-The modules of methods import torch inside functions only, so that params.yaml is validated without loading torch, which
-takes over a second.
+The module of a method imports torch inside functions only. Loading torch takes over a second, and validating
+params.yaml does not need it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 Reduction = Literal["sum", "mean"]
-"""How a term reduces its values over the images of a batch.
+"""How a loss term combines its values over the images of a batch.
 
-It tells how to compute a batch's term from its micro-batches: as their sum, or as their mean weighted by the number of
-images.
+It states how to compute the term of a batch from the terms of its micro-batches: as their sum, or as their mean
+weighted by the number of images.
 """
 
 
 Need = Literal["maps", "logits", "stage_one", "attention", "neurons", "masks", "bias_features", "pretrained"]
-"""An input that a method may need beside images and labels; an attribute of `Problem` has the same name."""
+"""An input that a method may need in addition to images and labels. `Problem` has an attribute of the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,15 @@ class Batch:
     """The images of one micro-batch, and the outputs of the forward pass for them.
 
     Attributes:
-        index: (B,) int64, positions in the training set, which select the images' rows in a method's state.
-        images: (B, 3, H, W) float, normalised, or cached outputs of frozen layers; None if features are cached.
+        index: (B,) int64, positions of the images in the training set; they index the tensors of a method's state.
+        images: (B, 3, H, W) float, normalised images, or cached outputs of the network's frozen layers; None if the
+            loss does not need them.
         labels: (B,) int64.
-        features: (B, C, h, w) float, the last convolutional map, before `network.keep`; None if they are cached.
+        features: (B, C, h, w) float, the last convolutional map, before pruned channels are switched off; None if the
+            loss does not need it.
         logits: (B, K) float.
         network: the classifier in training.
-        extra: further tensors that a method's `forward` passes to its `loss`, by name.
+        extra: name -> further tensor that a method's `forward` passes to its `loss`.
     """
 
     index: torch.Tensor
@@ -68,7 +70,7 @@ class Method:
     Class attributes:
         label: name in the tables.
         annotation: kind of annotation that the method uses, as in Table 1 of the paper.
-        needs: inputs beside images and labels.
+        needs: inputs in addition to images and labels.
         changing: keys of the state whose values (networks or tensors) change during training. A training's checkpoint
             includes them; when it is resumed, `prepare` computes the other values again.
         differentiates_twice: whether the loss contains a gradient through the backbone, so that a step computes second
@@ -90,14 +92,14 @@ class Method:
     def reads_pixels(self) -> bool:
         """Whether the method changes the images, or differentiates with respect to them.
 
-        Then outputs of frozen layers cannot take the place of images.
+        If so, cached outputs of frozen layers cannot take the place of the images.
         """
         return False
 
     def prepare(self, problem: Problem) -> Any:
         """Compute the method's state before training, from the Original and the annotations.
 
-        This hook may also change the network, such as prune it.
+        This hook may also change the network, for example prune it.
 
         Returns:
             The state, which all other hooks receive.
@@ -139,8 +141,8 @@ class Method:
             generator: random number generator of the order.
 
         Yields:
-            A step as a list of micro-batches, each the positions (B,) int64 of its images. The loss of the step is the
-            mean of the micro-batches' losses.
+            A step: a list of micro-batches. A micro-batch is a tensor (B,) int64 with the positions of its images in
+            the training set. The loss of the step is the mean of the micro-batches' losses.
         """
         import torch
 
@@ -148,7 +150,7 @@ class Method:
             yield [index]
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
-        """Return the function that computes a batch from its positions (B,) int64; by default one forward pass."""
+        """Return the function from positions (B,) int64 of images to their `Batch`; by default one forward pass."""
 
         def run(index: torch.Tensor) -> Batch:
             return self.one_pass(problem, index, problem.images(index))
@@ -177,12 +179,12 @@ class Method:
         )
 
     def term_reductions(self) -> dict[str, Reduction] | None:
-        """Return how each term of the loss combines the images of a batch (a mean or a sum), by the term's name.
+        """Return whether each term of the loss is a mean or a sum over the images of a batch: term -> reduction.
 
-        With this, the loss of a batch can be computed from its micro-batches. None, the default, means that it cannot,
-        for instance because the loss compares images with each other.
+        With this mapping, the loss of a batch can be computed from its micro-batches. None, the default, means that
+        this is impossible, for instance because the loss compares images with each other.
         """
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """Compute the terms of the loss, scalars by name; their sum is minimised."""
+        """Compute the terms of the loss: name -> scalar. Training minimises their sum."""
         raise TypeError(f"{type(self).__name__} defines no loss")

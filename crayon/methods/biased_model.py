@@ -1,4 +1,4 @@
-"""Functions for the methods that train a biased model beside the network (LfF, LC); their parameters call it `twin`."""
+"""Functions for LfF and LC, which also train a biased model. Their parameters call the biased model `twin`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Start = Literal["pretrained", "original"]
 def generalised_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, q: float) -> torch.Tensor:
     """Compute the generalised cross-entropy q * stop_gradient(p[y])^q * CE of each image.
 
-    Its gradient q p[y]^q (p - onehot(y)) is q times the gradient of the loss (1 - p[y]^q) / q of Zhang and Sabuncu
-    (2018), as in the reference code of LfF and LC; its value differs from theirs.
+    Zhang and Sabuncu (2018) define the loss (1 - p[y]^q) / q. The value here differs, but the gradient,
+    q p[y]^q (p - onehot(y)), is q times theirs. The reference code of LfF and LC does the same.
 
     Args:
         logits: (B, K) float.

@@ -27,8 +27,9 @@ class BoundingBox(Method):
     """Keep the energy of the maps inside the box.
 
     Attributes:
-        weight: lambda.
-        reduction: of e over the images of a batch: sum (reference code) or mean.
+        weight: lambda, the weight of the second term.
+        reduction: whether the second term is the sum of e over the images of a batch (reference code), or the mean over
+            those with a box.
     """
 
     label = "Bounding Box"
@@ -54,7 +55,7 @@ class BoundingBox(Method):
         return {"covered": covered, "boxed": covered.flatten(1).any(1)}
 
     def term_reductions(self) -> dict[str, Reduction] | None:
-        """Mean and sum; a mean over the images with a box cannot be computed from micro-batches."""
+        """`classification` is a mean, `energy` a sum; None for `reduction: mean`, which skips images without a box."""
         return {"classification": "mean", "energy": "sum"} if self.reduction == "sum" else None
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -73,9 +74,9 @@ class BoundingBox(Method):
 
 
 def box_coverage(masks: torch.Tensor, size: tuple[int, int], shift: Shift = (0.0, 0.0)) -> torch.Tensor:
-    """Compute the share of each cell that the bounding box of a mask covers.
+    """Compute which share of each cell is covered by the mask's bounding box.
 
-    The shares are exact even if a cell is not a whole number of pixels; they are zero for an empty mask.
+    The shares are exact even if a cell's width is not a whole number of pixels; they are zero for an empty mask.
 
     Args:
         masks: (N, H, W) bool.
@@ -90,13 +91,13 @@ def box_coverage(masks: torch.Tensor, size: tuple[int, int], shift: Shift = (0.0
 
 
 def axis_coverage(filled: torch.Tensor, cells: int, shift: float = 0.0) -> torch.Tensor:
-    """Compute the share of each cell of an axis that the interval from the first to the last True covers.
+    """Compute which share of each cell of an axis is covered by the interval from the first to the last True.
 
     Args:
         filled: (N, pixels) bool.
         cells: number of cells along the axis.
-        shift: how far each edge between two cells is moved from its place in a grid of equal cells, towards the end
-            of the axis, as a fraction of a cell's width. The outer edges stay.
+        shift: how far each edge between two cells is moved towards the end of the axis, as a fraction of a cell's
+            width. Without a shift, all cells have equal widths. The two outer edges do not move.
 
     Returns:
         (N, cells) float32 in [0, 1].

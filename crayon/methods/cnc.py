@@ -2,7 +2,8 @@
 
 The loss attracts images of one class for which the first stage predicts different classes, and repels images of
 different classes for which it predicts the same class. The first stage is an ERM with few epochs (`stage_one` in
-params.yaml), or without it the Original. The slice S_c has the images for which the first stage predicts c:
+params.yaml); if params.yaml has none, it is the Original. The slice S_c has the images for which the first stage
+predicts c:
 
     anchors of slice c     predicted c, of class c            negatives of slice c   predicted c, of another class
     positives of class y   of class y, predicted otherwise
@@ -40,21 +41,21 @@ if TYPE_CHECKING:
 
 
 PIXELS = 2**22
-"""Maximum number of pixels in a forward pass, 83 images of 224 x 224; a single sample may have more."""
+"""Maximum number of pixels in a forward pass: 83 images of 224 x 224. A pass with a single sample may exceed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CnC(Method):
-    """Contrast images that the first stage classifies rightly and wrongly.
+    """Contrast the images that the first stage classifies rightly with those that it classifies wrongly.
 
     Attributes:
         contrast: lambda, the weight of the contrastive terms.
         temperature: T.
         anchors, positives, negatives, easy_negatives: number of images of each part of a sample, reduced to the size of
             the smallest pool.
-        samples: number of contrastive samples per step, whose gradients are averaged (the training's batch_size is not
-            used).
-        share: share of the anchors that start a sample in an epoch.
+        samples: number of contrastive samples per step; the step averages their gradients. The training's batch_size
+            is not used.
+        share: each slice starts as many samples per epoch as the smallest slice has anchors, times `share`.
     """
 
     label = "CnC"
@@ -70,7 +71,7 @@ class CnC(Method):
     share: Positive = 1.0
 
     def prepare(self, problem: Problem) -> Pools | None:
-        """Build the pools of images; None if the first stage misclassifies no image, in which case CnC is ERM."""
+        """Build the pools of images. If the first stage misclassifies no image, return None: CnC is then ERM."""
         pools = Pools(required(problem.stage_one, "stage_one").argmax(1).cpu(), problem.labels.cpu(), self)
         if pools.wrong == 0:
             report("CnC: the first stage misclassifies no training image, so there is nothing to contrast; it is ERM.")
@@ -87,7 +88,7 @@ class CnC(Method):
     def steps(
         self, problem: Problem, state: Pools | None, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Draw the epoch's samples; yield `samples` of them per step, in micro-batches of equally many samples.
+        """Draw the epoch's samples; each step has `samples` of them, divided equally among its micro-batches.
 
         Arguments: see `Method.steps`.
         """
@@ -105,7 +106,7 @@ class CnC(Method):
             yield [torch.cat(samples[i : i + each]) for i in range(0, len(samples), each)]
 
     def forward(self, problem: Problem, state: Pools | None) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that passes each distinct image once; `extra` has the pooled features, `pooled` (B, C)."""
+        """Return a function that passes each distinct image once; `extra` of its batch has `pooled` features (B, C)."""
         if state is None:
             return super().forward(problem, state)
 
@@ -125,7 +126,7 @@ class CnC(Method):
         return run
 
     def loss(self, batch: Batch, state: Pools | None) -> dict[str, torch.Tensor]:
-        """Compute the terms, means over the samples of the batch."""
+        """Compute the terms of the loss. Each term is a mean over the samples of the batch."""
         import torch
         from torch.nn.functional import normalize
 
@@ -151,7 +152,7 @@ class CnC(Method):
 def contrast(
     anchor: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Compute l(v; P, Q), a scalar.
+    """Compute the contrastive loss l(v; P, Q) in the module's docstring, a scalar.
 
     Args:
         anchor: (C,) float, unit features of v.
@@ -168,10 +169,12 @@ def contrast(
 class Pools:
     """The pools of images from which the parts of a contrastive sample are drawn.
 
-    If the definitions above give no image, there are fallbacks. Negatives of a slice without mistakes: all images
-    whose class is not the slice's most frequent one. Positives of a class without mistakes: all of its images in its
-    slice. Easy negatives, if the slice of the first positive is the anchor's own class or has no anchors: the rightly
-    predicted images of other classes, or else all images of other classes.
+    The module's docstring defines the pools. Where a definition gives no image, another pool replaces it:
+
+    - Negatives of a slice without mistakes: all images of classes other than the slice's most frequent class.
+    - Positives of a class without mistakes: all images of the class that are predicted as this class.
+    - Easy negatives, if the first positive is predicted as the anchor's class, or its slice has no anchors: the
+      correctly predicted images of other classes; if there are none, all images of other classes.
 
     Args:
         predicted: (N,) int64, classes that the first stage predicts.
@@ -210,9 +213,9 @@ class Pools:
         self.sizes = [anchors, positives, negatives, easy]
 
     def starts(self, share: float, generator: torch.Generator) -> list[int]:
-        """Draw the first anchors of an epoch's samples, taking the slices in turn.
+        """Draw the first anchor of each sample of an epoch, taking the slices in turn.
 
-        Every slice contributes equally many: the size of the smallest slice times `share`.
+        Every slice contributes the same number: `share` times the number of anchors in the slice with the fewest.
 
         Args:
             share: see `CnC`.
@@ -230,7 +233,7 @@ class Pools:
         return starts
 
     def sample(self, anchor: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw a sample that starts with `anchor`; return its positions, (sum of `sizes`,) int64, part after part."""
+        """Draw a sample that starts with `anchor`; return the positions of its four parts, (sum of `sizes`,) int64."""
         import torch
 
         name = int(self.labels[anchor])
@@ -249,7 +252,7 @@ class Pools:
         )
 
     def _easy(self, name: int, slice_of_positive: int) -> torch.Tensor:
-        """Pool of easy negatives for anchors of the class `name`."""
+        """Return the pool of easy negatives for an anchor of the class `name`, given its first positive's slice."""
         pool = self.anchors.get(slice_of_positive)
         return self.others[name] if slice_of_positive == name or pool is None or not len(pool) else pool
 

@@ -13,7 +13,7 @@ The first term keeps a relevant map from spreading to cells where P is low; the 
 the cells where P is high. The published code has both reductions: the ratio for Waterbirds, the plain sum for Biased
 CelebA and Backgrounds.
 
-alpha/|R| and beta/|I| are weights for one data set and network. With `weighting: relative`, the default and ours, the
+alpha/|R| and beta/|I| suit only one data set and network. With `weighting: relative`, the default and ours, the
 factors before the two sums are alpha * r(relevant) and beta * r(irrelevant) instead; r is the ratio of the gradients of
 classification and term (`crayon.methods.relative_weights`). So alpha = 2 and beta = 10 are a good start for any number
 of images, any network and any size of map.
@@ -43,12 +43,14 @@ class CrayonAttention(Method):
         alpha: weight of the loss of relevant maps.
         beta: weight of the loss of irrelevant maps.
         weighting: `relative`: alpha and beta are relative to the classification term. `published`: alpha is divided by
-            the number of training images whose maps were answered relevant, beta by that of irrelevant ones (Eq. 4).
+            |R|, the number of training images with relevant maps, and beta by |I|, the number with irrelevant maps
+            (Eq. 4).
         reduction: form of the two terms; the module's docstring has both formulas.
         target: class whose map is guided: the image's label, or the class that the network currently predicts
             (published code: label for Waterbirds and Biased CelebA, prediction for Backgrounds).
-        passes: how many times a step updates the running statistics of batch normalisation. The published code passes
-            the images through the network twice, for the logits and for the maps; the loss is the same.
+        passes: how many times a step updates the running statistics of batch normalisation. 2 reproduces the published
+            code, which passes the images through the network once for the logits and again for the maps. The loss is
+            the same with 1 and 2.
     """
 
     label = "Crayon-Attention"
@@ -67,8 +69,8 @@ class CrayonAttention(Method):
 
         Returns:
             `stored`: (N, h, w) float32 in [0, 1]; an all-zero map becomes all ones, as in the published code.
-            `relevant`, `irrelevant`: (N,) float32, the factors of alpha and beta in the module's docstring for the
-            images in R and I, else 0.
+            `relevant`, `irrelevant`: (N,) float32, the weights of relevant_i and irrelevant_i in the loss. `relevant`
+            is 0 outside R, and `irrelevant` is 0 outside I.
         """
         from crayon.methods.relative_weights import gradient_ratio
         from crayon.saliency.gradcam import normalise
@@ -117,7 +119,7 @@ class CrayonAttention(Method):
         return batch.labels if self.target == "label" else batch.logits.argmax(1)
 
     def term_reductions(self) -> dict[str, Reduction]:
-        """All terms are sums (Eq. 4), because |R| and |I| count the training set."""
+        """All terms are sums over the images (Eq. 4): their weights already depend on the whole training set."""
         return {"classification": "sum", "relevant": "sum", "irrelevant": "sum"}
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -130,7 +132,7 @@ class CrayonAttention(Method):
         }
 
     def image_terms(self, batch: Batch, stored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute relevant_i and irrelevant_i of each image of a batch, independently of its answer.
+        """Compute both terms, relevant_i and irrelevant_i, for each image of a batch, whatever the answer to its map.
 
         Args:
             batch: the images.

@@ -28,8 +28,8 @@ class CrayonPruning(Method):
     Attributes:
         batch_norm: `frozen` keeps the Original's features, which are computed once, from images without augmentation.
             `drifting` does what the authors' published code does: the network stays in training mode, so that the
-            features of a step are normalised by the batch, and the running statistics that evaluation uses change,
-            although no weight before the last layer does.
+            features of a step are normalised by the batch. The running statistics that evaluation uses then change,
+            although the weights before the last layer stay the same.
     """
 
     label = "Crayon-Pruning"
@@ -47,7 +47,7 @@ class CrayonPruning(Method):
         return [{"params": list(problem.network.head.parameters())}]
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that applies the last layer to pooled features, which are cached if they are frozen."""
+        """Return a function that applies the last layer to the pooled features, cached if `batch_norm` is `frozen`."""
         import torch
 
         network = problem.network

@@ -29,7 +29,7 @@ Sizes = int | tuple[int, int]
 """One number for both axes of an image, or one for each."""
 
 Gradients = tuple[Tensor | None, ...]
-"""The gradients in the arguments of a function's `forward`."""
+"""The result of `backward`: one gradient for each argument of `forward`, or None."""
 
 
 class CheapSecondOrder(TorchFunctionMode):
@@ -58,8 +58,9 @@ class CheapSecondOrder(TorchFunctionMode):
 class BatchNorm(torch.autograd.Function):
     """Batch normalisation by the statistics of the batch.
 
-    `apply` takes the inputs (B, C, h, w) float32 or float64, running mean and variance (C,) or None, which it updates,
-    weight and bias (C,), the momentum of the running statistics, and epsilon.
+    `apply` takes, in this order: the inputs (B, C, h, w) float32 or float64; the running mean and variance, (C,) or
+    None; the weight and bias (C,); the momentum of the running statistics; and epsilon. It updates the running mean and
+    variance.
     """
 
     @staticmethod
@@ -119,7 +120,7 @@ class _Gradient(torch.autograd.Function):
 
 
 def _refuse() -> NoReturn:
-    """Raise the error of PyTorch's `once_differentiable`, for the gradients of weight and bias only."""
+    """Refuse a second derivative of the weight or bias, by an error like that of PyTorch's `once_differentiable`."""
     raise RuntimeError("only the input's gradient can be differentiated again")
 
 
@@ -132,19 +133,19 @@ def convolution(
     dilation: Sizes,
     groups: int,
 ) -> Tensor:
-    """Compute `torch.conv2d`, so that its gradient in the images may be differentiated once more.
+    """Compute `torch.conv2d` such that the gradient with respect to the images can be differentiated once more.
 
     Args:
         inputs: (B, C, H, W) images that require a gradient, float32 or float64.
         weight: (K, C / groups, height, width), of the same dtype.
         bias: (K,) or None.
-        stride, padding, dilation, groups: as in `torch.conv2d`; the padding as numbers.
+        stride, padding, dilation, groups: as in `torch.conv2d`, but the padding must be numeric.
 
     Returns:
         (B, K, h, w).
 
     Raises:
-        RuntimeError: in the backward pass, if the gradient in weight or bias is to be differentiated.
+        RuntimeError: in the backward pass, if the gradient with respect to weight or bias is differentiated again.
     """
     # PyTorch's own convolution provides the gradients in weight and bias, `_ByInputs` the gradient in the images.
     outputs = torch.conv2d(inputs.detach(), weight, bias, stride, padding, dilation, groups)
@@ -163,7 +164,7 @@ def _plain(
     dilation: Sizes,
     groups: int,
 ) -> bool:
-    """Whether the convolution has a single dtype, is outside of autocast, and has its padding given as numbers."""
+    """Whether `convolution` supports the arguments: one dtype, no autocast, images with a gradient, numeric padding."""
     kind = inputs.device.type
     narrowed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return not narrowed and inputs.requires_grad and inputs.dtype == weight.dtype and not isinstance(padding, str)
@@ -175,7 +176,7 @@ def _once(gradients: Any) -> None:
 
 
 class _ByInputs(torch.autograd.Function):
-    """Returns the outputs (B, K, h, w) of a convolution, and adds their gradient in its inputs (B, C, H, W)."""
+    """Returns a convolution's outputs (B, K, h, w); `backward` computes the gradient of its inputs (B, C, H, W)."""
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...]) -> Tensor:
@@ -208,7 +209,7 @@ class _InputGradient(torch.autograd.Function):
 
 
 def _backward(gradient: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...], by_inputs: bool) -> Tensor:
-    """Compute the gradient of a convolution in its inputs or in its weight with PyTorch's kernel."""
+    """Compute a convolution's gradient with respect to its inputs or its weight, with PyTorch's kernel."""
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, inputs, weight, None, *options, [by_inputs, not by_inputs, False]
     )
@@ -218,7 +219,7 @@ def _backward(gradient: Tensor, inputs: Tensor, weight: Tensor, options: tuple[A
 def _native(
     gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients of batch normalisation in input, weight and bias with PyTorch's kernel."""
+    """Compute batch normalisation's gradients with respect to input, weight and bias, with PyTorch's kernel."""
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
         gradient, inputs, weight, None, None, mean, scale, True, epsilon, [True, True, True]
     )
@@ -226,5 +227,5 @@ def _native(
 
 
 def _channels(values: Tensor) -> Tensor:
-    """(C,) -> (1, C, 1, 1)."""
+    """Reshape (C,) to (1, C, 1, 1)."""
     return values.view(1, -1, 1, 1)

@@ -19,7 +19,8 @@ class ERM(Method):
     """Minimise the cross-entropy, starting from the Original's weights; all parameters are trained.
 
     Attributes:
-        reduction: of the cross-entropy over a batch; `sum` gives Crayon-Attention's loss without its map terms.
+        reduction: whether the loss is the mean or the sum of the images' cross-entropies. `sum` gives
+            Crayon-Attention's loss without its map terms.
     """
 
     label = "ERM"
@@ -27,7 +28,7 @@ class ERM(Method):
     reduction: Literal["mean", "sum"] = "mean"
 
     def term_reductions(self) -> dict[str, Reduction]:
-        """The term is a sum or a mean, as set."""
+        """The term is a sum or a mean over the images, as the attribute `reduction` states."""
         return {"classification": self.reduction}
 
     def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:

@@ -33,8 +33,8 @@ class FLAC(Method):
     """Fit similarities to the biased network's distances, for pairs on which class and bias disagree.
 
     Attributes:
-        weight: of the second term.
-        exponent: d.
+        weight: weight of the second term.
+        exponent: the exponent d of the distances.
         unit_features: whether both networks' features are scaled to length one (as in the reference code).
     """
 
@@ -61,14 +61,14 @@ class FLAC(Method):
 
 
 def similarity(features: torch.Tensor, exponent: float) -> torch.Tensor:
-    """Compute the similarities S (B, B) of features (B, C); `exponent` is d."""
+    """Compute the similarities (B, B) of features (B, C): 1 / (1 + distance^exponent)."""
     squares = features.square().sum(1)
     squared = (squares[:, None] + squares - 2 * features @ features.T).clamp_min(0)
     return 1 / (1 + (squared + 1e-6).sqrt() ** exponent)
 
 
 def mismatch(similar: torch.Tensor, bias_similar: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compute the mean over Q of (a - r)(log a - log r).
+    """Compute the second term of L in the module's docstring: the mean over Q of (a - r)(log a - log r).
 
     Args:
         similar: (B, B) float, S of the network in training.

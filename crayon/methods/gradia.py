@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from crayon.methods.problem import Problem
 
 WEIGHTS = {(True, True): (1.0, 0.0), (False, True): (0.4, 1.6), (True, False): (0.8, 0.2), (False, False): (1.0, 1.0)}
-"""(reasonable, accurate) -> (wp, wa)."""
+"""(map is reasonable, prediction is accurate) -> (weight wp of the classification, weight wa of the map)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class GradIA(Method):
     """Fit unreasonable maps to the mask.
 
     Attributes:
-        attention_weight: of the second term.
+        attention_weight: factor of the second term.
     """
 
     label = "GradIA"
@@ -53,8 +53,8 @@ class GradIA(Method):
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """Compute each image's weights and target.
 
-        An image without a label from the answers gets the weights (1, 0) of a reasonable map and an accurate
-        prediction. For an image without a mask, T is undefined (0/0), and wa = 0.
+        An image whose map has no label gets wp = 1 and wa = 0, as if its map were reasonable and its prediction
+        accurate. For an image without a mask, T is undefined (0/0), and wa = 0.
 
         Returns:
             `prediction`, `attention`: (N,) float32, wp and wa.
@@ -83,7 +83,7 @@ class GradIA(Method):
         }
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Compute the two terms; the second leaves out constant maps, and is 0 if no image of the batch is left."""
+        """Compute the two terms. The second leaves out constant maps; it is 0 if all images are left out."""
         import torch
 
         features = required(batch.features, "features")

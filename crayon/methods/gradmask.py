@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GradMask(Method):
-    """Penalise gradients of the contrast between the classes on irrelevant pixels.
+    """Penalise the gradient, on irrelevant pixels, of the contrast between the classes.
 
     Attributes:
-        weight: of the second term.
-        reduction: of the second term over the images: mean, or sum (reference code).
+        weight: weight of the second term.
+        reduction: whether the second term is a mean over the images, or a sum (reference code).
     """
 
     label = "GradMask"
@@ -51,7 +51,7 @@ class GradMask(Method):
         return required(problem.masks, "masks")
 
     def forward(self, problem: Problem, state: Masks) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that makes one forward pass of images that require a gradient."""
+        """Return a function that makes one forward pass, and enables the gradient with respect to the images."""
         from crayon.methods.double_backward import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
@@ -72,7 +72,7 @@ class GradMask(Method):
 
 
 def class_contrast(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compute the contrast c (B,): the distance between the label's logit and the largest other one.
+    """Compute the contrast c (B,): the distance between the label's logit and the largest logit of the other classes.
 
     Args:
         logits: (B, K) float.

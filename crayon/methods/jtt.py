@@ -2,10 +2,10 @@
 
     L = mean_i w_i CE_i,   w_i = upweight if the first stage misclassifies image i, else 1
 
-The weights are not renormalised. The first stage is an ERM with few epochs (`stage_one` in params.yaml), or without it
-the Original, which may make hardly any mistakes on its training images. The reference code restarts from ImageNet and
-appends copies of the misclassified images; the paper of Crayon continues from the Original and multiplies the loss of
-these images.
+The weights are not renormalised. The first stage is an ERM with few epochs (`stage_one` in params.yaml). If params.yaml
+has none, it is the Original, which may make hardly any mistakes on its training images. The reference code restarts
+from ImageNet and appends copies of the misclassified images; the paper of Crayon continues from the Original and
+multiplies the loss of these images.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class JtT(Method):
     Attributes:
         upweight: lambda, the weight of a misclassified image.
         mode: `loss_weight` multiplies the loss; `resample` appends `upweight` (rounded) copies of each misclassified
-            image to the epoch instead, so that its expected weight is 1 + upweight before renormalisation.
+            image to the epoch instead, so that the image occurs 1 + upweight times.
     """
 
     label = "JtT"
@@ -55,7 +55,7 @@ class JtT(Method):
     def steps(
         self, problem: Problem, state: Any, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Yield the steps of an epoch in random order; with `resample`, they include the copies.
+        """Yield the steps of an epoch in random order, including the copies of images if `mode` is `resample`.
 
         Arguments: see `Method.steps`.
         """
@@ -74,7 +74,7 @@ class JtT(Method):
         return {"classification": "mean"}
 
     def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Compute the weighted mean cross-entropy; it equals ERM's if no image is misclassified."""
+        """Compute the weighted mean cross-entropy. If no image is misclassified, this is ERM's loss."""
         loss = batch.cross_entropy()
         if self.mode == "loss_weight":
             loss = loss * state["weight"][batch.index]

@@ -1,8 +1,8 @@
 """LC, logit correction (Liu et al., ICLR 2023; reference code: shengliu66/LC).
 
 A biased model ("twin") predicts each image's bias a = argmax z_twin. The prior of each class y among the images with
-that prediction corrects the network's logits. Images are mixed with images of their class that the biased model
-misclassifies (group mix-up):
+that prediction corrects the network's logits. Each image is mixed with an image of the same class that the biased
+model misclassifies (group mix-up):
 
     L = mean_i CE(z(x~_i) + log(prior~_i^eta + 1e-4), y_i) + twin_weight * mean_i q sg(p_twin,i[y_i])^q CE_twin,i
     prior_i[y] = Pi[y, a_i] / sum_y' Pi[y', a_i],   Pi[y, a] = mean over images with (y, a) of softmax(z_twin / tau)[y]
@@ -37,11 +37,11 @@ class LC(Method):
     Attributes:
         eta: exponent of the prior.
         q: exponent of the biased model's generalised cross-entropy.
-        temperature: tau, of the biased model's probabilities in the prior.
+        temperature: tau, the temperature of the biased model's probabilities in the prior.
         table: `batch` computes Pi from each batch alone; `moving` is an exponential moving average over batches.
         table_decay: weight of the old table in the moving average.
         twin_weight: weight of the biased model's loss.
-        twin_rate: factor of the biased model's learning rate relative to the network's.
+        twin_rate: the biased model's learning rate, as a multiple of the network's.
         twin_weight_decay: weight decay of the biased model.
         twin_start: initial weights of the biased model.
         mixup: whether images are mixed.
@@ -64,11 +64,11 @@ class LC(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """The mix-up changes images."""
+        """True if `mixup` is set, because the mix-up changes images."""
         return self.mixup
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
-        """Create the biased model; training sets the table Pi, `table` (K, K) float32, and r, `share`."""
+        """Create the biased model `twin`, the table Pi (`table`, at first None), and the mix-up `share` r."""
         return {"twin": biased_model(problem, self.twin_start), "table": None, "share": 0.0}
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:
@@ -138,7 +138,7 @@ class LC(Method):
 
 
 def mean_by_group(probability: torch.Tensor, labels: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
-    """Compute the table Pi: the mean of probability[i, labels[i]] over the images of each (label, guess).
+    """Compute the table Pi: for each pair (label, guess), the mean of probability[i, label] over its images i.
 
     As in the reference code, the sum is divided by count + 1e-4.
 
@@ -159,14 +159,14 @@ def mean_by_group(probability: torch.Tensor, labels: torch.Tensor, guess: torch.
 
 
 def mixup_share(progress: float) -> float:
-    """Compute the share r, which rises from 0.5 exp(-5) to 0.5 as `progress` rises from 0 to 1."""
+    """Compute the mix-up share r. It rises from 0.5 exp(-5) to 0.5 as `progress` rises from 0 to 1."""
     return 0.5 * math.exp(-5 * (1 - min(progress, 1.0)) ** 2)
 
 
 def partners(labels: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
     """Draw a mix-up partner for each image: a random misclassified image of its class in the batch.
 
-    The images of a class without misclassified images are permuted instead.
+    If the batch has no misclassified image of a class, the partners in this class are a random permutation.
 
     Args:
         labels: (B,) int64.

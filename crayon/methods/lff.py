@@ -31,7 +31,7 @@ class LfF(Method):
 
     Attributes:
         q: exponent of the biased model's generalised cross-entropy.
-        decay: weight of the old value in the running means of the losses, which start at an image's first loss.
+        decay: weight of the old value in the running mean of an image's losses. The mean starts at the first loss.
         twin_start: initial weights of the biased model.
     """
 
@@ -65,7 +65,7 @@ class LfF(Method):
         return run
 
     def loss(self, batch: Batch, state: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Compute the two terms, with weights from running means that include the losses of this batch."""
+        """Compute the two terms. The weights are computed from running means that include the losses of this batch."""
         twin_logits, loss = batch.extra["twin_logits"], batch.cross_entropy()
         twin_loss = cross_entropies(twin_logits, batch.labels)
         hard_for_twin = state["twin_losses"].update(batch.index, twin_loss)
@@ -86,7 +86,7 @@ class Losses:
 
     Attributes:
         mean: (N,) float32.
-        seen: (N,) bool, whether the image had a loss so far.
+        seen: (N,) bool, whether the mean of the image already includes a loss.
     """
 
     def __init__(self, labels: torch.Tensor, decay: float) -> None:
@@ -114,7 +114,7 @@ class Losses:
             losses: (B,) float.
 
         Returns:
-            (B,) float32 in [0, 1], the images' means divided by the maximum of their class.
+            (B,) float32 in [0, 1], the mean of each image, divided by the maximum of the means in its class.
         """
         import torch
 

@@ -21,5 +21,5 @@ def cross_entropies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def irrelevant_pixels(masks: torch.Tensor) -> torch.Tensor:
-    """Invert masks (B, H, W) bool of relevant pixels, but leave an image without a mask (all False) unchanged."""
+    """Invert masks (B, H, W) bool of relevant pixels; an image without a mask stays False everywhere."""
     return ~masks & masks.flatten(1).any(1)[:, None, None]

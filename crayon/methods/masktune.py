@@ -29,7 +29,7 @@ class MaskTune(Method):
     """Fine-tune on images without the pixels of the Original's highest attention.
 
     Attributes:
-        deviations: distance of the threshold tau from the mean, in standard deviations (2 in the formula above).
+        deviations: distance of the threshold tau from the mean, in standard deviations (2 in the module's docstring).
     """
 
     label = "MaskTune"
@@ -79,7 +79,7 @@ class MaskTune(Method):
 
 
 def stretch(maps: torch.Tensor) -> torch.Tensor:
-    """Shift each map (B, h, w) to a minimum of 0, and divide it by 1e-7 + its maximum (minmax in the formula above)."""
+    """Subtract the minimum of each map (B, h, w), then divide the map by 1e-7 + its maximum."""
     maps = maps - maps.amin((1, 2), keepdim=True)
     return maps / (1e-7 + maps.amax((1, 2), keepdim=True))
 

@@ -28,7 +28,7 @@ NEEDS = {
 """Input that a method may need -> its description in error messages."""
 
 WHERE = {"masks": " (a column `mask` in the manifest)", "bias_features": " (`auxiliary` in params.yaml)"}
-"""Input -> where a benchmark declares it."""
+"""Input -> text that states where a benchmark declares this input."""
 
 
 @dataclass(kw_only=True)
@@ -41,14 +41,13 @@ class Problem:
 
     Attributes:
         network: the network to train; its initial weights are the Original's.
-        images: positions (B,) in the training set -> normalised images (B, 3, H, W) on the device, or outputs of the
-            network's frozen layers (B, c, h', w').
+        images: reader of the training set: from positions (B,) to normalised images (B, 3, H, W) on the device, or to
+            outputs (B, c, h', w') of the network's frozen layers.
         labels: (N,) int64.
         maps: (N, h, w) float32 in [0, 1], the Original's maps.
         logits: (N, K) float32, the Original's logits in evaluation mode.
-        stage_one: (N, K) float32, logits of the network that provides the mistakes for JtT and CnC.
-        attention: (N,) int8, labels of the maps: 1 relevant, 0 irrelevant, -1 answered but without a label, -2 not
-            annotated.
+        stage_one: (N, K) float32, logits of the first-stage network: JtT and CnC use its mistakes.
+        attention: (N,) int8, labels of the maps: 1 relevant, 0 irrelevant, -1 answered but undecided, -2 not answered.
         neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
         masks: masks of the relevant pixels of the N images.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network.
@@ -61,7 +60,8 @@ class Problem:
             micro-batches; batch normalisation normalises each micro-batch by itself.
         compile: whether training compiles backbones by torch.compile.
         shift: computes where the cells of the network's maps lie on the images; see `crayon.saliency.placement`.
-        by_params: whether params.yaml sets the training, so that messages may name its keys; False in the library.
+        by_params: whether the settings come from params.yaml, so that error messages may name its keys; False if
+            `Guide` starts the training.
     """
 
     network: Classifier

@@ -1,14 +1,16 @@
 """Weights of loss terms relative to the classification term, so that one range of weights fits every data set.
 
 The published weights of Crayon-Attention depend on the number of answers, on the size of the map and on the scale of
-the features: 3,000 an image suit one network on one data set, and destroy another. Here a weight is a ratio instead.
-With g_i(T) the gradient of a term T with respect to the features of image i, at the Original in evaluation mode:
+the features: a weight of 3,000 per image suits one network on one data set, and destroys another network. Here a
+weight is a ratio instead. Let g_i(T) be the gradient of a term T with respect to the features of image i, at the
+Original in evaluation mode:
 
     weight of T = ratio * rms_i |g_i(classification)| / rms_i |g_i(T)|
 
 The classification gradient is that of a network that is undecided between the K classes, W^T (1/K - onehot(label)):
 the gradient of the Original itself is near zero, because it has learnt the training images. So `ratio` says how
-strongly a term pulls at the features of an answered image, compared with its label once the network is in doubt.
+strongly a term pulls at the features of an answered image, compared with how the image's label would pull at them if
+the network were undecided.
 """
 
 from __future__ import annotations
@@ -21,16 +23,16 @@ from crayon.methods.base import Batch
 from crayon.methods.problem import Problem
 
 SAMPLE = 512
-"""Number of images that a gradient is measured on; more images of the same data set do not change it much."""
+"""Number of images on which a gradient is measured; with more images of the data set, the result is about the same."""
 
 
 def gradient_ratio(problem: Problem, chosen: torch.Tensor, term: Callable[[Batch], torch.Tensor]) -> float:
-    """Measure how many times a term's gradient fits into the classification term's, at the features.
+    """Measure the classification term's gradient divided by another term's, both with respect to the features.
 
     Args:
         problem: the Original and the training images.
-        chosen: (N,) bool, the training images that the term is computed for; up to 512 of them are measured, at equal
-            distances in the training set.
+        chosen: (N,) bool, the training images for which the term is computed. If there are more than 512, 512 of them
+            are measured, evenly spaced in the training set.
         term: computes the term of each image of a batch, (B,).
 
     Returns:

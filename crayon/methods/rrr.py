@@ -29,11 +29,11 @@ class RRR(Method):
     """Penalise input gradients on irrelevant pixels.
 
     Attributes:
-        weight: lambda.
-        reduction: of R over the images: `mean`, `sum` (reference code), or `mean_pixels`, the mean over images, pixels
-            and colours.
-        saliency: `input` is the objective above; in `gradcam` g is the Grad-CAM of the label, and A the irrelevant
-            share of each of its cells.
+        weight: lambda, the weight of R.
+        reduction: how R combines the images: `mean`; `sum` (reference code); or `mean_pixels`, the mean over images,
+            pixels and colours.
+        saliency: `input`: the objective in the module's docstring. `gradcam`: instead of the input gradient, g is the
+            Grad-CAM of the label, and A is the share of each cell that is irrelevant.
     """
 
     label = "RRR"
@@ -48,11 +48,11 @@ class RRR(Method):
 
     @property
     def reads_pixels(self) -> bool:
-        """With the saliency `input`, it differentiates with respect to pixels."""
+        """True if `saliency` is `input`: the loss then differentiates with respect to pixels."""
         return self.saliency == "input"
 
     def prepare(self, problem: Problem) -> Masks | torch.Tensor:
-        """Return the masks of the relevant pixels; for `gradcam` the irrelevant share of each cell, (N, h, w)."""
+        """Return the masks of the relevant pixels; for `gradcam`, which share of each cell is irrelevant, (N, h, w)."""
         from crayon.models.inference import gathered
         from crayon.saliency.placement import cell_shares
 
@@ -63,7 +63,7 @@ class RRR(Method):
         return gathered((cell_shares(irrelevant_pixels(part), size, shift) for part in masks.parts()), len(masks))
 
     def forward(self, problem: Problem, state: Masks | torch.Tensor) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that makes one forward pass of images that require a gradient."""
+        """Return a function that makes one forward pass; for `input`, it enables the gradient of the images."""
         from crayon.methods.double_backward import CheapSecondOrder
 
         def run(index: torch.Tensor) -> Batch:
@@ -73,7 +73,7 @@ class RRR(Method):
         return run
 
     def loss(self, batch: Batch, state: Masks | torch.Tensor) -> dict[str, torch.Tensor]:
-        """Compute the two terms of the loss: cross-entropy, and the input gradient outside of the mask."""
+        """Compute the two terms of the loss: the cross-entropy, and R on the irrelevant pixels or cells."""
         import torch
 
         from crayon.saliency.gradcam import class_activation

@@ -1,4 +1,4 @@
-"""Running statistics of batch normalisation as after two forward passes, at the cost of one.
+"""Update the running statistics of batch normalisation as two forward passes would, at the cost of one.
 
 The published code passes each batch through the network twice in training mode: once for the logits, once for the map.
 Both passes normalise by the batch, so their outputs and gradients are the same; but the running statistics r, which
@@ -26,8 +26,8 @@ from crayon.utils.checks import required
 def moved_twice(network: nn.Module) -> Iterator[None]:
     """Context in which one forward pass updates the running statistics as two passes of the same images do.
 
-    Random layers, such as stochastic depth, count as the same in both passes. Layers in evaluation mode or without
-    running statistics do not change.
+    Random layers, such as stochastic depth, are assumed to draw the same numbers in both passes. Layers in evaluation
+    mode or without running statistics do not change.
     """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     before = [[buffer.clone() for buffer in layer.buffers(recurse=False)] for layer in layers]

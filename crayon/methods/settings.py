@@ -20,7 +20,8 @@ from crayon.utils.text import unknown
 def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
     """Return the training and the hyper-parameters of a method on a benchmark.
 
-    The method's entry in `methods` holds its hyper-parameters, and keys that override the benchmark's `refinement`.
+    The benchmark's entry `methods.<method>` contains the method's hyper-parameters. It may also contain training keys,
+    which override the benchmark's `refinement`.
 
     Raises:
         ParamsError: the benchmark has no entry for the method, or the entry is invalid.

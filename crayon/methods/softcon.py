@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from crayon.methods.problem import Problem
 
 REFERENCES = 1024
-"""Number of images of the same class that an image is compared with for its sampling weight (reference code)."""
+"""Number of images of its class with which an image is compared to get its sampling weight (reference code)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftCon(Method):
-    """Contrast images of a class by how much their bias differs.
+    """Attract the images of a class to each other, more strongly if their bias features differ.
 
     Attributes:
         alpha: weight of the cross-entropy.
-        gamma: an image is drawn for the contrast with a weight, the distance of its bias features from those of its
-            class, clipped at gamma times the smallest positive weight; 0 draws uniformly, a negative value does not
-            clip.
-        temperature: T.
+        gamma: limit of the weights by which images are drawn for the contrast. The weight of an image is the distance
+            of its bias features from those of its class; weights above gamma times the smallest positive weight are
+            clipped. 0: draw uniformly. Negative: do not clip.
+        temperature: T, the temperature of the contrast.
         images: number of images of the contrastive batch.
         views: number of augmented views of each image; with 1 the image is not augmented.
     """
@@ -65,7 +65,7 @@ class SoftCon(Method):
 
         Returns:
             `bias`: (N, D) float32, bias features of unit length.
-            `drawn_by`: (N,) float32, weights by which images are drawn; None draws uniformly.
+            `drawn_by`: (N,) float32, weights by which images are drawn; None to draw uniformly.
         """
         from torch.nn.functional import normalize
 
@@ -73,7 +73,7 @@ class SoftCon(Method):
         return {"bias": bias, "drawn_by": sampling_weights(bias, problem.labels, self.gamma) if self.gamma else None}
 
     def forward(self, problem: Problem, state: dict[str, Any]) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that passes the batch, and the views of the images drawn for the contrast."""
+        """Return a function that runs the network on the batch, and on views of the images drawn for the contrast."""
         import torch
 
         height, width = problem.images.raw(torch.tensor([0])).shape[2:]
@@ -107,13 +107,13 @@ class SoftCon(Method):
 
 
 def soft_contrast(features: torch.Tensor, bias: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Compute L_con, a scalar.
+    """Compute the contrastive loss L_con in the module's docstring, a scalar.
 
-    An anchor without positives, or with positives of the same bias only, contributes 0.
+    An anchor contributes 0 if it has no positives, or if all its positives have the same bias features as itself.
 
     Args:
         features: (M, C) float, pooled features of the views.
-        bias: (M, D) float, bias features of their images, of unit length.
+        bias: (M, D) float, bias features of the views' images, of unit length.
         labels: (M,) int64.
         temperature: T.
     """
@@ -131,7 +131,7 @@ def soft_contrast(features: torch.Tensor, bias: torch.Tensor, labels: torch.Tens
 
 
 def sampling_weights(bias: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Compute the sampling weight of each image, the clipped sum of distances 1 - cos to random images of its class.
+    """Compute the sampling weight of each image: its summed distance 1 - cos to random images of its class, clipped.
 
     Args:
         bias: (N, D) float, bias features of unit length.

@@ -49,7 +49,7 @@ def evaluations(inputs: Mapping[str, str], partly: bool = False) -> dict[tuple[s
         partly: whether to leave out missing files; otherwise a missing file is an error.
 
     Returns:
-        (benchmark, run) -> seed (`-` if the run has none) -> content of metrics.json.
+        (benchmark, run) -> (seed -> content of metrics.json). The seed is `-` if the run has none.
 
     Raises:
         RecordError: a file is missing or damaged.
@@ -79,5 +79,5 @@ def cell(runs: Mapping[str, Mapping[str, Any]], metric: str, family: str = "last
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Format a number for a CSV file with this number of digits; None and NaN give an empty text."""
+    """Format a number for a CSV file, with `digits` decimals; None and NaN give an empty text."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"

@@ -26,7 +26,7 @@ NEUTRAL = frozenset(
         *("pipeline.validate", "pipeline.validity"),
     )
 )
-"""Modules that do not influence any number directly: the paths and params that they determine are in the record."""
+"""Modules that do not count: they influence numbers only by paths and params, and the record contains these."""
 
 
 @cache

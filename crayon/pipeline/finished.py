@@ -1,6 +1,7 @@
 """Time and disk space of a plan's finished jobs, read from their records, as the basis of a forecast.
 
-The time of a pending job is estimated from the median of comparable finished jobs. Comparable are, in this order:
+The time of a pending job is estimated from the median of comparable finished jobs. The comparable jobs are those of the
+first of these groups in which a job has finished:
 
 1. jobs of the same rule, method, network and benchmark; the time is proportional to the epochs,
 2. jobs of the same rule, method and network on any benchmark; the time is proportional to images x epochs,

@@ -21,8 +21,8 @@ MADE = ("simulated", "published")
 READ_ONCE = ("weights", "imagenet")
 """Inputs that may be missing once the outputs exist: initial weights, and a local ImageNet.
 
-They are large and outside of the project, and what was made of them stays valid without them. The record has their
-digests, so that another file in their place makes the job stale. Snakemake does not see them.
+They are large and outside of the project, and the outputs stay valid if they are deleted. The record has their digests,
+so that another file in their place makes the job stale. Snakemake does not see these inputs.
 """
 
 
@@ -31,7 +31,7 @@ KINDS = ("attention", "neurons")
 
 
 TABLE1 = "results/table1.csv"
-"""The main result; the stages of dvc.yaml make what it depends on."""
+"""The main result. The stages of dvc.yaml make everything that it depends on."""
 
 
 WILDCARDS = ("benchmark", "run", "seed", "kind", "result", "network", "original")
@@ -45,7 +45,7 @@ class StepParams:
     Attributes:
         suite_name: name of the active suite.
         suite: the active suite.
-        network: the network that the job builds, which is the suite's or that of the transfer study.
+        network: the network that the job builds: the suite's, or the transfer study's.
         benchmark: the job's benchmark; None if it has none.
         training: params of the training; None if the job does not train.
         method: the method that the job trains with; None if it does not refine a network.
@@ -79,8 +79,8 @@ class Job:
             `params`.
         code: the modules that implement the job; the modules that these import count as well.
         keeps_edits: whether people may edit its outputs (annotation files); the job never overwrites an edit.
-        fetches: published files in raw/ that the job reads, and downloads if they are missing. They are no inputs,
-            since the outputs stay valid if these files are deleted; the record has their digests.
+        fetches: published files in raw/ that the job reads, and downloads if they are missing. They are not
+            inputs, since the outputs stay valid if these files are deleted. The record has their digests.
     """
 
     rule: str

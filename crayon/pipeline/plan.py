@@ -31,7 +31,7 @@ from crayon.utils.text import listed, unknown
 
 
 def _weights(network: Network) -> dict[str, str]:
-    """The input `weights` -> file of the initial weights, see `Network.initial`; an empty dict for random weights."""
+    """Return {"weights": file of the initial weights}, see `Network.initial`; an empty dict for random weights."""
     return {} if network.initial is None else {"weights": network.initial}
 
 
@@ -111,7 +111,7 @@ class Plan:
         return {f"{name}/{key}": path for key, path in self.find("download", benchmark=name).outputs.items()}
 
     def summaries(self, benchmarks: Iterable[str]) -> dict[str, str]:
-        """The summaries of the answers of those benchmarks that are annotated: `benchmark/kind` -> path."""
+        """The summaries of the answers, for those of these benchmarks that have answers: `benchmark/kind` -> path."""
         return {
             f"{name}/{kind}": self.find("ingest", benchmark=name, kind=kind).outputs["summary"]
             for name in self.annotated
@@ -158,7 +158,7 @@ class Plan:
             yield self._measure(name, suite.benchmarks[name])
 
     def _params(self, benchmark: Benchmark | None = None, transfer: bool = False, **own: Any) -> StepParams:
-        """The params of a step: of the suite, of a benchmark, and the job's `own` values of StepParams."""
+        """The params of a step: the suite, the benchmark, and `own`, the values of further attributes of StepParams."""
         return StepParams(
             suite_name=self.suite,
             suite=self.params.active,
@@ -320,7 +320,7 @@ class Plan:
         )
 
     def _imported(self, name: str, benchmark: Benchmark, imported: Imported) -> Job:
-        """The benchmark's Original, imported from a published file."""
+        """The job that imports the benchmark's Original from a published file."""
         folder = f"models/{self.suite}/{name}"
         return Job(
             rule="original",
@@ -348,7 +348,7 @@ class Plan:
         }
 
     def placed(self, benchmark: Benchmark) -> dict[str, Any]:
-        """The params subset of every job that places maps of the suite's network on images."""
+        """The params subset of every job that depends on where the cells of the network's maps lie on the images."""
         return {"placed": dump(self.network()), "placement": benchmark.placement}
 
     def training_params(
@@ -484,7 +484,7 @@ class Plan:
 
     @property
     def annotated(self) -> list[str]:
-        """The benchmarks with answers that a method needs."""
+        """The benchmarks that have answers, and a method that needs these."""
         return [name for name in self.params.active.benchmarks if self.kinds(name)]
 
     def _labels(self, name: str) -> dict[str, str]:
@@ -652,8 +652,8 @@ class Plan:
         """The evaluations of some runs, in the order of params.yaml.
 
         Args:
-            runs: names of runs; `original` is the model before refinement, TRANSFERRED the Originals of the transfer
-                study (those of another network).
+            runs: names of runs. `original` is the model before refinement. The constant TRANSFERRED stands for the
+                Originals that the transfer study trains with a second network.
             benchmarks: the benchmarks; all benchmarks of each run by default.
             seeds: the seeds; all seeds of each run by default.
 

@@ -15,11 +15,11 @@ from crayon.utils.errors import RecordError
 FORMAT = 1
 
 ENVIRONMENT = ("crayon", "commit", "dirty", "python", "packages", "machine", "device", "threads")
-"""The keys that are copied from a record's environment; time and memory are not, as they differ between runs."""
+"""The keys that are copied from a record's environment. Time and memory are left out: they differ between runs."""
 
 
 def not_checked(path: str) -> str:
-    """Return a message: the numbers are from a provenance file, and were not checked because its files are not here."""
+    """Return a message: the numbers were not checked, because the files that the provenance file names are missing."""
     return f"recorded in {path}, not checked here: the files that it names are not in this folder (`dvc pull`)"
 
 
@@ -34,10 +34,10 @@ class Provenance:
 
     Attributes:
         suite: name of the suite.
-        jobs: name -> rule, wildcards, params, inputs and outputs (paths), code (a key of `code`), made (an index into
-            `made`); in topological order.
+        jobs: name -> the job's rule, wildcards, params, input paths and output paths. `code` is a key of the attribute
+            `code`, and `made` an index into the attribute `made`. The jobs are in topological order.
         files: path -> sha256.
-        code: digest of a job's code -> module -> digest of its code.
+        code: digest of a job's code -> (module -> digest of the module's code).
         made: the environments of the jobs: software and machine.
         edited: outputs that a person edited (annotation files).
     """

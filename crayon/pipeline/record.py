@@ -144,7 +144,7 @@ class Digests:
 
 
 def _stamp(path: Path) -> tuple[str, int]:
-    """A text that changes with the names, sizes, mtimes or inodes of a file or folder; and the newest mtime, in ns."""
+    """Return a text that changes if a name, size, mtime or inode in `path` changes; and the newest mtime, in ns."""
     status = path.stat()
     if not path.is_dir():
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime_ns
@@ -187,7 +187,7 @@ class Recording:
         return time.monotonic() - self.started, _cpu_seconds() - self.cpu
 
     def spent_before(self, wall: float, cpu: float) -> None:
-        """Add the seconds that an interrupted process has spent, whose work this process resumes."""
+        """Add the seconds of an earlier, interrupted process, whose work this process resumes."""
         self.started, self.cpu = self.started - wall, self.cpu - cpu
 
     def _inputs(self) -> dict[str, str]:
@@ -296,7 +296,7 @@ class Recording:
 
 
 def lacking(job: Job, path: str) -> CrayonError:
-    """Return the error for an input of a job that does not exist, with the remedy.
+    """Return the error for a missing input of a job, with the remedy.
 
     Args:
         job: the job.
@@ -315,14 +315,14 @@ def lacking(job: Job, path: str) -> CrayonError:
 def absent(job: Job, path: str) -> DataError:
     """Return the error for a missing file or folder that no job writes; arguments as in `lacking`."""
     how = remedy(path) or (
-        f"put it there, or correct params.yaml. In another clone `dvc pull` brings it, if the first one ran `dvc add "
-        f"{path}`."
+        f"put it there, or correct params.yaml. If `dvc add {path}` was run in another clone of this project, `dvc "
+        "pull` gets it."
     )
     return DataError(f"{path}: there is no such file or folder, and `{job.name}` reads it; {how}")
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """Add the digest of the content to it, so that a later edit of the record is noticed."""
+    """Add a digest of the content, so that a later edit of the record is noticed."""
     return content | {"seal": hashlib.sha256(canonical(content).encode()).hexdigest()}
 
 

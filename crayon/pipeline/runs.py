@@ -2,11 +2,11 @@
 
 A run is trained once for each seed on each of its benchmarks. Its name states what is varied:
 
-    crayon_attention                the method as params.yaml has it
-    shuffled_answers                a control: its method with replaced answers
-    crayon_attention-beta-0         a hyper-parameter is multiplied by this factor (ablation, sensitivity)
+    crayon_attention                the method with the settings in params.yaml
+    shuffled_answers                a control of params.yaml: a method with replaced answers
+    crayon_attention-beta-0         the hyper-parameter beta is multiplied by 0 (ablation, sensitivity)
     crayon_attention-answers-100    only the first 100 items of a random order are annotated
-    crayon_attention-diverse-100    the same with the acquisition strategy `diverse` instead of a random order
+    crayon_attention-diverse-100    only the first 100 items in the order of the strategy `diverse` are annotated
     crayon_attention-transfer-2     refines another network's Original number 2 with this network's maps and answers
 """
 
@@ -24,7 +24,7 @@ from crayon.methods.base import Method, Need
 from crayon.methods.settings import reason_left_out, settings_of
 
 TRANSFERRED = "transfer_original"
-"""The name under which another network's Originals are evaluated; its seeds are their numbers."""
+"""The run name under which the transfer study's Originals are evaluated; their numbers take the place of seeds."""
 
 
 ANY_RUN = "{run}"

@@ -226,7 +226,7 @@ class Workflow:
 
     @property
     def unanswered(self) -> str:
-        """The output of the rule `people`, which fails and says how to annotate.
+        """The output of the rule `people`. This rule always fails, and its message explains how to annotate.
 
         If an annotation file does not exist, the jobs that need it have this output as their input instead. The
         annotation file itself is the output of no rule, because Snakemake deletes the outputs of a job before the job
@@ -240,7 +240,7 @@ class Workflow:
 
     @cached_property
     def _missing_answers(self) -> dict[str, str]:
-        """Missing annotation file -> the output of the rule `people`, which jobs have as input in its place."""
+        """Missing annotation file -> the output of the rule `people`, which jobs get as input instead of the file."""
         jobs = [job for job in self.plan.jobs.values() if job.rule == "ingest"]
         return {
             job.inputs["answers"]: self.unanswered.format(**job.wildcards)

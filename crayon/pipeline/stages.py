@@ -19,7 +19,7 @@ from crayon.utils.errors import RecordError
 from crayon.utils.files import write_json, write_text
 
 EMPTY = "empty.txt"
-"""Name of the file in a stage's output folder that would be empty otherwise."""
+"""Name of the file that states why a stage's output folder is otherwise empty."""
 
 FOLDERS = {
     "interpret": ("interpretations", "interpret", "no method needs maps or patches"),
@@ -34,9 +34,9 @@ FOLDERS = {
 def list_sources(plan: Plan) -> None:
     """Write sources/<suite>.json: path -> sha256, for each file and folder that Table 1 depends on and no job writes.
 
-    People's answers are not listed, since their folder is the output of a stage. A published file in raw/ is listed
-    only if its content differs from what a finished job read; before the first run, and in another clone, it does not
-    exist. If an input that is read once (initial weights) does not exist any more, the list has the digest from the
+    People's answers are not listed, since their folder is the output of a stage. Published files in raw/ do not exist
+    before the first run or in another clone, so one is listed only if its content differs from what a finished job
+    read. If an input that is read once (initial weights) does not exist any more, the list has the digest from the
     record.
 
     Raises:
@@ -81,7 +81,7 @@ def complete(plan: Plan, stage: str) -> None:
 
 
 def _outside(plan: Plan, job: Job) -> list[str]:
-    """The inputs of a job that no job writes, without answers."""
+    """The inputs of `job` that are not outputs of any job, except people's answers."""
     answers = f"annotations/{plan.suite}/"
     return [path for path in job.inputs.values() if path not in plan.producers and not path.startswith(answers)]
 

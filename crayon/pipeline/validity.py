@@ -44,9 +44,13 @@ class Ledger:
     def breaks(self, job: Job) -> list[str]:
         """The reasons why `job` is not up to date, one line each; empty if it is up to date.
 
-        A reason begins with its kind: stale (params, code or an input changed), edited (an output or a record changed
-        after it was written), missing (there is no such file), unrecorded (the record is missing or unreadable), or
-        follows (a job that this job depends on is not up to date, or a person edited the output of such a job).
+        A reason begins with its kind:
+
+        - `stale`: params, code or an input changed.
+        - `edited`: an output or the record changed after it was written.
+        - `missing`: an input or output does not exist.
+        - `unrecorded`: the record is missing or unreadable, or does not name an output.
+        - `follows`: a job that this job depends on is not up to date, or a person edited the output of such a job.
         """
         if job.name not in self._breaks:
             self._breaks[job.name] = self._examine(job)
@@ -165,8 +169,8 @@ class Ledger:
     def _lift(self, jobs: Sequence[Job], name: str) -> None:
         """If outputs of up-to-date jobs are older than the newest input, set their times to the time of that input.
 
-        Snakemake counts its benchmark file in logs/ as an output, so it is included. Jobs must come in the order of the
-        plan, because the outputs of one are inputs of the next.
+        Snakemake counts its benchmark file in logs/ as an output, so this file is included. The jobs must be in the
+        order of the plan, because a job may read the outputs of an earlier one.
         """
         read = (_seen(path) for job in jobs for path in job.inputs.values() if path not in job.read_once)
         newest = max((path.stat().st_mtime_ns for path in read), default=0)

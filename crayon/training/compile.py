@@ -31,8 +31,8 @@ def compile_backbones(
 ) -> None:
     """Compile the backbones of all networks that the method trains, including the biased models of LfF and LC.
 
-    The compilation itself happens in the first step. If the method cannot be compiled, no backbone is, and `report`
-    gets a message.
+    The compilation itself happens in the first step. If the method cannot be compiled, no backbone is compiled, and
+    `report` gets a message.
 
     Args:
         network: the network to refine.

@@ -71,14 +71,14 @@ class Unwatched:
 
 
 def check_answers(problem: Problem, method: Method, name: str, report: Callable[[str], None]) -> None:
-    """Refuse answers that switch off the whole network, and name a training without any map to guide.
+    """Refuse answers that switch off all neurons, and refuse or report answers that leave no map to guide.
 
     Args:
         problem: the answers.
         method: the method that uses them.
         name: name of the run, for messages.
-        report: prints a line, for a training that params.yaml sets: a study with few answers may draw only maps without
-            a label. In the library such answers are refused.
+        report: function that prints one line. If params.yaml sets the training and no map has a label, a line states
+            this, because a study of few answers may draw only such maps. In the library, this is an error.
 
     Raises:
         MethodError: all neurons are irrelevant; or, in the library, no map is relevant or irrelevant.
@@ -118,10 +118,10 @@ def train(
         seed: seed of the random numbers.
         monitor: measures the selection metric after each epoch, and reports progress.
         name: name of the run, for messages.
-        saved: the file that the state is saved to between epochs, and that an interrupted training resumes from; None
-            to save nothing.
-        refines: measure the network before anything changes it, also before pruning, as epoch 0; if no epoch is better,
-            it stays the selected one. The measurement changes neither the random draws nor the network.
+        saved: the file to which the state is saved between epochs, and from which an interrupted training resumes;
+            None to save nothing.
+        refines: also measure the network as epoch 0, before pruning or anything else changes it. If no later epoch is
+            better, epoch 0 is selected. The measurement changes neither the random draws nor the network.
 
     Returns:
         The state dicts of the last and of the selected epoch, and the history. `problem.network` has the last weights.
@@ -179,10 +179,10 @@ def train(
 
 
 def fall(history: Sequence[Mapping[str, float]], measured: str) -> str | None:
-    """Describe a refinement that ended below the Original on the validation images; None if it did not.
+    """Return a sentence if the refinement ended below the Original on the validation images, else None.
 
     Args:
-        history: the rows of the epochs, see `Outcome`; without an epoch 0 there is nothing to compare to.
+        history: the rows of the epochs, see `Outcome`. Without a row of epoch 0, the result is None.
         measured: name of the selection metric, such as `validation worst group`.
     """
     before, after = history[0], history[-1]["validation"]

@@ -16,7 +16,7 @@ from crayon.models.parts import Freezable
 from crayon.utils.chunks import parts
 
 LIMIT = 2 << 30
-"""Largest cache of one split, in bytes; beyond it, the frozen layers compute in every step."""
+"""Largest cache of one split, in bytes. A split that needs more is not cached."""
 
 
 def use_cached(problem: Problem, method: Method, validation: ImageReader | None, limit: int = LIMIT) -> None:
@@ -40,7 +40,7 @@ def use_cached(problem: Problem, method: Method, validation: ImageReader | None,
 
 
 def drop_unlike(problem: Problem, others: list[Classifier]) -> bool:
-    """Return to the images if another network that a method trains has other frozen layers than `problem.network`.
+    """Stop using cached outputs if another trained network's frozen layers differ from those of `problem.network`.
 
     Returns:
         Whether the cached outputs of the training images were dropped.

@@ -53,12 +53,13 @@ class Refined:
     """A refined model, and how it compares to the model before.
 
     Attributes:
-        model: a module of the class and with the state-dict keys of the model given to `Guide`, in evaluation mode.
+        model: the refined model, in evaluation mode, with the class and the state-dict keys of the model before.
         method: the label of the method.
-        images: what the accuracies are measured on: `validation images`, or `training images` if no others were given.
+        images: the images on which accuracy is measured: `validation images`, or `training images` if no validation
+            images were given.
         accuracy_before, accuracy_after: in percent.
         history: one row for each epoch: `epoch`, `learning_rate`, `loss`, each term of the loss (means over the steps),
-            `train_accuracy` (over the steps of the epoch) and `accuracy` (after it, on `images`).
+            `train_accuracy` (over the steps of the epoch) and `accuracy` (after the epoch, on `images`).
         maps_before, maps_after: (N, h, w) float32 in [0, 1] on the CPU, the Grad-CAM maps of the training images for
             their labels, each divided by its maximum.
         region: the part of each image in which `shares` are measured. With masks, it is the mask; otherwise it is the
@@ -68,7 +69,7 @@ class Refined:
             those answered `irrelevant`; if no map was answered, one pair for `all`. In [0, 1]; NaN if all these maps
             are zero.
         epoch: the epoch of the weights in `model`; 0 is the model before.
-        warning: a sentence if the accuracy after the last epoch is below the one before; otherwise None.
+        warning: a sentence if the accuracy after the last epoch is below `accuracy_before`; otherwise None.
     """
 
     model: nn.Module
@@ -114,11 +115,11 @@ class Guide:
         labels: (N,) int64, the classes of the training images.
 
     Raises:
-        ModelError: the model has no such map, its map has a single cell for images of this size, it returns something
-            else, or its weights are not float32.
-        DataError: a data set is empty, not map-style, or has other images or classes than these; or a loader's sampler
+        ModelError: the model does not average a map before a linear last layer, its map has only one cell for images of
+            this size, it does not return logits (B, K), or its weights are not float32.
+        DataError: a data set is empty or not map-style, its items are not as described above, or a loader's sampler
             leaves images out or repeats some.
-        MachineError: there is no such device.
+        MachineError: the device does not exist or cannot be used.
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class Guide:
             excites has none.
 
         Raises:
-            MethodError: `count` is no whole number from 1, or `cells` no number above 0.
+            MethodError: `count` is not a whole number >= 1, or `cells` is not a number > 0.
         """
         count, cells = _argument("count", count, Count), _argument("cells", cells, Positive)
         top, size = TopPatches(self.original.channels, count), (1, 1)
@@ -229,27 +230,28 @@ class Guide:
         frozen.
 
         Args:
-            method: a variant of Crayon, or one of `crayon.methods` that needs no more than what is given here.
+            method: a variant of Crayon, or another method of `crayon.methods` that needs no inputs but these.
             training: optimiser, learning rate, batch size and epochs.
             attention: (N,) integers, for each training image 1 (its map is relevant), 0 (irrelevant) or -1 (unsure, or
                 not asked). The report compares maps by these answers, whether or not the method uses them.
             neurons: (C,) integers, for each channel of the last map 1 (keep) or 0 (switch off).
             masks: (N, H, W) bool, True on the relevant pixels of each training image; also used in the report.
             seed: seed of the order of the images.
-            keep: the weights of the last epoch, or of the epoch with the best accuracy on the validation images, the
-                earliest of several; epoch 0 is the model before. With `best`, validation images are needed.
+            keep: `last`: return the weights of the last epoch. `best`: return those of the epoch with the best accuracy
+                on the validation images, which are then required. Of several best epochs, the earliest counts. Epoch 0
+                is the model before refinement.
 
         Returns:
             The refined model and a comparison to the model before. The channels that pruning switches off are folded
             into the layer that reads them, as zero weights; the model's logits are verified on a batch.
 
         Raises:
-            MethodError: the method needs something that is not given, or does not use `neurons`; or `neurons` switches
-                off all, or the method uses `attention` and it has neither 1 nor 0; or the weights cannot be loaded back
-                into the model, as with pruning where a LayerNorm follows the pooling (ConvNeXt); or all weights that
-                the method trains are frozen, or a setting of method or training is not allowed; or `keep` is something
-                else, or `best` without validation images.
-            DataError: answers or masks of another number, or other answers than these.
+            MethodError: an argument or setting is not allowed, or the method needs an input that is missing. This
+                includes: `neurons` for a method that does not use them; `neurons` without any 1; `attention` without
+                any 1 or 0 for a method that uses it; `keep="best"` without validation images. Also: all weights that
+                the method trains are frozen; or the trained weights cannot be loaded back into the model, for example
+                after pruning a model with a LayerNorm after the pooling (ConvNeXt).
+            DataError: the number of answers or masks is wrong, or an answer has another value than those above.
             DivergedError: the loss becomes NaN or infinite.
         """
         if keep not in ("last", "best"):
@@ -307,7 +309,7 @@ class Guide:
         neurons: Sequence[int] | torch.Tensor | None,
         masks: torch.Tensor | None,
     ) -> Problem:
-        """Check what `refine` was given, and add what the method needs of the model; the network is a copy."""
+        """Check the arguments of `refine`; return them with a copy of the network, and the maps that it needs."""
         network = copy.deepcopy(self.original).eval()
         problem = Problem(
             network=network,
@@ -340,7 +342,7 @@ class Guide:
     def _maps_and_logits(
         self, network: Classifier, target: Literal["label", "prediction"]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps (N, h, w) float32 on the CPU and logits (N, K) float32 of the training images."""
+        """Compute the training images' maps (N, h, w) float32 on the CPU, and their logits (N, K) float32."""
         maps, logits = [], []
         for here, features in features_in_batches(network, self.images.reader, len(self.images)):
             logits.append(network.classify(features).float())
@@ -355,9 +357,9 @@ class Guide:
         return load_back(network, self._model, images)[0]
 
     def _given_masks(self, given: torch.Tensor) -> np.ndarray:
-        """Check masks; (N, H, W) bool."""
+        """Check the given masks, and return them as (N, H, W) bool."""
         if len(given) != len(self.images):
-            raise DataError(f"masks: there are {len(given)}, and {len(self.images)} images.")
+            raise DataError(f"masks: there are {len(given)} masks, but {len(self.images)} images.")
         masks = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
         wanted = (len(self.images), *self.images.size[1:])
         if masks.shape != wanted:
@@ -369,20 +371,20 @@ class Guide:
     def _answers(
         self, given: Sequence[int] | torch.Tensor, name: str, count: int, of: str, known: tuple[int, ...]
     ) -> torch.Tensor:
-        """Check answers; (count,) int8 on the device."""
+        """Check the given answers, and return them as (count,) int8 on the device."""
         try:
             answers = torch.as_tensor(given)
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{name}: {first_line(error)}; give {', '.join(map(str, known))} for each.") from error
         if answers.shape != (count,):
-            raise DataError(f"{name}: has the shape {tuple(answers.shape)}, and there are {count} {of}.")
+            raise DataError(f"{name}: has the shape {tuple(answers.shape)}, but there are {count} {of}.")
         if wrong := sorted(set(answers.tolist()) - set(known)):
             raise DataError(f"{name}: {wrong[0]!r} is none of {', '.join(map(str, known))}.")
         return answers.to(self.device, torch.int8)
 
 
 def _argument(name: str, value: Any, kind: Any) -> Any:
-    """Return an argument as pydantic converts it to a type, or refuse it by its name."""
+    """Convert an argument to the type `kind` with pydantic; a MethodError names the argument if that fails."""
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
@@ -390,7 +392,7 @@ def _argument(name: str, value: Any, kind: Any) -> Any:
 
 
 def _checked(name: str, settings: T, kind: type[T]) -> T:
-    """Return settings with numbers that are written as text (`"1e-3"`) converted, as in params.yaml; or refuse them.
+    """Check settings; convert numbers that are written as text (`"1e-3"`). Raises MethodError if one is not allowed.
 
     Args:
         name: name of the argument, for messages.
@@ -414,7 +416,7 @@ def _shares(
     masks: Masks | None,
     shift: Callable[[], Shift],
 ) -> dict[str, tuple[float, float]]:
-    """See `Refined.shares`.
+    """Compute how much of the maps lies in the region, before and after refinement: `Refined.shares`.
 
     Args:
         before, after: (N, h, w) float32 maps.

@@ -22,12 +22,12 @@ def room_for(
     """Replace PyTorch's out-of-memory error inside the block by a MachineError with a remedy.
 
     Args:
-        step: the positions (B,) of each of the step's micro-batches.
+        step: the micro-batches of the step, each a tensor (B,) of the positions of its images.
         attempt: runs the forward and backward pass of one micro-batch; called with a half, a quarter and so on of the
             largest micro-batch, until one fits.
         name: name of the run, for the message.
         micro: how many images pass through the network at once; None for a whole micro-batch.
-        divisible: whether `compute.micro_batch` can be set and the method allows it; then the message suggests it.
+        divisible: whether the message may suggest `compute.micro_batch`: params.yaml is used, and the method allows it.
     """
     try:
         yield

@@ -42,20 +42,21 @@ class Accuracies:
 
     @property
     def by_group(self) -> list[float]:
-        """Percent of each (label, group) pair."""
+        """Accuracy of each (label, group) pair, in percent."""
         return [100 * self.correct[pair] / self.count[pair] for pair in self.count]
 
     @property
     def overall(self) -> float:
-        """Percent of all images."""
+        """Accuracy over all images, in percent."""
         return 100 * sum(self.correct.values()) / sum(self.count.values())
 
 
 def measure(metric: Metric, accuracies: Mapping[str, Accuracies]) -> float:
     """The value of `metric` in percent, from the accuracies of the splits it reads.
 
-    `worst_group` is the lowest group accuracy (WGA), `mean_group` the unweighted mean of the group accuracies (MGA),
-    `accuracy` that of all images, and `difference` the difference of the accuracies of two splits (BG-Gap).
+    `worst_group` (WGA) is the lowest group accuracy. `mean_group` (MGA) is the unweighted mean of the group accuracies.
+    `accuracy` is the accuracy over all images. `difference` (BG-Gap) is the accuracy on the first split minus the
+    accuracy on the second.
     """
     values = [accuracies[split] for split in metric.splits]
     if any(not value.count for value in values):

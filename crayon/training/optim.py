@@ -24,7 +24,7 @@ def make_optimiser(parameters: list[Any], training: Training) -> torch.optim.Opt
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, training: Training) -> torch.optim.lr_scheduler.LRScheduler:
-    """Create the learning rate schedule that `training` names; one step per epoch."""
+    """Create the learning rate schedule that `training` names; call its `step` after each epoch."""
     if training.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs)
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, list(training.milestones), training.milestone_factor)

@@ -134,7 +134,7 @@ class Trainer:
 
         Args:
             count: the number of images in the micro-batch.
-            pieces: the positions of the images of each chunk, see `_pieces`; chunks of later micro-batches may follow.
+            pieces: yields the positions of each chunk's images, see `_pieces`; may go on with later micro-batches.
             parts: the number of micro-batches in the step.
             augment: the random changes of the images, or None.
             sums: the sums of the epoch, to which the micro-batch is added.
@@ -163,7 +163,7 @@ class Trainer:
             yield count * piece // pieces, count * (piece + 1) // pieces
 
     def _share(self, name: str, value: torch.Tensor, share: float) -> torch.Tensor:
-        """The contribution of a chunk to a loss term, for a chunk with this share of the micro-batch's images."""
+        """The contribution of a chunk to a loss term; `share` is the chunk's share of the micro-batch's images."""
         assert self.term_reductions is not None  # otherwise no micro-batch is split
         return value if self.term_reductions[name] == "sum" else value * share
 
@@ -193,7 +193,7 @@ class Trainer:
     def restore(self, content: Mapping[str, Any]) -> int:
         """Restore a state that `content` returned, and return its epoch.
 
-        `micro` stays as it is if it is smaller than the stored one, so that a size that did not fit is not tried again.
+        The smaller of the present and the stored `micro` is used, so that a size that did not fit is not tried again.
         """
         self.micro = min((size for size in (self.micro, content["micro"]) if size is not None), default=None)
         self.network.load_state_dict(content["network"])

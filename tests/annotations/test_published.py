@@ -87,7 +87,7 @@ def test_published_maps_are_read(tmp_path):
     [
         (np.ones((3, 7, 7)).tolist(), r"the shape \(3, 7, 7\), but there are 4 training images"),
         (np.ones((4, 7)).tolist(), r"the shape \(4, 7\)"),
-        ([[[1.0]], [[1.0, 2.0]], [[1.0]], [[1.0]]], "is not a JSON list of maps of one size"),
+        ([[[1.0]], [[1.0, 2.0]], [[1.0]], [[1.0]]], "is not a JSON list of maps of equal size"),
         ((np.ones((4, 2, 2)) * -1).tolist(), "has a negative or infinite value"),
         ({"a": 1}, "is not a JSON list"),
     ],

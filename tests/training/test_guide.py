@@ -396,13 +396,13 @@ def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
         guide.refine(attention, TRAINING)
     with pytest.raises(MethodError, match="Crayon-Attention does not use neurons="):
         guide.refine(attention, TRAINING, **ANSWERS)
-    with pytest.raises(DataError, match="masks: there are 3, and 20 images"):
+    with pytest.raises(DataError, match="masks: there are 3 masks, but 20 images"):
         guide.refine(ERM(), TRAINING, masks=torch.ones(3, 24, 20))
     with pytest.raises(DataError, match="dataset: is not map-style"):
         Guide(Own(), iter(dataset))
     with pytest.raises(DataError, match="has the classes 0 to 2, but the model has logits for the classes 0 to 1"):
         Guide(Own(), [*dataset, (dataset[0][0], 2)])
-    with pytest.raises(DataError, match=r"attention: has the shape \(3,\), and there are 20 images"):
+    with pytest.raises(DataError, match=r"attention: has the shape \(3,\), but there are 20 images"):
         guide.refine(attention, TRAINING, attention=[1, 0, 1])
     with pytest.raises(DataError, match="attention: 2 is none of -1, 0, 1"):
         guide.refine(attention, TRAINING, attention=[2] * 20)

@@ -1,8 +1,8 @@
 """Radio buttons and checkboxes in Mechanical Turk's results: a question whose answer is spread over several columns.
 
-A button with the name N and the value V becomes the column `Answer.N.V`, which is true or false; without a value, it
-becomes `Answer.N.on`. A group of radio buttons has no name: its question is the common part of
-the names of its buttons.
+A button with the name N and the value V becomes the column `Answer.N.V`, which is true or false. A button without a
+value becomes `Answer.N.on`. A group of radio buttons has no name: its question is the common part of the names of its
+buttons.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ class Buttons:
     words: Mapping[str, str]
 
     def answer(self, row: Mapping[str, str]) -> str:
-        """The word of the button that is true; empty if none is, and no valid answer if several are.
+        """Return the word of the button that is true.
+
+        The result is empty if no button is true. If several are true, or a value is neither true nor false, the result
+        is a text that is not a valid answer.
 
         Args:
-            row: column -> value. A value that is neither true nor false becomes a part of the answer, which is then
-                not valid either.
+            row: column -> value.
         """
         values = {column: row.get(column, "") for column in self.words}
         chosen = [self.words[column] for column, value in values.items() if truth(value)]
@@ -59,7 +61,7 @@ def split_column(column: str) -> tuple[str, str]:
 
 
 def _without_word(name: str) -> tuple[str, str]:
-    """Split `q_not_sure` into `q` and `not_sure`; the second is empty if the name does not end in a word."""
+    """Split `q_not_sure` into `q` and `not_sure`; the second is empty if the name does not end in an answer."""
     for position, character in enumerate(name):
         if character in "_-" and position and meaning(name[position + 1 :]) is not None:
             return name[:position], name[position + 1 :]
@@ -73,10 +75,10 @@ def button_groups(rows: Sequence[Mapping[str, str]]) -> list[Buttons]:
         rows: for each row of the results, column without `Answer.` -> value.
 
     Returns:
-        The groups of at least two columns whose buttons mean at least two of yes, no and unsure. A group also contains
-        the columns of its question that are true or false and have other words. If there are such columns, digits and
-        single letters do not count as answers, since they may be a scale or a list of options; so there may be no
-        group.
+        One group for each question whose buttons mean at least two of yes, no and unsure. The group also contains the
+        question's other buttons: columns of true and false with other words. If there are other buttons, and an answer
+        is given by a digit or a single letter, there is no group, because the buttons may be a scale or a list of
+        options.
     """
     of_question: dict[str, dict[str, str]] = {}
     for column in dict.fromkeys(column for row in rows for column in row):

@@ -10,13 +10,13 @@ TEMPLATES = files("crayon.annotations.io") / "templates"
 VIEWS = {
     "image": "the picture as it is",
     "overlaid": "the picture where the program looks, dark where it does not",
-    "red": "the picture with red where the program looks: the stronger the red, the more",
+    "red": "the picture with red where the program looks, stronger red where it looks more",
 }
 """View -> description for annotators."""
 
 
 def layout(kind: str, views: Sequence[str], width: int) -> str:
-    """The HTML of a HIT (a task on Mechanical Turk), which replaces `${image_url}` and `${question}`.
+    """The HTML of a HIT, a task on Mechanical Turk. The platform replaces `${image_url}` and `${question}` in it.
 
     Args:
         kind: `attention` or `neurons`.

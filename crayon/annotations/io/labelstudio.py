@@ -44,7 +44,7 @@ def read_export(path: str | Path, pseudonym: Callable[[str], str], control: str 
     Args:
         path: the export, JSON or JSON_MIN.
         pseudonym: function from a user to the annotator's pseudonym.
-        control: name of the `<Choices>` with the answer; if left out, the one named `answer`, or the only one.
+        control: name of the `<Choices>` with the answer. If left out: `answer`, or the name of the only `<Choices>`.
 
     Raises:
         AnnotationError: the file is not such an export, or it is ambiguous which control has the answer.
@@ -231,7 +231,7 @@ def _made(*, names, created, data, user, pseudonym, chosen, lead_time, given, **
 
 
 def _user(user: Any) -> str:
-    """The user's id, or the address if there is none."""
+    """The user's id, or the e-mail address if there is no id."""
     if isinstance(user, Mapping):
         user = user.get("id", user.get("email"))
     return _text(user)

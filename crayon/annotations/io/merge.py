@@ -45,8 +45,8 @@ class Row:
         seconds: time taken, as the source writes it.
         time: time of the answer, as the source writes it.
         given: all other fields.
-        refused: why the row does not count, independently of its answer; or empty.
-        withdrawn: whether all other rows of its assignment are refused, too.
+        refused: why the row does not count, whatever its answer is; or empty.
+        withdrawn: whether the whole assignment is rejected, so that its other rows do not count either.
     """
 
     file: str
@@ -105,7 +105,7 @@ class Row:
         return None
 
     def counted(self, source: str) -> Answer:
-        """The row as an answer of the given source; the row must be valid."""
+        """Convert the row to an `Answer` with this `source`; the row must be valid."""
         return Answer(
             item=self.item,
             annotator=self.annotator,
@@ -120,7 +120,7 @@ class Row:
 
 
 KEY = "assignment"
-"""Name of the row's key in an answer's `given`."""
+"""Name under which an answer's `given` stores the row's `key`."""
 
 REJECTED_COLUMNS = ("file", "line", "record", "reason", "item", "annotator", "answer", "timestamp", "given")
 

@@ -42,9 +42,9 @@ def read_results(
     Args:
         path: the results file.
         pseudonym: function from a WorkerId to the annotator's pseudonym.
-        answer_column: the column `Answer.*` with the answer. For radio buttons, the common part of their columns'
-            names, or one of these columns; all of them are read together. If left out, `Answer.category`, or the only
-            radio buttons.
+        answer_column: the column `Answer.*` with the answer. Radio buttons have several columns, which are read
+            together: give one of them, or the common part of their names. If left out: `Answer.category.label`, or the
+            only radio buttons.
         items: image_url -> row of the batch file, for results without the column Input.item; see `read_items`.
 
     Raises:
@@ -150,8 +150,8 @@ def _reader(path: Path, answers: Sequence[Mapping[str, str]], column: str | None
     Args:
         path: the results file, for messages.
         answers: the results of all rows.
-        column: the column with the answer, or a question of radio buttons or one of their columns; None for `ANSWER`,
-            or the only question of radio buttons if nothing else looks like answers.
+        column: the column with the answer; for radio buttons, their question or one of their columns. None: the column
+            `ANSWER`; if it is missing, the only question with buttons, unless another column contains answers.
 
     Raises:
         AnnotationError: there is no such column, it is unclear which one is meant, or it states only whether one of the
@@ -190,7 +190,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collection[str]) -> list[str]:
-    """The columns whose values are all words of an answer, without the columns of groups of buttons."""
+    """The columns that contain only words for yes, no or unsure; columns of button groups are left out."""
     values_of: dict[str, set[str]] = {}
     for row in answers:
         for name, value in row.items():
@@ -200,7 +200,7 @@ def _look_like_answers(answers: Sequence[Mapping[str, str]], of_group: Collectio
 
 
 def _refuse_lone_button(path: Path, name: str, answers: Sequence[Mapping[str, str]]) -> None:
-    """Raise AnnotationError if a column states only whether one certain answer was chosen; false would be ambiguous."""
+    """Raise AnnotationError if a column is one button, such as `yes`: its false may mean any other answer."""
     word = split_column(name)[1]
     values = {row.get(name, "") for row in answers} - {""}
     if meaning(word) and any(map(is_truth, values)):

@@ -64,7 +64,7 @@ def neuron_item(neuron: int) -> str:
 
 
 def _list(path: str | Path, length: int, of: str) -> list:
-    """Read a JSON list; raises AnnotationError if it has another length."""
+    """Read a JSON list; raises AnnotationError if it does not have `length` entries."""
     try:
         content = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:

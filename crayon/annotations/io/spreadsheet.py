@@ -11,5 +11,5 @@ def harmless(text: str) -> str:
 
 
 def restored(text: str) -> str:
-    """The original of a text from `harmless`."""
+    """Return the original text, if `harmless` prefixed it with an apostrophe."""
     return text[1:] if text.startswith("'") and text[1:].startswith((*_FORMULA, "'")) else text

@@ -62,7 +62,7 @@ async def about(request: Request) -> JSONResponse:
 
 
 async def session(request: Request) -> JSONResponse:
-    """The annotator's progress: `answers` has one letter for each item in their order, `-` if not answered yet."""
+    """The annotator's progress: `answers` has one letter per item, in the annotator's order; `-` if not answered."""
     page: Page = request.app.state.page
     current = await run_in_threadpool(_session, request)
     given = page.store.answers_of(current.annotator)
@@ -77,14 +77,14 @@ async def session(request: Request) -> JSONResponse:
 
 
 async def item(request: Request) -> JSONResponse:
-    """The question about an item."""
+    """Respond with the question about an item."""
     _, name = await _item(request)
     item_set: ItemSet = request.app.state.page.item_set
     return JSONResponse({"question": item_set.items[name].question})
 
 
 async def picture(request: Request) -> Response:
-    """One view of an item."""
+    """Respond with one view of an item, as PNG."""
     page: Page = request.app.state.page
     _, name = await _item(request)
     view = request.path_params["view"]
@@ -94,7 +94,7 @@ async def picture(request: Request) -> Response:
 
 
 async def example(request: Request) -> Response:
-    """One view of one of the guide's examples."""
+    """Respond with one view of an example from the page's guide, as PNG."""
     page: Page = request.app.state.page
     wanted = request.path_params["answer"], request.path_params["view"]
     if wanted not in page.examples:
@@ -119,7 +119,7 @@ async def answer(request: Request) -> JSONResponse:
     except CrayonError as error:
         report(f"An answer by {current.annotator} was not saved: {error}")
         raise HTTPException(
-            507, "The server could not write it; the reason is printed where this page was started."
+            507, "The server could not save the answer; the terminal in which the page was started shows why."
         ) from error
     return JSONResponse({"answer": given})
 
@@ -136,7 +136,7 @@ def _session(request: Request) -> Session:
 
 
 async def _item(request: Request) -> tuple[Session, str]:
-    """The session, and the item with the request's number; fails if the page was loaded with other items or order."""
+    """The session, and the item with the request's number; fails if the page shows an older state."""
     current = await run_in_threadpool(_session, request)
     if request.headers.get(SHOWN_HEADER) != current.shown:
         raise HTTPException(

@@ -12,7 +12,7 @@ from crayon.annotations.answers import COLUMNS, Answer
 from crayon.utils.errors import AnnotationError
 
 INTERFACE = "crayon page 1"
-"""Version of what the page shows; it stands in each of its answers."""
+"""Version of what the page shows: the `interface` of the page's answers."""
 
 SOURCE = "people"
 """The `source` of the page's answers."""
@@ -23,7 +23,7 @@ class Rows:
     """The header and the records of an answers CSV.
 
     Attributes:
-        header: its columns; None if the file does not exist yet.
+        header: the columns of the file; None if the file does not exist yet.
         head: the header's text.
         texts: the text of each record, with its line end.
         newline: the line end that the file uses.
@@ -62,7 +62,7 @@ class Rows:
         return _line([values.get(name, "") for name in self.header], self.newline)
 
     def whole(self) -> bytes:
-        """The file."""
+        """The content of the file."""
         return (self.head + "".join(self.texts)).encode()
 
 
@@ -82,8 +82,8 @@ def read_rows(path: str | Path) -> Rows:
     The content of the rows is not checked; `read_answers` does that.
 
     Raises:
-        AnnotationError: the file is not UTF-8, or no CSV with the columns item, annotator, answer; or its last line has
-            no line end, and cannot be a row that the page was adding when it was stopped.
+        AnnotationError: the file is not UTF-8; or it is not a CSV with the columns item, annotator and answer; or its
+            last line has no line end, and cannot be a row that the page began to write.
     """
     path = Path(path)
     try:

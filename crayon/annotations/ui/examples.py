@@ -1,7 +1,7 @@
 """Examples for the page's guide: a drawn cup with a highlight or rectangle on it, beside it, or partly on it.
 
-The examples are drawn, and the page says so, so that they reveal the answer to no item. The functions that render the
-items also render their views.
+The examples are drawings, not items of the benchmark, so that they do not reveal an item's answer; the page says this.
+The functions that render the items also render the examples.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def example(answer: str, view: str) -> bytes:
 
 
 def names(views: Sequence[str]) -> set[tuple[str, str]]:
-    """All examples, as pairs of answer and view."""
+    """The names of all examples: pairs (answer, view)."""
     return {(answer, view) for answer in CENTRES for view in views}
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from crayon.annotations.ui.items import ItemSet
 
 KEPT = 96
-"""Size of the cache: enough for the next and the previous items of several annotators."""
+"""Number of cached pictures: enough for the next and the previous items of several annotators."""
 
 
 class Pictures:

@@ -25,7 +25,7 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-"""It has no style sheet and no script: without a valid token, the server gives away neither."""
+"""The page has no style sheet and no script, because the server sends neither without a valid token."""
 
 
 def refuse(request: Request, status: int, words: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -52,7 +52,7 @@ class Guard:
     Args:
         app: the application behind the guard.
         hosts: host names of the server. If tokens are required, IP addresses are allowed, too.
-        tokens: token -> its annotator, or None if its user chooses a name; empty: no token is required.
+        tokens: token -> its annotator; None as annotator lets the user choose a name. Empty: no token is required.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], tokens: Mapping[str, str | None]) -> None:

@@ -53,7 +53,7 @@ def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, 
 
 
 def _address(host: str) -> str:
-    """Name or address of this machine for other machines, if the server listens on all interfaces."""
+    """Name or address by which other machines reach this one, for a server that listens on all interfaces."""
     name = socket.getfqdn()
     if "." in name and not name.startswith("localhost"):
         return name

@@ -110,7 +110,7 @@ class Page:
         lacking = self.wanted - len(self.store.counts())
         if lacking > 0:
             people = "1 more person has" if lacking == 1 else f"{lacking} more people have"
-            return f"Next: {people} to answer, since consensus.minimum_answers asks for {self.wanted} answers an item."
+            return f"Next: {people} to answer, since each item needs {self.wanted} answers (consensus.minimum_answers)."
         return "Next, when enough is answered: " + ", then ".join(f"`{command}`" for command in self.commands) + "."
 
     def _shown(self, order: Sequence[str]) -> str:

@@ -102,14 +102,18 @@ class Store:
         if stale and not self.allow_stale:
             raise AnnotationError(self._explain(stale[0]))
         if stale and starting:
-            report(f"{self.path}: {len(stale)} of its answers refer to another {self.shown} and keep its digest.")
+            report(
+                f"{self.path}: {len(stale)} of its answers refer to another version of {self.shown}, and keep the "
+                "digest of that version."
+            )
         return answers
 
     def _explain(self, stale: Answer) -> str:
         return (
             f"{self.path}: {stale.annotator!r} answered {stale.item!r} when {self.shown} was another file, or was "
             f"shown with another `interpret.placement` (digest {stale.digest[:12]}, now {self.digest[:12]}); restore "
-            "that, move the answers away, or accept them (`allow_stale: true` beside `source: people` in params.yaml)."
+            "the earlier one, move the answers away, or accept them (`allow_stale: true` beside `source: people` in "
+            "params.yaml)."
         )
 
     def answers_of(self, annotator: str) -> dict[str, str]:
@@ -125,7 +129,7 @@ class Store:
         return {answer.source for answers in self._of.values() for answer in answers.values()}
 
     def refuse(self, annotator: str) -> str | None:
-        """Why a name is not allowed: another source uses it, or another name differs only in case. None if allowed."""
+        """Why a name is not allowed, or None: its answers have another source, or it equals a name except for case."""
         if (similar := self._same_but_case(annotator)) is not None:
             return (
                 f"{annotator} and {similar}, who has answers in {self.path}, differ only in upper and lower case; use "
@@ -194,7 +198,7 @@ class Store:
         self._rows = rows
 
     def _copy(self) -> Rows:
-        """Copy the rows, with a list of texts of its own: changing the copy leaves the rows as they are."""
+        """Copy the rows with their list of texts, so that changing the copy does not change the original."""
         rows = self._rows
         return Rows(rows.header, rows.head, list(rows.texts), rows.newline)
 

@@ -55,7 +55,8 @@ def run(
     Raises:
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
             allowed; or the benchmark does not take people's answers.
-        AnnotationError: the answers file is malformed, contains simulated answers, or refuses an annotator.
+        AnnotationError: the answers file is malformed, contains simulated or published answers, or does not allow the
+            name of an annotator (see `Store.refuse`).
         DataError: the maps, patches or images are missing or malformed.
     """
     benchmark = plan.params.active.benchmark(name)
@@ -118,8 +119,8 @@ def run(
 def default_goal(kind: str, order: str | None, minimum: int) -> int:
     """Number of answers by one annotator that are enough for a first try; 0 if no number is known.
 
-    There is no goal for patches, since pruning needs answers to nearly all neurons. There is also none for maps in
-    random order if each map needs several answers, since two annotators then start with different maps.
+    There is no goal for patches, since pruning needs answers to nearly all neurons. In random order, annotators start
+    with different maps; so there is no goal either if each map needs answers by several annotators.
 
     Args:
         kind: `attention` or `neurons`.

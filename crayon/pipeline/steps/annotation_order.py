@@ -67,7 +67,7 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
 
     Returns:
         (n,) int64, a permutation of the positions of the items to annotate. For attention, these are the training
-        images without those whose maps are blank; for neurons, the distinct patches in the order of their first rows in
+        images whose maps are not blank; for neurons, the distinct patches in the order of their first rows in
         patches.csv.
 
     Raises:

@@ -20,7 +20,7 @@ from crayon.utils.log import report
 
 
 def run(job: Job) -> None:
-    """Train with cross-entropy on the same images and labels; save the pooled features after the last epoch."""
+    """Train the auxiliary network on the training images with cross-entropy; save its pooled features at the end."""
     recording = Recording(job)
     context = Context(job)
     torch.manual_seed(0)

@@ -67,7 +67,7 @@ class Context:
     def network(self, seed: int = 0) -> Classifier:
         """Create a classifier for the classes of this benchmark, on the device, with random weights from `seed`.
 
-        `network.weights` are not read: all weights are to be overwritten.
+        The initial weights in params.yaml are not read, because the caller overwrites all weights.
         """
         torch.manual_seed(seed)
         return build_classifier(self.options, len(self.benchmark.classes), initial=False).to(self.device)

@@ -63,7 +63,7 @@ def run(job: Job, local: Path | None = None) -> None:
 
 
 def check(job: Job) -> tuple[str, tuple[int, int]]:
-    """Check a benchmark's source: read it as `run` does and decode every image, but publish and download nothing.
+    """Check a benchmark's source: find and decode every image, but download nothing and write no data set.
 
     Unpacked archives stay until `run` has packed them.
 
@@ -102,7 +102,7 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
 
 
 def _present(images: Iterable[tuple[str, str, str]]) -> dict[str, set[tuple[str, str]]]:
-    """Split -> the (class, group) pairs that have images in it; `images` has the (split, class, group) of each."""
+    """Split -> its (class, group) pairs with images; `images` has one (split, class, group) for each image."""
     present: dict[str, set[tuple[str, str]]] = {}
     for split, label, group in images:
         present.setdefault(split, set()).add((label, group))
@@ -195,7 +195,7 @@ def _rows(entries: list[Entry]) -> list[tuple[str, str, str, str]]:
 
 
 def check_splits(splits: list[str], benchmark: Benchmark, name: str, before: Sequence[str] = ()) -> None:
-    """Check that the training split and every split that a metric is measured on have images.
+    """Check that the training split, and every split on which a metric is measured, have images.
 
     Args:
         splits: (N,) the split of each image.

@@ -49,10 +49,15 @@ def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict
         images: split -> reader of its images, for every split to measure.
 
     Returns:
-        {"last": {...}, "selected": {...}}, each with `epoch`, `validation` (the selection metric after that epoch, in
-        percent; of a refinement, epoch 0 is the Original), `metrics` (name -> percent), `splits` (split -> list of
-        {label, group, correct, count}) and `attention` (split -> list, see `where_it_looks`). A refinement also has
-        `before`: {`validation`}, of epoch 0.
+        `last` and, for a refinement, `selected`. Each has these entries:
+
+        - `epoch`: number of the epoch; 0 is the Original.
+        - `validation`: the selection metric after this epoch, in percent.
+        - `metrics`: name -> percent.
+        - `splits`: split -> list of {label, group, correct, count}.
+        - `attention`: split -> list, see `where_it_looks`.
+
+        For a refinement, `before` has the `validation` of epoch 0.
     """
     history = read_csv(job.inputs["history"], ("epoch", "validation"), DataError)
     best = max(history, key=lambda row: float(row["validation"]))
@@ -111,9 +116,10 @@ def where_it_looks(context: Context, split: str, maps: torch.Tensor) -> list[dic
         maps: (N, h, w) float, >= 0; the map of each image of the split for its label.
 
     Returns:
-        One {label, group, energy, pointing, count, blank} for each label and group with maps to score: `energy` and
-        `pointing` are means in percent over the `count` maps that are not zero everywhere, `blank` is the number of
-        maps that are. Images without a mask are left out; the list is empty if the data set has no masks.
+        One {label, group, energy, pointing, count, blank} for each label and group with maps to score. `count` is the
+        number of maps that are not zero everywhere; `energy` and `pointing` are their means in percent. `blank` is the
+        number of maps that are zero everywhere. Images without a mask are left out; the list is empty if the data set
+        has no masks.
     """
     if context.data.masks is None:
         return []

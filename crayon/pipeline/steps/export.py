@@ -19,7 +19,7 @@ from crayon.utils.log import report
 from crayon.utils.version import __version__
 
 COMPARED = 32
-"""How many training images the logits are compared on."""
+"""Number of training images on which the logits are compared."""
 
 
 def run(job: Job, output: Path | None = None, selected: bool = False) -> None:

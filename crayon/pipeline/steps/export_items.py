@@ -35,7 +35,8 @@ def export_mturk(plan: Plan, name: str, kind: str, folder: Path, url: str | None
         name: the benchmark.
         kind: `attention` or `neurons`.
         folder: the folder to create.
-        url: address to which the pictures will be uploaded, without their file names.
+        url: address to which the pictures will be uploaded, without their file names; None to write paths that begin
+            with images/.
 
     Raises:
         OutputError: the folder exists or cannot be written.

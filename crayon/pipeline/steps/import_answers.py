@@ -72,7 +72,7 @@ def import_labelstudio(
         files: the exports, as JSON.
         choices: name of the control tag with the answers; None to recognise it.
         salt: file with the secret from which annotators' pseudonyms are derived; None for .crayon/salt.
-        reject_invalid: write unknown answers or items to <kind>.rejected.csv instead of raising an error.
+        reject_invalid: write rows with unknown answers or items to <kind>.rejected.csv instead of raising an error.
 
     Raises:
         ParamsError: the kind is unknown, or the benchmark does not take people's answers.
@@ -116,7 +116,7 @@ def _existing(path: Path, known: frozenset[str]) -> list[Answer]:
 
 
 def _items(plan: Plan, name: str, kind: str) -> frozenset[str]:
-    """Return the items that answers may refer to, the same as the step `ingest` accepts."""
+    """Return the items that answers may refer to: those that the step `ingest` accepts."""
     inputs = plan.find("ingest", benchmark=name, kind=kind).inputs
     if kind == "attention":
         return frozenset(training_images(inputs["manifest"]))

@@ -30,7 +30,7 @@ class Answered:
     Attributes:
         answers: the validated answers.
         images: ids of the training images; None for neurons.
-        patches: neuron -> its patches, and the item of the whole neuron if that was annotated; None for attention.
+        patches: neuron -> its patches; if the neuron as a whole was annotated, also this item. None for attention.
         neurons: number of neurons; 0 for attention.
     """
 

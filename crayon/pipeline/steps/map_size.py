@@ -16,14 +16,14 @@ from crayon.utils.checks import required
 from crayon.utils.errors import DataError, first_line
 
 COMPARING = ("masktune", "gradia", "bounding_box")
-"""Methods that compute maps themselves, beside Crayon's, which need answers."""
+"""Methods, in addition to Crayon's, that compute maps themselves."""
 
 SMALL = 5
 """Below this many cells a side, a map shows little."""
 
 
 def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
-    """Yield a sentence on the size of the maps of the suite's network and, if the transfer study runs, of its network.
+    """Yield a sentence on the size of the maps, for the suite's network and, if there is one, the transfer study's.
 
     Args:
         job: the job `download` of a benchmark.
@@ -81,7 +81,7 @@ def map_shift(network: Network, placement: str, size: tuple[int, int]) -> Shift:
 
 @cache
 def _measured(network: str, size: tuple[int, int]) -> Shift:
-    """The shift of a network, given as JSON, with random weights: it differs little from that of a trained one."""
+    """Measure the shift with random weights; with trained weights, it would differ little. `network` is JSON."""
     options = Network.model_validate_json(network).model_copy(update={"weights": None, "frozen_blocks": None})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -16,7 +16,7 @@ from crayon.pipeline.validity import Ledger
 
 
 def check(plan: Plan, benchmarks: Collection[str]) -> None:
-    """Build the networks of some benchmarks as the steps would, and read their checkpoints; nothing is downloaded.
+    """Build the networks of some benchmarks and read their checkpoints, to find errors early; download nothing.
 
     Initial weights may be missing if every training that starts from them is up to date. An imported checkpoint that is
     not in raw/ yet is not checked.
@@ -52,7 +52,7 @@ def check(plan: Plan, benchmarks: Collection[str]) -> None:
 
 
 def needed(plan: Plan, benchmarks: Collection[str]) -> list[tuple[Job, str]]:
-    """The jobs of some benchmarks that start from initial weights, each with these weights, see `Network.initial`."""
+    """The jobs of some benchmarks that start from initial weights, as pairs (job, path of the weights)."""
     jobs = (job for job in plan.jobs.values() if job.wildcards.get("benchmark") in (None, *benchmarks))
     return [(job, job.inputs["weights"]) for job in jobs if "weights" in job.inputs]
 

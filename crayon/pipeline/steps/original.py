@@ -19,7 +19,7 @@ from crayon.utils.log import report
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Train from the pretrained backbone with a new head, or from `network.weights` without pretraining.
+    """Train from the pretrained backbone with a new head; if the suite has no pretraining, from `network.weights`.
 
     Args:
         jobs: the job of the benchmark's Original, or the jobs of the transfer study's Originals.

@@ -44,7 +44,7 @@ def digest_of_shown(plan: Plan, name: str, kind: str) -> str:
         kind: `attention` (maps) or `neurons` (patches).
 
     Raises:
-        RecordError: they have not been computed.
+        RecordError: the maps or patches have not been computed.
     """
     job = plan.find("ingest", benchmark=name, kind=kind)
     path = job.inputs["shown"]
@@ -64,8 +64,8 @@ def shown_digest(job: Job, digest: str) -> str:
         digest: sha256 of maps.npy or patches.csv.
 
     Returns:
-        The sha256 of the file. For maps with measured places of their cells, the sha256 of that digest and the network:
-        the places are part of the picture, and answers to a plain resize belong to another picture.
+        For patches, and for maps that are drawn by a plain resize: `digest`. For other maps: the sha256 of `digest` and
+        the network, because the network determines where the map's cells are drawn on the picture.
     """
     placement = required(job.params.benchmark, "job.params.benchmark").placement
     if job.wildcards["kind"] != "attention" or placement == "resized":

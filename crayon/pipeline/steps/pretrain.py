@@ -79,7 +79,7 @@ def run(job: Job) -> None:
 
 
 def _accuracy(network: Classifier, reader: ImageReader, figures: torch.Tensor, first: int) -> float:
-    """Compute the share of the images `first`, `first` + 1, ... whose figure is classified correctly."""
+    """Compute the share of correctly classified figures among the images from position `first` on."""
     logits = torch.cat(list(forward_in_batches(network, reader, len(reader), network.classify)))
     correct = logits[first:, :FIGURES].argmax(1) == figures[first:]
     return float(correct.float().mean())

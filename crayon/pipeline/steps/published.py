@@ -40,7 +40,7 @@ def import_original(plan: Plan, name: str, checkpoint: Path, maps: Path | None =
     Raises:
         ParamsError: params.yaml has no section `imported` for this benchmark, or none for the maps.
         CheckpointError: the checkpoint belongs to another network.
-        DataError: the number of maps is not that of the training images, or they are malformed.
+        DataError: the number of maps differs from the number of training images, or the maps are malformed.
     """
     job = plan.find("original", benchmark=name)
     imported = benchmark_of(job).imported
@@ -66,10 +66,10 @@ def _fetched(job: Job, archive: Archive) -> Path:
 
 
 def original_state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Convert a checkpoint of others to the state dict of a `Classifier`.
+    """Convert a checkpoint that other code wrote to the state dict of a `Classifier`.
 
     Raises:
-        CheckpointError: it cannot be read, or belongs to another network.
+        CheckpointError: the checkpoint cannot be read, or belongs to another network.
     """
     benchmark = benchmark_of(job)
     network = build_classifier(job.params.network, len(benchmark.classes), initial=False)
@@ -115,7 +115,7 @@ def read_maps(path: str | Path, count: int) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: is not a JSON list of maps of one size ({error}).") from error
+        raise DataError(f"{path}: is not a JSON list of maps of equal size ({error}).") from error
     if maps.ndim == 4 and maps.shape[1] == 1:
         maps = maps[:, 0]
     if maps.ndim != 3 or len(maps) != count:

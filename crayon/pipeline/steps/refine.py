@@ -71,7 +71,7 @@ def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
     """Apply the variation of a run: replaced labels, fewer answers, or an Original of another architecture.
 
     Args:
-        problem: the inputs of the method, changed in place; maps are brought to the cells of another architecture.
+        problem: the inputs of the method, changed in place. Maps are resampled to the cells of another architecture.
         run: the run.
         seed: seed of the replaced labels and of the random order of the answers.
         shift: where the cells of the maps lie on the images.
@@ -107,7 +107,7 @@ class Reader:
     Args:
         context: the benchmark.
         inputs: need -> file, the inputs of a job that trains with the method.
-        needs: the needs of the method; its masks come from the data set.
+        needs: the needs of the method. Masks are read from the data set, not from a file of `inputs`.
     """
 
     def __init__(self, context: Context, inputs: Mapping[str, str], needs: Sequence[str]) -> None:

@@ -28,9 +28,10 @@ COLUMNS = ("method", "images", "repeat", "seconds", "device", "threads")
 def run(job: Job) -> None:
     """Write the training time of each variant, size and repeat, in seconds.
 
-    Only the refinement is timed, from the Original in memory to the refined network, without the start of the process,
-    reading files and validation. A first round without measurement warms up; then each repeat times all sizes and
-    variants in turn. The number of the repeat is the seed by which the subset of the training images is drawn.
+    Only the refinement is timed: from the Original in memory to the refined network in memory. The start of the
+    process, reading files and validation are not included. A first round without measurement warms up; then each repeat
+    times all sizes and variants in turn. The number of the repeat is the seed by which the subset of the training
+    images is drawn.
     """
     recording = Recording(job)
     context, study = Context(job), required(job.params.suite.studies.runtime, "studies.runtime")

@@ -1,7 +1,8 @@
 """Search hyper-parameters by the selection metric on the validation split, with equal effort for every method.
 
-Seeded random search: every method gets the same number of trials, and a trial's score is the mean over the same seeds,
-which no table may use. Test images are never used. The user copies the best settings into params.yaml.
+Seeded random search: every method gets the same number of trials, and the score of a trial is the mean over a fixed
+set of seeds, the same for all trials. No table may use these seeds. Test images are never used. The user copies the
+best settings into params.yaml.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
         (empty if the training diverged), and `chosen`, which is 1 for the best trial (the first of equal ones).
 
     Raises:
-        ParamsError: the suite has no section `tuning`, no space for a method, or a method cannot run on the benchmark.
+        ParamsError: the suite has no section `tuning` or no search space for a method, or a method cannot run here.
         DataError: a file that the refinements read is missing.
     """
     suite = plan.params.active
@@ -63,9 +64,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     if missing := sorted(path for path in needed if not Path(path).exists()):
         raise DataError(f"{missing[0]}: the search needs this file; `snakemake --cores 8 results/table1.csv` makes it.")
     trainings = len(methods) * suite.tuning.trials * len(suite.tuning.seeds)
-    report(
-        f"{name}  {trainings} trainings of {len(methods)} methods; each trial then says how long its method still takes"
-    )
+    report(f"{name}  {trainings} trainings of {len(methods)} methods; each trial then reports the time left")
     context = Context(plan.find("original", benchmark=name))
     path = Path(plan.result_path(f"tuning/{name}.csv"))
     rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
@@ -91,7 +90,7 @@ def draw(spaces: dict[str, Space], trials: int, seed: int, method: str) -> list[
         spaces: hyper-parameter -> its distribution.
         trials: number of trials.
         seed: seed of the search.
-        method: name of the method; together with `seed` it determines the draws, so that other methods do not matter.
+        method: name of the method. `seed` and `method` determine the draws, so that other methods do not change them.
     """
     rng = random.Random(f"{seed} {method}")
     return [{key: _value(space, rng) for key, space in spaces.items()} for _ in range(trials)]

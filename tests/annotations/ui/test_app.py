@@ -286,7 +286,8 @@ def test_a_save_that_fails_is_said(start, project, caplog):
     response = client.give(0)
     assert response.status_code == 507
     assert (
-        response.json()["error"] == "The server could not write it; the reason is printed where this page was started."
+        response.json()["error"]
+        == "The server could not save the answer; the terminal in which the page was started shows why."
     )
     assert "cannot be written" in caplog.text
     assert client.get("/api/session").json()["answers"] == "-" * 30
@@ -380,7 +381,7 @@ def test_how_many_people_are_still_wanted(start):
     client = start()
     client.page.wanted = 3
     client.give(0)
-    assert client.page.next_step().startswith("Next: 2 more people have to answer, since consensus.minimum_answers")
+    assert client.page.next_step().startswith("Next: 2 more people have to answer, since each item needs")
     client.give(0, annotator="ben")
     assert client.page.next_step().startswith("Next: 1 more person has to answer")
     client.give(0, annotator="cem")

@@ -207,7 +207,7 @@ def test_answers_to_other_maps_are_refused_unless_allowed(path, opened, capsys):
     with pytest.raises(AnnotationError, match="allow_stale: true"):
         opened()
     store = opened(allow_stale=True)
-    assert "1 of its answers refer to another maps.npy" in capsys.readouterr().err
+    assert "1 of its answers refer to another version of maps.npy" in capsys.readouterr().err
     store.give(answer("train-1"))
     assert path.read_bytes().startswith(before)
     assert path.read_text().count(DIGEST) == path.read_text().count(other) == 1
