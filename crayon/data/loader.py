@@ -29,6 +29,7 @@ class ImageReader:
         resident_bytes: largest subset to keep on the device, in bytes; None: a third of a GPU's free memory.
 
     Attributes:
+        size: (3, H, W) of an image.
         augment: function that changes the raw images of a batch before normalisation, or None; see `augmented`.
         outputs: (n, h, w, c) float32, outputs of a network's frozen layers, which are returned in place of the images;
             None returns images.
@@ -45,6 +46,7 @@ class ImageReader:
     ) -> None:
         self.rows, self.device = rows, device
         self.source = images
+        self.size: tuple[int, ...] = (3, *images.shape[1:3])
         self.augment: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.ahead: Prefetcher | None = None
         self.packed: torch.Tensor | None = None

@@ -10,10 +10,23 @@ from crayon.data.loader import ImageReader
 from crayon.models.classifier import Classifier
 from crayon.utils.checks import required
 
+LARGEST = 256
+"""Largest number of images per batch."""
+
+PIXELS = 1 << 20
+"""Largest number of pixels per batch on a CPU: more activations than fit into its cache cost time and memory."""
+
+
+def batch_size_for(images: ImageReader) -> int:
+    """Return the number of images per batch without gradients: on a CPU, the larger the images, the fewer."""
+    if images.device.type != "cpu":
+        return LARGEST
+    return max(1, min(LARGEST, PIXELS // (images.size[1] * images.size[2])))
+
 
 @torch.no_grad()
 def features_in_batches(
-    network: Classifier, images: ImageReader, count: int, batch_size: int = 256
+    network: Classifier, images: ImageReader, count: int, batch_size: int | None = None
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Compute the features of the first `count` images in evaluation mode, batch by batch.
 
@@ -23,12 +36,13 @@ def features_in_batches(
         network: the classifier.
         images: reads the images.
         count: how many images.
-        batch_size: number of images per batch.
+        batch_size: number of images per batch; None: `batch_size_for`.
 
     Yields:
         The batch's slice of positions, and its features (b, C, h, w).
     """
     training = network.training
+    batch_size = batch_size or batch_size_for(images)
     network.eval()
     try:
         pieces = [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
@@ -44,7 +58,7 @@ def forward_in_batches(
     images: ImageReader,
     count: int,
     read: Callable[[torch.Tensor], torch.Tensor],
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Iterator[torch.Tensor]:
     """Compute a function of the features of the first `count` images, batch by batch and without gradients.
 
@@ -53,7 +67,7 @@ def forward_in_batches(
         images: reads the images.
         count: how many images.
         read: features (b, C, h, w) -> result (b, ...).
-        batch_size: number of images per batch.
+        batch_size: number of images per batch; None: `batch_size_for`.
 
     Yields:
         The result of each batch, (b, ...).

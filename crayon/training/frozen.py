@@ -12,8 +12,8 @@ from crayon.data.loader import ImageReader
 from crayon.methods.base import Method
 from crayon.methods.problem import Problem
 from crayon.models.classifier import Classifier
+from crayon.models.inference import batch_size_for
 from crayon.models.parts import Freezable
-from crayon.utils.chunks import parts
 
 LIMIT = 2 << 30
 """Largest cache of one split, in bytes. A split that needs more is not cached."""
@@ -69,7 +69,7 @@ def _outputs(backbone: Freezable, reader: ImageReader, limit: int) -> torch.Tens
     if reader.kept is not None and _same(reader.kept[0], state):
         return reader.kept[1]
     outputs = None
-    pieces = [torch.arange(len(reader))[part] for part in parts(len(reader))]
+    pieces = list(torch.arange(len(reader)).split(batch_size_for(reader)))
     for piece, (index,) in zip(pieces, reader.in_order([piece] for piece in pieces), strict=True):
         part = backbone.frozen_outputs(reader(index)).permute(0, 2, 3, 1)
         if outputs is None:
