@@ -232,7 +232,7 @@ def test_a_malformed_file_is_named(tmp_path, text, words):
     [
         ("latin-1", "line 2: is not UTF-8 (byte 0xe9, which would be 'é' in cp1252 or Latin-1); save it in UTF-8"),
         ("utf-16", "is in UTF-16, as its byte order mark says; save it in UTF-8"),
-        ("utf-16-le", "line 1: holds a NUL byte: it is damaged, or in UTF-16 without a byte order mark; "),
+        ("utf-16-le", "line 1: contains a NUL byte. The file is damaged, or in UTF-16 without a byte order mark; "),
     ],
 )
 def test_a_file_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, words):
