@@ -121,7 +121,7 @@ ROW = "item,annotator,answer\ntrain-0,ann,yes\ntrain-1,J{}rgen,no\n"
     [
         (ROW.format("ü").encode("utf-16"), "is in UTF-16, as its byte order mark says; .*iconv -f UTF-16 -t UTF-8"),
         (ROW.format("ü").encode("utf-32"), "is in UTF-32"),
-        (ROW.format("ü").encode("utf-16-le"), "line 1: contains a NUL byte. The file is damaged, or in UTF-16 without a"),
+        (ROW.format("ü").encode("utf-16-le"), "line 1: contains a NUL byte. The file is damaged, or in UTF-16 with"),
         (ROW.format("ü").encode("latin-1"), "line 3: is not UTF-8 .byte 0xfc, .* 'ü' in cp1252 or Latin-1.; save it"),
         (ROW.format("ü’").encode("cp1252"), r"line 3: .* 'ü' in cp1252 \(Windows-1252\)\); .*iconv -f CP1252 -t UTF-8"),
     ],

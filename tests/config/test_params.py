@@ -353,7 +353,7 @@ NAME = "must be a name of lower-case letters (a to z), digits and underscores, w
         ),
         (
             "methods: [erm]",
-            "pets.methods: must be a mapping, method -> its settings; the list of methods belongs to the suite",
+            "pets.methods: must be a mapping from each method to its settings; the list of methods belongs",
         ),
         ("methods: {erm: {seeds: [1]}}", "it belongs to the suite (suites.SUITE.seeds)."),
         # words of YAML, not of Python or pydantic:
@@ -379,7 +379,7 @@ NAME = "must be a name of lower-case letters (a to z), digits and underscores, w
         ("source: {kind: folder, path: x, on_error: skipp}", "source.on_error: must be 'fail' or 'skip', got 'skipp'."),
         (
             "classes: [a/b, c]",
-            "classes.0: must be a name without `/`, comma and line break, which does not begin with a blank",
+            "classes.0: must be a name without `/`, comma or line break, which does not begin with a blank",
         ),
         ("questions: {2024-01-31: a}", "pets.questions: There is no key '2024-01-31'."),
         ("questions: {on: a}", "pets.questions: There is no key 'true'. Known: attention, neurons."),

@@ -18,7 +18,7 @@ from crayon.utils.errors import DataError
 from crayon.utils.files import write_csv
 from crayon.utils.tables import read_csv, read_table
 
-# Blanks around a value are dropped, and a carriage return that ends no line is refused.
+# Blanks around a value are dropped, and a carriage return inside a line is refused.
 cell = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8).map(str.strip)
 
 
@@ -59,8 +59,8 @@ def test_columns_without_a_name_are_not_read(tmp_path):
         ('one,two\n1,"2\n', "line 2: opens a quote that is never closed"),
         ('one,two\n1,2\n1,"2"3\n', "line 3: is not CSV .*; export it again"),
         ("one;two\n1;2\n", "line 1: is separated by semicolons, not by commas"),
-        ("one,two\n1,2\nx\0,2\n", "line 3: holds a NUL byte"),
-        ("one,two\r1,2\r", "line 1: has a carriage return that ends no line; save it with LF"),
+        ("one,two\n1,2\nx\0,2\n", "line 3: contains a NUL byte"),
+        ("one,two\r1,2\r", "line 1: has a carriage return inside a line; save the file with LF"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, words):
