@@ -52,7 +52,7 @@ def test_columns_without_a_name_are_not_read(tmp_path):
         ("one,two,two\n1,2,3\n", "names the column two twice"),
         ("one,two,four\n1,2,3\n", r"has the unknown column four; known: one, two, three\."),
         ("one,two\n1,2\n1\n", "line 3: has 1 values, not 2"),
-        ("one,two\n1,2\n1", "line 3: is cut off: 1 of 2 values, and no end of line"),
+        ("one,two\n1,2\n1", "line 3: is cut off: it has 1 of 2 values and no line end"),
         ('one,two\n1,"a\nb"\n1\n', "line 4: has 1 values, not 2"),
         ("one,two\n1,2\n1,2,3\n", "line 3: has 3 values, not 2"),
         ("one,two\n\n1,2\n", "line 2: is empty; remove it"),
