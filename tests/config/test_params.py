@@ -181,7 +181,7 @@ def test_a_bare_number_is_found():
         (lambda s: s.update(network=LITE0 | {"stem": 32}), [".network", "efficientnet_lite0 takes no stem; remove"]),
         (lambda s: s.update(network=LITE0 | {"frozen_blocks": 17}), ["network.frozen_blocks", "17", "16"]),
         (lambda s: s.update(network={"name": "efficientnet_lite0", "frozen_blocks": 3}), ["add weights, or remove"]),
-        (lambda s: s.update(network=LITE0 | {"weights": "IMAGENET1K_V1"}), ["'IMAGENET1K_V1'; give a file"]),
+        (lambda s: s.update(network=LITE0 | {"weights": "IMAGENET1K_V1"}), ["'IMAGENET1K_V1'; give a path"]),
         (lambda s: s["benchmarks"]["digits"]["methods"]["jtt"].update(mode="copy"), ["methods.jtt.mode", "'resample'"]),
         (
             lambda s: s["benchmarks"]["digits"].update(questions={"neurons": "On the {klass}?"}),
@@ -407,7 +407,7 @@ def test_a_benchmark_is_corrected_in_the_words_of_yaml(tmp_path, text, words):
         ("benchmarks: {pets: cat}", f"{PETS}: must be a mapping (lines `key: value`), got 'cat'"),
         ("defaults: [a]", f'{SUITE}.defaults: must be a mapping (lines `key: value`), got ["a"]'),
         ("defaults: {network: {}}", f"{SUITE}: defaults: There is no key 'network' here; it belongs to the suite"),
-        ("methods: {erm: {}}", f"{SUITE}: methods: must be the list of the suite's methods; the settings of a method"),
+        ("methods: {erm: {}}", f"{SUITE}: methods: must be the list of the suite's methods; settings of a method"),
         ("methods: erm", f"{SUITE}.methods: must be a list, got 'erm'"),
         ("seeds: 3", f"{SUITE}.seeds: must be a list, got 3"),
         ("classes: [a, b]", f"{SUITE}: There is no key 'classes' here; it belongs to the benchmark, or `defaults`"),
