@@ -45,7 +45,7 @@ class Published(Section):
 class Imported(Section):
     """Files that replace the training of the Original: a checkpoint of others, and the maps that annotators saw.
 
-    `prefix`: prefix of the weights' names in a checkpoint that holds several networks (`ema`).
+    `prefix`: if the checkpoint contains several networks, the prefix of the names of the wanted weights, such as `ema`.
     """
 
     original: Archive
@@ -58,7 +58,8 @@ class Annotation(Section):
 
     `source`: `people` reads CSV files that people filled in; `simulated` computes answers from masks; `published` reads
     the authors' answers to the published Original; with `none` there are no answers, and methods that need them are
-    left out. `allow_stale`: accept answers to maps or patches that have changed since; the records state this.
+    left out. `allow_stale`: whether to accept answers to maps or patches that changed after they were annotated; the
+    records state that such answers were accepted.
     `seed`, `attention`, `neurons`: settings of the simulation.
     """
 
@@ -82,7 +83,7 @@ class Annotation(Section):
 
 
 class Questions(Section):
-    """The questions about a map and about a neuron's patch; `{class}` stands for the image's class."""
+    """The questions to annotators about a map and about a neuron's patch. `{class}` stands for the image's class."""
 
     attention: str = "Is the strong highlight mainly on the {class}?"
     neurons: str = "Is the red rectangle mainly on the {class}?"
@@ -106,8 +107,9 @@ class Questions(Section):
 class Consensus(Section):
     """How answers become labels (paper, Sec. IV-B).
 
-    An image is labelled relevant (or irrelevant) if it has at least `minimum_answers` answers, and at least the share
-    `agreement` of them is yes (or no). A neuron gets the label of most of its patches, or `tie` without a majority.
+    An image with at least `minimum_answers` answers is labelled relevant if at least the share `agreement` of them is
+    yes, and irrelevant if at least this share is no. A neuron gets the label of most of its patches. If there are as
+    many relevant as irrelevant patches, it gets the label `tie`.
     """
 
     minimum_answers: Count

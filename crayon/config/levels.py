@@ -1,4 +1,4 @@
-"""At which level of params.yaml a key belongs, for messages about a key at another level."""
+"""Find the level of params.yaml at which a key belongs, for messages about a key at the wrong level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crayon.utils.text import unknown
 SUITE = "suites.SUITE"
 BENCHMARK = f"{SUITE}.benchmarks.BENCHMARK"
 NAMES = {"suites": "SUITE", "benchmarks": "BENCHMARK"}
-"""Key of a mapping with names -> what stands for a name."""
+"""Key of a mapping from names to sections -> placeholder that messages show for such a name."""
 
 _roots: list[type[BaseModel]] = []
 
@@ -25,17 +25,17 @@ LEVELS = {"": "the top of the file", SUITE: "the suite", BENCHMARK: "the benchma
 
 
 def register(root: type[BaseModel]) -> None:
-    """State the root of params.yaml, whose module imports this one."""
+    """Register the class of the root of params.yaml, which this module cannot import (that would be a cycle)."""
     _roots.append(root)
 
 
 def unknown_key(key: object, known: Iterable[str], section: str = "") -> str:
-    """Message about an unknown key: the most similar known one, or the level where the key belongs.
+    """Message about an unknown key. It names the most similar known key, or the level where the key belongs.
 
     Args:
-        key: the key.
-        known: the keys of the section that has it.
-        section: name of the class of this section; the levels within it are named first.
+        key: the unknown key.
+        known: the allowed keys of the section in which the unknown key was found.
+        section: name of the class of this section. If the key belongs to levels within it, only these are named.
     """
     names = list(known)
     if not isinstance(key, str):  # a truth value, a number or a date
@@ -47,7 +47,7 @@ def unknown_key(key: object, known: Iterable[str], section: str = "") -> str:
 
 
 def _nearest(paths: list[str], section: str) -> list[str]:
-    """Up to three paths, those within the section or else the ones with the fewest parts."""
+    """Up to three of the paths with the fewest parts, taken from those within the section if there are any."""
     level = {"Suite": SUITE, "Benchmark": BENCHMARK}.get(section, "-")
     within = [path for path in paths if path.startswith(f"{level}.")] or paths
     least = min(path.count(".") for path in within)
@@ -62,7 +62,7 @@ def _described(path: str) -> str:
 
 @cache
 def _paths() -> dict[str, list[tuple[str, str]]]:
-    """Key -> name of the class of each section that has it, and its path in the file."""
+    """Key -> a pair for each section that has the key: name of the section's class, and path of the key in the file."""
     paths: dict[str, list[tuple[str, str]]] = {}
 
     def visit(kind: type[Any], path: str) -> None:
@@ -86,7 +86,7 @@ def _annotations(kind: type[Any]) -> dict[str, Any]:
 
 
 def _sections(annotation: Any, named: bool = False) -> Iterator[tuple[type[Any], bool]]:
-    """Yield the sections that a type contains, and whether each is a value of a mapping with names."""
+    """Yield pairs: a section that a type contains, and whether this section is a value of a dict."""
     if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, BaseModel)):
         yield annotation, named
     for inner in get_args(annotation):

@@ -42,14 +42,14 @@ def load(path: str | Path = "params.yaml", suite: str | None = None) -> Params:
 
     Args:
         path: the file.
-        suite: name of the active suite; None takes the one that the file names.
+        suite: name of the active suite; None takes the suite that the file names.
 
     Raises:
         ParamsError: the file is missing or invalid; the message names the file, the key and the fix.
     """
     path = Path(path)
     if not path.exists():
-        raise ParamsError(f"{path}: there is no such file; run the command where params.yaml lies.")
+        raise ParamsError(f"{path}: there is no such file; run the command in the folder of params.yaml.")
     text = read_text(path, ParamsError)
     try:
         content = yaml.load(text, _Loader)
@@ -62,7 +62,7 @@ def load(path: str | Path = "params.yaml", suite: str | None = None) -> Params:
         where = f", line {mark.line + 1}" if mark else ""
         raise ParamsError(f"{path}{where}: is not YAML ({getattr(error, 'problem', None) or error}).") from error
     if not isinstance(content, dict):
-        raise ParamsError(f"{path}: must be a mapping with the keys suite and suites; it is empty or something else.")
+        raise ParamsError(f"{path}: must be a mapping with the keys suite and suites, but is empty or something else.")
     try:
         return Params.model_validate(content if suite is None else content | {"suite": suite})
     except ValidationError as error:

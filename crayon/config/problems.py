@@ -1,4 +1,4 @@
-"""Describe a failed validation of params in one sentence, in the words of YAML rather than of Python."""
+"""Describe a failed validation of params in one sentence, with YAML's terms instead of Python's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _NO_KEY = re.compile(r"int|float|str|bool|none|date|[a-z-]+\[.*\]|(function|constrained)-.*")
-"""Parts of the location of an error that pydantic adds: which member of a union is meant."""
+"""Pattern of the parts that pydantic adds to an error's location to tell which type of a union it tried."""
 
 _KINDS = {
     "string_type": "text",
@@ -36,11 +36,11 @@ _KINDS = {
     "dataclass_type": "a mapping (lines `key: value`)",
     "none_required": "null",
 }
-"""Type of an error of pydantic -> what the value must be."""
+"""pydantic's type of an error -> what the value must be."""
 
 _PATTERNS = {
     NAME: "a name of lower-case letters (a to z), digits and underscores, which does not begin with an underscore",
-    LABEL: "a name without `/`, comma and line break, which does not begin with a blank",
+    LABEL: "a name without `/`, comma or line break, which does not begin with a blank",
 }
 """Regular expression -> what the value must be."""
 
@@ -71,7 +71,7 @@ def first_problem(error: ValidationError, data: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as YAML has it, shortened."""
+    """A value as it is written in YAML, cut to 100 characters."""
     try:
         text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError):  # a key that JSON does not have, such as a date; or a list that contains itself
@@ -80,7 +80,7 @@ def shown(value: Any) -> str:
 
 
 def _key(problem: ErrorDetails, data: Any) -> str:
-    """The key of an error, without what pydantic adds to it."""
+    """The path of the key that an error is about, without the parts that pydantic adds."""
     parts: list[str] = []
     for part in problem["loc"]:
         inside = isinstance(data, Mapping) and part in data
@@ -103,7 +103,7 @@ def _is_too_short(problem: ErrorDetails) -> bool:
 
 
 def _must(problem: ErrorDetails) -> str:
-    """What a value must be; empty if `_sentence` describes the error."""
+    """What a value must be, such as `a number`; an empty string for errors that `_sentence` describes."""
     kind, context = problem["type"], problem.get("ctx", {})
     if _is_too_short(problem):
         return f"a list of {int(problem['loc'][-1]) + 1} values"
@@ -120,7 +120,7 @@ def _must(problem: ErrorDetails) -> str:
 
 
 def _sentence(problem: ErrorDetails) -> str:
-    """Describe an error that is no matter of the type or the range of a value."""
+    """Describe an error that does not concern the type or the range of a value, such as a missing key."""
     if problem["type"] == "missing":
         return "is missing; add it"
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -130,7 +130,7 @@ def _sentence(problem: ErrorDetails) -> str:
 
 
 def _quotes(problems: Sequence[ErrorDetails]) -> str:
-    """The remedy for text without quotes that YAML reads as something else."""
+    """The remedy for an unquoted text that YAML reads as a boolean, a number, a date or null; else an empty string."""
     value = problems[0]["input"]
     if not any(problem["type"] == "string_type" for problem in problems):
         return ""

@@ -30,7 +30,7 @@ def dump(section: object) -> Any:
 
 
 class Section(BaseModel):
-    """Base of all sections: refuses an unknown key with a message that names the most similar known one."""
+    """Base class of all sections. It refuses an unknown key with a message that names the most similar known key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +45,7 @@ class Section(BaseModel):
 
 
 class Normalisation(Section):
-    """Mean and standard deviation of each colour channel, by which images in [0, 1] are normalised."""
+    """Mean and standard deviation of each colour channel, used to normalise images with values in [0, 1]."""
 
     mean: Colour
     std: Colour
@@ -65,16 +65,16 @@ class Augmentation(Section):
 class Compute(Section):
     """The machine: where and how numbers are computed.
 
-    Of these keys only `precision`, `compile` and `micro_batch` are part of a job's params, so that a change of them
-    makes its result stale.
+    Only the keys `precision`, `compile` and `micro_batch` are part of a job's params: changing one of them makes the
+    job's result stale.
 
     `device`: `auto` takes a GPU if there is one. `threads`: number of PyTorch's threads on the CPU.
     `precision`: dtype of the forward pass.
     `compile`: whether trainings use torch.compile, which sums in another order and so changes the last bits.
-    `save_seconds`: minimum time between two saved states of a training, which is resumed from there if it is killed.
+    `save_seconds`: minimum time between two saved states of a training. A killed training resumes from the last one.
     `jobs_per_gpu`: how many processes started in this folder may share a GPU.
-    `micro_batch`: how many images of a batch pass through the network at once; their gradients are accumulated. null
-    passes all at once; `auto` also does, and halves the number whenever the GPU runs out of memory.
+    `micro_batch`: how many images of a batch pass through the network at once; their gradients are accumulated. With
+    null all images pass at once. `auto` begins with all, and halves the number whenever the GPU runs out of memory.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -93,7 +93,7 @@ class Compute(Section):
     @model_validator(mode="before")
     @classmethod
     def _removed(cls, value: Any) -> Any:
-        """Accept `processes: 1`, which files of version 0.1.0 have, and refuse more."""
+        """Accept the removed key `processes` if its value is 1, as in files of version 0.1.0; refuse other values."""
         if not isinstance(value, Mapping) or "processes" not in value:
             return value
         if value["processes"] != 1:
@@ -105,24 +105,24 @@ class Compute(Section):
 
 
 TORCHVISION = "torchvision:"
-"""Prefix of the inputs that lie in torchvision's cache, see `Network.initial`."""
+"""Prefix of the names of inputs that are stored in torchvision's cache, see `Network.initial`."""
 
 
 class Network(Section):
     """The architecture of a classifier, and its initial weights.
 
-    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`, or `efficientnet_lite0`, or any
-    network of torchvision that averages a map before a linear last layer (resnet50, efficientnet_b0, swin_t).
+    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`; `efficientnet_lite0`; or any
+    network of torchvision that averages a map before a linear last layer (such as resnet50, efficientnet_b0, swin_t).
     `weights` (torchvision's networks and efficientnet_lite0): the name of torchvision's weights, or the path of a
-    checkpoint, which contains a dot or a slash; `package:NAME/FILE` is a file in an installed Python package; null
-    starts from random weights.
-    `prefix`: prefix of the weights' names in a checkpoint that holds several networks (`ema`).
+    checkpoint. A value with a dot or a slash is a path. `package:NAME/FILE` is a file in an installed Python package.
+    null starts from random weights.
+    `prefix`: if the checkpoint contains several networks, the prefix of the names of the wanted weights, such as `ema`.
     `stem` (our networks): number of channels of the first layer.
     `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
     `patch` (mini_convnext): width and height of the patches in pixels.
     `norm_momentum` (bagnet18): momentum of batch normalisation's running statistics.
-    `frozen_blocks` (efficientnet_lite0): how many of its 16 blocks, the first ones, keep the weights of `weights` in
-    every training, together with the layers before them. null trains all layers.
+    `frozen_blocks` (efficientnet_lite0): how many of its 16 blocks no training changes. These are the first blocks;
+    they and the layers before them keep the values from `weights`. null trains all layers.
     """
 
     name: Name
@@ -138,15 +138,15 @@ class Network(Section):
 
     @property
     def file(self) -> str | None:
-        """The path in `weights`; None if that is null or names weights of torchvision."""
+        """The path in `weights`. None if `weights` is null, or names weights of torchvision."""
         return self.weights if self.weights is not None and {".", "/"} & set(self.weights) else None
 
     @property
     def initial(self) -> str | None:
-        """The input that has the initial weights; None if they are random.
+        """Name of the input file with the initial weights; None if the initial weights are random.
 
-        It is the path of the user's file, or `torchvision:NETWORK/WEIGHTS`, which stands for a file in torchvision's
-        cache: so the same input has the same name on every machine.
+        It is the path of the user's file, or `torchvision:NETWORK/WEIGHTS` for a file in torchvision's cache. The path
+        of the cache is left out, so that the name is the same on every machine.
         """
         return f"{TORCHVISION}{self.name}/{self.weights}" if self.weights and not self.file else self.file
 
@@ -166,28 +166,28 @@ class Network(Section):
         if given - own:
             raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
         if lite and self.weights is not None and self.file is None:
-            raise ValueError(f"{self.name} has no weights named {self.weights!r}; give a file, with a dot or a slash")
+            raise ValueError(f"{self.name} has no weights named {self.weights!r}; give a path with a dot or a slash")
         if self.frozen_blocks is not None and self.weights is None:
             raise ValueError("frozen_blocks keeps pretrained weights; add weights, or remove frozen_blocks")
         if self.prefix is not None and self.file is None:
-            raise ValueError("the key `prefix` is for checkpoints only; add its path as `weights`, or remove `prefix`")
+            raise ValueError("the key `prefix` is for checkpoints only; set `weights` to a path, or remove `prefix`")
         if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:
-            raise ValueError(f"{self.name} needs channels, strides and kernels of one length")
+            raise ValueError(f"{self.name} needs channels, strides and kernels to be lists of the same length")
         return self
 
 
 class Auxiliary(Section):
-    """The biased auxiliary network, whose features SoftCon and FLAC use; trained on the same images and labels."""
+    """The biased auxiliary network, trained on the same images and labels. SoftCon and FLAC use its features."""
 
     network: Network
     training: Training
 
 
 class Pretraining(Section):
-    """Pretraining on drawn images of figures with textures, which replaces ImageNet for the small networks.
+    """Pretraining of the small networks on drawn images of textured figures, instead of on ImageNet.
 
     `images`, `held_out`: number of training and of held-out images. `size`: their width and height in pixels.
-    `texture_weight`: weight of the loss of the texture labels beside that of the figures.
+    `texture_weight`: weight of the loss for predicting the texture; the loss for predicting the figure has weight 1.
     `minimum_accuracy`: held-out accuracy below which the pretraining counts as failed.
     """
 
@@ -206,9 +206,10 @@ class Interpret(Section):
     """The maps and patches that are computed from the Original.
 
     `target`: the class whose map is computed. `patches`: number of patches per neuron. `cells`: width and height of a
-    patch in cells of the map. `placement`: where the cells lie on the image. `measured`: where the network looks, see
-    `crayon.saliency.placement`. `resized`: where a plain resize draws them, as in the published code. null: `resized`
-    with published answers, which were given to such pictures, else `measured`.
+    patch in cells of the map. `placement`: at which pixels of the image a map's cells are drawn. `measured` draws them
+    where the network's gradients show that they lie, see `crayon.saliency.placement`; `resized` resizes the map to the
+    size of the image, as the published code does. null is `resized` if the answers are the published ones, because
+    these were given to resized maps, and `measured` otherwise.
     """
 
     target: Literal["label", "prediction"]
@@ -218,9 +219,9 @@ class Interpret(Section):
 
 
 class Metric(Section):
-    """A metric and the split that it is measured on, as exactly one `key: split`.
+    """A metric and the split on which it is measured, as exactly one key (the metric) with its value (the split).
 
-    `worst_group`, `mean_group`: the lowest and the mean accuracy of the groups. `accuracy`: of all images of the split.
+    `worst_group`, `mean_group`: the lowest and the mean accuracy of the groups. `accuracy`: that of all images.
     `difference: [a, b]`: the accuracy on the split a minus the accuracy on the split b.
     """
 
@@ -237,28 +238,28 @@ class Metric(Section):
 
     @property
     def kind(self) -> str:
-        """The name of the metric, its only key."""
+        """The metric's name: the only key of this mapping."""
         return next(iter(self.model_fields_set))
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that the metric is measured on."""
+        """The splits on which the metric is measured."""
         value = getattr(self, self.kind)
         return (value,) if isinstance(value, str) else tuple(value)
 
     @property
     def by_group(self) -> bool:
-        """Whether the metric is computed from the accuracy of each group, which `accuracy` and `difference` are not."""
+        """Whether the metric is computed from the accuracies of the groups: true of `worst_group` and `mean_group`."""
         return self.kind in ("worst_group", "mean_group")
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether a lower value is better, which is true of a difference and false of accuracies."""
+        """Whether a lower value is better: true of `difference`, false of the other metrics."""
         return self.kind == "difference"
 
 
 def changed(training: Training, by: Mapping[str, Any]) -> Training:
-    """Return a copy of a training with the keys of `by` changed.
+    """Return a copy of a training in which the values of `by` replace those of the same keys.
 
     Raises:
         ParamsError: a key is unknown, or its value is not allowed.
@@ -282,9 +283,9 @@ class Training:
         optimiser: `adam` (with coupled L2 weight decay), `adamw` (with decoupled weight decay) or `sgd`.
         learning_rate: initial learning rate.
         weight_decay: coefficient of the weight decay.
-        batch_size: number of images per step; the last, smaller batch of an epoch is used, too.
+        batch_size: number of images per step. The last batch of an epoch may be smaller; it is used, too.
         epochs: number of epochs.
-        momentum: of SGD.
+        momentum: momentum of `sgd`.
         milestones: epochs after which the learning rate is multiplied by `milestone_factor`.
         milestone_factor: see `milestones`.
         schedule: `steps` follows the milestones; `cosine` anneals the learning rate to zero over the epochs.

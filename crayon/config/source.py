@@ -1,4 +1,4 @@
-"""The kinds of data sources, and the facts that their params state before any image is read."""
+"""The kinds of data sources, and what their params tell about a data set before any image is read."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ READ = {"folder": "user.folder", "csv": "user.table"}
 RELEASED = {f"{name}_release": f"releases.{name}" for name in ("waterbirds", "celeba", "backgrounds")}
 COMPOSED = {"digits": "synthetic.digits", "photos": "photos.composition"}
 KINDS = DRAWN | READ | RELEASED
-"""Kind -> module in `crayon.data`, of the sources of a benchmark.
+"""Kind of a benchmark's data source -> its module in `crayon.data`.
 
-DRAWN are drawn by this package, READ come from a user's folder or table, RELEASED are published data sets. COMPOSED are
-drawn or composed into a folder that a source of the kind `csv` then reads.
+The images of DRAWN are drawn by this package, those of READ come from a user's folder or table, and those of RELEASED
+from published data sets. The data sets of COMPOSED are first written to a folder, which a source of the kind `csv` then
+reads.
 """
 
 
 OWN_KEYS = ("kind", "path", "size", "masks", "mask_pixels", "background_colour", "on_error")
-"""The keys of the sources READ."""
+"""The keys of sources whose kind is in READ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskPixels:
-    """Which pixels of a mask are relevant. By default those that are not black, of which all must have one value.
+    """Which pixels of a mask are relevant. By default, those that are not black; these must then have the same value.
 
     Attributes:
-        threshold: lowest brightness of a relevant pixel, in the units of the file: 1 to 255, of 16 bits 1 to 65535.
-        relevant: values of relevant pixels, such as the numbers of classes, or their colours.
+        threshold: lowest brightness of a relevant pixel, as stored in the file: at most 255, or 65535 in 16-bit files.
+        relevant: values of relevant pixels, such as class numbers or colours.
         void: values of pixels that are not relevant, whatever their brightness.
-        channel: whether alpha or colour makes the mask, of a file with both.
+        channel: for a file with both an alpha channel and colours, which of them is the mask.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -56,30 +57,30 @@ class MaskPixels:
     def __post_init__(self) -> None:
         where = "source.mask_pixels"
         if self.threshold is not None and self.relevant:
-            raise ParamsError(f"{where}: threshold and relevant exclude each other; remove one.")
+            raise ParamsError(f"{where}: has both threshold and relevant; remove one.")
         if self.threshold is not None and not self.threshold > 0:
             raise ParamsError(f"{where}.threshold: is {self.threshold}; it must be greater than 0.")
         if len({isinstance(value, tuple) for value in (*self.relevant, *self.void)}) > 1:
-            raise ParamsError(f"{where}: has both numbers and colours; name values of one kind.")
+            raise ParamsError(f"{where}: has both numbers and colours; use only numbers or only colours.")
         if common := [value for value in self.void if value in self.relevant]:
             raise ParamsError(f"{where}: {common[0]} is both relevant and void; remove it from one.")
 
     @property
     def colours(self) -> bool:
-        """Whether the params name colours, rather than numbers."""
+        """Whether `relevant` and `void` list colours, not numbers."""
         return any(isinstance(value, tuple) for value in (*self.relevant, *self.void))
 
 
 NOT_BLACK = MaskPixels()
-"""The default: pixels that are not black are relevant, and all have one value."""
+"""The default: pixels that are not black are relevant, and must all have the same value."""
 
 
 def expected(source: Mapping[str, Any]) -> tuple[dict[str, int], tuple[int, int] | None]:
     """Estimate the size of a data set from its params, before it exists.
 
     Returns:
-        The number of images of each split (empty if the params do not state it), and the (height, width) of an image in
-        pixels, or None.
+        The number of images of each split, and the (height, width) of an image in pixels. If the params do not state
+        them, the first is empty and the second is None.
     """
     params = source.get("compose", source)
     counts = {

@@ -11,9 +11,10 @@ from crayon.config.types import Count, Float, Int, Name, Positive, Seeds
 
 
 class Control(Section):
-    """A control experiment: `method` trained with replaced labels, to test whether the answers cause its effect.
+    """A control experiment: trains `method` with replaced labels, to test whether the answers cause its effect.
 
-    `labels`: `shuffle` permutes them, `invert` swaps relevant and irrelevant, the others make them all the same.
+    `labels`: `shuffle` permutes the labels; `invert` swaps relevant and irrelevant; `all_relevant` and `all_irrelevant`
+    give every item the same label.
     """
 
     method: Literal["crayon_attention", "crayon_pruning"]
@@ -21,7 +22,7 @@ class Control(Section):
 
 
 class Space(Section):
-    """Distribution of a hyper-parameter: uniform over the values `choice`, or log-uniform between the ends of `log`."""
+    """Distribution of a hyper-parameter: uniform over the values `choice`, or log-uniform between the two of `log`."""
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     log: tuple[Positive, Positive] | None = None
@@ -31,12 +32,12 @@ class Space(Section):
         if len(self.model_fields_set) != 1:
             raise ValueError("needs exactly one of choice, log")
         if self.log and self.log[0] >= self.log[1]:
-            raise ValueError("log: the first end must be the lower one")
+            raise ValueError("log: the first value must be less than the second")
         return self
 
 
 class Tuning(Section):
-    """The random search of `crayon tune`: `trials` draws from a method's space, each evaluated as mean over `seeds`."""
+    """The random search of `crayon tune`: it draws `trials` settings of a method, and averages a score over `seeds`."""
 
     trials: Count
     seed: Int
@@ -45,22 +46,22 @@ class Tuning(Section):
 
 
 class Study(Section):
-    """Base of the studies: the benchmarks and seeds of a table or figure other than Table 1."""
+    """Base class of the studies: the benchmarks and seeds of a table or figure other than Table 1."""
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Seeds
 
 
 class Ablation(Study):
-    """Table 2: Crayon-Attention without one or both of its map losses; without both it is ERM."""
+    """Table 2: Crayon-Attention without one or both of its map losses. Without both, it is the method ERM."""
 
 
 class Transfer(Study):
     """Table 3: classifiers of another architecture, refined with the maps and answers of the suite's own network.
 
-    `network`: the other architecture. `pretraining`: its pretraining; null uses the suite's. `original`: settings that
-    replace the benchmark's when these classifiers are trained. `refinement`: settings that replace the benchmark's when
-    they are refined. `originals`: seeds of the classifiers before refinement (Originals).
+    `network`: the other architecture. `pretraining`: its pretraining; null uses the suite's. `original`: changes of the
+    benchmark's `original`, for training these classifiers. `refinement`: changes of the benchmark's `refinement`, for
+    refining them. `originals`: seeds with which these classifiers are trained before refinement.
     """
 
     network: Network
@@ -71,9 +72,9 @@ class Transfer(Study):
 
 
 class Annotations(Study):
-    """Figure 4: the methods with a part of the answers.
+    """Figure 4: the Crayon methods with only some of the answers.
 
-    `maps`, `neurons`: numbers of annotated maps and neurons to compare; all of them gives the unchanged method.
+    `maps`, `neurons`: numbers of annotated maps and neurons to compare. The number of all gives the unchanged method.
     """
 
     maps: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -88,13 +89,13 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 OrderName = Literal["random", "uncertain", "diverse"]
-"""Acquisition: in which order items are annotated."""
+"""Acquisition: the order in which items are annotated."""
 
 
 class Order(Study):
-    """Crayon-Attention with the first few answers of several orders of annotation.
+    """Crayon-Attention if maps are annotated in several orders, and only the first ones are used.
 
-    `maps`: numbers of annotated maps to compare. `orders`: the orders in which they are taken.
+    `maps`: numbers of annotated maps to compare. `orders`: the orders in which maps are annotated.
     """
 
     maps: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_once)]
@@ -112,9 +113,9 @@ class Sensitivity(Study):
 
 
 class Runtime(Section):
-    """Sec. III-D: training time of the Crayon variants by the size of the training set.
+    """Sec. III-D of the paper: training time of the Crayon variants for several sizes of the training set.
 
-    `sizes`: shares of the training set, in (0, 1]. `repeats`: how often each is timed.
+    `sizes`: shares of the training set, in (0, 1]. `repeats`: how often the training on each share is timed.
     """
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]

@@ -1,6 +1,6 @@
 """The root of params.yaml, its suites and their benchmarks.
 
-`Params` is immutable and checked for its structure here; `crayon.pipeline.validate` checks it against the methods and
+`Params` is immutable. This module checks its structure; `crayon.pipeline.validate` checks it against the methods and
 data sources.
 """
 
@@ -37,18 +37,19 @@ from crayon.utils.text import unknown
 class Benchmark(Section):
     """A benchmark: a data set, and how networks are trained, annotated and evaluated on it.
 
-    `classes`, `groups`: their names. `source`: the data source, see `crayon.config.source`.
-    `augmentation`: of the training images of every training; none by default.
-    `original`: training of the Original; with `imported`, only the transfer study uses it.
+    `classes`, `groups`: names of the classes and groups. `source`: the data source, see `crayon.config.source`.
+    `augmentation`: random changes of the images in every training; none by default.
+    `original`: training of the Original. If `imported` is given, only the transfer study uses it.
     `imported`: files of an Original that is not trained here.
     `stage_one`: training of the network that provides the mistakes for JtT and CnC; null takes the Original's mistakes.
     `interpret`: maps and patches of the Original.
-    `views`: the pictures that annotators see of a map, in order: the image, the map as opacity, the map in red.
+    `views`: which pictures annotators see for a map, in order: `image` is the image alone, `overlaid` shows the map as
+    opacity, `red` shows it in red.
     `questions`: the questions to annotators; no result depends on their wording.
     `annotation`, `consensus`: the source of the answers, and how they become labels.
-    `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. Their defaults
-    depend on whether there are groups.
-    `refinement`: training of the methods. `methods`: method -> its hyper-parameters and changes of `refinement`.
+    `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. The defaults
+    of both depend on whether there are groups.
+    `refinement`: training of the methods. `methods`: method -> its hyper-parameters, and its changes of `refinement`.
     """
 
     title: str
@@ -103,11 +104,12 @@ class Benchmark(Section):
 class Suite(Section):
     """A suite: benchmarks and methods that are run together and give the tables and figures.
 
-    `seeds`: of the refinements. `seeds_per_job`: how many of them one job trains.
+    `seeds`: seeds of the refinements. `seeds_per_job`: how many of these seeds one job trains.
     `methods`: the rows of Table 1. `controls`: name -> control experiment.
-    `network`, `pretraining`: the classifier, and its pretraining; null takes the network's initial weights.
+    `network`: the classifier. `pretraining`: its pretraining; null takes the network's initial weights without it.
     `auxiliary`: the biased network for SoftCon and FLAC.
-    `defaults`: keys that all benchmarks share. A benchmark's own key takes precedence, in `methods` per method.
+    `defaults`: keys that all benchmarks share. A benchmark's own key takes precedence; in `methods`, this applies to
+    each method separately.
     """
 
     title: str
@@ -127,13 +129,13 @@ class Suite(Section):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, value: Any) -> Any:
-        """Fill in the suite's defaults for the keys, and the methods, that a benchmark does not set."""
+        """Take the keys and methods that a benchmark does not set from the suite's `defaults`."""
         if not isinstance(value, Mapping):
             return value
         if isinstance(value.get("methods"), Mapping):
             raise ValueError(
-                "methods: must be the list of the suite's methods; the settings of a method belong to `methods` of a "
-                "benchmark, or of the suite's `defaults`"
+                "methods: must be the list of the suite's methods; settings of a method belong in `methods` of a "
+                "benchmark, or in `methods` of the suite's `defaults`"
             )
         defaults, benchmarks = value.get("defaults") or {}, value.get("benchmarks") or {}
         if not isinstance(defaults, Mapping) or not isinstance(benchmarks, Mapping):
@@ -147,8 +149,8 @@ class Suite(Section):
                 for where, section in (("defaults", defaults), (f"benchmarks.{name}", own)):
                     if section.get("methods") is not None and not isinstance(section["methods"], Mapping):
                         raise ValueError(
-                            f"{where}.methods: must be a mapping, method -> its settings; the list of methods belongs "
-                            "to the suite (suites.SUITE.methods)"
+                            f"{where}.methods: must be a mapping from each method to its settings; the list of methods "
+                            "belongs to the suite (suites.SUITE.methods)"
                         )
                 methods = {**(defaults.get("methods") or {}), **(own.get("methods") or {})}
                 own = {"title": name, **defaults, **own, "methods": methods}
@@ -160,7 +162,7 @@ class Suite(Section):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: names a seed twice")
         if self.tuning is not None and (common := set(self.tuning.seeds) & set(self.seeds)):
-            raise ValueError(f"tuning.seeds: {min(common)} is a seed of the tables; choose others")
+            raise ValueError(f"tuning.seeds: {min(common)} is also in `seeds` of the suite; choose another")
         for name, benchmark in self.benchmarks.items():
             if benchmark.annotation.source == "published" and benchmark.consensus.minimum_answers > 1:
                 raise ValueError(

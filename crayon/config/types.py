@@ -19,7 +19,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 """Name of a suite, a benchmark, a network or a split."""
 
 Title = Annotated[str, AfterValidator(composed)]
-"""A name that tables show, such as that of a metric, in Unicode's composed form."""
+"""A name in a table, such as a metric's name, in Unicode's composed form."""
 
 Label = Annotated[str, Field(pattern=LABEL), AfterValidator(composed)]
 """Name of a class or a group, in Unicode's composed form; it may be the name of a folder."""
@@ -35,10 +35,10 @@ NUMBER = BeforeValidator(_no_boolean)
 """Refuses booleans, which Python counts as the numbers 0 and 1."""
 
 Int = Annotated[int, NUMBER]
-"""A whole number, also one written as text (`"32"`) or as a float (`32.0`), which is converted."""
+"""A whole number. Text (`"32"`) and floats without a fraction (`32.0`) are converted."""
 
 Float = Annotated[float, NUMBER]
-"""A number, also one written as text, which is converted: YAML takes `1e-3`, without a dot, for text."""
+"""A number. Text is converted, because YAML reads `1e-3`, which has no dot, as text."""
 
 Colour = tuple[Float, Float, Float]
 """Red, green and blue."""
@@ -59,9 +59,10 @@ class Archive:
     """A published file to download, often an archive.
 
     Attributes:
-        urls: its addresses, mirrors of each other, in the order in which they are tried.
-        sha256: its digest, 64 hex digits; None if none is published (then the record states the one of the download).
-        file: its local name; by default the last part of the first address.
+        urls: addresses (mirrors) of the same file, in the order in which they are tried.
+        sha256: SHA-256 of the file, 64 hex digits. None if none is published; the record then states the SHA-256 of the
+            downloaded file.
+        file: name of the local file; by default, the last part of the first address.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -72,13 +73,13 @@ class Archive:
 
     def __post_init__(self) -> None:
         if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
-            raise ParamsError(f"sha256: {self.sha256!r} is no digest: 64 characters of 0-9a-f.")
+            raise ParamsError(f"sha256: {self.sha256!r} is not a SHA-256; it must be 64 characters of 0-9a-f.")
         if PurePosixPath(self.name).name != self.name or self.name in (".", ".."):
             raise ParamsError(f"file: {self.name!r} must be a plain file name.")
 
     @property
     def steering(self) -> dict[str, Any]:
-        """The params that decide a result: the name, and the digest or, without one, the addresses."""
+        """The params subset that decides a result: the name, and the SHA-256 (or the addresses, if there is none)."""
         return {"file": self.name} | ({"sha256": self.sha256} if self.sha256 else {"urls": list(self.urls)})
 
     @property

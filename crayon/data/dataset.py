@@ -110,7 +110,7 @@ def read_manifest(path: str | Path) -> list[Row]:
 
 
 def training_images(path: str | Path) -> list[str]:
-    """The ids of a manifest's training images, in file order; raises DataError as `read_manifest`."""
+    """The ids of a manifest's training images, in file order. Raises DataError in the same cases as `read_manifest`."""
     return [row["image"] for row in read_manifest(path) if row["split"] == "train"]
 
 
@@ -121,7 +121,7 @@ def codes(path: str | Path, rows: Sequence[Row], column: str, names: Sequence[st
         path: the manifest, for error messages.
         rows: its N rows.
         column: `label` or `group`.
-        names: the known values; each code is a position in them.
+        names: the known values. The code of a value is its position in this sequence.
 
     Returns:
         (N,) int64.

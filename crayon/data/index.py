@@ -118,7 +118,7 @@ class Listing:
 
 
 SHOWN = 3
-"""How many problems a message about several describes."""
+"""Maximum number of problems that one message describes."""
 
 
 @dataclass
@@ -141,7 +141,7 @@ class Faults:
         self.remedies.append(remedy)
 
     def stop(self, remedy: str = "") -> None:
-        """Raise DataError if there is any problem: the first ones, their remedies and one for all, and their number."""
+        """Raise DataError if there is any problem. The error names the first ones and their remedies."""
         if self.sentences:
             remedies = dict.fromkeys(filter(None, [*self.remedies[:SHOWN], remedy]))
             raise DataError(fault_message(self.of, self.sentences, " ".join(remedies)))
@@ -259,7 +259,7 @@ def not_read(paths: Iterable[Path]) -> str:
 
 
 def check_usable(tree: Tree) -> None:
-    """Raise DataError if a name with an image's suffix is a link without a target, or no regular file."""
+    """Raise DataError if a name has an image's suffix but is a link without a target, or is not a regular file."""
     faults = Faults(str(tree.folder))
     for name, why in tree.unusable.items():
         if is_image(Path(name)):
@@ -268,7 +268,7 @@ def check_usable(tree: Tree) -> None:
 
 
 def stray(folder: Path, name: str) -> str | None:
-    """Why a path in a table is refused: the digest of the folder does not include the file. None if it is included.
+    """Why a path in a table is refused, if the hash of the folder does not include the file; None if it does.
 
     Args:
         folder: the folder that the path is relative to.

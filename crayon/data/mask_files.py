@@ -34,9 +34,8 @@ def relevant_pixels(picture: Picture, rule: MaskPixels) -> tuple[np.ndarray, str
         rule: which pixels are relevant.
 
     Returns:
-        Three values: the relevant pixels, (H, W) bool; the mode of the file and, with the default rule, the value of
-            its
-        relevant pixels; and remarks for the user about this mask.
+        Three values: the relevant pixels, (H, W) bool; the mode of the file as text, with the default rule also the
+        value of the relevant pixels; and remarks for the user about this mask.
 
     Raises:
         Undecodable: the mask cannot be read, or it is ambiguous which pixels are relevant.
@@ -115,7 +114,7 @@ def _codes(picture: Picture, pixels: Image.Image, rule: MaskPixels) -> tuple[np.
 
 
 def _wanted(values: Sequence[PixelValue], pixels: Image.Image) -> list[int]:
-    """The values that the rule states as relevant, in the form of `_codes`."""
+    """Convert values that the rule lists (relevant or void) to the form of `_codes`."""
     numbers = [v if isinstance(v, int) else v[0] << 16 | v[1] << 8 | v[2] for v in values]
     return [1 if value == 255 else value for value in numbers] if pixels.mode == "1" else numbers
 
@@ -135,7 +134,7 @@ def _one_value(picture: Picture, codes: np.ndarray, coloured: bool) -> str:
 
 
 def _check_threshold(picture: Picture, pixels: Image.Image, bright: np.ndarray, threshold: float) -> None:
-    """Raise an error if the threshold cannot be in the units of the mask's values."""
+    """Raise an error if the threshold does not fit the range of the mask's pixel values."""
     deep, why = pixels.mode.startswith(DEEP), ""
     if not deep and threshold > 255:
         why = "has 8 bits, in which the brightest pixel is 255"

@@ -103,7 +103,7 @@ class Packing:
         return self.read - len(self.faults)
 
     def bytes(self, channels: int) -> int:
-        """Size in bytes of the .npy file of an array with this number of one-byte channels."""
+        """Size in bytes of an .npy file that has `channels` bytes for each pixel."""
         height, width = self.size or (0, 0)
         return HEADER + self.rows * height * width * channels
 
@@ -248,7 +248,7 @@ def _check_faults(listing: Listing, faults: dict[int, str]) -> None:
 def _decoded(
     listing: Listing, done: Packing, workers: int | None
 ) -> Iterator[tuple[list[Entry], list[Decoded], dict[int, str], tuple[int, int] | None]]:
-    """Decode the remaining blocks; yield for each its usable images in order, its faults, and the common image size."""
+    """Decode the remaining blocks. For each, yield its usable entries, their images, its faults, and the image size."""
     size = done.size
     with kept_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(done.read, len(listing.entries), BLOCK):

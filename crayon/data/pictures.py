@@ -31,7 +31,7 @@ TURNS = {
 """EXIF orientation -> what turns the stored pixels upright."""
 
 DEEP = ("I", "F")
-"""What the modes with more than 8 bits a channel begin with: I, I;16, I;16B, F."""
+"""First letters of the modes with more than 8 bits per channel: I, I;16, I;16B, F."""
 
 
 class Undecodable(Exception):
@@ -43,7 +43,7 @@ _heard = threading.local()
 
 @contextmanager
 def kept_warnings() -> Iterator[None]:
-    """Let `pillow_warnings` receive what Pillow warns of, in this thread and those that start within the block.
+    """Within the block, pass Pillow's warnings to `pillow_warnings`, in this thread and in threads started meanwhile.
 
     `warnings.catch_warnings` changes the whole process, so it cannot be entered by each of several threads.
     """

@@ -8,7 +8,7 @@ from textwrap import shorten
 
 
 class CrayonError(Exception):
-    """Base of all errors that the input or the machine causes, rather than a bug in the program."""
+    """Base class of all errors caused by the input or the machine, not by a bug in the program."""
 
 
 class ParamsError(CrayonError):
@@ -16,7 +16,7 @@ class ParamsError(CrayonError):
 
 
 class ModelError(ParamsError):
-    """A model is of a kind that cannot be used; params.yaml or, in the library, an argument asks for it."""
+    """params.yaml, or an argument of a library function, asks for a model of a kind that cannot be used."""
 
 
 class DataError(CrayonError):
@@ -24,7 +24,7 @@ class DataError(CrayonError):
 
 
 class AnnotationError(CrayonError):
-    """An annotation CSV is malformed, or has an answer to an item that was not to be annotated."""
+    """An annotation CSV is malformed, or it answers an item that is not among the items to annotate."""
 
 
 class CheckpointError(CrayonError):
@@ -56,9 +56,9 @@ class MachineError(CrayonError):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most about 200 characters; its class name if it has no message.
+    """The first line of an error's message, cut to about 200 characters. Without a message: the error's class name.
 
-    A line that ends in a colon is only a heading, so the next line follows it.
+    If the first line ends in a colon, it is only a heading, so the second line is appended.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

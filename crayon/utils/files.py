@@ -98,7 +98,7 @@ def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterab
 
     Args:
         path: the file.
-        columns: names of the columns, the header.
+        columns: names of the columns, written as the header.
         rows: one sequence of values per row, in the order of `columns`.
     """
     text = io.StringIO()
@@ -145,13 +145,13 @@ def read_npy(path: str | os.PathLike[str], error: type[CrayonError]) -> np.ndarr
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, or of the relative names and contents of a folder's files, as 64 hex digits.
+    """SHA-256 of a file or a folder, as 64 hex digits. A folder's covers the relative names and contents of its files.
 
     `crayon.utils.walk` decides which files belong to a folder: hidden files do not, and links count as their targets.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: a file cannot be read or is no regular file, or a link in the folder leads back.
+        DataError: a file cannot be read or is not a regular file, or a link leads to a folder that contains it.
     """
     path = Path(path)
     mode = path.stat().st_mode

@@ -54,7 +54,7 @@ def here() -> int:
 
 
 def models(driver: Path = Path("/proc/driver/nvidia/gpus")) -> set[str]:
-    """The names of the GPUs of this machine, as NVIDIA's driver lists them; empty where it lists none."""
+    """The model names of this machine's GPUs, read from the files of NVIDIA's driver; empty if there are none."""
     lines = (line for path in driver.glob("*/information") for line in path.read_text().splitlines())
     return {line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")}
 
@@ -66,13 +66,13 @@ def _visible() -> list[str] | None:
 
 
 def _names(count: int) -> list[str]:
-    """Machine-wide names of PyTorch's GPUs 0..count-1, which do not depend on the GPUs visible to this process."""
+    """Names for PyTorch's GPUs 0..count-1. All processes of the machine use the same name for the same GPU."""
     visible = _visible()
     return [name.replace("/", "_") for name in visible[:count]] if visible else [str(i) for i in range(count)]
 
 
 def _free(names: Sequence[str], jobs: int, folder: Path) -> int:
-    """Lock a free slot and return the index of its GPU; wait until there is one."""
+    """Wait until a GPU has a free slot, lock the slot, and return the index of the GPU."""
     folder = folder / socket.gethostname()
     waiting = False
     while True:

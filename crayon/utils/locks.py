@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 def try_lock(path: Path) -> FileLock | None:
     """Try to lock a file without waiting; return the lock, or None if another process has locked the file.
 
-    The lock lasts until it is released, garbage collected, or the process ends, so keep the returned object. The id
-    of this process is written beside the file, see `holder`.
+    The lock ends when it is released or garbage collected, or when the process ends, so keep the returned object. The
+    id of this process is written to a second file beside `path`, which `holder` reads.
 
     Raises:
         OSError: the file cannot be written, or its file system has no locks.
@@ -33,7 +33,7 @@ def try_lock(path: Path) -> FileLock | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lock a file, after waiting for the process that has locked it.
+    """Lock a file during a `with` block. If another process has locked it, wait until it is unlocked.
 
     Raises:
         OSError: the file cannot be written, or its file system has no locks.

@@ -32,7 +32,7 @@ def show_progress() -> None:
 
 
 def log_to(path: str | Path) -> None:
-    """Write all further messages to a new file as well, except secret ones."""
+    """From now on, also write all messages, except secret ones, to a file. An existing file is overwritten."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.addFilter(lambda record: not getattr(record, "secret", False))
@@ -44,6 +44,6 @@ def report(line: str, secret: bool = False) -> None:
 
     Args:
         line: the message.
-        secret: keep it out of log files, such as a link with a token.
+        secret: whether to keep the message out of log files, for example because it has a link with a token.
     """
     logger.info("%s", line, extra={"secret": secret})

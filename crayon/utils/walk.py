@@ -1,8 +1,8 @@
-"""List the files of a folder, for all code that reads, digests or stamps a folder.
+"""List the files of a folder, for all code that reads or hashes a folder, or checks whether it changed.
 
-Because all of this code uses the same list, every file that is read is also part of the digest. Hidden files and
-folders (their names begin with a dot) do not belong to a folder. Links to files and folders are followed, and count
-under the name of the link.
+Because all of this code uses the same list, every file that is read is also part of the hash. Hidden files and folders
+(their names begin with a dot) are not in the list. Links to files and folders are followed: the target is listed under
+the name of the link.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Tree:
 
     Attributes:
         folder: the folder.
-        files: name -> status of the file, or of the file that a link leads to.
+        files: name -> `stat` result of the file; for a link, that of its target.
         folders: names of the subfolders.
         unusable: name -> why it cannot be read as a file: it is a link without a target, a pipe, a socket or a device.
         hidden: names of the hidden files and folders. Nothing in a hidden folder is looked at.
 
-    The order does not depend on the file system: sorted by the parts of the names in Unicode's composed form, a folder
-    before its content.
+    The order does not depend on the file system. Names are sorted part by part, in Unicode's composed form; a folder
+    comes before its content.
     """
 
     folder: Path
@@ -53,11 +53,11 @@ class Tree:
         return {self.folder / name for name in self.folders}
 
     def folders_in(self, folder: Path) -> list[Path]:
-        """The subfolders directly in the folder or in one of its subfolders, sorted by name."""
+        """The folders directly in `folder`, sorted by name; `folder` is this tree's folder or any folder below it."""
         return [path for path in self._content.get(folder, ()) if path in self._is_folder]
 
     def files_in(self, folder: Path) -> list[Path]:
-        """The files directly in the folder or in one of its subfolders, sorted by name."""
+        """The files directly in `folder`, sorted by name; `folder` is this tree's folder or any folder below it."""
         return [path for path in self._content.get(folder, ()) if path not in self._is_folder]
 
     def files_below(self, folder: Path) -> Iterator[Path]:
@@ -78,11 +78,11 @@ class Tree:
         if self.unusable:
             named = "; ".join(f"{name} is {why}" for name, why in list(self.unusable.items())[:3])
             rest = f"; and {len(self.unusable) - 3} more" if len(self.unusable) > 3 else ""
-            yield f"{self.folder}: left out {len(self.unusable)} entries that are no files: {named}{rest}"
+            yield f"{self.folder}: left out {len(self.unusable)} entries that are not files: {named}{rest}"
 
 
 def is_hidden(name: str | os.PathLike[str]) -> bool:
-    """Whether a part of a relative path without `.` and `..` begins with a dot."""
+    """Whether any part of a relative path begins with a dot. The path must not contain the parts `.` and `..`."""
     return any(part.startswith(".") for part in os.fspath(name).split("/"))
 
 
@@ -90,7 +90,7 @@ def walk(folder: str | os.PathLike[str]) -> Tree:
     """List all files in a folder and its subfolders. The name of the folder itself may begin with a dot.
 
     Raises:
-        DataError: a link leads back to a folder that contains it, or a folder cannot be read.
+        DataError: a link leads to itself or to a folder that contains it, or a file or folder cannot be read.
     """
     root = os.fspath(folder)
     files: dict[str, os.stat_result] = {}

@@ -76,7 +76,7 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         (HEAD + "train-0,a\x1bb,yes,,,,,\n", "line 2: the annotator .*control characters"),
         ("item,annotator,answer,given\ntrain-0,ann,yes,no\n", "line 2: given is 'no', no JSON object"),
         (HEAD + f"train-0,ann,{'x' * 5000},,,,,\n", "the answer 'x{80}...' is none of"),
-        (HEAD + "train-0,ann,yes,,,,,\ntrain-1,an", "line 3: is cut off: 2 of 8 values, and no end of line"),
+        (HEAD + "train-0,ann,yes,,,,,\ntrain-1,an", "line 3: is cut off: it has 2 of 8 values and no line end"),
         (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,"an', "line 4: opens a quote that is never closed; the file is cut"),
         (HEAD + 'train-0,"a\nb",yes,,,,,\ntrain-1,a"n"n,oui!,,,,,\n', "line 4: the answer 'oui!'"),
         (
@@ -87,8 +87,8 @@ def test_the_three_columns_that_matter_suffice(tmp_path):
         ('item,annotator,answer\ntrain-0,"a\nb",yes\ntrain-1,ann,"not\nsure"', "line 4: ends without a line end"),
         ("item,annotator,answer", "line 1: ends without a line end"),
         (HEAD + 'train-0,"a"b,yes,,,,,\n', "line 2: is not CSV"),
-        (HEAD + "train-0,a\rb,yes,,,,,\n", "line 2: has a carriage return that ends no line"),
-        (HEAD + "train-0,a\0b,yes,,,,,\n", "line 2: holds a NUL byte"),
+        (HEAD + "train-0,a\rb,yes,,,,,\n", "line 2: has a carriage return inside a line"),
+        (HEAD + "train-0,a\0b,yes,,,,,\n", "line 2: contains a NUL byte"),
         (HEAD + "train-0,ann,yes,,,,,\ntrain-1,ann,yes,,,,,,\n", "line 3: has 9 values, not 8"),
         ("item,answer,annotator,answer\n", "names the column answer twice"),
         ("item,annotator,answer,,\n", "its column 4 has no name"),
@@ -121,7 +121,7 @@ ROW = "item,annotator,answer\ntrain-0,ann,yes\ntrain-1,J{}rgen,no\n"
     [
         (ROW.format("ü").encode("utf-16"), "is in UTF-16, as its byte order mark says; .*iconv -f UTF-16 -t UTF-8"),
         (ROW.format("ü").encode("utf-32"), "is in UTF-32"),
-        (ROW.format("ü").encode("utf-16-le"), "line 1: holds a NUL byte: it is damaged, or in UTF-16 without a"),
+        (ROW.format("ü").encode("utf-16-le"), "line 1: contains a NUL byte. The file is damaged, or in UTF-16 with"),
         (ROW.format("ü").encode("latin-1"), "line 3: is not UTF-8 .byte 0xfc, .* 'ü' in cp1252 or Latin-1.; save it"),
         (ROW.format("ü’").encode("cp1252"), r"line 3: .* 'ü' in cp1252 \(Windows-1252\)\); .*iconv -f CP1252 -t UTF-8"),
     ],

@@ -519,10 +519,10 @@ def test_a_truncated_or_recoded_file_is_named_and_not_imported(plan, tmp_path):
         (good.encode("cp1252"), "line 2: is not UTF-8 .*iconv -f CP1252"),
         (good.encode("utf-16"), "is in UTF-16"),
         (good.rstrip().encode(), r"r\.csv, line 2: ends without a line end"),
-        (good.rstrip()[:-3].encode(), "line 2: is cut off: 34 of 35 values, and no end of line"),
+        (good.rstrip()[:-3].encode(), "line 2: is cut off: it has 34 of 35 values and no line end"),
         (good[: good.rindex("Yes") + 2].encode(), "line 2: opens a quote that is never closed"),
         (good.replace('","', '";"').encode(), "line 1: is separated by semicolons"),
-        (good.replace("très", "tr\0s").encode(), "line 2: holds a NUL byte"),
+        (good.replace("très", "tr\0s").encode(), "line 2: contains a NUL byte"),
         (b"", "is empty"),
     ):
         path.write_bytes(content)

@@ -181,7 +181,7 @@ def test_a_bare_number_is_found():
         (lambda s: s.update(network=LITE0 | {"stem": 32}), [".network", "efficientnet_lite0 takes no stem; remove"]),
         (lambda s: s.update(network=LITE0 | {"frozen_blocks": 17}), ["network.frozen_blocks", "17", "16"]),
         (lambda s: s.update(network={"name": "efficientnet_lite0", "frozen_blocks": 3}), ["add weights, or remove"]),
-        (lambda s: s.update(network=LITE0 | {"weights": "IMAGENET1K_V1"}), ["'IMAGENET1K_V1'; give a file"]),
+        (lambda s: s.update(network=LITE0 | {"weights": "IMAGENET1K_V1"}), ["'IMAGENET1K_V1'; give a path"]),
         (lambda s: s["benchmarks"]["digits"]["methods"]["jtt"].update(mode="copy"), ["methods.jtt.mode", "'resample'"]),
         (
             lambda s: s["benchmarks"]["digits"].update(questions={"neurons": "On the {klass}?"}),
@@ -232,7 +232,7 @@ def test_a_malformed_file_is_named(tmp_path, text, words):
     [
         ("latin-1", "line 2: is not UTF-8 (byte 0xe9, which would be 'é' in cp1252 or Latin-1); save it in UTF-8"),
         ("utf-16", "is in UTF-16, as its byte order mark says; save it in UTF-8"),
-        ("utf-16-le", "line 1: holds a NUL byte: it is damaged, or in UTF-16 without a byte order mark; "),
+        ("utf-16-le", "line 1: contains a NUL byte. The file is damaged, or in UTF-16 without a byte order mark; "),
     ],
 )
 def test_a_file_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, words):
@@ -353,7 +353,7 @@ NAME = "must be a name of lower-case letters (a to z), digits and underscores, w
         ),
         (
             "methods: [erm]",
-            "pets.methods: must be a mapping, method -> its settings; the list of methods belongs to the suite",
+            "pets.methods: must be a mapping from each method to its settings; the list of methods belongs",
         ),
         ("methods: {erm: {seeds: [1]}}", "it belongs to the suite (suites.SUITE.seeds)."),
         # words of YAML, not of Python or pydantic:
@@ -379,7 +379,7 @@ NAME = "must be a name of lower-case letters (a to z), digits and underscores, w
         ("source: {kind: folder, path: x, on_error: skipp}", "source.on_error: must be 'fail' or 'skip', got 'skipp'."),
         (
             "classes: [a/b, c]",
-            "classes.0: must be a name without `/`, comma and line break, which does not begin with a blank",
+            "classes.0: must be a name without `/`, comma or line break, which does not begin with a blank",
         ),
         ("questions: {2024-01-31: a}", "pets.questions: There is no key '2024-01-31'."),
         ("questions: {on: a}", "pets.questions: There is no key 'true'. Known: attention, neurons."),
@@ -407,7 +407,7 @@ def test_a_benchmark_is_corrected_in_the_words_of_yaml(tmp_path, text, words):
         ("benchmarks: {pets: cat}", f"{PETS}: must be a mapping (lines `key: value`), got 'cat'"),
         ("defaults: [a]", f'{SUITE}.defaults: must be a mapping (lines `key: value`), got ["a"]'),
         ("defaults: {network: {}}", f"{SUITE}: defaults: There is no key 'network' here; it belongs to the suite"),
-        ("methods: {erm: {}}", f"{SUITE}: methods: must be the list of the suite's methods; the settings of a method"),
+        ("methods: {erm: {}}", f"{SUITE}: methods: must be the list of the suite's methods; settings of a method"),
         ("methods: erm", f"{SUITE}.methods: must be a list, got 'erm'"),
         ("seeds: 3", f"{SUITE}.seeds: must be a list, got 3"),
         ("classes: [a, b]", f"{SUITE}: There is no key 'classes' here; it belongs to the benchmark, or `defaults`"),

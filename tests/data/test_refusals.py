@@ -66,7 +66,7 @@ def save(path, values, kind):
     [
         (lambda p: save(p / "images/i0.png", 30000, np.uint16), "line 2: .* more than 8 bits a channel .I;16"),
         (lambda p: put(p, "images/i1.png", "./images/i0.png"), "line 3: 'images/i0.png' is the id of line 2 already"),
-        (lambda p: put(p, "images/i0.png", "images/\0.png"), "line 2: holds a NUL byte"),
+        (lambda p: put(p, "images/i0.png", "images/\0.png"), "line 2: contains a NUL byte"),
         (lambda p: put(p, "images/i0.png", '"images/a\nb.png"'), "line 2: .* has a control character; rename the file"),
         (lambda p: (p / "images/i1.png").write_bytes(b"P6 1F 16 255\n"), "line 3: .* not an image that can be read"),
     ],

@@ -248,7 +248,7 @@ def test_addresses_of_files_with_a_digest_do_not_steer():
     [
         ({}, "source.archives: has no entry images"),
         ({"images": {}}, "source.archives.images: has neither urls nor a file"),
-        ({"images": {"urls": ["http://a/x.tgz"], "sha256": "12"}}, "sha256: '12' is no digest"),
+        ({"images": {"urls": ["http://a/x.tgz"], "sha256": "12"}}, "sha256: '12' is not a SHA-256"),
         ({"images": {"file": "../x"}}, "must be a plain file name"),
     ],
 )

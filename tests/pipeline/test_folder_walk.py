@@ -113,7 +113,7 @@ def test_the_walk_finds_files_by_folder(odd):
 def test_one_sentence_counts_hidden_and_one_names_unusable(odd):
     hidden, unusable = walk(odd).left_out()
     assert hidden.startswith(f"{odd}: left out 6 hidden files and folders")
-    assert "left out 4 entries that are no files: gone.png is a link to nowhere.png, which does not exist;" in unusable
+    assert "left out 4 entries that are not files: gone.png is a link to nowhere.png, which does not exist;" in unusable
     assert unusable.endswith("; and 1 more")
     assert list(walk(odd / "a b").left_out()) == []
 

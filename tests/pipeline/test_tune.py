@@ -39,10 +39,10 @@ def test_rates_are_drawn_evenly_over_orders_of_magnitude():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seeds": [1]}, r"tuning\.seeds: 1 is a seed of the tables"),
+        ({"seeds": [1]}, r"tuning\.seeds: 1 is also in `seeds` of the suite"),
         ({"spaces": {"jjt": {}}}, "tuning.spaces: .*jjt.*did you mean 'jtt'"),
         ({"spaces": {"jtt": {"upwait": {"choice": [1]}}}}, "tuning.spaces.jtt: .*upwait.*did you mean 'upweight'"),
-        ({"spaces": {"jtt": {"upweight": {"log": [2, 1]}}}}, "the first end must be the lower"),
+        ({"spaces": {"jtt": {"upweight": {"log": [2, 1]}}}}, "the first value must be less"),
         ({"spaces": {"jtt": {"upweight": {}}}}, "exactly one of choice, log"),
         ({"trials": 0}, "trials"),
     ],

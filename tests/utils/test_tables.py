@@ -18,7 +18,7 @@ from crayon.utils.errors import DataError
 from crayon.utils.files import write_csv
 from crayon.utils.tables import read_csv, read_table
 
-# Blanks around a value are dropped, and a carriage return that ends no line is refused.
+# Blanks around a value are dropped, and a carriage return inside a line is refused.
 cell = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8).map(str.strip)
 
 
@@ -52,15 +52,15 @@ def test_columns_without_a_name_are_not_read(tmp_path):
         ("one,two,two\n1,2,3\n", "names the column two twice"),
         ("one,two,four\n1,2,3\n", r"has the unknown column four; known: one, two, three\."),
         ("one,two\n1,2\n1\n", "line 3: has 1 values, not 2"),
-        ("one,two\n1,2\n1", "line 3: is cut off: 1 of 2 values, and no end of line"),
+        ("one,two\n1,2\n1", "line 3: is cut off: it has 1 of 2 values and no line end"),
         ('one,two\n1,"a\nb"\n1\n', "line 4: has 1 values, not 2"),
         ("one,two\n1,2\n1,2,3\n", "line 3: has 3 values, not 2"),
         ("one,two\n\n1,2\n", "line 2: is empty; remove it"),
         ('one,two\n1,"2\n', "line 2: opens a quote that is never closed"),
         ('one,two\n1,2\n1,"2"3\n', "line 3: is not CSV .*; export it again"),
         ("one;two\n1;2\n", "line 1: is separated by semicolons, not by commas"),
-        ("one,two\n1,2\nx\0,2\n", "line 3: holds a NUL byte"),
-        ("one,two\r1,2\r", "line 1: has a carriage return that ends no line; save it with LF"),
+        ("one,two\n1,2\nx\0,2\n", "line 3: contains a NUL byte"),
+        ("one,two\r1,2\r", "line 1: has a carriage return inside a line; save the file with LF"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, words):

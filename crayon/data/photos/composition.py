@@ -35,7 +35,7 @@ Pools = dict[str, dict[str, list[Picture]]]
 """Split -> class or group -> its pictures."""
 
 FOLDS = 3
-"""Into how many parts the cut-outs are divided; each is the test split once."""
+"""Number of parts into which the cut-outs are divided; `split_of_cutouts` chooses the part that is the test split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ class Watermark:
     Attributes:
         text: the text, of ASCII characters.
         places: the groups whose images get it.
-        opacity: of the text, in (0, 1].
-        height: of the text, as a share of the image's side.
+        opacity: opacity of the text, in (0, 1].
+        height: height of the text, as a share of the image's side.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -68,8 +68,8 @@ class Options:
         places: group -> terms of the catalogue; its photographs show one of them.
         counts: split (train, validation, test) -> `class/group` -> number of images. The numbers determine the
             correlation.
-        split_of_cutouts: which third of each kind's cut-outs is the test split: 0, 1 or 2. Of the rest, each fourth is
-            the validation split. Each third belongs to another benchmark with its own Original.
+        split_of_cutouts: which third of each kind's cut-outs is the test split: 0, 1 or 2. A fourth of the rest is the
+            validation split. Benchmarks with different values differ in their test cut-outs.
         scale: smallest and largest longer side of an animal, as a share of the image's side.
         crop: smallest and largest side of the square that is cut from a photograph as background, as a share of the
             shorter side of the photograph's box.

@@ -34,7 +34,11 @@ class Release:
     on_error: OnError = "fail"
 
     def needs(self, *names: str) -> None:
-        """Raise ParamsError unless all these archives are listed and, without a tree, each has URLs or a file."""
+        """Check that all these archives are listed. If `tree` is not set, every archive must also have URLs or a file.
+
+        Raises:
+            ParamsError: an archive is not listed, or has neither URLs nor a file.
+        """
         if missing := [name for name in names if name not in self.archives]:
             entry = missing[0]
             raise ParamsError(

@@ -37,7 +37,7 @@ class Options(Release):
         validation: images of each label and group in the validation split.
         resize: length of the short side in pixels; stored images are 178 wide, and 224 gives 274x224.
         eye: half width and half height of an eye's box, as multiples of the distance between the eyes.
-        mouth: margins of the mouth's box beside its corners, and above and below them, in the same unit.
+        mouth: margins of the mouth's box, in the same unit: left and right of the mouth's corners, and above and below.
     """
 
     label: str = "Smiling"

@@ -22,7 +22,7 @@ from crayon.utils.files import sha256
 from crayon.utils.log import report
 
 CHUNK = 1 << 16
-"""Bytes read at a time; what of one had come when a download breaks off is lost."""
+"""Bytes read at a time. If a download breaks off, an incomplete chunk is lost."""
 
 ATTEMPTS = 5
 """How often a download that breaks off is resumed before the next mirror is tried."""

@@ -1,9 +1,9 @@
-"""The door for images listed in a table (`kind: csv`): manifest.csv in a folder, a row an image.
+"""Read images that are listed in a table (`kind: csv`): a folder with manifest.csv, which has one row per image.
 
 Columns: `image` (path within the folder), `split` (any name in `crayon.data.splits`), `label`; optional `group`, and
 `mask` (path of an image; `crayon.data.mask_files` defines which of its pixels are relevant). Further columns are not
-read. The image's path within the folder is its id, in one spelling however the table spells it: with `/`, without `./`
-and `..`, in Unicode's composed form. An absolute path is read if it begins with the folder's.
+read. An image's id is its path within the folder, always written with `/`, without `.` and `..`, and in Unicode's
+composed form. An absolute path is accepted if it begins with the path of the folder.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FILE = "manifest.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is read.
+    """Options of `kind: csv`.
 
     Attributes:
         path: the folder.
-        size: a square's side, or (height, width), that images are scaled to cover and cropped to; None if all have one
-            size already.
+        size: side of a square, or (height, width), in pixels: images are scaled to cover this size, then cropped to it.
+            None if all images have the same size already.
         masks: whether the column mask is read.
         mask_pixels: which pixels of a mask are relevant.
         background_colour: red, green and blue (0 to 255) that transparent pixels of images are composited on.
@@ -111,7 +111,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 
 def _tell_of_masks(manifest: Path, columns: Mapping[str, str]) -> None:
-    """Say it if masks are there that are not read."""
+    """Report a column that seems to name masks but is not read."""
     if near := [
         name for name in columns if name not in COLUMNS and get_close_matches(name.lower(), ["mask", "mask_path"])
     ]:
