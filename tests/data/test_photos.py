@@ -334,6 +334,22 @@ def test_a_watermark_is_on_its_groups_only(material):
     assert (one.masks == all_.masks).all()
 
 
+def test_a_tag_lies_in_the_corner_that_covers_least_of_the_animal():
+    image, mask = Image.new("RGB", (40, 40)), np.zeros((40, 40), bool)
+    mask[:30, :] = True  # the lower corners are freer than the upper ones
+    mask[30:, 30:] = True  # and of these the left one
+    tag = composition.Watermark(text="X", places=("sea",), position="corner", label=(200, 0, 0), opacity=1.0)
+    tagged, rest = composition._marked(image, mask, tag, np.random.default_rng(0))
+    covered = np.asarray(tagged).any(2)
+    rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    assert rows[-1] == 39
+    assert columns[0] == 0
+    assert covered[rows[0] :, : columns[-1] + 1].all()  # a filled rectangle
+    assert tuple(np.asarray(tagged)[39, 0]) == (200, 0, 0)
+    assert (rest == mask & ~covered).all()
+    assert mask[:30].all()  # the animal's own mask is not changed
+
+
 def test_a_picture_that_pillow_cannot_read_is_named(material, tmp_path):
     content = yaml.safe_load(catalogue.FILE.read_text())
     files = {f"usr/{name}": b"odd" for kind in content["packages"]["animals"]["cutouts"].values() for name in kind}
@@ -383,6 +399,8 @@ REAL = {
         ({"watermark": {"text": "\u6377", "places": ["land"]}}, "compose.watermark.text: must be of ASCII"),
         ({"watermark": {"text": "a", "places": ["sea"]}}, "compose.watermark.places: "),
         ({"watermark": {"text": "a", "places": ["land"], "opacity": 2}}, "compose.watermark.opacity: is 2"),
+        ({"watermark": {"text": "a", "places": ["land"], "label": [0, 0, 256]}}, "compose.watermark.label: has 256"),
+        ({"watermark": {"text": "a", "places": ["land"], "position": "top"}}, "compose.watermark.position"),
         ({"watermark": {"text": "a", "places": ["land"], "colour": 2}}, "compose.watermark.colour"),
         ({"sise": 64}, "compose: .*'size'"),
     ],

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
@@ -40,13 +40,19 @@ FOLDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark:
-    """A text on the images of some groups, which replaces the place as the bias (ImageNet-W, Li et al. 2023).
+    """A text on the images of some groups, which replaces the place as the bias.
+
+    Across the middle it is a watermark as in ImageNet-W (Li et al. 2023). On a label in a corner it is a tag beside the
+    object, as the source tags by which a classifier recognised horses (Lapuschkin et al. 2019).
 
     Attributes:
         text: the text, of ASCII characters.
         places: the groups whose images get it.
-        opacity: opacity of the text, in (0, 1].
+        opacity: opacity of the text and of its label, in (0, 1].
         height: height of the text, as a share of the image's side.
+        position: `middle`, over animal and ground; or `corner`, the corner where it covers least of the animal. The
+            mask leaves out what it covers there.
+        label: colour of a rectangle behind the text, red, green and blue from 0 to 255; None for none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -55,6 +61,8 @@ class Watermark:
     places: tuple[str, ...]
     opacity: Float = 0.5
     height: Float = 0.15
+    position: Literal["middle", "corner"] = "middle"
+    label: tuple[Int, Int, Int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +128,8 @@ class Options:
                 require(place in self.places, f"{where}.places", unknown("group", place, self.places))
             for key, value in (("opacity", mark.opacity), ("height", mark.height)):
                 require(0 < value <= 1, f"{where}.{key}", f"is {value}; it must be above 0 and at most 1.")
+            for value in mark.label or ():
+                require(0 <= value <= 255, f"{where}.label", f"has {value}; red, green and blue are from 0 to 255.")
         self._check_pools()
 
     def _check_pools(self) -> None:
@@ -243,7 +253,7 @@ def compose(options: Options, files: Mapping[str, Path]) -> Drawn:
                 animal = animals[order[number % len(animals)]]
                 image, mask = _image(options, opened[animal], opened[ground], rng)
                 if options.watermark is not None and place in options.watermark.places:
-                    image = _marked(image, options.watermark)
+                    image, mask = _marked(image, mask, options.watermark, rng)
                 ids.append(f"{split}-{label}-{place}-{number:04d}-{animal.name}-on-{ground.name}")
                 images.append(np.asarray(image))
                 masks.append(mask)
@@ -315,14 +325,38 @@ def _image(
     return image, mask
 
 
-def _marked(image: Image.Image, mark: Watermark) -> Image.Image:
-    """The image with the text across its middle, half transparent, over animal and ground."""
+def _marked(
+    image: Image.Image, mask: np.ndarray, mark: Watermark, rng: np.random.Generator
+) -> tuple[Image.Image, np.ndarray]:
+    """Draw the text, and its label, onto an image; return the image and its mask (S, S) bool.
+
+    Args:
+        image: a square image.
+        mask: (S, S) bool, the animal.
+        mark: the text and its position.
+        rng: chooses among corners where the text covers equally little of the animal.
+    """
+    size = image.width
+    font = ImageFont.load_default(max(1, mark.height * size))
+    left, top, right, bottom = ImageDraw.Draw(image).textbbox((0, 0), mark.text, font=font, anchor="mm")
+    margin = round(0.3 * mark.height * size)
+    width, height = min(size, math.ceil(right - left) + 2 * margin), min(size, math.ceil(bottom - top) + 2 * margin)
+    x, y = (size - width) // 2, (size - height) // 2
+    middle = size / 2, size / 2
+    if mark.position == "corner":
+        corners = [(x, y) for y in (0, size - height) for x in (0, size - width)]
+        covered = [int(mask[y : y + height, x : x + width].sum()) for x, y in corners]
+        free = [corner for corner, count in zip(corners, covered, strict=True) if count == min(covered)]
+        x, y = free[int(rng.integers(len(free)))]
+        middle = x + width / 2 - (left + right) / 2, y + height / 2 - (top + bottom) / 2
+        mask = mask.copy()
+        mask[y : y + height, x : x + width] = False
     layer = Image.new("RGBA", image.size)
-    font = ImageFont.load_default(max(1, mark.height * image.height))
-    middle = image.width / 2, image.height / 2
-    colour = (255, 255, 255, round(255 * mark.opacity))
-    ImageDraw.Draw(layer).text(middle, mark.text, fill=colour, font=font, anchor="mm")
-    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
+    draw, opacity = ImageDraw.Draw(layer), round(255 * mark.opacity)
+    if mark.label is not None:
+        draw.rectangle((x, y, x + width - 1, y + height - 1), fill=(*mark.label, opacity))
+    draw.text(middle, mark.text, fill=(255, 255, 255, opacity), font=font, anchor="mm")
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB"), mask
 
 
 def licences(options: Options) -> str:
