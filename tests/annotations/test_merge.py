@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime
@@ -40,6 +38,7 @@ from crayon.report.build import load_plan
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import read_json
 
+from ..commands import crayon
 from . import asked
 from .test_labelstudio import annotation, task
 from .test_labelstudio import write as write_json
@@ -381,10 +380,6 @@ def test_no_row_of_any_file_is_lost(plan, tmp_path, capsys, files, tasks):
         assert used + len(told) == read
         assert all(one["reason"] and one["file"] in map(str, given_files) and int(one["line"]) > 1 for one in told)
         assert f"{read} rows read: {used} used" in capsys.readouterr().err
-
-
-def crayon(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "crayon", *arguments], capture_output=True, text=True, check=False)
 
 
 def test_the_commands(plan, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from .. import tiny
+from ..commands import crayon
 
 TABLE = "results/mini/table1.csv"
 
@@ -48,6 +49,14 @@ class Project:
             assert done.returncode == 0, done.stdout[-6000:]
         self.status = done.returncode
         return done.stdout
+
+    def crayon(self, *arguments: str, check: bool = True) -> str:
+        """Run a command of Crayon in this process, which saves its start-up; return its output, both streams."""
+        done = crayon(*arguments, cwd=self.folder)
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        self.status = done.returncode
+        return done.stdout + done.stderr
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         return self.run("snakemake", "--cores", "2", *arguments, check=check)

@@ -12,7 +12,7 @@ import pytest
 from .. import tiny
 from .conftest import Project
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

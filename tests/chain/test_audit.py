@@ -20,8 +20,6 @@ from crayon.report.build import load_plan
 from .conftest import TABLE, Project
 from .test_chain import ANSWERS, change_alpha, flip_one
 
-pytestmark = pytest.mark.chain
-
 BASE = "waterbirds/crayon_attention/WGA"
 
 
@@ -207,7 +205,7 @@ def test_unreadable_record_gives_status_2_and_one_line(copy, spoil, words):
     path = copy.folder / "models/mini/digits/record.json"
     spoil(path)
     before = sorted((p, p.stat().st_mtime_ns) for p in copy.folder.rglob("*") if ".crayon" not in p.parts)
-    text = copy.run("crayon", "audit", TABLE, check=False)
+    text = copy.crayon("audit", TABLE, check=False)
     assert copy.status == 2
     assert "Traceback" not in text
     (line,) = [line for line in text.splitlines() if "unrecorded: models/mini/digits/record.json" in line]
@@ -216,7 +214,7 @@ def test_unreadable_record_gives_status_2_and_one_line(copy, spoil, words):
 
 
 def test_one_number_explained(copy):
-    text = copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", BASE)
+    text = copy.crayon("audit", "--allow-dirty", TABLE, "--cell", BASE)
     for words in (
         "valid: 11 jobs",
         "seed 0: ",
@@ -227,35 +225,35 @@ def test_one_number_explained(copy):
         "simulated annotators",
     ):
         assert words in text
-    tree = json.loads(copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", BASE, "--json"))
+    tree = json.loads(copy.crayon("audit", "--allow-dirty", TABLE, "--cell", BASE, "--json"))
     assert tree["cell"] == BASE
     assert tree["verdict"]["valid"] is True
-    pruned = copy.run("crayon", "audit", "--allow-dirty", TABLE, "--cell", "digits/crayon_pruning/MGA")
+    pruned = copy.crayon("audit", "--allow-dirty", TABLE, "--cell", "digits/crayon_pruning/MGA")
     assert "neurons are pruned" in pruned
-    one = copy.run("crayon", "audit", "--allow-dirty", "results/mini/runs.csv", "--cell", f"{BASE}/1")
+    one = copy.crayon("audit", "--allow-dirty", "results/mini/runs.csv", "--cell", f"{BASE}/1")
     assert "seed 1: " in one
     assert "seed 0: " not in one
-    text = copy.run("crayon", "audit", TABLE, "--cell", "waterbirds/crayon_attention/WGB", check=False)
+    text = copy.crayon("audit", TABLE, "--cell", "waterbirds/crayon_attention/WGB", check=False)
     assert copy.status == 2
     assert f"did you mean '{BASE}'?" in refuse(text)
 
 
 def test_what_an_answer_reaches(copy):
-    reach = json.loads(copy.run("crayon", "audit", "--from", ANSWERS, "--item", "train-00003", "--json"))
+    reach = json.loads(copy.crayon("audit", "--from", ANSWERS, "--item", "train-00003", "--json"))
     assert {row["annotator"] for row in reach["answers"]} == {"simulated-1", "simulated-2"}
     assert set(reach["numbers"][TABLE]) == {BASE, BASE.replace("WGA", "MGA")}
     assert len(reach["numbers"]["results/mini/runs.csv"]) == 4
-    text = copy.run("crayon", "audit", "--from", ANSWERS, "--annotator", "simulated-2")
+    text = copy.crayon("audit", "--from", ANSWERS, "--annotator", "simulated-2")
     assert "simulated-2: " in text
     assert "of 104 answers" in text
-    data = json.loads(copy.run("crayon", "audit", "--from", "data/mini/digits/images.npy", "--json"))
+    data = json.loads(copy.crayon("audit", "--from", "data/mini/digits/images.npy", "--json"))
     assert len(data["numbers"][TABLE]) == 12  # all six methods on digits
     for arguments, words in (
         (("--from", "annotations/waterbirds/attention.csv"), f"did you mean '{ANSWERS}'?"),
         (("--from", ANSWERS, "--item", "train-99999"), "There is no item 'train-99999'"),
         (("--from", "data/mini/digits/images.npy", "--item", "x"), "is no file of answers"),
     ):
-        text = copy.run("crayon", "audit", *arguments, check=False)
+        text = copy.crayon("audit", *arguments, check=False)
         assert copy.status == 2
         assert words in refuse(text)
 
@@ -276,6 +274,7 @@ def history(copy) -> Project:
     return copy
 
 
+@pytest.mark.slow
 def test_what_changed_between_two_revisions_from_git_alone(history, tmp_path):
     change_alpha(history, 9e5)
     content = yaml.safe_load((history.folder / "params.yaml").read_text())
@@ -310,6 +309,7 @@ def test_what_changed_between_two_revisions_from_git_alone(history, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     def words(project: Project, *revisions: str) -> str:
         text = project.run("crayon", "audit", "--diff", *revisions, check=False)
@@ -331,6 +331,7 @@ def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     assert "results/mini/table1.provenance.json: is not in HEAD" in words(history, "HEAD~1", "HEAD")
 
 
+@pytest.mark.slow
 def test_a_folder_with_blanks_and_umlauts(project, tmp_path):
     odd = Project(tmp_path / "Größe und Maß" / "ein Ordner")
     shutil.copytree(project.folder, odd.folder, symlinks=True)
@@ -341,6 +342,7 @@ def test_a_folder_with_blanks_and_umlauts(project, tmp_path):
     assert odd.read(TABLE) == project.read(TABLE)
 
 
+@pytest.mark.slow
 def test_the_crate_of_a_result_is_valid(copy, monkeypatch):
     models = pytest.importorskip("rocrate_validator.models")
     from importlib.resources import files
@@ -389,6 +391,7 @@ def test_the_crate_of_a_result_is_valid(copy, monkeypatch):
     assert "crate: exists already" in refuse(text)
 
 
+@pytest.mark.slow
 def test_a_touch_runs_nothing(copy):
     for number, path in enumerate(sorted(copy.folder.glob("*/mini/**/*"))):
         if path.is_file():
@@ -397,6 +400,7 @@ def test_a_touch_runs_nothing(copy):
     assert "valid: " in copy.run("crayon", "audit", "--allow-dirty", TABLE)
 
 
+@pytest.mark.slow
 def test_two_at_once_one_runs_and_the_other_says_so(copy):
     change_alpha(copy)
     command = ["snakemake", "--cores", "2", "--", TABLE]
@@ -413,6 +417,7 @@ def test_two_at_once_one_runs_and_the_other_says_so(copy):
     assert copy.planned() == set()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_next_run_mends_it(copy, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

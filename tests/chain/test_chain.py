@@ -12,8 +12,6 @@ import yaml
 
 from .conftest import TABLE, Project, make
 
-pytestmark = pytest.mark.chain
-
 ANSWERS = "annotations/mini/waterbirds/attention.csv"
 RUNS = {f"{step} waterbirds crayon_attention" for step in ("refine", "evaluate")} | {"table1", "provenance table1"}
 
@@ -44,6 +42,7 @@ def test_the_same_command_has_nothing_to_do_afterwards(project):
     assert "valid: " in project.run("crayon", "audit", TABLE)
 
 
+@pytest.mark.slow
 def test_the_same_command_in_two_places_gives_the_same_bytes(project, tmp_path):
     other = make(tmp_path / "other")
     other.snakemake(TABLE)
@@ -58,6 +57,7 @@ def test_a_changed_param_runs_what_it_steers_and_nothing_else(copy):
     assert copy.planned() == RUNS
 
 
+@pytest.mark.slow
 def test_edited_answers_to_a_changed_original_stop_snakemake(copy):
     flip_one(copy)
     path = copy.folder / "params.yaml"
@@ -72,6 +72,7 @@ def test_edited_answers_to_a_changed_original_stop_snakemake(copy):
     assert copy.read(ANSWERS) == edited
 
 
+@pytest.mark.slow
 def test_several_targets_at_once(copy):
     for name in ("table1.csv", "before_after.png"):
         (copy.folder / f"results/mini/{name}").unlink(missing_ok=True)
@@ -82,6 +83,7 @@ def test_several_targets_at_once(copy):
     assert "Nothing to be done" in copy.snakemake("-n", "results/table1.csv")
 
 
+@pytest.mark.slow
 def test_two_params_swapped_and_swapped_back(copy):
     back = copy.keep("params.yaml")
     content = yaml.safe_load((copy.folder / "params.yaml").read_text())
@@ -92,6 +94,7 @@ def test_two_params_swapped_and_swapped_back(copy):
     assert copy.planned() == set()
 
 
+@pytest.mark.slow
 def test_changed_answer_with_old_mtime_reruns_only_dependants(copy):
     path, back = copy.folder / ANSWERS, copy.keep(ANSWERS)
     old = path.stat().st_mtime_ns - 10**12
@@ -102,6 +105,7 @@ def test_changed_answer_with_old_mtime_reruns_only_dependants(copy):
     assert copy.planned() == set()
 
 
+@pytest.mark.slow
 def test_edited_answer_survives_the_run_and_the_audit_names_it(copy):
     flip_one(copy)
     edited = copy.read(ANSWERS)
@@ -111,6 +115,7 @@ def test_edited_answer_survives_the_run_and_the_audit_names_it(copy):
     assert f"edited by hand, and used in this state: {ANSWERS}" in copy.run("crayon", "audit", TABLE)
 
 
+@pytest.mark.slow
 def test_an_edited_model_is_made_anew_with_what_follows(copy):
     path = copy.folder / "models/mini/digits/original.safetensors"
     path.write_bytes(copy.read("models/mini/waterbirds/original.safetensors"))
@@ -122,6 +127,7 @@ def test_an_edited_model_is_made_anew_with_what_follows(copy):
     assert "original digits: edited: models/mini/digits/original.safetensors" in text
 
 
+@pytest.mark.slow
 def test_a_clone_without_the_tools_memory_still_knows_what_holds(copy):
     shutil.rmtree(copy.folder / ".snakemake")
     shutil.rmtree(copy.folder / ".crayon")
@@ -133,6 +139,7 @@ def test_a_clone_without_the_tools_memory_still_knows_what_holds(copy):
     assert copy.planned() == RUNS
 
 
+@pytest.mark.slow
 def test_a_search_writes_every_trial_and_touches_nothing_else(copy):
     table = copy.folder / "results/mini/tuning/waterbirds.csv"
     copy.run("crayon", "tune", "waterbirds", "--method", "jtt", "--method", "erm")
@@ -202,6 +209,7 @@ def test_dvc_records_what_snakemake_made(mine):
     assert "up to date" in mine.run("dvc", "status", "download", "original", "refine", "evaluate", "render")
 
 
+@pytest.mark.slow
 def test_dvc_reruns_for_a_changed_param_shows_diffs_and_reverts(mine):
     change_alpha(mine, 9e5)
     text = mine.run("dvc", "repro")

@@ -19,7 +19,7 @@ from .test_memory import audit, trained
 
 TABLE = "results/own/table1.csv"
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 CLASSES = ("a", "b")
 NETWORK = "shufflenet_v2_x0_5"

@@ -14,7 +14,7 @@ import yaml
 
 from .conftest import TABLE, make
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 MOMENTS = 20
 

@@ -15,7 +15,7 @@ import yaml
 from .conftest import TABLE, Project
 from .test_chain import ANSWERS, change_alpha, flip_one
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 ALPHA = "suites.mini.benchmarks.waterbirds.methods.crayon_attention.alpha"
 

@@ -17,7 +17,7 @@ from torchvision.models import get_model
 
 from .. import tiny
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from torchvision.models import get_model
 from .. import tiny
 from ..data import releases
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 SMALL = {"optimiser": "adam", "learning_rate": 1.0e-4, "weight_decay": 1.0e-4, "batch_size": 16, "epochs": 1}
 

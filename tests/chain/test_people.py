@@ -19,7 +19,7 @@ from ..annotations.ui.browsing import Tab, launched
 from ..annotations.ui.serving import Server
 from .conftest import TABLE, Project
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 ATTENTION = AttentionAnswers(measure="highlight", threshold=0.5, strong=0.5, dilation=3, flip=0, annotators=1)
 NEURONS = NeuronAnswers(coverage=0.5, flip=0, annotators=1)

@@ -15,7 +15,7 @@ from .. import tiny
 from . import cluster as slurm
 from .conftest import TABLE, Project
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.slow
 
 PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "6")
 LOGS = "logs/slurm"

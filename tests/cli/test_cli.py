@@ -12,21 +12,7 @@ import yaml
 from crayon.cli.app import main
 
 from .. import tiny
-
-
-def crayon(*arguments: str, cwd) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "crayon", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
-def refused(done: subprocess.CompletedProcess) -> str:
-    assert done.returncode == (2 if "audit" in done.args else 1), done
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("crayon: ")
-    return done.stderr
+from ..commands import crayon, process, refused
 
 
 @pytest.fixture
@@ -35,8 +21,8 @@ def project(tmp_path):
 
 
 def test_version_and_help_need_no_project(tmp_path):
-    assert crayon("--version", cwd=tmp_path).stdout == "crayon 0.2.0\n"
-    verbs = crayon("--help", cwd=tmp_path).stdout
+    assert process("--version", cwd=tmp_path).stdout == "crayon 0.2.0\n"
+    verbs = process("--help", cwd=tmp_path).stdout
     for verb in (
         "download",
         "original",
@@ -53,7 +39,7 @@ def test_version_and_help_need_no_project(tmp_path):
 
 
 def test_check_says_what_the_suite_holds(project):
-    assert "suite mini: waterbirds, digits" in crayon("check", cwd=project).stdout
+    assert "suite mini: waterbirds, digits" in process("check", cwd=project).stdout
 
 
 @pytest.mark.parametrize(
@@ -75,7 +61,7 @@ def test_a_wrong_argument_or_a_missing_input_is_one_sentence(project, arguments,
 
 
 def test_without_params_the_sentence_says_where_to_go(tmp_path):
-    assert "params.yaml: there is no such file" in refused(crayon("check", cwd=tmp_path))
+    assert "params.yaml: there is no such file" in refused(process("check", cwd=tmp_path))
 
 
 def test_a_wrong_param_is_one_sentence(project):
@@ -132,7 +118,7 @@ def test_a_full_gpu_is_one_sentence(capsys):
 
 
 def test_the_log_holds_the_sentence_too(project):
-    crayon("--log", "logs/x.log", "download", "waterbird", cwd=project)
+    process("--log", "logs/x.log", "download", "waterbird", cwd=project)
     assert "There is no benchmark" in Path(project / "logs/x.log").read_text()
 
 

@@ -108,7 +108,7 @@ def test_answers_follow_the_highlight(one_page):
     assert one_page.answer_maps(maps, masks).tolist() == [True, False]
 
 
-@pytest.mark.chain
+@pytest.mark.slow
 def test_one_page_prints_each_methods_accuracies():
     lines = run("one_page.py", "--share", SHARE).splitlines()
     assert lines[0].startswith("simulated answers")
@@ -120,7 +120,7 @@ def test_one_page_prints_each_methods_accuracies():
         assert worst == min(groups)
 
 
-@pytest.mark.chain
+@pytest.mark.slow
 def test_the_notebook_writes_pictures_and_accuracies(tmp_path):
     printed = run("repair_a_biased_model.py", CRAYON_EXAMPLE_SHARE=SHARE, CRAYON_EXAMPLE_PICTURES=str(tmp_path))
     for name in ("data.png", "answers.png", "before_after.png"):

@@ -42,6 +42,7 @@ def harness(monkeypatch):
     return importlib.import_module("harness")
 
 
+@pytest.mark.slow
 def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
     from crayon.methods import METHODS, method_class
 
@@ -57,6 +58,7 @@ def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
         assert (ours[name]["map_difference"] == "") == (name == "Crayon-Pruning")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no g++"
 )
@@ -136,6 +138,7 @@ def test_step_benchmark_fails_if_formulations_differ(tmp_path):
     assert not (tmp_path / "build").exists()
 
 
+@pytest.mark.slow
 def test_whole_runs_of_the_three_variants_agree(tmp_path):
     rows, _ = run(tmp_path, "runs", *SMALL, "--images", "12", "--epochs", "2", "--batch", "6")
     ours = [row for row in rows if row["variant"] == "ours, float32" and row["measured"] != "Packing"]
@@ -145,6 +148,7 @@ def test_whole_runs_of_the_three_variants_agree(tmp_path):
         assert 0 < float(row["ratio_packed"]) < float(row["ratio"])
 
 
+@pytest.mark.slow
 def test_verbs_are_timed(tmp_path):
     parts = ("--part", "start-up", "--until", "original", "--part", "images")
     rows, _ = run(tmp_path, "verbs", *SMALL, "--images", "8", *parts)
@@ -156,9 +160,9 @@ def test_verbs_are_timed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("packing", ("--images", "20", "--repeats", "1")),
+        pytest.param("packing", ("--images", "20", "--repeats", "1"), marks=pytest.mark.slow),
         ("answers", ("--rows", "100", "--repeats", "2")),
-        ("page", ("--answers", "10", "--images", "8", "--size", "24")),
+        pytest.param("page", ("--answers", "10", "--images", "8", "--size", "24"), marks=pytest.mark.slow),
     ],
 )
 def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
@@ -255,6 +259,7 @@ def refinable(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_precisions_are_compared_seed_by_seed(tmp_path, refinable):
     methods = ("crayon_attention", "crayon_pruning")
     chosen = [word for method in methods for word in ("--method", method)]
@@ -301,6 +306,7 @@ def test_one_image_is_worth_a_share_of_what_a_metric_counts(harness):
     assert worth == [2.0, 0.5, 0.2]
 
 
+@pytest.mark.slow
 def test_memory_of_commands_is_measured_at_two_sizes(tmp_path):
     arguments = ("--images", "8", "--pixels", "24", "--until", "download", "--allowed", "1000", "--repeats", "2")
     rows, _ = run(tmp_path, "memory", *arguments)

@@ -47,6 +47,7 @@ def write_params(folder, **benchmark):
     content["suite"] = "own"
     suite = content["suites"]["own"]
     suite |= {"seeds": [0], "seeds_per_job": 1, "methods": ["crayon_pruning", "erm"], "controls": {}}
+    suite["compute"] |= {"device": "cpu", "threads": 1}
     training = {"optimiser": "adam", "learning_rate": 1e-4, "weight_decay": 0.0, "batch_size": 8, "epochs": 1}
     suite["defaults"]["refinement"] = training
     suite["benchmarks"] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -22,16 +23,23 @@ from .. import tiny
 TABLE = "results/mini/table1.csv"
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
     """A tiny project all of whose jobs ran, each writing its own name."""
-    tiny.write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    plan = load_plan()
-    digests = Digests()
-    for job in plan.below(TABLE):
-        execute(job, digests)
-    return tmp_path
+    folder = tiny.write(tmp_path_factory.mktemp("finished"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        digests = Digests()
+        for job in load_plan().below(TABLE):
+            execute(job, digests)
+    return folder
+
+
+@pytest.fixture
+def project(finished, tmp_path, monkeypatch):
+    """A copy of the finished project, as the working directory."""
+    shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(tmp_path / "project")
 
 
 def execute(job, digests=None, **told):

@@ -72,6 +72,7 @@ def close(one, other) -> bool:
     return all(torch.allclose(value, other[key], rtol=1e-3, atol=1e-5) for key, value in one.items())
 
 
+@pytest.mark.slow
 def test_compiled_training_matches_eager_and_resumes(compiler, tmp_path):
     def run(compiled, monitor=None, saved=None):
         return train(made[compiled], method, BATCHES, 0, monitor or problems.monitor(), "x", saved)

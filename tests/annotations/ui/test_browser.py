@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,20 @@ def browser():
 @pytest.fixture
 def project(tmp_path):
     return made.make(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(browser, tmp_path_factory):
+    """Links to servers that no test stops, and whose files no test changes but by answers under a name of its own."""
+    project = made.make(tmp_path_factory.mktemp("served"))
+    with ExitStack() as stack:
+        addresses = {kind: stack.enter_context(Server(project, kind=kind)).address for kind in ("attention", "neurons")}
+
+        def link(annotator: str, kind: str = "attention") -> str:
+            return f"{addresses[kind]}/?annotator={annotator}"
+
+        link.project = project
+        yield link
 
 
 @pytest.fixture
@@ -215,68 +230,65 @@ def test_text_from_files_is_text(tmp_path, tab):
         one.close()
 
 
-def test_keys_that_mean_something_else_answer_nothing(project, tab):
-    with Server(project, "--annotator", "ann") as server:
-        one = tab(server.links[0])
-        one.begin()
-        for key in ("Control+y", "Alt+n", "Meta+u", "x", "ArrowLeft", "ArrowRight", "Escape"):
-            one.press(key)
-        one.page.locator("#help").click()
-        one.see("guide")
-        one.press("y")
-        one.page.locator("#keys").uncheck()
-        one.page.locator("#start").click()
-        one.see("ask")
-        one.wait()
-        one.press("y")
-        one.page.locator("#no").click()  # buttons answer all the same
-        one.hears("Item 2 of 30.")
-        one.close()
-    assert [one.answer for one in answers(project).values()] == ["no"]
+def test_keys_that_mean_something_else_answer_nothing(served, tab):
+    one = tab(served("keys"))
+    one.begin()
+    for key in ("Control+y", "Alt+n", "Meta+u", "x", "ArrowLeft", "ArrowRight", "Escape"):
+        one.press(key)
+    one.page.locator("#help").click()
+    one.see("guide")
+    one.press("y")
+    one.page.locator("#keys").uncheck()
+    one.page.locator("#start").click()
+    one.see("ask")
+    one.wait()
+    one.press("y")
+    one.page.locator("#no").click()  # buttons answer all the same
+    one.hears("Item 2 of 30.")
+    one.close()
+    assert [one.answer for (who, _), one in answers(served.project).items() if who == "keys"] == ["no"]
 
 
-def test_the_time_on_screen_is_measured_and_time_away_is_not(project, tab):
-    with Server(project, "--annotator", "ann") as server:
-        one = tab(server.links[0])
-        one.begin()
-        one.page.wait_for_timeout(400)
-        one.page.locator("#help").click()
-        one.page.wait_for_timeout(1500)
-        one.press("Escape")
-        one.see("ask")
-        one.answer("y", 2)
-        one.close()
-    (given,) = answers(project).values()
-    assert 0.4 <= float(given.seconds) < 1.5
+def test_the_time_on_screen_is_measured_and_time_away_is_not(served, tab):
+    one = tab(served("away"))
+    one.begin()
+    one.page.wait_for_timeout(400)
+    one.page.locator("#help").click()
+    one.page.wait_for_timeout(1500)
+    one.press("Escape")
+    one.see("ask")
+    one.answer("y", 2)
+    one.close()
+    (answer,) = (one for (who, _), one in answers(served.project).items() if who == "away")
+    assert 0.4 <= float(answer.seconds) < 1.5
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["attention", "neurons"])
-def test_it_fits_a_small_screen_and_names_what_it_shows(project, tab, scheme, kind):
+def test_it_fits_a_small_screen_and_names_what_it_shows(served, tab, scheme, kind):
     phone = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True, "color_scheme": scheme}
-    with Server(project, "--annotator", "ann", kind=kind) as server:
-        one = tab(server.links[0], **phone)
-        one.see("guide")
-        assert one.page.evaluate("document.documentElement.scrollWidth") == 390
-        one.page.get_by_role("button", name="Start").tap()
-        one.see("ask")
-        assert one.page.evaluate("document.documentElement.scrollWidth") == 390
-        assert one.page.evaluate("document.documentElement.scrollHeight") <= 740
-        for name in ("Yes", "No", "Unsure"):
-            box = one.page.get_by_role("button", name=name, exact=True).bounding_box()
-            assert box["height"] >= 44
-            assert box["width"] >= 44
-            assert box["y"] + box["height"] <= 740
-        assert one.page.get_by_role("heading", level=1).inner_text().endswith("?")
-        assert one.page.get_by_role("progressbar", name="Answered").count() == 1
-        pictures = one.page.locator("#views img")
-        assert pictures.count() == {"attention": 3, "neurons": 1}[kind]
-        assert all(picture.get_attribute("alt") for picture in pictures.all())
-        one.wait()
-        one.page.get_by_role("button", name="Unsure").tap()
-        one.hears("Saved: unsure. Item 2 of")
-        assert one.page.evaluate("document.activeElement.id") in ("unsure", "")
-        one.close()
+    one = tab(served(scheme, kind), **phone)
+    one.see("guide")
+    assert one.page.evaluate("document.documentElement.scrollWidth") == 390
+    one.page.get_by_role("button", name="Start").tap()
+    one.see("ask")
+    assert one.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert one.page.evaluate("document.documentElement.scrollHeight") <= 740
+    for name in ("Yes", "No", "Unsure"):
+        box = one.page.get_by_role("button", name=name, exact=True).bounding_box()
+        assert box["height"] >= 44
+        assert box["width"] >= 44
+        assert box["y"] + box["height"] <= 740
+    assert one.page.get_by_role("heading", level=1).inner_text().endswith("?")
+    assert one.page.get_by_role("progressbar", name="Answered").count() == 1
+    pictures = one.page.locator("#views img")
+    assert pictures.count() == {"attention": 3, "neurons": 1}[kind]
+    assert all(picture.get_attribute("alt") for picture in pictures.all())
+    one.wait()
+    one.page.get_by_role("button", name="Unsure").tap()
+    one.hears("Saved: unsure. Item 2 of")
+    assert one.page.evaluate("document.activeElement.id") in ("unsure", "")
+    one.close()
 
 
 def test_ten_quick_keys_are_each_counted_or_refused(project, tab):
@@ -309,43 +321,43 @@ def test_ten_quick_keys_are_each_counted_or_refused(project, tab):
     assert all(float(one.seconds) >= 0.6 for one in given)
 
 
-@pytest.mark.parametrize("key", ["ArrowLeft", "Backspace", "Control+z", "Meta+z"])
-def test_keys_go_back_and_the_header_names_the_item(project, tab, key):
-    with Server(project, "--annotator", "ann") as server:
-        one = tab(server.links[0])
-        one.begin()
-        assert (one.text("me"), one.text("place")) == ("ann", "Item 1")
-        one.answer("y", 2)
-        one.answer("n", 3)
-        one.answer(key, 2)
-        assert (one.text("place"), one.text("count")) == ("Item 2", "2 of 30 answered")
-        one.answer(key, 1)
-        assert one.text("place") == "Item 1"
+@pytest.mark.parametrize(
+    ("key", "who"), [("ArrowLeft", "arrow"), ("Backspace", "back"), ("Control+z", "control"), ("Meta+z", "meta")]
+)
+def test_keys_go_back_and_the_header_names_the_item(served, tab, key, who):
+    one = tab(served(who))
+    one.begin()
+    assert (one.text("me"), one.text("place")) == (who, "Item 1")
+    one.answer("y", 2)
+    one.answer("n", 3)
+    one.answer(key, 2)
+    assert (one.text("place"), one.text("count")) == ("Item 2", "2 of 30 answered")
+    one.answer(key, 1)
+    assert one.text("place") == "Item 1"
+    one.press(key)
+    assert one.text("refusal") == "Back was not counted: this is the first item."
+    one.press("?")
+    one.see("guide")
+    assert {"Backspace", "Ctrl-Z", "?"} <= set(one.page.locator("#guide kbd").all_inner_texts())
+    one.press("?")
+    one.see("ask")
+    one.close()
+
+
+def test_all_keys_but_ctrl_z_can_be_turned_off(served, tab):
+    one = tab(served("off"))
+    one.see("guide")
+    one.page.locator("#keys").uncheck()
+    one.page.locator("#start").click()
+    one.see("ask")
+    one.wait()
+    one.page.locator("#yes").click()
+    one.hears("Item 2 of")
+    for key in ("Backspace", "ArrowLeft", "?", "y"):
         one.press(key)
-        assert one.text("refusal") == "Back was not counted: this is the first item."
-        one.press("?")
-        one.see("guide")
-        assert {"Backspace", "Ctrl-Z", "?"} <= set(one.page.locator("#guide kbd").all_inner_texts())
-        one.press("?")
-        one.see("ask")
-        one.close()
-
-
-def test_all_keys_but_ctrl_z_can_be_turned_off(project, tab):
-    with Server(project, "--annotator", "ann") as server:
-        one = tab(server.links[0])
-        one.see("guide")
-        one.page.locator("#keys").uncheck()
-        one.page.locator("#start").click()
-        one.see("ask")
-        one.wait()
-        one.page.locator("#yes").click()
-        one.hears("Item 2 of")
-        for key in ("Backspace", "ArrowLeft", "?", "y"):
-            one.press(key)
-        assert one.text("place") == "Item 2"
-        one.answer("Control+z", 1)
-        one.close()
+    assert one.text("place") == "Item 2"
+    one.answer("Control+z", 1)
+    one.close()
 
 
 def test_the_goal_is_shown_and_offers_to_stop_or_go_on(project, tab):
@@ -381,18 +393,17 @@ def test_the_goal_is_shown_and_offers_to_stop_or_go_on(project, tab):
     ("width", "height"),
     [(640, 400), (320, 200), (427, 267), (740, 360), (853, 533), (360, 560), (390, 664), (390, 740), (320, 568)],
 )
-def test_zoomed_or_on_a_phone_no_button_covers_a_picture(project, tab, width, height):
+def test_zoomed_or_on_a_phone_no_button_covers_a_picture(served, tab, width, height):
     boxes = "all => all.map(one => one.getBoundingClientRect()).map(({top, bottom, width}) => ({top, bottom, width}))"
-    with Server(project, "--annotator", "ann") as server:
-        one = tab(server.links[0], viewport={"width": width, "height": height})
-        one.begin()
-        assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-        pictures = one.page.locator("#views img").evaluate_all(boxes)
-        assert len({round(picture["width"]) for picture in pictures}) == 1
-        assert pictures[0]["width"] >= 128
-        sticky = one.page.locator("#answers").evaluate("one => getComputedStyle(one).position") == "sticky"
-        assert sticky == (width <= 640 and height >= 576)
-        (question,), (buttons,) = (one.page.locator(of).evaluate_all(boxes) for of in ("#question", "#answers"))
-        assert question["bottom"] <= buttons["top"]
-        assert all(picture["bottom"] <= buttons["top"] for picture in pictures)
-        one.close()
+    one = tab(served("zoomed"), viewport={"width": width, "height": height})
+    one.begin()
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    pictures = one.page.locator("#views img").evaluate_all(boxes)
+    assert len({round(picture["width"]) for picture in pictures}) == 1
+    assert pictures[0]["width"] >= 128
+    sticky = one.page.locator("#answers").evaluate("one => getComputedStyle(one).position") == "sticky"
+    assert sticky == (width <= 640 and height >= 576)
+    (question,), (buttons,) = (one.page.locator(of).evaluate_all(boxes) for of in ("#question", "#answers"))
+    assert question["bottom"] <= buttons["top"]
+    assert all(picture["bottom"] <= buttons["top"] for picture in pictures)
+    one.close()

@@ -17,7 +17,7 @@ import pytest
 from crayon.annotations.answers import read_answers
 from crayon.utils.files import write_npy
 
-from ...cli.test_cli import crayon, refused
+from ...commands import crayon, refused
 from . import made
 from .serving import Server
 
