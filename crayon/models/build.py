@@ -148,7 +148,7 @@ def _recognised(weights: Mapping[str, torch.Tensor], name: str, of: str, prefix:
     from torchvision import models
 
     found = Counter(tensor.shape for tensor in weights.values() if tensor.dim() > 1)
-    sizes = {}
+    sizes: dict[str, int] = {}
     for other in {"efficientnet_lite0", *models.list_models(module=models)} - {name}:
         needed = Counter(_shapes(other))
         if needed <= found:
