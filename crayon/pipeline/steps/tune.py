@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from crayon.config.studies import Space
+from crayon.data.splits import without_validation
 from crayon.methods.settings import reason_left_out, settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Context
@@ -66,6 +67,8 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     report(
         f"{name}  {trainings} trainings of {len(methods)} methods; each trial then says how long its method still takes"
     )
+    if sentence := without_validation(plan.params.active.benchmark(name)):
+        report(f"{name}  {sentence}.")
     context = Context(plan.find("original", benchmark=name))
     path = Path(plan.result_path(f"tuning/{name}.csv"))
     rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
