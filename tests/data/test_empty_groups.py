@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from crayon.data.splits import split_named, without_images, without_validation
 from crayon.data.user import folder
+from crayon.methods.problem import Problem
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import save_checkpoint
 from crayon.pipeline.steps import download, evaluate
@@ -249,6 +252,27 @@ def test_the_split_of_the_selection_is_named(tmp_path, monkeypatch, split, sente
     history = [{"epoch": 0, "validation": 50.0}, {"epoch": 1, "validation": 25.0}]
     assert fall(history, monitor.measured) == f"{split} accuracy 25.0, below the Original's 50.0"
     assert without_validation(plan.params.active.benchmark("own")) == sentence
+
+
+def test_an_empty_training_group_is_named_and_trains_the_same(tmp_path, monkeypatch):
+    """No method reads the groups of training images, so that none needs an image of each."""
+    assert not [field.name for field in fields(Problem) if "group" in field.name]
+    images = {
+        "both groups": full("train", "val", "test"),
+        "one group": [*(f"train/{label}/in/{name}.png" for label in CLASSES for name in "ab"), *full("val", "test")],
+    }
+    lines, problems = {}, {}
+    for name, paths in images.items():
+        draw(tmp_path / name / "own", *paths)
+        found = job(tmp_path / name, monkeypatch)
+        lines[name] = download.check(found)[0].splitlines()[1:]
+        download.run(found)
+        context = Context(load_plan().find("original", benchmark="own"))
+        problems[name] = context.problem(context.network())
+    assert lines == {"both groups": [], "one group": ["train has no image of the group out."]}
+    both, one = problems.values()
+    assert both.labels.tolist() == one.labels.tolist() == [0, 0, 1, 1]
+    assert torch.equal(both.images(torch.arange(4)), one.images(torch.arange(4)))
 
 
 def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys):
