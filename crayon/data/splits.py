@@ -83,3 +83,17 @@ def gaps(present: Mapping[str, Collection[tuple[str, str]]], benchmark: Benchmar
             effect = f", which {' and '.join(readers)} cannot include" if readers else ""
             sentences.append(f"{split} has no image of {', '.join(missing)}{effect}.")
     return sentences
+
+
+def without_validation(benchmark: Benchmark) -> str | None:
+    """Say that a benchmark's selection metric is not measured on a split of its own; None if it is.
+
+    Args:
+        benchmark: params of the benchmark.
+    """
+    split = benchmark.selection.splits[0]
+    if any(split in metric.splits for metric in benchmark.metrics.values()):
+        return (
+            "There is no separate validation split: the choice used the images of the metric, so its value is too good"
+        )
+    return "There is no validation split: the choice used the training images" if split == "train" else None

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from crayon.config.sections import TORCHVISION, Network
 from crayon.models import cache
 from crayon.models.bagnet import bagnet18
 from crayon.models.classifier import Classifier
 from crayon.models.efficientnet_lite import efficientnet_lite0
-from crayon.models.foreign_checkpoints import classifier_state, read_weights
+from crayon.models.foreign_checkpoints import AUXILIARY, classifier_state, read_weights
 from crayon.models.miniatures import mini_convnext, mini_resnet
-from crayon.utils.errors import CheckpointError, ParamsError, first_line
+from crayon.utils.errors import CheckpointError, OtherNetworkError, ParamsError, first_line
 from crayon.utils.packaged import located, remedy
 from crayon.utils.text import unknown
 
@@ -94,6 +100,91 @@ def build_classifier(network: Network, classes: int, initial: bool = True) -> Cl
         if missing := remedy(network.file):
             raise CheckpointError(f"network.weights: {missing}")
         weights = read_weights(located(network.file))
-        state = classifier_state(weights, classifier, network.file, network.prefix, head=False)
-        classifier.load_state_dict(state)
+        classifier.load_state_dict(fitted(weights, classifier, network.name, network.file, network.prefix, head=False))
     return classifier
+
+
+def fitted(
+    weights: Mapping[str, torch.Tensor],
+    classifier: Classifier,
+    name: str,
+    of: str,
+    prefix: str | None = None,
+    head: bool = True,
+) -> dict[str, torch.Tensor]:
+    """Translate the weights of a checkpoint to a state dict, see `classifier_state`; name the network if it is another.
+
+    Args:
+        weights: name -> tensor, as `read_weights` returns them.
+        classifier: the classifier that the state dict is for.
+        name: the name of its network in params.yaml.
+        of: path of the checkpoint, for error messages.
+        prefix: prefix of the network's names in `weights`; None if the file has one network only.
+        head: whether the last layer is translated too.
+
+    Raises:
+        CheckpointError: as in `classifier_state`.
+    """
+    try:
+        return classifier_state(weights, classifier, of, prefix, head)
+    except OtherNetworkError as error:
+        other = _recognised(weights, name, of, prefix)
+        if other is None:
+            raise
+        raise OtherNetworkError(
+            f"{of}: holds the weights of {other}, not of {name}; set network.name to {other}."
+        ) from error
+
+
+def _recognised(weights: Mapping[str, torch.Tensor], name: str, of: str, prefix: str | None) -> str | None:
+    """Find another network that fits the weights of a checkpoint, apart from the last layer.
+
+    The shapes of its weights are compared with those of all networks whose layers a name alone defines. Then the
+    weights are read with those that may fit, the largest first. Arguments as in `fitted`.
+
+    Returns:
+        The name of the network; None if no network fits.
+    """
+    from torchvision import models
+
+    found = Counter(tensor.shape for tensor in weights.values() if tensor.dim() > 1)
+    sizes: dict[str, int] = {}
+    for other in {"efficientnet_lite0", *models.list_models(module=models)} - {name}:
+        needed = Counter(_shapes(other))
+        if needed <= found:
+            sizes[other] = needed.total()
+    for other in sorted(sizes, key=lambda other: (-sizes[other], other)):
+        try:
+            classifier_state(weights, build_classifier(Network(name=other), 2), of, prefix, head=False)
+        except (CheckpointError, ParamsError):  # it does not fit, or has no map that is averaged
+            continue
+        return other
+    return None
+
+
+@functools.cache
+def _shapes(name: str) -> tuple[torch.Size, ...]:
+    """The shapes of a network's weights with two or more axes, without those of auxiliary heads and the last layer."""
+    from torchvision.models import get_model
+
+    with _WithoutWeights():
+        if name in BUILT:
+            network: nn.Module = BUILT[name](Network(name=name)).backbone
+        else:
+            network = get_model(name, weights=None, **WITH_WEIGHTS.get(name, {}))
+    shapes = [w.shape for key, w in network.state_dict().items() if not key.startswith(AUXILIARY) and w.dim() > 1]
+    for number in [number for number, shape in enumerate(shapes) if len(shape) == 2][-1:]:  # the last linear layer
+        del shapes[number]
+    return tuple(shapes)
+
+
+class _WithoutWeights(TorchFunctionMode):
+    """Within it, layers are built without values, on the device meta.
+
+    `torch.device("meta")` would move further tensors there, whose values RegNets need to compute their widths.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of PyTorch."""
+        kwargs = kwargs or {}
+        return func(*args, **(kwargs | {"device": "meta"} if func is torch.empty else kwargs))

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from crayon.models.classifier import Classifier
 from crayon.models.formats import NOT_READ, SAVE, format_of
 from crayon.models.whole import name_in_whole
-from crayon.utils.errors import CheckpointError, first_line
+from crayon.utils.errors import CheckpointError, OtherNetworkError, first_line
 from crayon.utils.log import report
 
 
@@ -197,9 +197,9 @@ def classifier_state(
         which they are.
 
     Raises:
-        CheckpointError: the weights belong to another network or to another number of classes, the file has weights
-            that the network lacks, there are several networks and no prefix, a weight is NaN, infinite or not a
-            floating-point number, or a running variance is negative.
+        OtherNetworkError: the weights belong to another network, or the file has weights that the network lacks.
+        CheckpointError: the weights belong to another number of classes, there are several networks and no prefix, a
+            weight is NaN, infinite or not a floating-point number, or a running variance is negative.
     """
     wanted = network.state_dict()
     sources = _sources(weights, network, of, prefix, head)
@@ -211,7 +211,7 @@ def classifier_state(
             continue
         tensor = weights[name]
         if tensor.shape != wanted[ours].shape:
-            raise CheckpointError(_unlike(of, name, tensor, wanted[ours], ours.startswith("head.")))
+            raise _unlike(of, name, tensor, wanted[ours], ours.startswith("head."))
         if wanted[ours].is_floating_point():
             if not tensor.is_floating_point():
                 raise CheckpointError(
@@ -264,7 +264,7 @@ def _sources(
         sources |= {f"head.{part}": f"{layer}.{part}" for part in ("weight", "bias")}
     if extra := _left_over(weights, network, found, theirs, sources.get("head.weight")):
         shown = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
-        raise CheckpointError(
+        raise OtherNetworkError(
             f"{of}: has {len(extra)} weight{'s' * (len(extra) > 1)} that the network of params.yaml lacks ({shown}); "
             "set the network's name to that of the network that was saved, or save the file without these weights if "
             "that network does not use them."
@@ -275,8 +275,8 @@ def _sources(
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
 """Auxiliary heads of torchvision's GoogLeNet and Inception, which only their training uses."""
 
-UNUSED = ("num_batches_tracked", "total_ops", "total_params")
-"""Last parts of names that no output depends on: counts of batches, and the counts that the package thop stores."""
+UNUSED = ("num_batches_tracked", "total_ops", "total_params", "relative_position_index")
+"""Last parts of names that are no weights: counts of batches, counts of the package thop, fixed indices of MaxViT."""
 
 
 def _left_over(
@@ -332,12 +332,14 @@ def _kind(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _unlike(of: str, name: str, tensor: torch.Tensor, wanted: torch.Tensor, in_head: bool) -> str:
-    """The message about a weight of another shape."""
+def _unlike(of: str, name: str, tensor: torch.Tensor, wanted: torch.Tensor, in_head: bool) -> CheckpointError:
+    """The error about a weight of another shape."""
     shapes = f"{of}: {name} has the shape {tuple(tensor.shape)}, not {tuple(wanted.shape)}; the checkpoint "
     if in_head and tensor.shape[1:] == wanted.shape[1:]:
-        return f"{shapes}tells {len(tensor)} classes apart, and params.yaml names {len(wanted)} classes."
-    return f"{shapes}is of another network than params.yaml asks for."
+        return CheckpointError(
+            f"{shapes}tells {len(tensor)} classes apart, and params.yaml names {len(wanted)} classes."
+        )
+    return OtherNetworkError(f"{shapes}is of another network than params.yaml asks for.")
 
 
 def _prefix(
@@ -361,7 +363,7 @@ def _prefix(
             raise CheckpointError(f"{of}: has no whole network under the prefix {chosen!r}; {known}.")
         prefixes = [chosen] if chosen in below else below
     if not prefixes:
-        raise CheckpointError(
+        raise OtherNetworkError(
             f"{of}: has no {names[0]}, under any prefix; it is of another network than params.yaml asks for. Its first "
             f"weights: {', '.join(list(weights)[:3])}."
         )
@@ -371,8 +373,8 @@ def _prefix(
         nearest = min(prefixes, key=lambda prefix: len(lacking[prefix]))
         for name in names:
             if (tensor := weights.get(nearest + name)) is not None and tensor.shape != theirs[name].shape:
-                raise CheckpointError(_unlike(of, nearest + name, tensor, theirs[name], in_head=False))
-        raise CheckpointError(
+                raise _unlike(of, nearest + name, tensor, theirs[name], in_head=False)
+        raise OtherNetworkError(
             f"{of}: lacks {nearest}{lacking[nearest][0]}; it is of another network than params.yaml asks for."
         )
     fitting = [p for p in whole if all(weights[p + name].shape == theirs[name].shape for name in names)]
@@ -452,7 +454,7 @@ def _head(weights: Mapping[str, torch.Tensor], before: set[str], layer: str, wid
         if names:
             shape = tuple(weights[f"{names[0]}.weight"].shape)
             if shape[1] != width:
-                raise CheckpointError(
+                raise OtherNetworkError(
                     f"{of}: {names[0]}.weight has the shape {shape}, not (classes, {width}); it is of another network "
                     "than params.yaml asks for."
                 )

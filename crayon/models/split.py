@@ -128,6 +128,7 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     body = create_feature_extractor(
         network, {tracer.node_to_qualname[source]: "map"}, tracer_kwargs=options, suppress_diff_warning=True
     )
+    _keep_constants_out_of_state(body)
     return Parts(
         backbone=Backbone(body),
         neck=neck,
@@ -136,6 +137,16 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
         head=str(head.target),
         norm=norm,
     )
+
+
+def _keep_constants_out_of_state(body: nn.Module) -> None:
+    """Take the constants of a traced graph out of its state dict, since the network that was split does not have them.
+
+    torch.fx stores what a forward computes from buffers alone, such as `self.mean.view(1, 3, 1, 1)`, as new buffers.
+    """
+    for name, constant in list(body.named_buffers(recurse=False)):
+        if name.startswith("_tensor_constant"):
+            body.register_buffer(name, constant, persistent=False)
 
 
 class _Tracer(NodePathTracer):  # type: ignore[misc]  # torchvision has no types here
@@ -373,6 +384,7 @@ def _neck(
     body = fx.GraphModule(network, graph)
     body.graph.eliminate_dead_code()
     body.recompile()
+    _keep_constants_out_of_state(body)
     with torch.no_grad():
         computed = body(values[pool].flatten(1).clone())
     if computed.shape != values[last].shape or not _close(computed, values[last]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from crayon.pipeline.record import lacking
 from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
-from crayon.utils.errors import RecordError
+from crayon.utils.errors import CrayonError, RecordError
 from crayon.utils.locks import holder, try_lock
 
 TURN = Path(".crayon/running")
@@ -216,12 +217,15 @@ class Workflow:
     def _seen(self, job: Job) -> dict[str, str]:
         """The inputs of a job that Snakemake checks: all except those in READ_ONCE.
 
-        Raises:
-            DataError, CheckpointError: an input in READ_ONCE does not exist, and the job has to run.
+        If an input in READ_ONCE does not exist and the job has to run, or its name is unknown, the process prints one
+        sentence and exits. Snakemake would print an exception of an input function with lines of a traceback.
         """
-        for path in job.read_once if self._enforce else ():
-            if not self.ledger.digests.place(path).exists() and self.ledger.breaks(job):
-                raise lacking(job, path)
+        try:
+            for path in job.read_once if self._enforce else ():
+                if not self.ledger.digests.place(path).exists() and self.ledger.breaks(job):
+                    raise lacking(job, path)
+        except CrayonError as error:
+            sys.exit(f"crayon: {error}")
         return {name: path for name, path in job.inputs.items() if path not in job.read_once}
 
     @property

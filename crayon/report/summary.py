@@ -10,6 +10,7 @@ from typing import Any
 from crayon.config.source import READ
 from crayon.config.studies import CRAYON
 from crayon.config.suite import Benchmark
+from crayon.data.splits import without_validation
 from crayon.pipeline.evaluations import cell
 from crayon.pipeline.plan import Plan
 from crayon.report.tables import fallen, gap_sentences, naming
@@ -149,13 +150,8 @@ def choose(of: Mapping[str, Runs], variants: list[str], benchmark: Benchmark) ->
     if len(tied) > 1:
         how = f"{', '.join(naming(run)[0] for run in tied)} are equally good on the split {split} ({best:.1f}%)"
         how += "; this is the first of them"
-    if any(split in metric.splits for metric in benchmark.metrics.values()):
-        how += (
-            ". There is no separate validation split: the choice used the images of the metric, so its value here is "
-            "too good"
-        )
-    elif split == "train":
-        how += ". There is no validation split: the choice used the training images"
+    if sentence := without_validation(benchmark):
+        how += f". {sentence}"
     return tied[0], how + "."
 
 

@@ -217,12 +217,14 @@ def fallen(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
             )
         if count := sum("before" in run and run["selected"]["epoch"] == 0 for run in runs):
             kept.append(f"{naming(method)[0]} ({count} of {len(runs)} runs)")
-    kind = plan.params.active.benchmarks[name].selection.kind.replace("_", " ")
+    selection = plan.params.active.benchmarks[name].selection
+    kind, split = selection.kind.replace("_", " "), selection.splits[0]
     sentences = []
     if worse:
         sentences.append(
-            f"\N{DOWNWARDS ARROW} Validation {kind} after the last epoch below the Original's: {', '.join(worse)}."
+            f"\N{DOWNWARDS ARROW} {split.capitalize()} {kind} after the last epoch below the Original's: "
+            f"{', '.join(worse)}."
         )
     if kept:
-        sentences.append(f"No epoch was better on validation, so that *selected* is the Original: {', '.join(kept)}.")
+        sentences.append(f"No epoch was better on {split}, so that *selected* is the Original: {', '.join(kept)}.")
     return sentences

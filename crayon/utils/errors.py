@@ -31,6 +31,10 @@ class CheckpointError(CrayonError):
     """A checkpoint cannot be read, or does not fit the network."""
 
 
+class OtherNetworkError(CheckpointError):
+    """A checkpoint belongs to another network than the one that params.yaml names."""
+
+
 class MethodError(CrayonError):
     """A method is unknown, or needs an input that the benchmark lacks."""
 

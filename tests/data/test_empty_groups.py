@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
 
-from crayon.data.splits import split_named, without_images
+from crayon.data.splits import split_named, without_images, without_validation
 from crayon.data.user import folder
+from crayon.methods.problem import Problem
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import save_checkpoint
 from crayon.pipeline.steps import download, evaluate
+from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.original import write_history
 from crayon.report.build import load_plan
 from crayon.report.tables import headings
+from crayon.training.fit import fall
 from crayon.utils.errors import DataError
 from tests.tiny import ROOT
 
@@ -211,6 +217,65 @@ def test_a_split_of_another_name_is_to_be_renamed(tmp_path, monkeypatch):
         DataError, match=r"own: .* no split 'test', only Testing, train, validation; rename Testing to test"
     ):
         download.check(job(tmp_path, monkeypatch))
+
+
+def test_without_a_validation_split_the_choice_is_explained(tmp_path, monkeypatch):
+    draw(tmp_path / "own", *full("train", "test"))
+    with pytest.raises(DataError) as caught:
+        download.check(job(tmp_path, monkeypatch))
+    assert str(caught.value) == (
+        "own: params.yaml needs a split that its source does not have. There is no split 'validation', only test, "
+        "train; images of this split must be in one called val or valid or validation or dev. If there are no such "
+        "images, set `selection: { accuracy: train }`: then *selected* is the epoch that fits the training images "
+        "best, and only the last epoch is a fair result."
+    )
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ("train", "There is no validation split: the choice used the training images"),
+        (
+            "test",
+            "There is no separate validation split: the choice used the images of the metric, so its value is too good",
+        ),
+        ("validation", None),
+    ],
+)
+def test_the_split_of_the_selection_is_named(tmp_path, monkeypatch, split, sentence):
+    draw(tmp_path / "own", *full("train", "test", "val"))
+    job(tmp_path, monkeypatch)
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content["suites"]["mini"]["benchmarks"]["own"]["selection"] = {"accuracy": split}
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    plan = load_plan()
+    download.run(plan.find("download", benchmark="own"))
+    monitor = Context(plan.find("original", benchmark="own")).monitor(print)
+    assert (monitor.measured, len(monitor.labels)) == (f"{split} accuracy", 4)
+    history = [{"epoch": 0, "validation": 50.0}, {"epoch": 1, "validation": 25.0}]
+    assert fall(history, monitor.measured) == f"{split} accuracy 25.0, below the Original's 50.0"
+    assert without_validation(plan.params.active.benchmark("own")) == sentence
+
+
+def test_an_empty_training_group_is_named_and_trains_the_same(tmp_path, monkeypatch):
+    """No method reads the groups of training images, so that none needs an image of each."""
+    assert not [field.name for field in fields(Problem) if "group" in field.name]
+    images = {
+        "both groups": full("train", "val", "test"),
+        "one group": [*(f"train/{label}/in/{name}.png" for label in CLASSES for name in "ab"), *full("val", "test")],
+    }
+    lines, problems = {}, {}
+    for name, paths in images.items():
+        draw(tmp_path / name / "own", *paths)
+        found = job(tmp_path / name, monkeypatch)
+        lines[name] = download.check(found)[0].splitlines()[1:]
+        download.run(found)
+        context = Context(load_plan().find("original", benchmark="own"))
+        problems[name] = context.problem(context.network())
+    assert lines == {"both groups": [], "one group": ["train has no image of the group out."]}
+    both, one = problems.values()
+    assert both.labels.tolist() == one.labels.tolist() == [0, 0, 1, 1]
+    assert torch.equal(both.images(torch.arange(4)), one.images(torch.arange(4)))
 
 
 def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys):

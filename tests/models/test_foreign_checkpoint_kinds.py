@@ -19,7 +19,7 @@ from torchvision.models import get_model
 
 from crayon.config.annotation import Imported
 from crayon.config.sections import Network
-from crayon.models.build import build_classifier
+from crayon.models.build import build_classifier, fitted
 from crayon.models.checkpoints import save_checkpoint
 from crayon.models.foreign_checkpoints import classifier_state, read_weights
 from crayon.models.formats import format_of
@@ -386,12 +386,67 @@ def test_network_weights_may_be_a_backbone_alone(tmp_path, user):
     assert torch.equal(network.backbone.get_submodule("body.bn1").running_var, user.bn1.running_var)
 
 
-@pytest.mark.parametrize("kind", ["more blocks", "biases of convolutions", "one more stage", "negative variance"])
+@pytest.mark.parametrize("kind", ["biases of convolutions", "one more stage", "negative variance"])
 def test_network_weights_refuse_what_an_import_refuses(tmp_path, user, kind):
     content, words = UNFIT[kind]
     torch.save(content(user), tmp_path / "own.pt")
     with pytest.raises(CheckpointError, match=words):
         build_classifier(Network(name="resnet18", weights=str(tmp_path / "own.pt")), 2)
+
+
+def of_torchvision(name: str) -> dict[str, torch.Tensor]:
+    return get_model(name, weights=None, num_classes=3).state_dict()
+
+
+def of_crayon(name: str) -> dict[str, torch.Tensor]:
+    return dict(build_classifier(Network(name=name), 3).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("declared", "actual", "weights"),
+    [
+        ("resnet18", "resnet34", of_torchvision),
+        ("resnet34", "resnet18", of_torchvision),  # whose layers resnet34 has, too
+        ("regnet_y_800mf", "regnet_y_400mf", of_torchvision),
+        ("efficientnet_b0", "efficientnet_b1", of_torchvision),
+        ("resnet18", "mobilenet_v3_small", of_crayon),
+        ("efficientnet_lite0", "mobilenet_v2", of_torchvision),
+        ("shufflenet_v2_x0_5", "efficientnet_lite0", of_crayon),
+        ("resnet18", "googlenet", of_torchvision),  # with auxiliary heads
+        ("resnet18", "resnet34", lambda name: {f"module.{key}": w for key, w in of_torchvision(name).items()}),
+    ],
+)
+def test_the_network_of_a_checkpoint_is_named(declared, actual, weights):
+    torch.manual_seed(0)
+    network, content = build_classifier(Network(name=declared), 3), weights(actual)
+    with pytest.raises(CheckpointError) as caught:
+        fitted(content, network, declared, "a.pth")
+    message = f"a.pth: holds the weights of {actual}, not of {declared}; set network.name to {actual}."
+    assert str(caught.value) == message
+    right = build_classifier(Network(name=actual), 3)
+    right.load_state_dict(fitted(content, right, actual, "a.pth"))
+
+
+def test_the_network_is_named_where_the_file_is_read(tmp_path):
+    torch.save(of_torchvision("resnet34"), tmp_path / "own.pt")
+    with pytest.raises(CheckpointError, match=r"own\.pt: holds the weights of resnet34, not of resnet18; set network"):
+        build_classifier(Network(name="resnet18", weights=str(tmp_path / "own.pt")), 2)
+
+
+@pytest.mark.parametrize("kind", ["a layer is missing", "more layers in a block", "another network", "width"])
+def test_weights_that_fit_no_network_keep_their_message(user, kind):
+    content, words = UNFIT[kind]
+    with pytest.raises(CheckpointError, match=words):
+        fitted(content(user), classifier(), "resnet18", "a.pth")
+
+
+def test_the_weights_of_a_maxvit_are_read():
+    torch.manual_seed(0)
+    whole = get_model("maxvit_t", weights=None, num_classes=3).eval()
+    network = build_classifier(Network(name="maxvit_t"), 3).eval()
+    network.load_state_dict(classifier_state(whole.state_dict(), network, "a.pth"))
+    images = torch.rand(1, 3, 224, 224)
+    assert same(network, whole, images)
 
 
 def test_network_weights_may_have_a_projection_head(tmp_path, user):

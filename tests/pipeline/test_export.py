@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -218,6 +221,29 @@ def test_a_network_without_its_weights_is_the_same(name, monkeypatch, tmp_path):
         assert torch.equal(rebuilt(images), original(images))
 
 
+def test_epoch_0_of_an_imported_original_is_the_model(finished, folder):
+    """Its validation accuracy is that of the user's module, for each refinement, also before pruning."""
+    plan = load_plan("params.yaml")
+    benchmark = plan.params.active.benchmark("birds")
+    with Path("data/own/birds/manifest.csv").open(newline="") as file:
+        rows = [(i, row) for i, row in enumerate(csv.DictReader(file)) if row["split"] == "validation"]
+    pixels = torch.from_numpy(np.load("data/own/birds/images.npy")[[i for i, _ in rows]]).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (benchmark.normalisation.mean, benchmark.normalisation.std))
+    labels = torch.tensor([benchmark.classes.index(row["label"]) for _, row in rows])
+    with torch.no_grad():
+        right = finished.eval()((pixels - mean) / std).argmax(1) == labels
+    expected = 100 * float(right.double().mean())
+    assert benchmark.selection.kind == "accuracy"
+    for path in ("models/own/birds", "runs/own/birds/erm/0", "runs/own/birds/crayon_pruning/0"):
+        with Path(path, "history.csv").open(newline="") as file:
+            history = list(csv.DictReader(file))
+        assert (history[0]["epoch"], float(history[0]["validation"])) == ("0", pytest.approx(expected))
+        assert len(history) == (1 if path == "models/own/birds" else 2)
+    for run in ("erm", "crayon_pruning"):
+        metrics = json.loads(Path(f"evaluations/own/birds/{run}/0/metrics.json").read_text())
+        assert metrics["before"]["validation"] == pytest.approx(expected)
+
+
 def test_check_refuses_what_the_import_would_refuse(finished, folder):
     raw = folder / CHECKPOINT
     content = raw.read_bytes()
@@ -239,12 +265,12 @@ def test_check_refuses_what_the_import_would_refuse(finished, folder):
         ({"name": "resnet18", "weights": "none.pt"}, r"none\.pt: there is no such file"),
         (
             {"name": "resnet50", "weights": "mine.bin"},
-            r"net\.module\.layer1\.0\.conv1\.weight has the shape",
+            r"mine\.bin: holds the weights of resnet18, not of resnet50; set network\.name to resnet18\.",
         ),
         ({"name": "resnet18", "weights": "IMAGENET1K_V7"}, "did you mean 'IMAGENET1K_V1'"),
         ({"name": "resnet5"}, "There is no network 'resnet5'"),
         ({"name": "efficientnet_lite0", "weights": "package:no_weights/a.pth"}, "package no_weights is not installed"),
-        ({"name": "efficientnet_lite0", "weights": "mine.bin"}, r"mine\.bin: has no _conv_stem\.weight"),
+        ({"name": "efficientnet_lite0", "weights": "mine.bin"}, "of resnet18, not of efficientnet_lite0"),
         ({"name": "vgg11"}, "has no map that is averaged"),
         ({"name": "resnet18", "weights": "mine.bin"}, None),
         ({"name": "resnet18", "weights": "IMAGENET1K_V1"}, r"resnet18-\w+\.pth: there is no such file"),

@@ -85,5 +85,13 @@ def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):
     assert "waterbirds/crayon_attention  left out: it needs answers, and nobody answers (annotation: none)" in lines
     assert "waterbirds/jtt  left out: suites.mini.methods does not have it" in lines
     assert lines[-1].startswith("waterbirds  3 trainings of 1 methods;")  # 3 trials, 1 seed
+    assert not any("validation split" in line for line in lines)
+    content["suites"]["mini"]["benchmarks"]["waterbirds"]["selection"] = {"worst_group": "test"}
+    tiny.write(tmp_path, content)
+    tune.run(load_plan(), "waterbirds")
+    flattered = (
+        "There is no separate validation split: the choice used the images of the metric, so its value is too good."
+    )
+    assert lines[-1] == f"waterbirds  {flattered}"
     with pytest.raises(ParamsError, match="jtt cannot be tuned on waterbirds"):
         tune.run(load_plan(), "waterbirds", ["jtt"])

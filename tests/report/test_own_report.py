@@ -178,7 +178,7 @@ def test_a_tie_on_validation_is_said(birds):
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        ("test", "the choice used the images of the metric, so its value here is too good."),
+        ("test", "the choice used the images of the metric, so its value is too good."),
         ("train", "There is no validation split: the choice used the training images."),
     ],
 )
@@ -187,6 +187,10 @@ def test_a_choice_without_validation_images_is_said(tmp_path, monkeypatch, split
     plan = load_plan()
     evaluated(plan, RIGHT, VALIDATION)
     assert words in page(plan)
+    put_below(plan)
+    text = page(plan)
+    assert WORSE.replace("Validation", split.capitalize()) in text
+    assert KEPT.replace("validation", split) in text
 
 
 def test_without_answers_and_groups_the_next_steps_say_so(tmp_path, monkeypatch):
@@ -242,8 +246,7 @@ def test_a_table_without_pruning_needs_no_neurons(tmp_path, monkeypatch):
     assert "Answers: attention: 9 people answers -> 4 relevant." in Path("results/mini/table1.md").read_text()
 
 
-@pytest.fixture
-def below(birds):
+def put_below(plan) -> None:
     """The Original is at 20.0; Crayon-Attention ends at 12.0 and 8.0, ERM at 50.0 and 20.0; others have no epoch 0."""
     for (run, seed), (last, epoch) in {
         ("crayon_attention", 0): (12.0, 0),
@@ -251,12 +254,17 @@ def below(birds):
         ("erm", 0): (50.0, 1),
         ("erm", 1): (20.0, 1),  # equal to the Original: not below it
     }.items():
-        job = birds.find("evaluate", benchmark="birds", run=run, seed=str(seed))
+        job = plan.find("evaluate", benchmark="birds", run=run, seed=str(seed))
         content = json.loads(Path(job.outputs["metrics"]).read_text())
         content["before"] = {"validation": 20.0}
         content["last"] = content["last"] | {"validation": last}
         content["selected"] = content["selected"] | {"epoch": epoch}
         put(job.outputs["metrics"], content)
+
+
+@pytest.fixture
+def below(birds):
+    put_below(birds)
     return birds
 
 

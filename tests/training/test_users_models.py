@@ -100,6 +100,17 @@ class SqueezeExcite(nn.Module):
         return x * torch.sigmoid(self.gate(functional.adaptive_avg_pool2d(x, 1)))
 
 
+class Centred(nn.Module):
+    """Subtracts a buffer in another shape, as models that normalise their images do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.1, 0.2, 0.0, 0.1, 0.3, 0.0]))
+
+    def forward(self, x):
+        return x - self.mean.view(1, -1, *[1] * (x.dim() - 2))
+
+
 AVERAGE = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
@@ -114,6 +125,8 @@ AVERAGE = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
         {"pool": nn.Sequential(SqueezeExcite(), *AVERAGE)},
         {"pool": nn.Sequential(*AVERAGE, nn.BatchNorm1d(6))},
         {"pool": nn.Sequential(*AVERAGE, nn.Dropout())},
+        {"pool": nn.Sequential(Centred(), *AVERAGE)},
+        {"pool": nn.Sequential(*AVERAGE, Centred())},
         {"head": nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2))},
         {"head": nn.Linear(6, 2, bias=False)},
     ],

@@ -156,4 +156,5 @@ class Context:
             groups=self.data.group_ids[rows],
             metric=self.benchmark.selection,
             report=report,
+            measured=f"{split} {self.benchmark.selection.kind.replace('_', ' ')}",
         )

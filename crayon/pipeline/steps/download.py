@@ -215,6 +215,12 @@ def check_splits(splits: list[str], benchmark: Benchmark, name: str, before: Seq
                     f"{name}: params.yaml needs the split {split}, but all of its {skipped} images were skipped "
                     "(source.on_error: skip); repair them."
                 )
+            more = ""
+            if not any(split in metric.splits for metric in benchmark.metrics.values()) and split != "train":
+                more = (
+                    " If there are no such images, set `selection: { accuracy: train }`: then *selected* is the epoch "
+                    "that fits the training images best, and only the last epoch is a fair result."
+                )
             raise DataError(
-                f"{name}: params.yaml needs a split that its source does not have. {no_split(split, present)}"
+                f"{name}: params.yaml needs a split that its source does not have. {no_split(split, present)}{more}"
             )

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
 from crayon.config.sections import Network
 from crayon.methods.settings import reason_left_out
 from crayon.models.build import build_classifier
+from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.saliency.placement import CENTRED, Shift, measure_shift
 from crayon.utils.checks import required
-from crayon.utils.errors import DataError, first_line
+from crayon.utils.errors import DataError, OutputError, first_line
+from crayon.utils.files import canonical, write_text
 
 COMPARING = ("masktune", "gradia", "bounding_box")
 """Methods, in addition to Crayon's, that compute maps themselves."""
+
+STORED = Path(".crayon/shifts.json")
+"""Shifts that earlier processes have measured; it may be deleted at any time."""
 
 SMALL = 5
 """Below this many cells a side, a map shows little."""
@@ -81,11 +91,36 @@ def map_shift(network: Network, placement: str, size: tuple[int, int]) -> Shift:
 
 @cache
 def _measured(network: str, size: tuple[int, int]) -> Shift:
-    """Measure the shift with random weights; with trained weights, it would differ little. `network` is JSON."""
+    """Measure the shift with random weights; with trained weights, it would differ little. `network` is JSON.
+
+    A measurement takes seconds, and depends on the network, the size and the code only. So the processes of a project
+    share the shifts that are stored in `STORED`. If the file is missing or damaged, the shift is measured again.
+    """
     options = Network.model_validate_json(network).model_copy(update={"weights": None, "frozen_blocks": None})
+    definition = {
+        "network": options.model_dump(mode="json"),
+        "size": list(size),
+        "code": fingerprint.digest(("crayon.saliency.placement", "crayon.models.build")),
+        "packages": {name: version(name) for name in ("torch", "torchvision")},
+    }
+    key = hashlib.sha256(canonical(definition).encode()).hexdigest()
+    stored = _stored()
+    if key in stored:
+        return stored[key]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return measure_shift(build_classifier(options, 2, initial=False).backbone, size)
+        shift = measure_shift(build_classifier(options, 2, initial=False).backbone, size)
+    with suppress(OutputError):  # in a project without write permission, nothing is stored
+        write_text(STORED, json.dumps(_stored() | {key: shift}))
+    return shift
+
+
+def _stored() -> dict[str, Shift]:
+    """Read the stored shifts: sha256 of what determines a shift -> the shift; empty if the file cannot be used."""
+    try:
+        return {key: (float(down), float(right)) for key, (down, right) in json.loads(STORED.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def require_cells(name: str, cells: tuple[int, int], size: tuple[int, int]) -> None:

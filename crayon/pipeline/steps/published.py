@@ -14,9 +14,9 @@ from crayon.annotations.io.published import published_maps, published_neurons
 from crayon.config.types import Archive
 from crayon.data.dataset import training_images
 from crayon.data.releases.download import fetch_all, take
-from crayon.models.build import build_classifier
+from crayon.models.build import build_classifier, fitted
 from crayon.models.checkpoints import channels_of, save_checkpoint
-from crayon.models.foreign_checkpoints import classifier_state, read_weights
+from crayon.models.foreign_checkpoints import read_weights
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
@@ -74,7 +74,7 @@ def original_state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
     benchmark = benchmark_of(job)
     network = build_classifier(job.params.network, len(benchmark.classes), initial=False)
     prefix = required(benchmark.imported, "imported").prefix
-    return classifier_state(read_weights(checkpoint), network, str(checkpoint), prefix)
+    return fitted(read_weights(checkpoint), network, job.params.network.name, str(checkpoint), prefix)
 
 
 def run_original(job: Job) -> None:

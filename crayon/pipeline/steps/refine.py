@@ -47,7 +47,7 @@ def run(jobs: Sequence[Job]) -> None:
         if run.method not in readers:
             readers[run.method] = Reader(context, job.inputs, run.needs)
         problem = readers[run.method].problem(job.inputs["model"])
-        vary(problem, run, params.seed, context.shift(context.suite.network))
+        vary(problem, run, params.seed, CENTRED if run.original is None else context.shift(context.suite.network))
         environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
@@ -74,7 +74,7 @@ def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
         problem: the inputs of the method, changed in place. Maps are resampled to the cells of another architecture.
         run: the run.
         seed: seed of the replaced labels and of the random order of the answers.
-        shift: where the cells of the maps lie on the images.
+        shift: where the cells of the maps lie on the images; only an Original of another architecture needs it.
 
     Raises:
         MethodError: the run needs more annotated items than there are.

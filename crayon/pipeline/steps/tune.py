@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from crayon.config.studies import Space
+from crayon.data.splits import without_validation
 from crayon.methods.settings import reason_left_out, settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Context
@@ -65,6 +66,8 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
         raise DataError(f"{missing[0]}: the search needs this file; `snakemake --cores 8 results/table1.csv` makes it.")
     trainings = len(methods) * suite.tuning.trials * len(suite.tuning.seeds)
     report(f"{name}  {trainings} trainings of {len(methods)} methods; each trial then reports the time left")
+    if sentence := without_validation(plan.params.active.benchmark(name)):
+        report(f"{name}  {sentence}.")
     context = Context(plan.find("original", benchmark=name))
     path = Path(plan.result_path(f"tuning/{name}.csv"))
     rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
