@@ -93,7 +93,5 @@ def without_validation(benchmark: Benchmark) -> str | None:
     """
     split = benchmark.selection.splits[0]
     if any(split in metric.splits for metric in benchmark.metrics.values()):
-        return (
-            "There is no separate validation split: the choice used the images of the metric, so its value is too good"
-        )
+        return "There is no separate validation split: the choice used the metric's images, so its value is too good"
     return "There is no validation split: the choice used the training images" if split == "train" else None

@@ -237,7 +237,7 @@ def test_without_a_validation_split_the_choice_is_explained(tmp_path, monkeypatc
         ("train", "There is no validation split: the choice used the training images"),
         (
             "test",
-            "There is no separate validation split: the choice used the images of the metric, so its value is too good",
+            "There is no separate validation split: the choice used the metric's images, so its value is too good",
         ),
         ("validation", None),
     ],

@@ -89,9 +89,7 @@ def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):
     content["suites"]["mini"]["benchmarks"]["waterbirds"]["selection"] = {"worst_group": "test"}
     tiny.write(tmp_path, content)
     tune.run(load_plan(), "waterbirds")
-    flattered = (
-        "There is no separate validation split: the choice used the images of the metric, so its value is too good."
-    )
+    flattered = "There is no separate validation split: the choice used the metric's images, so its value is too good."
     assert lines[-1] == f"waterbirds  {flattered}"
     with pytest.raises(ParamsError, match="jtt cannot be tuned on waterbirds"):
         tune.run(load_plan(), "waterbirds", ["jtt"])

@@ -178,7 +178,7 @@ def test_a_tie_on_validation_is_said(birds):
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        ("test", "the choice used the images of the metric, so its value is too good."),
+        ("test", "the choice used the metric's images, so its value is too good."),
         ("train", "There is no validation split: the choice used the training images."),
     ],
 )
