@@ -73,7 +73,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             f"# A first result: {benchmark.title}, seed {seed} (suite `{plan.suite}`)\n",
             markdown(["method", "annotation", *(f"{titles[metric]} %" for metric in benchmark.metrics)], table),
             meaning(plan, evaluated, name) + "\n",
-            " ".join(
+            "\n".join(
                 [
                     answers_sentence(plan, job, name),
                     *(["The annotators are simulated: no person answered."] if simulated else []),
@@ -85,8 +85,8 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             + "\n",
             f"![Test images, and what each model looks at](quick.png)\n\nThe picture shows {IMAGES}: the image, "
             "then the places that each model looks at (the rest is dark), and the class that it predicts.\n",
-            "One seed is no comparison of methods. `snakemake --cores 8 results/table1.csv` continues from here, with "
-            "all benchmarks, methods and seeds.\n",
+            "One seed is no comparison of methods. `snakemake --cores 8 results/table1.csv` continues from here with all "
+            "benchmarks, methods and seeds.\n",
         ]
     )
 
@@ -115,7 +115,7 @@ def meaning(plan: Plan, evaluated: dict, name: str) -> str:
     sentences += [f"{naming(run)[0]}: {with_interval(of[run], metric, benchmark)}." for run in ("original", chosen)]
     if variants and "erm" in of:
         sentences.append(f"ERM, trained further without guidance: {with_interval(of['erm'], metric, benchmark)}.")
-    return " ".join(sentence for sentence in sentences if sentence)
+    return "\n".join(sentence for sentence in sentences if sentence)
 
 
 def _title(job: Job) -> str:
