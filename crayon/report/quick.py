@@ -85,8 +85,8 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             + "\n",
             f"![Test images, and what each model looks at](quick.png)\n\nThe picture shows {IMAGES}: the image, "
             "then the places that each model looks at (the rest is dark), and the class that it predicts.\n",
-            "One seed is no comparison of methods. `snakemake --cores 8 results/table1.csv` continues from here with all "
-            "benchmarks, methods and seeds.\n",
+            "One seed is no comparison of methods. `snakemake --cores 8 results/table1.csv` continues from here with "
+            "all benchmarks, methods and seeds.\n",
         ]
     )
 
