@@ -106,10 +106,11 @@ def test_a_full_disk_leaves_nothing_half_written(project):
 
 
 def test_no_verb_loads_what_it_does_not_need(project):
-    """Start-up: validating params loads neither torch nor pandas; steps on drawn images load neither torchvision,
-    which takes as long as torch itself, nor pandas, matplotlib or skimage."""
+    """Start-up: neither params, images nor answers load torch or pandas; steps that compute on drawn images load
+    neither torchvision, which takes as long as torch itself, nor pandas, matplotlib or skimage."""
     script = (
         "import sys; from crayon.report.build import load_plan; load_plan();"
+        "import crayon.pipeline.steps.download, crayon.pipeline.steps.ingest;"
         "light = {'torch', 'pandas', 'matplotlib', 'skimage', 'sklearn', 'snakemake'} & set(sys.modules);"
         "import crayon.pipeline.steps as steps; from importlib import import_module;"
         "names = 'pretrain original interpret simulate refine evaluate auxiliary stage_one'.split();"
