@@ -131,8 +131,8 @@ def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
 def batches(suite: Suite) -> list[Batch]:
     """The batches of a suite: those of the methods and controls, and one for all variations of a method in a study.
 
-    With `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch. So do
-    the runs of `quick`, so that they can be trained before the other seeds of their methods.
+    With `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch. The
+    seed of `quick` is apart from the other seeds of its runs, so that it can be trained before them.
     """
 
     def chunks(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -173,7 +173,7 @@ def quick(suite: Suite) -> Batch | None:
     """
     runs, name = expand(suite), next(iter(suite.benchmarks))
     shown = tuple(run for run in ("erm", *CRAYON) if run in runs and name in runs[run].benchmarks)
-    return Batch(shown, suite.seeds[:1], (name,)) if shown else None
+    return Batch(shown, suite.seeds[:1], (name,), together=False) if shown else None
 
 
 def heads(suite: Suite) -> dict[tuple[str, str, str], tuple[str, str]]:

@@ -1,6 +1,6 @@
 # Refinements, runs/<suite>/<benchmark>/<run>/<seed>/, and their metrics under evaluations/.
 # A rule serves the runs and seeds of one batch, because a process start costs more than a miniature's training: those of one
-# method or control ({run}), those of results/quick.md, or a study's variations of a method.
+# method or control ({run}), or a study's variations of a method. The seed of results/quick.md is a batch of its own.
 
 
 for number, batch in enumerate(PLAN.batches):
