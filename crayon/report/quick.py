@@ -157,5 +157,6 @@ def mistakes(data: Dataset, split: str, predictions: np.ndarray) -> np.ndarray:
     rows = data.rows(split)
     groups, wrong = np.stack([data.labels[rows], data.group_ids[rows]], 1), predictions != data.labels[rows]
     _, group = np.unique(groups, axis=0, return_inverse=True)
+    group = group.ravel()  # NumPy 2.0 returns (n, 1)
     worst = np.argsort(-np.bincount(group, wrong) / np.bincount(group), kind="stable")[:2]
     return np.flatnonzero(wrong & np.isin(group, worst))
