@@ -21,7 +21,7 @@ from crayon.config.load import load
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
-from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, batches
+from crayon.pipeline.runs import TRANSFERRED, heads
 from crayon.report.build import build_plan
 from crayon.utils.errors import CrayonError
 
@@ -67,7 +67,7 @@ def main() -> None:
 
 def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]:
     """Wall seconds of each process beyond those of its jobs; a process without a benchmark file is left out."""
-    first = firsts(plan)
+    first = heads(plan.params.active)
     within: dict[Path, float] = defaultdict(float)
     for job in jobs:
         within[benchmark_file(plan, job, first)] += told[job.name]["wall_seconds"]
@@ -79,29 +79,17 @@ def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]
     return found
 
 
-def firsts(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
-    """Map each (run, seed) to the first run and seed of the batch that one process trains."""
-    return {
-        (run, str(seed)): (batch.runs[0], str(batch.seeds[0]))
-        for batch in batches(plan.params.active)
-        for run in batch.runs
-        for seed in batch.seeds
-    }
-
-
-def benchmark_file(plan: Plan, job: Job, first: dict[tuple[str, str], tuple[str, str]]) -> Path:
+def benchmark_file(plan: Plan, job: Job, first: dict[tuple[str, str, str], tuple[str, str]]) -> Path:
     """Snakemake's benchmark file of the process that runs a job, as the rules name it.
 
     Args:
-        first: see `firsts`; the file is named after these.
+        first: see `crayon.pipeline.runs.heads`; the file is named after these.
     """
     named, rule = dict(job.wildcards), job.rule
     if "seed" in named:
-        run = named["run"] if (named["run"], named["seed"]) in first else ANY_RUN
-        head, named["seed"] = first[run, named["seed"]]
-        named["run"] = named["run"] if head == ANY_RUN else head
+        named["run"], named["seed"] = first[named["benchmark"], named["run"], named["seed"]]
     elif "original" in named:
-        rule, named["original"] = "original_transfer", first[TRANSFERRED, named["original"]][1]
+        rule, named["original"] = "original_transfer", first[named["benchmark"], TRANSFERRED, named["original"]][1]
     elif "network" in named:
         rule, named = "pretrain_transfer", {}
     return Path("logs", plan.suite, rule, *named.values()).with_suffix(".tsv")

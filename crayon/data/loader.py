@@ -22,7 +22,8 @@ class ImageReader:
     `images`, a memory-mapped file, whose pages the system caches once for all processes.
 
     Args:
-        images: (N, H, W, 3) uint8, usually memory-mapped.
+        images: (N, H, W, 3) uint8, usually memory-mapped; contiguous, since each batch of an array in another order
+            would copy all of it.
         rows: (n,) int64, the rows of the subset.
         normalisation: mean and standard deviation of each channel.
         device: the device of the images that are returned.

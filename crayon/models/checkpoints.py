@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -62,19 +62,3 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     if extra := sorted(set(state) - set(wanted)):
         raise CheckpointError(f"{path}: has {extra[0]}, which the network of params.yaml lacks.")
     network.load_state_dict(state, strict=not only)
-
-
-def channels_of(checkpoint: str) -> int:
-    """Read the number of channels of the last convolutional map from a checkpoint, without loading its weights.
-
-    Raises:
-        CheckpointError: the file is missing, or is not a checkpoint of a classifier.
-    """
-    if not Path(checkpoint).exists():
-        raise CheckpointError(f"{checkpoint}: there is no such file; make it with `snakemake --cores 2 {checkpoint}`.")
-    try:
-        with safe_open(checkpoint, framework="numpy") as file:
-            channels: int = file.get_slice("keep").get_shape()[0]
-            return channels
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{checkpoint}: is not a checkpoint of a classifier ({error}); delete it.") from error

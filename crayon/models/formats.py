@@ -1,9 +1,11 @@
-"""Recognise the format of a file with weights by its content; its name does not matter."""
+"""What a file with weights is, by its content and without loading PyTorch: its format, its number of channels."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from crayon.utils.errors import CheckpointError
 
@@ -101,3 +103,19 @@ def _zip_format(path: Path) -> str:
     if any(name.endswith("model.weights.h5") for name in names):
         return "Keras"
     return "NumPy" if names and all(name.endswith(".npy") for name in names) else "archive"
+
+
+def channels_of(checkpoint: str) -> int:
+    """Read the number of channels of the last convolutional map from a checkpoint, without loading its weights.
+
+    Raises:
+        CheckpointError: the file is missing, or is not a checkpoint of a classifier.
+    """
+    if not Path(checkpoint).exists():
+        raise CheckpointError(f"{checkpoint}: there is no such file; make it with `snakemake --cores 2 {checkpoint}`.")
+    try:
+        with safe_open(checkpoint, framework="numpy") as file:
+            channels: int = file.get_slice("keep").get_shape()[0]
+            return channels
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{checkpoint}: is not a checkpoint of a classifier ({error}); delete it.") from error

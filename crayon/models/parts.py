@@ -30,6 +30,25 @@ class Parts:
     norm: str = ""
 
 
+class Neck(nn.Module):
+    """The layers between pooled features and the last layer, without dropout.
+
+    Args:
+        body: these layers.
+        reader: the name, in the network that was split, of the linear or convolutional layer that reads the pooled
+            features; empty if another kind of layer does.
+    """
+
+    def __init__(self, body: nn.Module, reader: str = "") -> None:
+        super().__init__()
+        self.body, self.reader = body, reader
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(B, C) -> (B, D)."""
+        out: torch.Tensor = self.body(pooled)
+        return out
+
+
 class Layers(nn.Sequential):
     """nn.Sequential that torch.compile compiles as a whole.
 

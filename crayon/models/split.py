@@ -19,7 +19,7 @@ from torch import fx, nn
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
-from crayon.models.parts import Parts
+from crayon.models.parts import Neck, Parts
 from crayon.utils.errors import ModelError, first_line
 
 SIZE = (3, 224, 224)
@@ -56,25 +56,6 @@ class Backbone(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> (B, C, h, w)."""
         out: torch.Tensor = self.body(images)["map"]
-        return out
-
-
-class Neck(nn.Module):
-    """The layers between pooled features and the last layer, without dropout.
-
-    Args:
-        body: these layers.
-        reader: the name, in the network that was split, of the linear or convolutional layer that reads the pooled
-            features; empty if another kind of layer does.
-    """
-
-    def __init__(self, body: nn.Module, reader: str = "") -> None:
-        super().__init__()
-        self.body, self.reader = body, reader
-
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """(B, C) -> (B, D)."""
-        out: torch.Tensor = self.body(pooled)
         return out
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from crayon.models.classifier import Classifier
-from crayon.models.split import Neck
+from crayon.models.parts import Neck
 from crayon.utils.errors import MethodError
 
 

@@ -12,12 +12,12 @@ A run is trained once for each seed on each of its benchmarks. Its name states w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crayon.config.sections import Training, changed
-from crayon.config.studies import STUDIED, OrderName
+from crayon.config.studies import CRAYON, STUDIED, OrderName
 from crayon.config.suite import Benchmark, Suite
 from crayon.methods import method_class
 from crayon.methods.base import Method, Need
@@ -25,10 +25,6 @@ from crayon.methods.settings import reason_left_out, settings_of
 
 TRANSFERRED = "transfer_original"
 """The run name under which the transfer study's Originals are evaluated; their numbers take the place of seeds."""
-
-
-ANY_RUN = "{run}"
-"""The Snakemake wildcard that stands for any single method or control in a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +77,21 @@ class Batch:
     """Runs and seeds that one process trains, since starting a process takes longer than a training of a small suite.
 
     Attributes:
-        runs: names of the runs; `{run}` alone stands for any single method or control.
+        runs: names of the runs.
         seeds: the seeds of each run.
         benchmarks: names of the benchmarks; there is one process for each.
+        together: whether one process trains all runs; if not, there is one for each run.
     """
 
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
     benchmarks: tuple[str, ...]
+    together: bool = True
+
+    @property
+    def head(self) -> str:
+        """The run after which the files of a process are named: the first one, or the Snakemake wildcard `{run}`."""
+        return self.runs[0] if self.together else "{run}"
 
 
 def expand(suite: Suite) -> dict[str, Run]:
@@ -126,15 +129,26 @@ def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
 
 
 def batches(suite: Suite) -> list[Batch]:
-    """The batches of a suite: one for each method or control, and one for all variations of a method in a study.
+    """The batches of a suite: those of the methods and controls, and one for all variations of a method in a study.
 
-    With `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch.
+    With `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch. The
+    seed of `quick` is apart from the other seeds of its runs, so that it can be trained before them.
     """
 
     def chunks(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
         return [seeds[i : i + suite.seeds_per_job] for i in range(0, len(seeds), suite.seeds_per_job)]
 
-    made = [Batch((ANY_RUN,), part, tuple(suite.benchmarks)) for part in chunks(suite.seeds)]
+    def one_by_one(runs: Iterable[str], benchmarks: Iterable[str], seeds: tuple[int, ...]) -> list[Batch]:
+        several = tuple(runs), tuple(benchmarks)
+        return [Batch(several[0], part, several[1], together=False) for part in chunks(seeds)] if all(several) else []
+
+    plain, benchmarks = (*suite.methods, *suite.controls), list(suite.benchmarks)
+    made, first = [], quick(suite)
+    if first is not None and chunks(suite.seeds)[0] != first.seeds:
+        made = [first, *one_by_one(first.runs, first.benchmarks, suite.seeds[1:])]
+        made += one_by_one([run for run in plain if run not in first.runs], first.benchmarks, suite.seeds)
+        benchmarks = [name for name in benchmarks if name not in first.benchmarks]
+    made += one_by_one(plain, benchmarks, suite.seeds)
     known: set[str] = set()
     for part in studies(suite).values():
         kinds: dict[tuple, list[str]] = {}
@@ -143,12 +157,38 @@ def batches(suite: Suite) -> list[Batch]:
                 continue
             known.add(run.name)
             kinds.setdefault((run.method, run.original, run.benchmarks, run.seeds), []).append(run.name)
-        for (_, _, benchmarks, seeds), names in kinds.items():
+        for (_, _, on, seeds), names in kinds.items():
             together = [names] if suite.seeds_per_job > 1 else [[name] for name in names]
-            made += [Batch(tuple(some), part, benchmarks) for some in together for part in chunks(seeds)]
+            made += [Batch(tuple(some), part, on) for some in together for part in chunks(seeds)]
     if transfer := suite.studies.transfer:
         made += [Batch((TRANSFERRED,), part, transfer.benchmarks) for part in chunks(transfer.originals)]
     return made
+
+
+def quick(suite: Suite) -> Batch | None:
+    """The runs of results/quick.md: ERM and the variants of Crayon on the first benchmark with the first seed.
+
+    Returns:
+        The runs that the suite has and that this benchmark allows; None if there are none.
+    """
+    runs, name = expand(suite), next(iter(suite.benchmarks))
+    shown = tuple(run for run in ("erm", *CRAYON) if run in runs and name in runs[run].benchmarks)
+    return Batch(shown, suite.seeds[:1], (name,), together=False) if shown else None
+
+
+def heads(suite: Suite) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """The job after which Snakemake's files of a process are named, which is the first job of the process.
+
+    Returns:
+        (benchmark, run, seed) of a job -> (run, seed) of the first job of the same process.
+    """
+    return {
+        (benchmark, run, str(seed)): (batch.runs[0] if batch.together else run, str(batch.seeds[0]))
+        for batch in batches(suite)
+        for benchmark in batch.benchmarks
+        for run in batch.runs
+        for seed in batch.seeds
+    }
 
 
 def _varied(study, there, method: str, factors: Mapping[str, float]) -> Run:

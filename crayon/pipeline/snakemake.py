@@ -21,7 +21,7 @@ from crayon.pipeline import slurm
 from crayon.pipeline.job import MADE, TABLE1, WILDCARDS, Job, name_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import lacking
-from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Batch, batches
+from crayon.pipeline.runs import TRANSFERRED, Batch, batches, heads
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
 from crayon.utils.errors import CrayonError, RecordError
@@ -74,8 +74,8 @@ def refresh_copies(plan: Plan) -> None:
 
 
 def named(batch: Batch, wildcards: Any) -> list[str]:
-    """The names of a batch's runs."""
-    return [wildcards.run if run == ANY_RUN else run for run in batch.runs]
+    """The names of the runs that one process of a batch trains."""
+    return list(batch.runs) if batch.together else [wildcards.run]
 
 
 class Workflow:
@@ -136,22 +136,14 @@ class Workflow:
 
     def _groups(self) -> dict[str, list[Job]]:
         """Name of a sentinel file -> the jobs that one Snakemake job runs: all seeds of a batch, or a single job."""
-        first = {
-            (run, str(seed)): (batch.runs[0], str(batch.seeds[0]))
-            for batch in self.batches
-            for run in batch.runs
-            for seed in batch.seeds
-        }
+        first = heads(self.suite)
         groups: dict[str, list[Job]] = {}
         for job in self.plan.jobs.values():
             named = dict(job.wildcards)
             if "seed" in named:
-                run = named["run"]
-                key = run if (run, named["seed"]) in first else ANY_RUN
-                head, named["seed"] = first[key, named["seed"]]
-                named["run"] = run if head == ANY_RUN else head
+                named["run"], named["seed"] = first[named["benchmark"], named["run"], named["seed"]]
             if "original" in named:
-                named["original"] = first[TRANSFERRED, named["original"]][1]
+                named["original"] = first[named["benchmark"], TRANSFERRED, named["original"]][1]
             groups.setdefault(name_of(job.rule, named), []).append(job)
         return groups
 
@@ -273,11 +265,17 @@ class Workflow:
         return [path for job in self.plan.below(TABLE1) if job.rule in rules for path in job.outputs.values()]
 
     @cached_property
-    def copies(self) -> dict[str, str]:
-        """File name -> path, for each result of the active suite; results/<suite>/NAME is copied to results/NAME."""
-        folder = self.plan.result_path("")
-        paths = (path for path in self.plan.producers if path.startswith(folder) and not path.endswith(".record.json"))
-        return {path.removeprefix(folder): path for path in paths}
+    def copies(self) -> dict[str, list[str]]:
+        """The results of the active suite that are copied to results/: file name -> the files that are copied.
+
+        These are results/<suite>/NAME and, for a Markdown file, its picture, because the copy shows a copy of it.
+        """
+        folder, found = self.plan.result_path(""), {}
+        for path, job in self.plan.producers.items():
+            if path.startswith(folder) and not path.endswith(".record.json"):
+                shown = path == job.outputs.get("markdown") and "png" in job.outputs
+                found[path.removeprefix(folder)] = [path, job.outputs["png"]] if shown else [path]
+        return found
 
     @staticmethod
     def before_slurm(jobs: Iterable[Any]) -> None:

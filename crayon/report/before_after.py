@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from crayon.config.suite import Benchmark
+from crayon.data.dataset import Dataset
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -90,18 +91,17 @@ def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
     context = Context(plan.find("original", benchmark=name))
     benchmark = plan.params.active.benchmarks[name]
     split = next(iter(benchmark.metrics.values())).splits[0]
-    labels = context.labels(split)
-    (before, first), (after, second) = (_look(context, path, split, labels) for path in (original, refined))
-    right = labels.cpu().numpy()
+    (before, first), (after, second) = (look(context, path, split) for path in (original, refined))
+    right = context.data.labels[context.data.rows(split)]
     mended, broken = (before != right) & (after == right), (before == right) & (after != right)
     return Change(
         context, benchmark, split, before, after, (first, second), np.flatnonzero(mended), np.flatnonzero(broken)
     )
 
 
-def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """A model's predictions (n,) for the images of a split, and its maps (n, h, w) in [0, 1] for the images' labels."""
-    network, images = context.trained(checkpoint), context.images(split)
+def look(context: Context, checkpoint: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """A network's predictions (n,) int64 for a split, and its maps (n, h, w) in [0, 1] for the images' labels."""
+    network, images, labels = context.trained(checkpoint), context.images(split), context.labels(split)
     predictions, maps = [], []
     for here, features in features_in_batches(network, images, len(images)):
         weights = network.map_weights(features, labels[here]).detach()
@@ -112,9 +112,14 @@ def _look(context: Context, checkpoint: str, split: str, labels: torch.Tensor) -
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
     """Choose the first `EXAMPLES` images whose two maps are not zero everywhere, taking labels and groups in turn."""
-    data, rows = change.context.data, change.context.data.rows(change.split)
+    return alternating(change.context.data, change.split, positions[change.visible[positions]])
+
+
+def alternating(data: Dataset, split: str, positions: np.ndarray) -> list[int]:
+    """Choose the first `EXAMPLES` of some positions (n,) int64 in a split, taking labels and groups in turn."""
+    rows = data.rows(split)
     queues: dict[tuple[int, int], list[int]] = {}
-    for position in positions[change.visible[positions]].tolist():
+    for position in positions.tolist():
         row = rows[position]
         queues.setdefault((int(data.labels[row]), int(data.group_ids[row])), []).append(position)
     longest = max(map(len, queues.values()), default=0)

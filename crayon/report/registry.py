@@ -234,6 +234,34 @@ def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     return inputs, _shown(plan, method=run.name, networks=networks)
 
 
+def _quick(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The evaluations, answers and models of the runs of `crayon.pipeline.runs.quick`."""
+    suite = plan.params.active
+    if (first := runs.quick(suite)) is None:  # all methods are left out
+        return None
+    (name,), (seed,) = first.benchmarks, first.seeds
+    refined = {run: plan.find("refine", benchmark=name, run=run, seed=seed) for run in first.runs}
+    inputs = (
+        plan.evaluations(["original", *first.runs], [name], [seed])
+        | plan.summaries([name])
+        | plan.data(name)
+        | {"original": refined[first.runs[0]].inputs["model"]}
+        | {run: job.outputs["last"] for run, job in refined.items()}
+    )
+    benchmark = suite.benchmarks[name]
+    return inputs, {
+        "suite": plan.suite,
+        "benchmark": name,
+        "seed": seed,
+        "methods": list(first.runs),
+        "titles": [suite.title, benchmark.title],
+        "metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()},
+        "selection": dump(benchmark.selection),
+        "annotation": benchmark.annotation.source,
+        "network": plan.network_params(benchmark) | plan.placed(benchmark),
+    }
+
+
 def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     """The measured seconds, and the records of the refinements in Table 1: a record has the seconds of its job."""
     suite = plan.params.active
@@ -277,6 +305,17 @@ def _page(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 _ALL = (
+    Result(
+        name="quick",
+        files=_named("quick", TABLE | FIGURE),
+        reads=_quick,
+        caption="A first result, with one seed on one benchmark: where the Original looks, where ERM looks, and where "
+        "the variants of Crayon look, on the first test images that the Original gets wrong in its two worst groups.",
+        shown="png",
+        printed=True,
+        recomputed=True,
+        computes=True,
+    ),
     Result(name="answers", files={"answers": "answers.csv"}, reads=_answers),
     Result(
         name="table1",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cache, partial
 from textwrap import fill
 
 import matplotlib
@@ -101,13 +102,13 @@ def label(method: str) -> str:
     return naming(method)[0] if method == "original" or method in METHODS else method
 
 
-def origin(plan: Plan) -> str:
-    """A sentence with the suite and the source of its answers."""
-    suite = plan.params.active
-    simulated = [b.title for b in suite.benchmarks.values() if b.annotation.source == "simulated"]
-    who = "simulated" if len(simulated) == len(suite.benchmarks) else "people's"
-    if simulated and len(simulated) < len(suite.benchmarks):
-        who = f"simulated on {', '.join(simulated)}, else people's"
+def origin(plan: Plan, names: Iterable[str] = ()) -> str:
+    """A sentence with the suite, and the source of the answers of the benchmarks `names` (all if it is empty)."""
+    suite, titles = plan.params.active, dict[str, list[str]]()
+    for name in names or suite.benchmarks:
+        source = {"simulated": "simulated", "none": "none"}.get(suite.benchmarks[name].annotation.source, "people's")
+        titles.setdefault(source, []).append(suite.benchmarks[name].title)
+    who = "; ".join(source if len(titles) == 1 else f"{source} on {', '.join(of)}" for source, of in titles.items())
     return f"Suite {plan.suite} ({suite.title}); answers: {who}."
 
 
@@ -139,6 +140,7 @@ def _lines(text: str, points: float, size: float) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+@cache
 def _width(text: str, size: float) -> float:
     """The width of text in points, without trailing spaces."""
     if not text.strip():

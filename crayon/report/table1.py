@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.tables import (
+    answers_sentence,
     fallen,
     fell,
     gap_sentences,
     headings,
+    left_out_sentences,
     markdown,
     marks_of,
     mistake_sentences,
@@ -26,7 +26,7 @@ from crayon.report.tables import (
     published,
 )
 from crayon.utils.errors import RecordError
-from crayon.utils.files import read_json, write_csv, write_json, write_text
+from crayon.utils.files import write_csv, write_json, write_text
 from crayon.utils.tables import read_csv
 
 COLUMNS = (
@@ -225,9 +225,9 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
                 line += [spread(*paper.get((method, name, metric), (None, None)))]
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
-        answers = _answers(job, name, plan.kinds(name)) if name in plan.annotated else "Answers: none."
         sentences = [
-            answers + _left_out(plan, name),
+            answers_sentence(plan, job, name),
+            *left_out_sentences(plan, name, suite.methods),
             *fallen(plan, evaluated, name),
             *gap_sentences(plan, evaluated, name),
             *mistake_sentences(plan, name),
@@ -235,15 +235,6 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
         parts.append(f"\n## {benchmark.title}\n\n{' '.join(sentences)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))
     return "\n".join(parts)
-
-
-def _left_out(plan: Plan, name: str) -> str:
-    """The methods that cannot run on this benchmark, with the reasons."""
-    reasons: dict[str, list[str]] = {}
-    for method in plan.params.active.methods:
-        if (why := reason_left_out(method, plan.params.active.benchmarks[name])) is not None:
-            reasons.setdefault(why, []).append(naming(method)[0])
-    return "".join(f" Left out: {', '.join(labels)} ({why})." for why, labels in reasons.items())
 
 
 SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}
@@ -296,20 +287,3 @@ def _plus_minus(text: str) -> str:
 def _escaped(text: str) -> str:
     """Escape the special characters of LaTeX."""
     return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
-
-
-def _answers(job: Job, benchmark: str, kinds: Sequence[str]) -> str:
-    """A sentence with two counts for each kind of annotation: answers by source, and labels.
-
-    Args:
-        job: the job of Table 1.
-        benchmark: name of the benchmark.
-        kinds: the kinds of annotation: `attention`, `neurons`.
-    """
-    sentences = []
-    for kind in kinds:
-        summary = read_json(job.inputs[f"{benchmark}/{kind}"], RecordError)
-        sources = " and ".join(f"{count} {source}" for source, count in summary["sources"].items())
-        labels = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
-        sentences.append(f"{kind}: {sources} answers -> {labels}")
-    return "Answers: " + "; ".join(sentences) + "."

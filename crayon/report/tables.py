@@ -18,6 +18,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
 from crayon.utils.errors import ParamsError, RecordError
+from crayon.utils.files import read_json
 
 Section = TypeVar("Section")
 
@@ -161,6 +162,38 @@ def mistake_sentences(plan: Plan, name: str) -> list[str]:
     labels = " and ".join(dict.fromkeys(without))
     text = f"{labels} ran as ERM: the first stage misclassifies no training image (stage_one in params.yaml)."
     return [text] if labels else []
+
+
+def answers_sentence(plan: Plan, job: Job, name: str) -> str:
+    """A sentence with the number of answers per source and of labels, of each kind of annotation.
+
+    Args:
+        plan: the plan of the suite.
+        job: the job of a table that reads the summaries of the answers.
+        name: the benchmark.
+    """
+    parts = []
+    for kind in plan.kinds(name):
+        summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
+        sources = " and ".join(f"{count} {source}" for source, count in summary["sources"].items())
+        labels = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
+        parts.append(f"{kind}: {sources} answers -> {labels}")
+    return f"Answers: {'; '.join(parts) or 'none'}."
+
+
+def left_out_sentences(plan: Plan, name: str, methods: Iterable[str]) -> list[str]:
+    """Name the methods that cannot run on a benchmark, with the reasons; empty if all can.
+
+    Args:
+        plan: the plan of the suite.
+        name: the benchmark.
+        methods: the methods to look at.
+    """
+    reasons: dict[str, list[str]] = {}
+    for method in methods:
+        if (why := reason_left_out(method, plan.params.active.benchmarks[name])) is not None:
+            reasons.setdefault(why, []).append(naming(method)[0])
+    return [f"Left out: {', '.join(labels)} ({why})." for why, labels in reasons.items()]
 
 
 def why_missing(plan: Plan, benchmark: str, run: str) -> str:

@@ -9,6 +9,8 @@ import re
 
 import pytest
 
+from crayon.config.studies import CRAYON
+
 from .. import tiny
 from .conftest import Project
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Project:
-    """A tiny project after `snakemake`."""
+    """A tiny project after `snakemake results/quick.md`, and then `snakemake`."""
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite["methods"] = ["crayon_attention", "crayon_pruning", "crayon_pruning_attention", "erm"]
@@ -25,6 +27,8 @@ def whole(tmp_path_factory) -> Project:
     suite["studies"]["runtime"]["benchmarks"] = ["waterbirds"]
     suite["studies"]["sensitivity"] |= {"alphas": [10], "betas": [10]}
     found = Project(tiny.write(tmp_path_factory.mktemp("all") / "project", content))
+    found.quick_output = found.snakemake("results/quick.md")
+    found.quick_files = {path: path.stat().st_ino for path in found.folder.glob("[!.]*/mini/**/record.json")}
     found.first_output = found.snakemake()
     return found
 
@@ -33,10 +37,29 @@ def rows(project: Project, path: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(project.read(path).decode())))
 
 
+def test_the_first_result_needs_one_seed_and_is_continued(whole):
+    """Five evaluations: of the Original, and of four runs with the first seed. No job of it runs a second time."""
+    numbers = {(row["method"], row["metric"]): row["value"] for row in rows(whole, "results/mini/quick.csv")}
+    assert [method for method, metric in numbers if metric == "WGA"] == ["original", "erm", *CRAYON]
+    for method in ("erm", *CRAYON):
+        path = f"evaluations/mini/waterbirds/{method}/0/metrics.json"
+        assert float(numbers[method, "MGA"]) == round(json.loads(whole.read(path))["last"]["metrics"]["MGA"], 4)
+        assert whole.folder / path.replace("metrics", "record") in whole.quick_files
+    assert whole.read("results/quick.md").decode() in whole.quick_output
+    assert b"The annotators are simulated: no person answered." in whole.read("results/quick.md")
+    assert whole.read("results/quick.png") == whole.read("results/mini/quick.png")
+    folders = {str(path.parent.relative_to(whole.folder)) for path in whole.quick_files}
+    assert {folder for folder in folders if folder.startswith("runs/")} == {
+        f"runs/mini/waterbirds/{method}/0" for method in ("erm", *CRAYON)
+    }
+    assert len([folder for folder in folders if folder.startswith("evaluations/")]) == 5
+    assert {path: path.stat().st_ino for path in whole.quick_files} == whole.quick_files
+
+
 def test_every_table_and_figure_is_there(whole):
-    tables = ("table1", "table2", "table3", "controls", "attention")
+    tables = ("table1", "table2", "table3", "controls", "attention", "quick")
     figures = ("figure2", "figure3", "figure4", "figure5", "figure_order", "figure_runtime")
-    figures += ("attention", "before_after")
+    figures += ("attention", "before_after", "quick")
     for name in tables:
         assert rows(whole, f"results/mini/{name}.csv")
         assert whole.read(f"results/mini/{name}.md")
@@ -48,7 +71,7 @@ def test_every_table_and_figure_is_there(whole):
     page = whole.read("results/mini/report.html").decode()
     assert "has not been made" not in page
     assert "missing:" not in page
-    assert page.count("data:image/png;base64,") == len(figures)
+    assert page.count("data:image/png;base64,") == len(figures) - 1  # Table 1 has the numbers of the first result
 
 
 def test_nothing_is_left_to_do_and_all_of_it_holds(whole):

@@ -89,7 +89,7 @@ def test_without_groups_masks_and_answers_fewer_methods_run(project):
     source = {"kind": "folder", "path": "plain", "size": [48, 56]}
     plain = {"source": source, "classes": ["landbird", "waterbird"], "annotation": {"source": "none"}}
     shrink(project, benchmarks={"plain": plain})
-    done = shell(project, "crayon example plain; snakemake --cores 2 -- results/table1.csv")
+    done = shell(project, "crayon example plain; snakemake --cores 2 -- results/table1.csv results/quick.md")
     assert done.returncode == 0, done.stderr[-3000:]
     rows = table(project)
     assert {metric for _, metric in rows} == {"Accuracy"}
@@ -98,6 +98,11 @@ def test_without_groups_masks_and_answers_fewer_methods_run(project):
     said = (project / "results/own/table1.md").read_text()
     assert "Left out: Crayon-Attention (it needs answers" in said
     assert "RRR, Bounding Box (it needs masks, and the source has none)" in said
+    said = (project / "results/quick.md").read_text()
+    assert "| method   | annotation | Accuracy % |" in said
+    assert re.search(r"\*\*ERM (improves|worsens|does not change) it from [\d.]+% to [\d.]+%\.\*\*", said)
+    assert "Answers: none.\nLeft out: Crayon-Attention (it needs answers" in said
+    assert (project / "results/quick.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_folder_that_is_wrong_stops_before_anything_is_trained(project):

@@ -92,12 +92,17 @@ def test_a_full_disk_leaves_nothing_half_written(project):
 
 
 def test_no_verb_loads_what_it_does_not_need(project):
-    """Start-up: validating params loads neither torch nor pandas; a training loads no pandas, matplotlib or skimage."""
+    """Start-up: neither params, images nor answers load torch or pandas; steps that compute on drawn images load
+    neither torchvision, which takes as long as torch itself, nor pandas, matplotlib or skimage."""
     script = (
         "import sys; from crayon.report.build import load_plan; load_plan();"
+        "import crayon.pipeline.steps.download, crayon.pipeline.steps.ingest;"
         "light = {'torch', 'pandas', 'matplotlib', 'skimage', 'sklearn', 'snakemake'} & set(sys.modules);"
-        "import crayon.pipeline.steps.refine, crayon.pipeline.steps.evaluate, crayon.pipeline.steps.original;"
-        "heavy = {'pandas', 'matplotlib', 'skimage', 'sklearn', 'snakemake', 'seaborn'} & set(sys.modules);"
+        "import crayon.pipeline.steps as steps; from importlib import import_module;"
+        "names = 'pretrain original interpret simulate refine evaluate auxiliary stage_one'.split();"
+        "[import_module(f'{steps.__name__}.{name}') for name in names];"
+        "heavy = {'torchvision', 'pandas', 'matplotlib', 'skimage', 'sklearn', 'snakemake', 'seaborn'};"
+        "heavy &= set(sys.modules);"
         "print(sorted(light), sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)

@@ -69,6 +69,7 @@ def test_the_bits_are_the_same_on_every_machine(draw, expected):
 
 def test_the_bits_of_the_figures_are_the_same_on_every_machine():
     images, kinds, textures = figures.draw_figures(0, 40, 48)
+    assert images.flags.c_contiguous  # otherwise, each batch that is read from them copies all of them
     whole = hashlib.sha256(images.tobytes() + kinds.tobytes() + textures.tobytes()).hexdigest()[:16]
     assert whole == "413ae4c87610b124"
 
@@ -84,6 +85,7 @@ def test_shapes_types_and_unique_names(draw):
     count = len(drawn.image_ids)
     assert drawn.images.shape == (count, 48, 48, 3)
     assert drawn.images.dtype == np.uint8
+    assert drawn.images.flags.c_contiguous
     assert drawn.masks.shape == (count, 48, 48)
     assert drawn.masks.dtype == bool
     assert len(set(drawn.image_ids)) == count

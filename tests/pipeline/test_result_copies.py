@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crayon.pipeline.snakemake import refresh_copies
+from crayon.pipeline.snakemake import Workflow, refresh_copies
 from crayon.report.build import load_plan
 from tests.tiny import ROOT
 
@@ -36,3 +36,12 @@ def test_copies_of_another_suite_are_removed(results):
 
 def test_an_equal_copy_is_no_older_than_the_result(results):
     assert Path("results/table2.csv").stat().st_mtime_ns == Path("results/mini/table2.csv").stat().st_mtime_ns
+
+
+def test_a_markdown_file_is_copied_with_its_picture(tmp_path, monkeypatch):
+    plan = load_plan(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    copies = Workflow(plan, enforce=False).copies
+    assert copies["quick.md"] == ["results/mini/quick.md", "results/mini/quick.png"]
+    assert copies["quick.png"] == ["results/mini/quick.png"]
+    assert copies["table1.md"] == ["results/mini/table1.md"]

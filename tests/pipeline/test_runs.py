@@ -17,7 +17,7 @@ from crayon.config.suite import Params
 from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.runs import ANY_RUN, TRANSFERRED, Run, batches, studies
+from crayon.pipeline.runs import TRANSFERRED, Run, batches, heads, quick, studies
 from crayon.pipeline.steps.refine import vary
 from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import MethodError, ParamsError
@@ -84,17 +84,64 @@ def test_transfer_run_has_own_network_and_the_suites_annotations():
     assert "refine digits crayon_attention-transfer-1 0" not in found.jobs  # not a benchmark of the study
 
 
-def test_each_study_run_is_in_one_batch_with_one_original():
+@pytest.mark.parametrize(
+    ("changes", "quickest", "others"),
+    [
+        ({}, [(0,), (1,)], [(0, 1)]),
+        ({"seeds_per_job": 1}, [(0,), (1,)], [(0,), (1,)]),
+        ({"seeds": [0]}, [(0,)], [(0,)]),
+        ({"seeds": [3, 4, 5, 6, 7]}, [(3,), (4, 5), (6, 7)], [(3, 4), (5, 6), (7,)]),
+    ],
+)
+def test_each_run_and_seed_is_trained_by_one_process(changes, quickest, others):
+    """The first seed of the runs of `quick` is apart from their other seeds, as far as one process trains several."""
+    content = tiny.params()
+    content["suites"]["mini"] |= changes
+    content["suites"]["mini"]["studies"] = {}
+    found = build_plan(Params.model_validate(content))
+    suite = found.params.active
+    made: dict[tuple[str, str], list[tuple[int, ...]]] = {}
+    for batch in batches(suite):
+        for key in [(benchmark, run) for benchmark in batch.benchmarks for run in batch.runs]:
+            made.setdefault(key, []).append(batch.seeds)
+    assert {key: [seed for part in parts for seed in part] for key, parts in made.items()} == {
+        (benchmark, run): list(suite.seeds) for benchmark in suite.benchmarks for run in found.runs
+    }
+    assert made["waterbirds", "erm"] == made["waterbirds", "crayon_pruning"] == quickest
+    assert made["waterbirds", "jtt"] == made["digits", "erm"] == made["digits", "shuffled_answers"] == others
+    last = str(suite.seeds[-1])
+    assert heads(suite)["waterbirds", "crayon_pruning", last] == ("crayon_pruning", str(quickest[-1][0]))
+    assert heads(suite)["digits", "erm", last] == ("erm", str(others[-1][0]))
+
+
+def test_a_process_of_a_study_refines_one_original():
     found = plan()
-    made = batches(found.params.active)
-    for run in found.runs.values():
-        holders = [batch for batch in made if run.name in batch.runs]
-        plain = run.name in (*found.params.active.methods, *found.params.active.controls)
-        assert len(holders) == (0 if plain else 1)
-        for batch in holders:
-            assert len({found.run(name).original for name in batch.runs}) == 1
-            assert batch.seeds == run.seeds
-    assert sum(ANY_RUN in batch.runs for batch in made) == 1
+    for batch in batches(found.params.active):
+        assert len({found.run(name).original for name in batch.runs if name != TRANSFERRED}) <= 1
+    holders = [batch for batch in batches(found.params.active) if "crayon_attention-transfer-1" in batch.runs]
+    assert [batch.seeds for batch in holders] == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("methods", "annotation", "shown"),
+    [
+        (["jtt", "crayon_pruning", "erm"], {}, ("erm", "crayon_pruning")),
+        (["jtt", "crayon_pruning", "erm"], {"source": "none"}, ("erm",)),
+        (["jtt", "crayon_pruning"], {"source": "none"}, None),
+    ],
+)
+def test_quick_shows_erm_and_the_variants_that_can_run(methods, annotation, shown):
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite |= {"methods": methods, "controls": {}, "studies": {}, "seeds": [5, 6]}
+    for benchmark in suite["benchmarks"].values():
+        benchmark["annotation"] = annotation or benchmark["annotation"]
+    found = build_plan(Params.model_validate(content))
+    first = quick(found.params.active)
+    assert (first and first.runs) == shown
+    assert ("quick" in found.jobs) == (shown is not None)
+    if first is not None:
+        assert (first.seeds, first.benchmarks) == ((5,), ("waterbirds",))
 
 
 @pytest.mark.parametrize(

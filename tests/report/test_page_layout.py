@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
-from crayon.report import before_after, curves, figure3, html, style
+from crayon.report import before_after, curves, figure3, html, quick, style
 from crayon.report.build import load_plan
 from crayon.report.render import render
 from crayon.report.tables import markdown
@@ -115,7 +115,7 @@ def test_a_figure_has_the_same_bytes_in_each_process(tmp_path):
 
 def test_every_figure_is_also_made_as_pdf(project):
     figures = [job for job in project.jobs.values() if "png" in job.outputs]
-    assert len(figures) == 8
+    assert len(figures) == 9
     for job in figures:
         assert job.outputs["pdf"] == job.outputs["png"].removesuffix("png") + "pdf"
 
@@ -171,6 +171,61 @@ def test_empty_maps_are_counted_in_the_figure(project, change, monkeypatch, mend
     with Path("before_after.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["benchmark"] == "waterbirds"]
     assert [row["shown"] for row in rows] == [str(int(n > 2)) for n in mended]
+
+
+def test_quick_shows_mistakes_of_the_two_worst_groups(project, monkeypatch):
+    """Landbirds on water: 2 of 2 wrong; waterbirds on land: 2 of 3; landbirds on land: 1 of 2, which is not shown."""
+    data = SimpleNamespace(
+        rows=lambda split: np.arange(7),
+        labels=np.array([0, 0, 0, 0, 1, 1, 1]),
+        group_ids=np.array([0, 0, 1, 1, 0, 0, 0]),
+        image_ids=[f"test-{n}" for n in range(7)],
+        images=np.stack([GREY] * 7),
+    )
+    original = np.array([1, 0, 1, 1, 1, 0, 0])
+    assert quick.mistakes(data, "test", original).tolist() == [2, 3, 5, 6]
+    maps = np.full((7, 2, 2), 0.5)
+    maps[5] = 0
+    benchmark = project.params.active.benchmarks["waterbirds"]
+    context = SimpleNamespace(data=data, benchmark=benchmark, shift=lambda: CENTRED)
+    monkeypatch.setattr(quick, "Context", lambda job: context)
+    job = project.find("quick")
+    predictions = {job.inputs["original"]: original, job.inputs["erm"]: np.array([0, 0, 0, 0, 1, 1, 0])}
+    monkeypatch.setattr(quick, "look", lambda _, path, split: (predictions.get(path, data.labels), maps))
+    lines = quick._pictures(project, job)
+    assert [line.heading for line in lines] == ["test-2\nwater", "test-5\nland", "test-3\nwater", "test-6\nland"]
+    assert [tile.words for tile in lines[1].tiles] == [
+        "waterbird",
+        "Original: landbird, empty map",
+        "ERM: waterbird, empty map",
+        "Crayon-Attention: waterbird, empty map",
+        "Crayon-Pruning: waterbird, empty map",
+        "Crayon-Pruning+Attention: waterbird, empty map",
+    ]
+    assert lines[3].tiles[2].words == "ERM: landbird"
+    predictions[job.inputs["original"]] = data.labels
+    assert quick._pictures(project, job) == [Row("", [], "The Original gets no test image wrong.")]
+
+
+@pytest.mark.parametrize(
+    ("sources", "who"),
+    [
+        (("simulated", "simulated"), "simulated"),
+        (("people", "published"), "people's"),
+        (("none", "none"), "none"),
+        (("simulated", "people"), "simulated on Birds; people's on Faces"),
+    ],
+)
+def test_a_figure_states_who_answered(sources, who):
+    birds, faces = (
+        SimpleNamespace(title=title, annotation=SimpleNamespace(source=source))
+        for title, source in zip(("Birds", "Faces"), sources, strict=True)
+    )
+    suite = SimpleNamespace(title="Mine", benchmarks={"birds": birds, "faces": faces})
+    plan = SimpleNamespace(suite="own", params=SimpleNamespace(active=suite))
+    assert style.origin(plan) == f"Suite own (Mine); answers: {who}."
+    alone = {"people": "people's", "published": "people's"}.get(sources[1], sources[1])
+    assert style.origin(plan, ["faces"]) == f"Suite own (Mine); answers: {alone}."
 
 
 def test_figure3_leaves_out_empty_maps_and_counts_them(project, monkeypatch):

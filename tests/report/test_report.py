@@ -17,11 +17,12 @@ from crayon.config.studies import CRAYON
 from crayon.methods import METHODS, method_class
 from crayon.pipeline.evaluations import Cell
 from crayon.pipeline.record import FORMAT, read_record, sealed
-from crayon.report import figure_order, html, runtime
+from crayon.report import figure_order, html, quick, runtime
 from crayon.report.build import load_plan
 from crayon.report.cost import Spent
 from crayon.report.render import render, text
 from crayon.report.tables import ORIGINAL, markdown, marks, published
+from crayon.report.tiles import Row
 from crayon.utils.errors import RecordError
 
 from .. import tiny
@@ -78,6 +79,55 @@ def test_runs_and_metrics_hold_what_the_table_is_made_of(project):
     (row,) = [r for r in rows if (r["method"], r["benchmark"], r["metric"], r["seed"]) == ("erm", "digits", "WGA", "1")]
     assert (row["last"], row["selected"]) == ("30.0000", "31.0000")
     assert json.loads(Path("results/mini/metrics.json").read_text())["mini"]["digits"]["erm"]["WGA"] == 25.0
+
+
+def test_quick_shows_one_seed_in_numbers_and_words(project, monkeypatch):
+    monkeypatch.setattr(quick, "_pictures", lambda *_: [Row("", [], "")])
+    for path in project.find("quick").inputs.values():
+        if not Path(path).exists():
+            put(path, {})  # data and models, which only the pictures need
+    render(project, "quick")
+    rows = [list(row.values()) for row in read("results/mini/quick.csv") if row["metric"] == "WGA"]
+    assert rows == [
+        ["mini", "waterbirds", "original", "Original", "-", "WGA", "-", "10.0000"],
+        ["mini", "waterbirds", "erm", "ERM", "-", "WGA", "0", "20.0000"],
+        ["mini", "waterbirds", "crayon_attention", "Crayon-Attention", "Yes-No", "WGA", "0", "70.0000"],
+        ["mini", "waterbirds", "crayon_pruning", "Crayon-Pruning", "Yes-No", "WGA", "0", "60.0000"],
+        ["mini", "waterbirds", "crayon_pruning_attention", "Crayon-Pruning+Attention", "Yes-No", "WGA", "0", "10.0000"],
+    ]
+    said = text(project, "quick")
+    assert said.startswith("# A first result: Waterbirds (miniature), seed 0 (suite `mini`)\n")
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("|")]
+    assert table[0] == ["method", "annotation", "WGA %", "MGA %"]
+    assert table[4] == ["Crayon-Attention", "Yes-No", "70.00", "80.00"]
+    assert "**Crayon-Attention improves it from 10.0% to 70.0%.**" in said  # the best of three on validation, too
+    # Wilson's interval of 14 of 20: 0.667772 +- 0.186748
+    assert "Crayon-Attention: 70.0% (95% interval 48.1% to 85.5%, 20 images: landbird/land)." in said
+    assert "9 simulated answers -> 4 relevant, 1 unused" in said
+    assert "The annotators are simulated: no person answered." in said
+    assert "](quick.png)" in said
+
+
+@pytest.mark.parametrize(
+    ("metric", "after", "sentence"),
+    [
+        ({"worst_group": "test"}, 5.0, "**ERM worsens it from 10.0% to 5.0%.**"),
+        ({"accuracy": "test"}, 10.0, "**ERM does not change it from 10.0% to 10.0%.**"),
+        ({"difference": ["test", "validation"]}, 5.0, "**ERM improves it from 10.0% to 5.0%.**"),  # lower is better
+    ],
+)
+def test_quick_words_follow_the_metric_without_a_variant(tmp_path, monkeypatch, metric, after, sentence):
+    content = tiny.params()
+    content["suites"]["mini"]["benchmarks"]["waterbirds"] |= {"metrics": {"M": metric}}
+    monkeypatch.chdir(tiny.write(tmp_path, content))
+    rows = [{"label": "landbird", "group": "land", "correct": 1, "count": 10}]
+    evaluated = {
+        ("waterbirds", run): {"0": {"last": {"metrics": {"M": value}, "splits": {"test": rows}}}}
+        for run, value in (("original", 10.0), ("erm", after))
+    }
+    said = quick.meaning(load_plan(), evaluated, "waterbirds")
+    assert sentence in said
+    assert "Crayon" not in said
 
 
 def test_controls_say_how_much_they_gain(project):

@@ -49,8 +49,14 @@ def more(amount):
 
 
 def paths(batch, pattern):
-    """A file of each run and seed of a batch."""
-    return expand(pattern, run=batch.runs, seed=batch.seeds)
+    """A file of each run and seed that one process of a batch trains."""
+    return expand(pattern, run=batch.runs if batch.together else batch.head, seed=batch.seeds)
+
+
+def constraints(batch):
+    """The values of the wildcards in the rules of a batch."""
+    runs = {} if batch.together else {"run": "|".join(batch.runs)}
+    return {"benchmark": "|".join(batch.benchmarks)} | runs
 
 
 def caption(result):

@@ -1,6 +1,6 @@
 # Refinements, runs/<suite>/<benchmark>/<run>/<seed>/, and their metrics under evaluations/.
 # A rule serves the runs and seeds of one batch, because a process start costs more than a miniature's training: those of one
-# method or control ({run}), or a study's variations of a method.
+# method or control ({run}), or a study's variations of a method. The seed of results/quick.md is a batch of its own.
 
 
 for number, batch in enumerate(PLAN.batches):
@@ -18,11 +18,11 @@ for number, batch in enumerate(PLAN.batches):
                 history=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/history.csv"),
                 record=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/record.json"),
             log:
-                f"logs/{{suite}}/refine/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.log",
+                f"logs/{{suite}}/refine/{{benchmark}}/{batch.head}/{batch.seeds[0]}.log",
             benchmark:
-                f"logs/{{suite}}/refine/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.tsv"
+                f"logs/{{suite}}/refine/{{benchmark}}/{batch.head}/{batch.seeds[0]}.tsv"
             wildcard_constraints:
-                benchmark="|".join(batch.benchmarks),
+                **constraints(batch),
             group:
                 "run"
             conda:
@@ -48,11 +48,11 @@ for number, batch in enumerate(PLAN.batches):
             metrics=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/metrics.json"),
             record=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/record.json"),
         log:
-            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.log",
+            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.head}/{batch.seeds[0]}.log",
         benchmark:
-            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.runs[0]}/{batch.seeds[0]}.tsv"
+            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.head}/{batch.seeds[0]}.tsv"
         wildcard_constraints:
-            benchmark="|".join(batch.benchmarks),
+            **constraints(batch),
         group:
             "run"
         conda:

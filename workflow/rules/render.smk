@@ -1,4 +1,5 @@
-# Tables and figures: results/<suite>/. Those of the active suite are copied to results/ on request, and state its name.
+# Tables and figures: results/<suite>/. Those of the active suite are copied to results/ on request, and state its name; a
+# Markdown file is copied with the picture that it shows.
 # One rule for each entry of crayon/report/registry.py. Those that compute nothing run where Snakemake runs, also on a
 # cluster: they take seconds, and print their table to the person who waits for it.
 
@@ -16,7 +17,7 @@ rule active_result:
     conda:
         "../envs/crayon.yaml"
     shell:
-        "cp {input} {output} 2> {log}"
+        "cp {input} results/ 2> {log}"
 
 
 rule provenance:

@@ -233,8 +233,9 @@ def lay(ground: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> np.ndar
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
-    """(N, 3, S, S) float in [0, 1] -> (N, S, S, 3) uint8, rounded half up."""
-    return np.floor(np.clip(images, 0, 1) * F(255) + F(0.5)).astype(np.uint8).transpose(0, 2, 3, 1)
+    """(N, 3, S, S) float in [0, 1] -> (N, S, S, 3) uint8, rounded half up, contiguous as `ImageReader` needs it."""
+    rounded = np.floor(np.clip(images, 0, 1) * F(255) + F(0.5)).astype(np.uint8)
+    return np.ascontiguousarray(rounded.transpose(0, 2, 3, 1))
 
 
 TEXTURES = ("waves", "trunks", "grain", "dots", "slopes", "checks", "rings", "clouds", "weave")

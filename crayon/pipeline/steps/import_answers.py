@@ -12,7 +12,7 @@ from crayon.annotations.io.pseudonyms import Pseudonyms
 from crayon.annotations.io.published import neuron_item
 from crayon.annotations.lockfile import taken
 from crayon.data.dataset import training_images
-from crayon.models.checkpoints import channels_of
+from crayon.models.formats import channels_of
 from crayon.pipeline.job import MADE
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.people import asks_people, digest_of_shown

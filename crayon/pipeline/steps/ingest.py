@@ -12,7 +12,7 @@ from crayon.annotations.io.published import neuron_item
 from crayon.annotations.labels import label_images, label_neurons, summary, write_labels
 from crayon.config.annotation import Consensus
 from crayon.data.dataset import training_images
-from crayon.models.checkpoints import channels_of
+from crayon.models.formats import channels_of
 from crayon.pipeline.job import MADE, Job
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.people import shown_digest

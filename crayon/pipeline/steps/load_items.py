@@ -10,7 +10,7 @@ from crayon.annotations.io.published import neuron_item
 from crayon.annotations.sampling import to_ask
 from crayon.annotations.ui.items import Item, ItemSet
 from crayon.data.dataset import load_dataset
-from crayon.models.checkpoints import channels_of
+from crayon.models.formats import channels_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests
 from crayon.pipeline.steps.map_size import map_shift

@@ -42,7 +42,11 @@ def run(job: Job) -> None:
     training = options.training
     device = start_torch(**suite.compute.where)
     images, *labels = draw_figures(options.seed, options.images + options.held_out, options.size)
-    reader = ImageReader(images, np.arange(len(images)), options.normalisation, device)
+    rows = np.arange(len(images))
+    reader, held_out = (
+        ImageReader(images, part, options.normalisation, device)
+        for part in (rows[: options.images], rows[options.images :])
+    )
     figures, textures = (torch.from_numpy(values).to(device) for values in labels)
     torch.manual_seed(options.seed)
     network = build_classifier(job.params.network, FIGURES + len(TEXTURES)).to(device)
@@ -63,7 +67,7 @@ def run(job: Job) -> None:
             optimiser.step()
             schedule.step()
         if epoch % 3 == 0 or epoch == training.epochs:
-            accuracy = _accuracy(network, reader, figures, options.images)
+            accuracy = _accuracy(network, held_out, figures[options.images :])
             report(f"pretrain  epoch {epoch}/{training.epochs}  held-out figures {100 * accuracy:.1f}%")
     if accuracy < options.minimum_accuracy:
         raise MethodError(
@@ -78,8 +82,7 @@ def run(job: Job) -> None:
     )
 
 
-def _accuracy(network: Classifier, reader: ImageReader, figures: torch.Tensor, first: int) -> float:
-    """Compute the share of correctly classified figures among the images from position `first` on."""
-    logits = torch.cat(list(forward_in_batches(network, reader, len(reader), network.classify)))
-    correct = logits[first:, :FIGURES].argmax(1) == figures[first:]
-    return float(correct.float().mean())
+def _accuracy(network: Classifier, images: ImageReader, figures: torch.Tensor) -> float:
+    """Compute the share of the images that are classified correctly; `figures` (n,) int64 are their classes."""
+    logits = torch.cat(list(forward_in_batches(network, images, len(images), network.classify)))
+    return float((logits[:, :FIGURES].argmax(1) == figures).float().mean())

@@ -15,8 +15,9 @@ from crayon.config.types import Archive
 from crayon.data.dataset import training_images
 from crayon.data.releases.download import fetch_all, take
 from crayon.models.build import build_classifier, fitted
-from crayon.models.checkpoints import channels_of, save_checkpoint
+from crayon.models.checkpoints import save_checkpoint
 from crayon.models.foreign_checkpoints import read_weights
+from crayon.models.formats import channels_of
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Recording
