@@ -379,7 +379,7 @@ def _prefix(
     if len(distinct) > 1:
         raise CheckpointError(
             f"{of}: holds {len(distinct)} networks, under {' and '.join(map(repr, distinct))}; choose one by the "
-            "key prefix in params.yaml (network.prefix if network.weights names this file, else imported.prefix)."
+            "key prefix in params.yaml (under network if network.weights names this file, else under imported)."
         )
     return distinct[0]
 

@@ -139,7 +139,7 @@ def test_a_head_without_bias_gets_a_zero_bias(tmp_path, user, capsys):
 
 
 def test_weights_of_others_do_not_fit_a_network_of_crayon(user):
-    with pytest.raises(CheckpointError, match=r"x\.pt: .* is of another network than params"):
+    with pytest.raises(CheckpointError, match=r"x\.pt: .* belongs to another network than .* params"):
         classifier_state(user.state_dict(), build_classifier(NETWORK, 3), "x.pt")
 
 
@@ -234,7 +234,7 @@ UNFIT = {
     ),
     "kernel": (
         lambda u: {**u.state_dict(), "conv1.weight": torch.ones(64, 3, 3, 3)},
-        r"conv1\.weight has the shape \(64, 3, 3, 3\), not \(64, 3, 7, 7\); the checkpoint is of another network",
+        r"conv1\.weight has the shape \(64, 3, 3, 3\), not \(64, 3, 7, 7\); the checkpoint belongs to another network",
     ),
     "width": (
         lambda u: without_head(u, "0.") | {"1.weight": torch.ones(3, 128)},
@@ -247,7 +247,7 @@ UNFIT = {
     ),
     "a layer is missing": (
         lambda u: {name: value for name, value in u.state_dict().items() if name != "layer3.1.bn2.weight"},
-        r"lacks layer3\.1\.bn2\.weight; it is of another network",
+        r"lacks layer3\.1\.bn2\.weight; it belongs to another network",
     ),
     "another network": (
         lambda u: {"stem.0.weight": torch.ones(2, 2), "stem.0.bias": torch.ones(2)},
