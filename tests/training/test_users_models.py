@@ -223,9 +223,7 @@ def test_a_model_compiled_in_place_is_used_without_compilation():
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_wrong_number_of_channels_is_named(channels):
     dataset = [(torch.rand(channels, 16, 12), i % 2) for i in range(4)]
-    message = (
-        rf"Net cannot take images of the shape \({channels}, 16, 12\), since .* convolution takes 3 channels"
-    )
+    message = rf"Net cannot take images of the shape \({channels}, 16, 12\), since .* convolution takes 3 channels"
     with pytest.raises(DataError, match=f"dataset: {message}"):
         Guide(Net(), dataset)
     with pytest.raises(DataError, match=f"validation: {message}"):
