@@ -109,7 +109,7 @@ WRONG = {
     "0/1/255": (label(), "png", {}, r"3 different pixel values \(0, 1, 255\)"),
     "VOC": (voc(), "png", {}, r"3 different pixel values \(0, 15, 255\)"),
     "two colours": (coloured(RED, BLUE), "png", {}, r"\[0, 0, 0\], \[0, 0, 3\], \[255, 0, 0\]"),
-    "white palette index 0": (palette([WHITE, BLACK]), "png", {}, "palette whose number 0"),
+    "white palette index 0": (palette([WHITE, BLACK]), "png", {}, "palette in which number 0"),
     "numbers for colours": (coloured(RED), "png", {"relevant": (1,)}, "must name colours"),
     "alpha and colours": (with_alpha(coloured(RED, BLUE), grey()), "png", {}, "channel: alpha"),
     "no alpha": (grey(), "png", {"channel": "alpha"}, "has no alpha"),
