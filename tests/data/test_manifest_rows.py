@@ -125,7 +125,7 @@ def test_absolute_paths_below_a_linked_or_relative_folder(own, tmp_path, monkeyp
         ("s3://bucket/a.png", "is an address"),
         ("file:///etc/hostname", "is an address"),
         ("images/A.png", "images/A.png is not in the folder, but images/a.png is; write upper and lower case"),
-        ("Images/sub/b.png", "Images/sub/b.png is not in the folder, but images/sub/b.png differs only"),
+        ("Images/sub/b.png", "Images/sub/b.png is not in the folder, but images/sub/b.png is;"),
         ("images/a.PNG", "but images/a.png is; write upper and lower case as in the file's name"),
         ("images/c.png", "images/c.png is not in the folder"),
         ("images", "images is no file"),
