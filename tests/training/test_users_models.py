@@ -154,10 +154,10 @@ class Pair(nn.Module):
 
 REFUSED = {
     "softmax": (lambda: Net(tail=nn.Softmax(1)), "Net ends in Softmax, but the losses need logits"),
-    "logsoftmax": (lambda: Net(tail=nn.LogSoftmax(1)), "Net ends in LogSoftmax; pass a model"),
-    "sigmoid": (lambda: Net(tail=nn.Sigmoid()), "Net ends in Sigmoid; pass a model"),
-    "function": (lambda: Net(tail=lambda x: functional.log_softmax(x, -1)), "Net ends in log_softmax; pass"),
-    "method": (lambda: Net(tail=lambda x: x.softmax(-1)), "Net ends in softmax; pass"),
+    "logsoftmax": (lambda: Net(tail=nn.LogSoftmax(1)), "Net ends in LogSoftmax, but the losses need logits"),
+    "sigmoid": (lambda: Net(tail=nn.Sigmoid()), "Net ends in Sigmoid, but the losses need logits"),
+    "function": (lambda: Net(tail=lambda x: functional.log_softmax(x, -1)), "Net ends in log_softmax, but the losses"),
+    "method": (lambda: Net(tail=lambda x: x.softmax(-1)), "Net ends in softmax, but the losses"),
     "scaled": (
         lambda: Net(tail=lambda x: x / 2),
         r"Net has no map .* before a linear last layer.*\. The network ends in truediv\.",
