@@ -240,7 +240,7 @@ UNFIT = {
         lambda u: without_head(u, "0.") | {"1.weight": torch.ones(3, 128)},
         r"1\.weight has the shape \(3, 128\), not \(classes, 512\)",
     ),
-    "no head": (lambda u: without_head(u, "encoder."), r"lacks encoder\.fc\.weight, the last layer; the file is a backbone"),
+    "no head": (lambda u: without_head(u, "encoder."), r"lacks encoder\.fc\.weight, the last layer; the file is"),
     "two layers": (
         lambda u: without_head(u, "") | head(u, "fc.3.") | {"fc.0.weight": torch.ones(512, 512)},
         r"the last layer could be fc\.3 or fc\.0; Crayon reads only heads of one linear layer",
