@@ -37,7 +37,7 @@ CONVERT = "convert them to JPEG or PNG"
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """How to resize and crop an image, with the results of torchvision's Resize and CenterCrop (bilinear, antialias).
+    """How to resize and crop an image; the result is that of torchvision's Resize and CenterCrop (bilinear, antialias).
 
     Attributes:
         resize: (height, width), whatever the proportions; or the length of the short side, with unchanged proportions.

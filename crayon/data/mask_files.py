@@ -2,7 +2,7 @@
 
 The value of a pixel depends on the mode of the file:
 
-    1 bit               0 for black, 1 for white; the params may also name white 255
+    1 bit               0 for black, 1 for white; in the params, 255 also stands for white
     grey (8, 16 bits)   the grey value
     float               the number
     palette             the index, not the colour

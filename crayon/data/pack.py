@@ -288,7 +288,7 @@ def _try(entry: Entry, listing: Listing) -> Decoded | str:
 
 
 def _remark_on(warning: str, what: str) -> str:
-    """A remark on an image for which Pillow gave a warning; `N` replaces numbers, so that equal remarks are counted."""
+    """The remark for a warning of Pillow; `N` replaces numbers, so that similar warnings are counted together."""
     text = re.sub(r"\d+", "N", warning).rstrip(".")
     return f"Pillow warns when it reads the {what}: {text}; if rotation or pixels are wrong, save the file again"
 

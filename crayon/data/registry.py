@@ -75,7 +75,7 @@ def read(
 
     Args:
         source: the section of params.yaml.
-        files: name of an archive -> folder where it is unpacked. For the user's own files: name in `reads` -> path.
+        files: name of an archive -> where it is unpacked. For the user's own files: name in `reads` -> path.
         classes: names of all classes.
         groups: names of all groups.
 

@@ -24,7 +24,7 @@ def split_named(name: str) -> str:
 
 
 def no_split(name: str, present: Collection[str]) -> str:
-    """The message that a split has no images: it names the splits that exist, and says what to rename.
+    """The message that a split has no images: it names the existing splits, and how to get the missing one.
 
     Args:
         name: the split that has no images.
@@ -66,11 +66,11 @@ def without_images(present: Collection[tuple[str, str]], classes: Sequence[str],
 
 
 def gaps(present: Mapping[str, Collection[tuple[str, str]]], benchmark: Benchmark) -> list[str]:
-    """For each split without images of some declared class or group, write a sentence that names these.
+    """For each split that lacks images of a declared class, group, or pair of both, write a sentence that names these.
 
     Args:
         present: split -> the (class, group) pairs of which it has images.
-        benchmark: params of the benchmark. The sentence also names its metrics on this split, which lack these images.
+        benchmark: params of the benchmark. The sentence also names its metrics on this split.
     """
     metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
     groups = benchmark.groups if any(metric.by_group for metric in metrics.values()) else ("",)

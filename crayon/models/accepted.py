@@ -1,4 +1,4 @@
-"""Check a user's model before it is trained; the errors say why it cannot be used."""
+"""Check a user's model before it is used; the errors say why it is refused."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from crayon.utils.packaged import located, remedy
 from crayon.utils.text import unknown
 
 WITH_WEIGHTS = {name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")}
-"""Network -> constructor arguments that torchvision sets for ImageNet weights; a state dict does not state them."""
+"""Network -> constructor arguments that torchvision sets for ImageNet weights; a state dict does not have them."""
 
 
 def torchvisions(options: Network, initial: bool = True) -> nn.Module:

@@ -35,7 +35,8 @@ class LiteBlock(nn.Module):
         outputs: number of output channels; the input is added to the output if both have the same shape.
         kernel: size of the depthwise convolution, odd.
         stride: of the depthwise convolution, 1 or 2.
-        expansion: the depthwise convolution has `expansion` times `inputs` channels; 1 leaves out the first one.
+        expansion: the depthwise convolution has `expansion` times `inputs` channels; if it is 1, there is no first 1x1
+            convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:

@@ -16,7 +16,7 @@ NOT_READ = {
     "empty": "is empty; copy or download it again.",
     "Git LFS": "is a Git LFS pointer, not the weights; get the file itself with `git lfs pull`.",
     "web page": "is a web page (HTML), not weights; download the file itself, which has another address.",
-    "TorchScript": f"is a TorchScript program, which would be run; load the Python model instead, and {SAVE}.",
+    "TorchScript": f"is a TorchScript program, and reading it would run it; load the Python model instead, and {SAVE}.",
     "ONNX": f"is an ONNX graph, without the names of PyTorch's modules; load the PyTorch model instead, and {SAVE}.",
     "HDF5": "is an HDF5 file (Keras, TensorFlow), whose weights are not PyTorch's; convert the model to PyTorch, and "
     f"{SAVE}.",

@@ -14,7 +14,7 @@ LARGEST = 256
 """Largest number of images per batch."""
 
 PIXELS = 1 << 20
-"""Largest number of pixels per batch on a CPU. With more, the activations exceed its cache, which costs time."""
+"""Largest number of pixels per batch on a CPU. With more, activations do not fit into its cache."""
 
 
 def batch_size_for(images: ImageReader) -> int:
@@ -81,8 +81,8 @@ def forward_in_batches(
 def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
     """Concatenate chunks (b, ...) of `count` rows in total into one tensor (count, ...).
 
-    Each chunk is copied into the result as it comes. A list of chunks would lie between the large buffers that each
-    batch frees. This would fragment the memory, so that memory use would grow with every batch.
+    Each chunk is copied into the result as it comes. If a list kept the chunks instead, they would lie between the
+    large buffers that each batch frees. This would fragment the memory, and memory use would grow with every batch.
     """
     whole: torch.Tensor | None = None
     first = 0

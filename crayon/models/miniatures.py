@@ -107,8 +107,8 @@ LAYER_SCALE = 1.0
 def mini_convnext(options: Network) -> Parts:
     """A ConvNeXt as small as `mini_resnet`, with as small a receptive field.
 
-    The first convolution embeds each patch of the image; blocks follow. Before each block that changes the resolution
-    or the number of channels, there are a LayerNorm and a convolution with kernels as large as its stride.
+    The first layer embeds patches of the image that do not overlap; blocks follow. Before each block that changes the
+    resolution or the number of channels, there are a LayerNorm and a convolution whose kernel size equals its stride.
 
     Args:
         options: uses `stem`, `patch`, `channels`, `strides` and `kernels`.

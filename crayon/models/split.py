@@ -263,7 +263,7 @@ def _pooling(
     nodes: Sequence[fx.Node],
     head: fx.Node,
 ) -> tuple[fx.Node | None, nn.Module, int, str]:
-    """Find the last map (2, C, h, w) for which the head's input is computed only from the mean over its cells.
+    """Find the last map (2, C, h, w) whose mean over cells is all that the head's input depends on.
 
     Args:
         values: the value of each node.

@@ -48,7 +48,7 @@ class Patch:
 
 
 class TopPatches:
-    """Finds the `k` images with the highest activation of each channel, and the cell with this activation.
+    """For each channel, finds the `k` images with the highest activation, and in each image the cell that has it.
 
     The images are added batch by batch.
 
