@@ -37,10 +37,10 @@ CONVERT = "convert them to JPEG or PNG"
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """How to resize and crop an image, as torchvision's Resize and CenterCrop do (bilinear, with antialias).
+    """How to resize and crop an image; the result is that of torchvision's Resize and CenterCrop (bilinear, antialias).
 
     Attributes:
-        resize: (height, width), without keeping proportions; or the length of the short side, keeping them.
+        resize: (height, width), whatever the proportions; or the length of the short side, with unchanged proportions.
         cover: (height, width); the image is scaled until it covers this size, then cropped around its centre.
         crop: (height, width) of a crop around the centre, after `resize`.
     """
@@ -73,10 +73,10 @@ class Entry:
 
     Attributes:
         image: id, unique in the data set.
-        split, label, group: names.
+        split, label, group: names of the image's split, class and group.
         path: the image file.
-        mask: an image file (see `crayon.data.mask_files`), or relevant boxes. None if this image has no mask: it is
-            packed as an empty one, which methods and scores ignore.
+        mask: an image file (see `crayon.data.mask_files`), or boxes around the relevant pixels. None if the image has
+            none; an empty mask is then packed, which methods and scores ignore.
         where: line in the table that lists the image, or empty if no table does.
     """
 
@@ -105,7 +105,7 @@ class Listing:
         on_error: what to do with an image that cannot be decoded.
         masks: whether the data set has masks.
         mask_pixels: which pixels of a mask file are relevant.
-        background_colour: what transparent pixels of images are composited on.
+        background_colour: the colour behind transparent pixels of images.
     """
 
     of: str

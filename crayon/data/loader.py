@@ -17,9 +17,9 @@ from crayon.utils.device import to_device
 class ImageReader:
     """Reads batches from a subset of a packed data set: normalised images (B, 3, H, W), channels last, on the device.
 
-    The whole subset is kept on the device as uint8 (a quarter of the size of floats) if it takes at most
-    `resident_bytes`; otherwise each batch is copied there. On a CPU without `resident_bytes`, each batch is read from
-    `images`, a memory-mapped file, whose pages the system caches once for all processes.
+    If the subset takes at most `resident_bytes`, all of it is kept on the device, as uint8 (a quarter of the size of
+    floats). Otherwise each batch is copied to the device when it is read. On a CPU, `resident_bytes=None` keeps
+    nothing: each batch is read from the memory-mapped file `images`, which the system caches once for all processes.
 
     Args:
         images: (N, H, W, 3) uint8, usually memory-mapped; contiguous, since each batch of an array in another order

@@ -2,14 +2,15 @@
 
 The value of a pixel depends on the mode of the file:
 
-    1 bit               1 where white; 255 means the same
+    1 bit               0 for black, 1 for white; in the params, 255 also stands for white
     grey (8, 16 bits)   the grey value
     float               the number
     palette             the index, not the colour
     RGB, CMYK           the grey value if all pixels are grey, else the colour
-    with alpha          as without it, if alpha is the same everywhere; the alpha, if all visible pixels have one colour
+    with alpha          if alpha is the same everywhere: the value without alpha;
+                        if all visible pixels have the same colour: the alpha
 
-A file that can be read in two ways is refused, unless the params state which.
+A file that can be read in two ways is refused, unless `source.mask_pixels` states which way is right.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def relevant_pixels(picture: Picture, rule: MaskPixels) -> tuple[np.ndarray, str
             mask = bright >= rule.threshold
             if _seam(pixels, bright):
                 remarks.append(
-                    "mask with grey or almost black pixels (a JPEG, or soft edges), about which "
-                    "source.mask_pixels.threshold decides"
+                    "mask with grey or almost black pixels (a JPEG, or soft edges); source.mask_pixels.threshold "
+                    "decides whether they are relevant"
                 )
         elif rule.relevant:
             mask = np.isin(codes, _wanted(rule.relevant, pixels))
@@ -66,7 +67,7 @@ def relevant_pixels(picture: Picture, rule: MaskPixels) -> tuple[np.ndarray, str
             kind = f"{kind} {_one_value(picture, codes if void is None else codes[~void], coloured)}".rstrip()
             if pixels.mode == "P" and (np.array(pixels.convert("RGBA").convert("RGB")).any(2) != mask).any():
                 raise _ambiguous(
-                    picture, "has a palette whose number 0 is not its only black", "must say what is relevant"
+                    picture, "has a palette in which number 0 is not the only black", "must say what is relevant"
                 )
     return (mask if void is None else mask & ~void), kind, remarks
 
@@ -91,7 +92,7 @@ def _channel(picture: Picture, rule: MaskPixels) -> tuple[Image.Image, list[str]
         return pixels if pixels.mode in ("1", "L", "P", "RGB") else rgba.convert("RGB"), []
     visible = np.array(rgba.convert("RGB"))[np.array(alpha) > 0]
     if (visible == visible[0]).all():
-        return alpha, ["mask read from its alpha"]
+        return alpha, ["mask read from the file's alpha channel"]
     raise _ambiguous(picture, "has both colours and alpha", "must have `channel: alpha` or `channel: colour`")
 
 

@@ -22,7 +22,7 @@ WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 class Misplaced(Exception):
-    """Raised if a path in a table is no file of the folder; the message says why and what to do."""
+    """Raised if a path in a table does not lead to a file in the folder; the message says why and what to do."""
 
 
 def no_folder(folder: Path, key: str) -> DataError:
@@ -80,7 +80,9 @@ def check_names(folder: str | Path) -> None:
 
 
 class Finder:
-    """Finds the files of a folder that a table names, in any Unicode form and with separators of any system.
+    """Finds files in a folder by their paths in a table.
+
+    The Unicode form of a path may differ from the file's, and backslashes separate folders, too.
 
     Args:
         folder: the folder that paths are relative to.
@@ -95,8 +97,7 @@ class Finder:
         """Find a file.
 
         Args:
-            name: its path within the folder, or an absolute path that begins with the path of the folder. Backslashes
-                separate folders, too.
+            name: its path within the folder, or an absolute path that begins with the path of the folder.
 
         Returns:
             The path within the folder in Unicode's composed form, with `/` and without `.` and `..`, and the file.
@@ -118,8 +119,7 @@ class Finder:
                     raise Misplaced(f"{name} is not in the folder")
                 right = "/".join([*parts[:depth], near, *parts[depth + 1 :]])
                 raise Misplaced(
-                    f"{name} is not in the folder, but {right} differs only in upper and lower case; write the name as "
-                    "the file has it"
+                    f"{name} is not in the folder, but {right} is; write upper and lower case as in the file's name"
                 )
             path /= names[part]
         if path.is_symlink() and not path.exists():
@@ -129,7 +129,7 @@ class Finder:
         return within, path
 
     def path(self, name: str) -> Path:
-        """As `find`, but if the file does not exist, return the path where it should be."""
+        """Return the path that `find` returns. If it finds no file, return the path where the file should be."""
         try:
             return self.find(name)[1]
         except Misplaced:

@@ -44,8 +44,8 @@ HEADER = 128
 """Size of the .npy header in bytes; numpy uses the same size for arrays of this rank."""
 
 AMBIGUOUS = (
-    "mask whose size fits its image both before and after its EXIF rotation: it was rotated with the image; if that is "
-    "wrong, save the image upright"
+    "mask rotated by the EXIF orientation of its image, although its size fits without the rotation, too; if the "
+    "rotation is wrong, save the image upright"
 )
 
 
@@ -209,18 +209,18 @@ def examine(listing: Listing, workers: int | None = None) -> Examined:
 
 
 def mask_line(of: str, shares: Sequence[float], kinds: Mapping[str, int]) -> str:
-    """Write one sentence on the relevant share of the masks, and on the kinds of their pixels.
+    """Describe the masks: the relevant share of an image, and the number of masks of each kind.
 
     Args:
         of: the name of the data set, for the sentence.
         shares: (N,) the relevant share of each image, in [0, 1].
-        kinds: kind of pixels -> number of masks; may be empty.
+        kinds: kind of pixels (mode, and value of relevant pixels) -> number of masks; may be empty.
     """
     least, low, middle, high, most = np.quantile(shares, (0, 0.25, 0.5, 0.75, 1))
     files = "; ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
     return (
-        f"{of}: {len(shares)} masks; the relevant share of an image is {least:.1%} to {most:.1%}, quartiles {low:.1%}, "
-        f"{middle:.1%}, {high:.1%}" + (f"; mode and value of relevant pixels: {files}" if files else "") + "."
+        f"{of}: {len(shares)} masks. The relevant share of an image is {least:.1%} to {most:.1%} (quartiles {low:.1%}, "
+        f"{middle:.1%}, {high:.1%})." + (f" Masks by mode and value of relevant pixels: {files}." if files else "")
     )
 
 
@@ -288,9 +288,9 @@ def _try(entry: Entry, listing: Listing) -> Decoded | str:
 
 
 def _remark_on(warning: str, what: str) -> str:
-    """A remark on an image about which Pillow warns; without numbers, so that equal warnings are counted together."""
+    """The remark for a warning of Pillow; `N` replaces numbers, so that similar warnings are counted together."""
     text = re.sub(r"\d+", "N", warning).rstrip(".")
-    return f"Pillow warns of the {what} that it reads: {text}; if its rotation or its pixels are wrong, save it again"
+    return f"Pillow warns when it reads the {what}: {text}; if rotation or pixels are wrong, save the file again"
 
 
 def decode(
@@ -308,7 +308,7 @@ def decode(
         entry: the image.
         frame: how to resize and crop it.
         masks: which pixels of a mask file are relevant; None to read no mask.
-        background_colour: what transparent pixels are composited on.
+        background_colour: the colour behind transparent pixels.
 
     Raises:
         Undecodable: a file is missing or unreadable, it has more than 8 bits per channel, or image and mask differ in

@@ -38,7 +38,7 @@ def module_of(source: Mapping[str, Any]) -> str:
 
 
 def reads(source: Mapping[str, Any]) -> dict[str, str]:
-    """The user's own files and folders that a source reads, by name."""
+    """Name -> path of the user's own files and folders that a source reads."""
     keys = {
         "path": "folder",
         "tree": "folder",
@@ -50,10 +50,10 @@ def reads(source: Mapping[str, Any]) -> dict[str, str]:
 
 
 def steering(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The params that determine a source's images.
+    """The params subset that determines a source's images.
 
-    These are all except `compose` and except the URLs of files whose digest is given, since the digest already fixes
-    their contents.
+    It has all params of the source, with two exceptions: `compose`, and the URLs of a file that has a digest, since the
+    digest already determines the file's content.
     """
     kept = {key: value for key, value in source.items() if key != "compose"}
     if "archives" in kept:
@@ -75,7 +75,7 @@ def read(
 
     Args:
         source: the section of params.yaml.
-        files: name of an archive -> where it is unpacked, or a name as in `reads` -> file or folder.
+        files: name of an archive -> where it is unpacked. For the user's own files: name in `reads` -> path.
         classes: names of all classes.
         groups: names of all groups.
 

@@ -24,7 +24,7 @@ def split_named(name: str) -> str:
 
 
 def no_split(name: str, present: Collection[str]) -> str:
-    """Say that no images are in a split, which splits there are, and how to get it.
+    """The message that a split has no images: it names the existing splits, and how to get the missing one.
 
     Args:
         name: the split that has no images.
@@ -40,7 +40,7 @@ def no_split(name: str, present: Collection[str]) -> str:
 
 
 def without_images(present: Collection[tuple[str, str]], classes: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """The declared classes, groups and pairs of both that have no image in a split.
+    """Names of the declared classes, groups, and class-group pairs that have no image in a split.
 
     Args:
         present: the (class, group) pairs of which the split has images.
@@ -66,11 +66,11 @@ def without_images(present: Collection[tuple[str, str]], classes: Sequence[str],
 
 
 def gaps(present: Mapping[str, Collection[tuple[str, str]]], benchmark: Benchmark) -> list[str]:
-    """Say which declared classes and groups have no image, one sentence for each split that lacks some.
+    """For each split that lacks images of a declared class, group, or pair of both, write a sentence that names these.
 
     Args:
         present: split -> the (class, group) pairs of which it has images.
-        benchmark: params of the benchmark; the sentence names the metrics that are measured on the split.
+        benchmark: params of the benchmark. The sentence also names its metrics on this split.
     """
     metrics = {"the selection of the best epoch": benchmark.selection, **benchmark.metrics}
     groups = benchmark.groups if any(metric.by_group for metric in metrics.values()) else ("",)
@@ -80,7 +80,8 @@ def gaps(present: Mapping[str, Collection[tuple[str, str]]], benchmark: Benchmar
             pairs = {(label, "") for label, _ in pairs}
         if missing := without_images(pairs, benchmark.classes, groups):
             readers = [key for key, metric in metrics.items() if split in metric.splits]
-            effect = f", which {' and '.join(readers)} cannot include" if readers else ""
+            them = "it" if len(missing) == 1 else "them"
+            effect = f", so {' and '.join(readers)} cannot include {them}" if readers else ""
             sentences.append(f"{split} has no image of {', '.join(missing)}{effect}.")
     return sentences
 

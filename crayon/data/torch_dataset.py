@@ -52,15 +52,15 @@ class DatasetImages:
     Args:
         source: a map-style data set, or a data loader. From a loader, the data set, `collate_fn`, `pin_memory` and
             the options of its workers are used; its batch size and shuffling are not. The workers end after each pass.
-        name: what error messages call it.
+        name: what error messages call the data set.
         device: where the images go.
 
     Attributes:
         size: (channels, height, width) of an image.
 
     Raises:
-        DataError: the data set is empty or not map-style, its images are not float tensors (3, H, W) of one size or
-            differ from one reading to the next, or the loader's sampler leaves images out or repeats some.
+        DataError: the data set is empty, or not map-style; its images are not float tensors (3, H, W), or vary in size;
+            an image differs from one reading to the next; or the loader's sampler leaves images out or repeats some.
     """
 
     def __init__(self, source: Images | DataLoader[Any], name: str, device: torch.device) -> None:
@@ -321,8 +321,8 @@ def _check_image(image: Any, where: str, size: tuple[int, int, int] | None) -> N
         )
     if size is not None and tuple(image.shape) != size:
         raise DataError(
-            f"{where} is {tuple(image.shape)} and the first image {size}; bring all to one size, by "
-            "transforms.Resize((H, W)), and to one number of channels, by image.convert('RGB')."
+            f"{where} is {tuple(image.shape)} and the first image {size}; give all images the same size "
+            "by transforms.Resize((H, W)), and the same number of channels by image.convert('RGB')."
         )
 
 

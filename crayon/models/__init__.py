@@ -1,1 +1,1 @@
-"""Classifiers: architectures, building and splitting them, inference, our checkpoints and those of others."""
+"""Classifiers: architectures, how to build and split them, inference, and checkpoints (Crayon's and others')."""

@@ -1,4 +1,4 @@
-"""Say why a user's model cannot be used, before anything is computed with it."""
+"""Check a user's model before it is used; the errors say why it is refused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from crayon.utils.errors import DataError, ModelError, first_line
 
 
 def check_model(model: nn.Module) -> None:
-    """Refuse what is not a plain PyTorch module with float32 weights.
+    """Check that a model is a plain PyTorch module with finite float32 weights.
 
     Raises:
-        ModelError: it is none; the message says what to pass instead.
+        ModelError: it is not; the message says what to pass instead.
     """
     name = type(model).__name__
     if not isinstance(model, nn.Module):
@@ -26,7 +26,7 @@ def check_model(model: nn.Module) -> None:
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         raise ModelError(f"model: is wrapped in {name}; pass model.module.")
     if hasattr(model, "_orig_mod"):
-        raise ModelError("model: was compiled by torch.compile; pass the model before torch.compile (model._orig_mod).")
+        raise ModelError("model: was compiled by torch.compile; pass the uncompiled model (model._orig_mod).")
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError(f"model: is a TorchScript program ({name}); pass the Python module that it was made from.")
     for key, parameter in model.named_parameters():
@@ -59,7 +59,7 @@ def check_forward(model: nn.Module, images: torch.Tensor, name: str) -> torch.Te
 
     Raises:
         DataError: the model cannot take the images.
-        ModelError: it returns something else than a tensor.
+        ModelError: the model returns something other than a tensor.
     """
     called = type(model).__name__
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
@@ -67,15 +67,15 @@ def check_forward(model: nn.Module, images: torch.Tensor, name: str) -> torch.Te
         logits = model(images)
     except Exception as error:  # a model may raise anything
         channels = images.shape[1]
-        remedy = f"({type(error).__name__}: {first_line(error)})"
+        remedy = f" ({type(error).__name__}: {first_line(error)})"
         if first is not None and first.in_channels != channels:
-            remedy = f"since its first convolution takes {first.in_channels} channels; convert the images"
+            remedy = f", since the model's first convolution takes {first.in_channels} channels; convert the images"
             if images.shape[3] == first.in_channels:
                 remedy += " from (H, W, C) to (C, H, W), by image.permute(2, 0, 1)"
             elif first.in_channels == 3:
                 remedy += ", by image.convert('RGB') or transforms.Grayscale(3)"
         raise DataError(
-            f"{name}: {called} cannot take its images {tuple(images.shape[1:])}, {remedy.rstrip('.')}."
+            f"{name}: {called} cannot take images of the shape {tuple(images.shape[1:])}{remedy.rstrip('.')}."
         ) from error
     if isinstance(logits, torch.Tensor):
         return logits
@@ -83,20 +83,20 @@ def check_forward(model: nn.Module, images: torch.Tensor, name: str) -> torch.Te
     if isinstance(logits, Mapping):
         shown += f" with the keys {', '.join(map(str, logits))}"
     raise ModelError(
-        f"{called} returns a {shown}, not a tensor of logits; wrap it in a module whose forward returns the logits "
-        "alone."
+        f"{called} returns a {shown}, not a tensor of logits; wrap the model in a module whose forward returns "
+        "only the logits."
     )
 
 
 @torch.no_grad()
 def check_equal(name: str, expected: torch.Tensor, network: nn.Module, images: torch.Tensor) -> None:
-    """Refuse a model with other logits than the network that it was split into.
+    """Check that a model has the same logits as the network that it was split into.
 
     Args:
         name: what error messages call the model.
-        expected: (1, K) float, its logits.
+        expected: (1, K) float, the model's logits.
         network: the network that it was split into, on the CPU in evaluation mode.
-        images: (1, C, H, W) float32, the images that `expected` belongs to.
+        images: (1, C, H, W) float32, the images that `expected` was computed from.
 
     Raises:
         ModelError: the logits differ.
@@ -104,6 +104,6 @@ def check_equal(name: str, expected: torch.Tensor, network: nn.Module, images: t
     difference = float((network(images) - expected).abs().max())
     if not difference <= 1e-4 * max(1.0, float(expected.abs().max())):
         raise ModelError(
-            f"{name} has logits that differ by {difference:.2g} from those of its map, averaged and passed through the "
-            "layers after it; its forward must depend on nothing but weights and input."
+            f"{name} cannot be split into backbone, pooling and head: the split network has logits that differ by "
+            f"{difference:.2g}. The model's forward must depend only on its weights and its input."
         )

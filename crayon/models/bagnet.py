@@ -1,4 +1,4 @@
-"""BagNet-18, a network in which each output cell depends on a small patch of the image only."""
+"""BagNet-18, a network in which each output cell depends only on a small patch of the image."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from crayon.utils.checks import required
 
 
 class Pointwise(nn.Conv2d):
-    """1x1 convolution with a stride, which subsamples its input first.
+    """1x1 convolution with a stride; it subsamples its input before the convolution.
 
-    PyTorch's own strided 1x1 convolution crashes in the backward pass on a CPU, with channels-last memory and large
-    maps of few channels (seen in torch 2.15 with 8 channels of 46x46).
+    On a CPU, PyTorch's own strided 1x1 convolution crashes in the backward pass if the memory format is channels last
+    and the maps are large with few channels (seen in torch 2.15 with 8 channels of 46x46).
 
     Args:
         inputs: number of input channels.
         outputs: number of output channels.
-        stride: distance of the cells that are used, in both directions.
+        stride: distance between the cells that are used, in both directions.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -32,7 +32,9 @@ class Pointwise(nn.Conv2d):
 
 
 class LocalBlock(nn.Module):
-    """Residual block of BagNet: an unpadded 3x3 or 1x1 convolution, then a 1x1 one; the shortcut is cropped to fit.
+    """Residual block of BagNet: an unpadded 3x3 or 1x1 convolution, then a 1x1 convolution.
+
+    The shortcut is cropped to the size of the result.
 
     Args:
         inputs: number of input channels.

@@ -25,15 +25,15 @@ from crayon.utils.packaged import located, remedy
 from crayon.utils.text import unknown
 
 WITH_WEIGHTS = {name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")}
-"""Network -> arguments that torchvision changes when it loads ImageNet weights, without being part of the weights."""
+"""Network -> constructor arguments that torchvision sets for ImageNet weights; a state dict does not have them."""
 
 
 def torchvisions(options: Network, initial: bool = True) -> nn.Module:
-    """Build the network of torchvision that `options` names, with the weights of torchvision that it names.
+    """Build the torchvision network that `options` names, and load torchvision's weights if it names some.
 
     Args:
-        options: the network; a path as its weights is left to `build_classifier`.
-        initial: whether to load the weights; False if they are overwritten anyway, so that they need not be there.
+        options: the network. If its weights are a path, they are not loaded here but in `build_classifier`.
+        initial: whether to load the weights. False if the caller overwrites them; their file is then not needed.
 
     Raises:
         ParamsError: torchvision has no network of that name.
@@ -78,15 +78,16 @@ BUILT = {
 def build_classifier(network: Network, classes: int, initial: bool = True) -> Classifier:
     """Build a classifier from a section `network` of params.yaml, with a new head.
 
-    Weights are drawn from PyTorch's global random state, unless `network.weights` names some.
+    Initial weights are drawn with PyTorch's global random state, unless `network.weights` names weights to load.
 
     Args:
-        network: one of `BUILT`, or one of torchvision's (resnet50 has 2,048 channels and a 7x7 map at 224 pixels).
+        network: its name is a key of `BUILT` or a network of torchvision (such as resnet50, which has 2,048
+            channels and, for images of 224 pixels, a 7x7 map).
         classes: K, the number of classes.
         initial: whether to load `network.weights`; False if a checkpoint overwrites all weights.
 
     Raises:
-        ParamsError: there is no such network, or it has no map that is averaged before a linear last layer.
+        ParamsError: there is no such network, or it does not average a feature map before a linear last layer.
         CheckpointError: the weights are unknown, missing, or belong to another network.
     """
     if network.name in BUILT:

@@ -1,4 +1,4 @@
-"""Torchvision's cache: the files of the weights that torchvision names, and how to get them."""
+"""Find, in torchvision's cache, the files of weights that have a name in torchvision; download them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def folder() -> Path:
-    """The folder from which torchvision loads weights, as in `torch.hub.get_dir`, but without importing torch."""
+    """The folder from which torchvision loads weights, as in `torch.hub.get_dir`, found without importing torch."""
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         return Path(torch.hub.get_dir()) / "checkpoints"
@@ -25,7 +25,7 @@ def folder() -> Path:
 
 
 def named(network: str, weights: str) -> WeightsEnum:
-    """Find torchvision's entry of some weights.
+    """Return torchvision's entry for the weights of a network.
 
     Raises:
         ParamsError: torchvision has no network of that name.
@@ -38,29 +38,34 @@ def named(network: str, weights: str) -> WeightsEnum:
         raise ParamsError(f"network.name: {unknown('network', network, known)}")
     entries: dict[str, WeightsEnum] = {entry.name: entry for entry in models.get_model_weights(network)}
     if weights not in entries:
-        raise CheckpointError(f"network.weights: {unknown('weights', weights, entries)} A path has a dot or a slash.")
+        raise CheckpointError(
+            f"network.weights: {unknown('weights', weights, entries)} If you mean a file, write its path with a dot or "
+            "a slash."
+        )
     return entries[weights]
 
 
 def url(initial: str) -> str:
-    """Find the address of an input `torchvision:NETWORK/WEIGHTS`; the last part is the name of its file in the cache.
+    """Return the URL of an input `torchvision:NETWORK/WEIGHTS`; its last part is the file's name in the cache.
 
     Raises:
-        ParamsError, CheckpointError: as in `named`.
+        ParamsError: torchvision has no network of that name.
+        CheckpointError: the network has no weights of that name.
     """
     network, _, weights = initial.removeprefix(TORCHVISION).partition("/")
     return str(named(network, weights).url)
 
 
 def download(initial: str) -> Path:
-    """Download an input `torchvision:NETWORK/WEIGHTS` into torchvision's cache, unless it is there.
+    """Download an input `torchvision:NETWORK/WEIGHTS` into torchvision's cache, unless it is there already.
 
     Returns:
         The file.
 
     Raises:
-        ParamsError, CheckpointError: as in `named`; or the file cannot be downloaded, or is not the one that its name
-            states (torchvision's names contain the first digits of the sha256).
+        ParamsError: torchvision has no network of that name.
+        CheckpointError: the network has no weights of that name, the file cannot be downloaded, or its sha256 does not
+            begin with the digits in its name.
     """
     from torch.hub import HASH_REGEX, download_url_to_file
 
@@ -80,14 +85,14 @@ def download(initial: str) -> Path:
 
 
 def lacking(initial: str, reader: str) -> CheckpointError:
-    """The error that an input `torchvision:NETWORK/WEIGHTS` is not there.
+    """The error about an input `torchvision:NETWORK/WEIGHTS` that is not in the cache.
 
     Args:
         initial: the input.
-        reader: what starts from it, for the message.
+        reader: the network or job that starts from it, for the message.
     """
     address = url(initial)
     return CheckpointError(
         f"{folder() / address.rsplit('/', 1)[1]}: there is no such file, and {reader} starts from it; run "
-        f"`crayon weights`, which downloads it, or get it from {address} and put it there."
+        f"`crayon weights` to download it, or get it from {address} and put it there."
     )

@@ -53,11 +53,11 @@ def load_checkpoint(path: str | Path, network: nn.Module, only: str | tuple[str,
     state = {name: tensor for name, tensor in state.items() if name.startswith(only)}
     for name, tensor in wanted.items():
         if name not in state:
-            raise CheckpointError(f"{path}: lacks {name}; it belongs to another network than that of params.yaml.")
+            raise CheckpointError(f"{path}: lacks {name}; it belongs to another network than the one in params.yaml.")
         if state[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{path}: {name} has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}; it belongs to "
-                "another network than that of params.yaml."
+                f"{path}: {name} has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}; the file "
+                "belongs to another network than the one in params.yaml."
             )
     if extra := sorted(set(state) - set(wanted)):
         raise CheckpointError(f"{path}: has {extra[0]}, which the network of params.yaml lacks.")

@@ -3,7 +3,8 @@
     features A (B, C, h, w) = backbone(images);   logits = head(norm(keep * pool(A)))
 
 `keep` (C,) in {0, 1} switches channels (neurons) off; `norm` is a LayerNorm in ConvNeXts, and does nothing in most
-other networks. For such a head Grad-CAM has a closed form, see `Classifier.map_weights` and `crayon.saliency.gradcam`.
+other networks. With this head, Grad-CAM has a closed form: see `Classifier.map_weights` and
+`crayon.saliency.gradcam`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ class Classifier(nn.Module):
         classes: K, the number of classes.
 
     Attributes:
-        backbone: (B, 3, H, W) images -> (B, C, h, w) features, the last convolutional map; a `Freezable` takes outputs
-            of its frozen layers as well.
+        backbone: (B, 3, H, W) images -> (B, C, h, w) features, the last convolutional map; a `Freezable`
+            backbone also accepts the outputs of its frozen layers in place of images.
         norm: the neck: Identity in most networks, LayerNorm in ConvNeXts and Swin, several layers in some others.
         channels: C, the number of channels of the last convolutional map.
         head: the linear last layer.
-        names: part (`head`, `norm`) -> its name in the network that was split, empty if it has none.
+        names: `head` and `norm` -> the name of this layer in the network that was split; empty if it has none there.
         keep: (C,) float buffer of ones and zeros; it is part of a checkpoint, so that a pruned network stays pruned.
         compiled: whether `compile_backbone` was called.
     """
@@ -54,15 +55,15 @@ class Classifier(nn.Module):
         return features
 
     def compile_backbone(self) -> None:
-        """Let torch.compile compile the backbone at its next call; its outputs change by rounding only."""
+        """Let torch.compile compile the backbone at its next call; the outputs change only by rounding."""
         self.compiled = True
         self.backbone.compile()
 
     def pool(self, features: torch.Tensor) -> torch.Tensor:
         """Average the features over cells: (B, C, h, w) -> (B, C).
 
-        The permutation makes the gradient's memory channels last, like that of the features; otherwise the backward
-        pass of ReLU is many times slower on a CPU.
+        The permutation gives the gradient the same memory format as the features (channels last). Otherwise the
+        backward pass of ReLU is many times slower on a CPU.
         """
         return features.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
@@ -71,7 +72,7 @@ class Classifier(nn.Module):
         return self.logits(self.pool(features))
 
     def logits(self, pooled: torch.Tensor, pruned: bool = True) -> torch.Tensor:
-        """Compute logits (B, K) from pooled features (B, C); `pruned=False` ignores the pruning."""
+        """Compute logits (B, K) from pooled features (B, C); `pruned=False` uses pruned channels, too."""
         # In mixed precision the features may be bfloat16, and losses are computed outside of autocast in float32.
         logits: torch.Tensor = self.head(self.norm(pooled * self.keep if pruned else pooled.to(self.keep.dtype)))
         return logits
@@ -79,8 +80,8 @@ class Classifier(nn.Module):
     def map_weights(self, features: torch.Tensor, target: torch.Tensor, pruned: bool = True) -> torch.Tensor:
         """Compute Grad-CAM's channel weights d z[target] / d pool(A), differentiable in features, norm and head.
 
-        Let W be the head's weights, x = keep * pool(A), n = (x - mean(x)) / s the normalised x, and g the scale of the
-        norm. Then:
+        Let W be the head's weights, x = keep * pool(A), s the standard deviation of x, n = (x - mean(x)) / s, and g the
+        scale of the norm. Then:
 
             without a norm:   alpha_k = keep_k W[target, k]
             with LayerNorm:   alpha_k = keep_k (v_k - mean(v) - n_k mean(v n)) / s,   v_k = g_k W[target, k]

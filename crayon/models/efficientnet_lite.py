@@ -10,7 +10,7 @@ from crayon.models.parts import Freezable, Parts
 
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192))
 LAST_STAGE = (1, 3, 1, 6, 320)
-"""Number of blocks, kernel size, stride of the first block, expansion and output channels of each stage."""
+"""Per stage: number of blocks, kernel size, stride of the first block, expansion factor, output channels."""
 
 CHANNELS = 1280
 """Number of channels of the last map."""
@@ -21,7 +21,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _padding(kernel: int, stride: int) -> nn.Module:
-    """TensorFlow's padding `same`: with stride 2, an even size needs one pixel more behind the image than before it."""
+    """TensorFlow's padding `same`: with stride 2, one pixel more at the bottom and right than at the top and left."""
     total = kernel - stride
     before = total // 2
     return nn.ZeroPad2d((before, total - before, before, total - before))
@@ -35,7 +35,8 @@ class LiteBlock(nn.Module):
         outputs: number of output channels; the input is added to the output if both have the same shape.
         kernel: size of the depthwise convolution, odd.
         stride: of the depthwise convolution, 1 or 2.
-        expansion: factor of the channels in between; with 1 there is no first convolution.
+        expansion: the depthwise convolution has `expansion` times `inputs` channels; if it is 1, there is no first 1x1
+            convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
@@ -61,7 +62,7 @@ class LiteBlock(nn.Module):
 class EfficientNetLite0(Freezable):
     """The layers of EfficientNet-Lite0 up to its last map; the modules have the names of the published weights.
 
-    Without dropout and stochastic depth, which change nothing in evaluation mode.
+    Dropout and stochastic depth are left out, since they change nothing in evaluation mode.
     """
 
     def __init__(self) -> None:
@@ -84,12 +85,12 @@ class EfficientNetLite0(Freezable):
 
 
 def efficientnet_lite0(options: Network) -> Parts:
-    """EfficientNet-Lite0 (Tan and Le 2019, in the form for phones), as in the package `efficientnet-lite-pytorch`.
+    """EfficientNet-Lite0, the form of EfficientNet (Tan and Le 2019) for phones, as in `efficientnet-lite-pytorch`.
 
-    Its map is the image over 32. Sizes that are multiples of 32 lose no pixel at the border.
+    The map has 1/32 of the image's height and width. If these are multiples of 32, no pixel at the border is lost.
 
     Args:
-        options: `frozen_blocks` is the number of first blocks that stay as they are, together with the stem.
+        options: if `frozen_blocks` is a number, the stem and this many blocks after it are frozen.
     """
     backbone = EfficientNetLite0()
     if options.frozen_blocks is not None:

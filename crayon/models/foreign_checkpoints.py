@@ -26,7 +26,7 @@ from crayon.utils.log import report
 
 
 def _parameter(data: torch.Tensor, requires_grad: bool, hooks: Any, state: Any) -> Any:
-    """Build a parameter that has attributes of its own, without the attributes."""
+    """Build a parameter that was saved with further attributes; the attributes (`state`) are ignored."""
     return torch._utils._rebuild_parameter(data, requires_grad, OrderedDict())
 
 
@@ -43,7 +43,7 @@ HARMLESS: dict[tuple[str, str], Any] = {
 
 
 class Inert:
-    """Placeholder for an object of any other class; accepts and ignores every operation that a pickle applies to it.
+    """Placeholder for an object whose class is not in `HARMLESS`; ignores every operation that a pickle applies to it.
 
     Attributes:
         is_module: whether the object has the state of an nn.Module.
@@ -105,14 +105,14 @@ PICKLE = SimpleNamespace(__name__="crayon.models.foreign_checkpoints", Unpickler
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read all tensors of a checkpoint: a safetensors file, or what torch.save wrote; its other content is ignored.
+    """Read all tensors of a checkpoint that safetensors or torch.save wrote; its other content is ignored.
 
     Returns:
         Name -> tensor on the CPU. Names of nested dicts are joined by dots: `{"model": {"fc.bias": tensor}}` gives
         `model.fc.bias`.
 
     Raises:
-        CheckpointError: the file is missing, is of another format or damaged, or holds no weights.
+        CheckpointError: the file is missing or damaged, has another format, or holds no weights.
     """
     path, kind = Path(path), format_of(path)
     if kind in NOT_READ:
@@ -146,7 +146,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 DEPTH = 8
-"""How many dicts within each other are looked through."""
+"""How many levels of nested dicts and lists are searched for tensors."""
 
 
 def _tensors(content: Any, prefix: str = "", depth: int = DEPTH) -> Iterator[tuple[str, torch.Tensor]]:
@@ -179,27 +179,27 @@ def classifier_state(
     prefix: str | None = None,
     head: bool = True,
 ) -> dict[str, torch.Tensor]:
-    """Translate weights with torchvision's names, under any prefix (`module.model.`, `ema.`), to a state dict.
+    """Translate weights with torchvision's names, with any prefix (`module.model.`, `ema.`), to a state dict.
 
-    The head may have the name that it has in torchvision's network, lie one level deeper as in
-    `Sequential(Dropout, Linear)`, or lie beside the backbone as in `Sequential(backbone, head)`.
+    The head may have its name in torchvision's network. It may also lie one level deeper, as in
+    `Sequential(Dropout, Linear)`, or beside the backbone, as in `Sequential(backbone, head)`.
 
     Args:
         weights: name -> tensor, as `read_weights` returns them.
         network: the classifier that the state dict is for, built from a network of torchvision.
         of: path of the checkpoint, for error messages.
-        prefix: prefix of the network's names in `weights`, which chooses one of several networks; None if the file has
-            one network only.
-        head: whether the last layer is translated too; if not, the network's own is in the result.
+        prefix: if the file has several networks, the prefix of the wanted network's names in `weights`; None if it has
+            only one.
+        head: whether to translate the last layer, too. If not, the result has the last layer of `network`.
 
     Returns:
-        A state dict for `network`, with its dtypes. Channels are pruned only if the file is a checkpoint of Crayon in
-        which they are.
+        A state dict for `network`, with its dtypes. No channels are pruned, unless the file is a checkpoint of Crayon
+        with pruned channels.
 
     Raises:
         OtherNetworkError: the weights belong to another network, or the file has weights that the network lacks.
-        CheckpointError: the weights belong to another number of classes, there are several networks and no prefix, a
-            weight is NaN, infinite or not a floating-point number, or a running variance is negative.
+        CheckpointError: the weights belong to another number of classes; the file has several networks, but `prefix` is
+            None; a weight is NaN, infinite, or not a floating-point number; or a running variance is negative.
     """
     wanted = network.state_dict()
     sources = _sources(weights, network, of, prefix, head)
@@ -207,7 +207,7 @@ def classifier_state(
     for ours, name in sources.items():
         if name not in weights:  # only a head's bias can be missing: nn.Linear(..., bias=False)
             state[ours] = torch.zeros_like(wanted[ours])
-            report(f"{of}: has no {name}; the last layer's bias is zero.")
+            report(f"{of}: has no {name}; the last layer's bias is set to zero.")
             continue
         tensor = weights[name]
         if tensor.shape != wanted[ours].shape:
@@ -233,21 +233,21 @@ def classifier_state(
             )
     if not any(state[ours].any() for ours in sources if state[ours].dim() > 1):
         raise CheckpointError(
-            f"{of}: all weights are zero, from {next(iter(sources.values()))} on; they were saved before any were set."
+            f"{of}: all weights are zero (the first is {next(iter(sources.values()))}); take another checkpoint."
         )
     if kinds:
         report(f"{of}: converted from {' and '.join(sorted(kinds))} to {_kind(wanted['head.weight'])}.")
     if pruned := int((state["keep"] == 0).sum()):
         if pruned == len(state["keep"]):
             raise CheckpointError(f"{of}: all of its {pruned} channels are pruned; take another checkpoint.")
-        report(f"{of}: {pruned} of its {len(state['keep'])} channels are pruned, and stay so.")
+        report(f"{of}: {pruned} of its {len(state['keep'])} channels are pruned, and stay pruned.")
     return state
 
 
 def _sources(
     weights: Mapping[str, torch.Tensor], network: Classifier, of: str, prefix: str | None, head: bool
 ) -> dict[str, str]:
-    """Find the name in a checkpoint of each weight of a classifier; see `classifier_state` for arguments and errors."""
+    """Map a classifier's weight names to those in a checkpoint; see `classifier_state` for arguments and errors."""
     wanted = network.state_dict()
     if weights.keys() == wanted.keys():  # a checkpoint of Crayon
         return {name: name for name in wanted if head or not name.startswith("head.")}
@@ -266,35 +266,35 @@ def _sources(
         shown = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
         raise OtherNetworkError(
             f"{of}: has {len(extra)} weight{'s' * (len(extra) > 1)} that the network of params.yaml lacks ({shown}); "
-            "set the network's name to that of the network that was saved, or save the file without these weights if "
-            "that network does not use them."
+            "set the network's name to the network that was saved. If that network does not use these weights, save "
+            "the file without them."
         )
     return sources
 
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
-"""Auxiliary heads of torchvision's GoogLeNet and Inception, which only their training uses."""
+"""Auxiliary heads of torchvision's GoogLeNet and Inception; they are used only in training."""
 
 UNUSED = ("num_batches_tracked", "total_ops", "total_params", "relative_position_index")
-"""Last parts of names that are no weights: counts of batches, counts of the package thop, fixed indices of MaxViT."""
+"""Name endings of tensors that are no weights: counts of batches, counts of the package thop, fixed indices of MaxViT."""
 
 
 def _left_over(
     weights: Mapping[str, torch.Tensor], network: Classifier, prefix: str, theirs: Mapping[str, Any], head: str | None
 ) -> list[str]:
-    """List the weights of a checkpoint that change its outputs and that the network lacks.
+    """List the weights in a checkpoint that affect the outputs of the saved network, but that `network` lacks.
 
-    Within the network's modules (`layer1`), these are all further names. Beside them, they are layers only, since other
-    tensors (a normaliser's mean, class weights of a loss) are no part of the network. Other networks in the file are
-    left out.
+    Inside the network's modules (such as `layer1`), all further weights count. Outside them, only the weights of layers
+    count: other tensors, such as a normaliser's mean or a loss's class weights, are not part of the network. Weights of
+    other networks in the file do not count.
 
     Args:
         weights: name -> tensor.
         network: the classifier that the weights are for.
         prefix: prefix of the network's names.
-        theirs: the network's names before the last layer, without the prefix.
-        head: name of the last layer's weight; None if the last layer is not read. Further layers that may follow the
-            pooling, such as the projection head of a self-supervised training, are then left out too.
+        theirs: names of the network's weights before the last layer, without the prefix.
+        head: name of the last layer's weight; None if the last layer is not read. Other layers after the pooling, such
+            as the projection head of a self-supervised training, then do not count either.
     """
     used = {prefix + name for name in theirs}
     others = tuple(other for other in _whole(weights, theirs) if not prefix.startswith(other))
@@ -333,13 +333,11 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def _unlike(of: str, name: str, tensor: torch.Tensor, wanted: torch.Tensor, in_head: bool) -> CheckpointError:
-    """The error about a weight of another shape."""
+    """The error about a weight in a checkpoint that has another shape than in the network."""
     shapes = f"{of}: {name} has the shape {tuple(tensor.shape)}, not {tuple(wanted.shape)}; the checkpoint "
     if in_head and tensor.shape[1:] == wanted.shape[1:]:
-        return CheckpointError(
-            f"{shapes}tells {len(tensor)} classes apart, and params.yaml names {len(wanted)} classes."
-        )
-    return OtherNetworkError(f"{shapes}is of another network than params.yaml asks for.")
+        return CheckpointError(f"{shapes}has {len(tensor)} classes, but params.yaml names {len(wanted)} classes.")
+    return OtherNetworkError(f"{shapes}belongs to another network than the one in params.yaml.")
 
 
 def _prefix(
@@ -349,10 +347,9 @@ def _prefix(
 
     Args:
         weights: name -> tensor.
-        theirs: the names of all weights before the last layer, in the network of torchvision, and tensors of their
-            shapes.
+        theirs: name in torchvision's network -> tensor of the right shape, for all weights before the last layer.
         of: path of the checkpoint, for messages.
-        chosen: the prefix that the user chose, with or without the last dot; None to find the only one.
+        chosen: the prefix that the user chose, with or without the dot at its end; None to find the only prefix.
     """
     names, prefixes, whole = _needed(theirs), _prefixes(weights, theirs), _whole(weights, theirs)
     if chosen is not None:
@@ -364,8 +361,8 @@ def _prefix(
         prefixes = [chosen] if chosen in below else below
     if not prefixes:
         raise OtherNetworkError(
-            f"{of}: has no {names[0]}, under any prefix; it is of another network than params.yaml asks for. Its first "
-            f"weights: {', '.join(list(weights)[:3])}."
+            f"{of}: has no {names[0]}, under any prefix; it belongs to another network than the one in params.yaml. "
+            f"The first weights in the file are {', '.join(list(weights)[:3])}."
         )
     whole = [prefix for prefix in prefixes if prefix in whole]
     if not whole:
@@ -375,32 +372,32 @@ def _prefix(
             if (tensor := weights.get(nearest + name)) is not None and tensor.shape != theirs[name].shape:
                 raise _unlike(of, nearest + name, tensor, theirs[name], in_head=False)
         raise OtherNetworkError(
-            f"{of}: lacks {nearest}{lacking[nearest][0]}; it is of another network than params.yaml asks for."
+            f"{of}: lacks {nearest}{lacking[nearest][0]}; it belongs to another network than the one in params.yaml."
         )
     fitting = [p for p in whole if all(weights[p + name].shape == theirs[name].shape for name in names)]
     distinct = _distinct(fitting or whole, lambda prefix: [weights[prefix + name] for name in names])
     if len(distinct) > 1:
         raise CheckpointError(
             f"{of}: holds {len(distinct)} networks, under {' and '.join(map(repr, distinct))}; choose one by the "
-            "key prefix in params.yaml (of network for network.weights, else of imported)."
+            "key prefix in params.yaml (under network if network.weights names this file, else under imported)."
         )
     return distinct[0]
 
 
 def _needed(theirs: Mapping[str, Any]) -> list[str]:
-    """The names that a checkpoint must have: all but the numbers of batches, which only cumulative averages use."""
+    """The names that a checkpoint must have: all but `num_batches_tracked`, which only cumulative averages use."""
     return [name for name in theirs if not name.endswith("num_batches_tracked")]
 
 
 def _prefixes(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> list[str]:
-    """All prefixes under which a checkpoint has the first of the needed names, the shortest first."""
+    """All prefixes under which a checkpoint has the first needed name; the shortest prefix comes first."""
     first = _needed(theirs)[0]
     ends = (key for key in weights if key == first or key.endswith(f".{first}"))
     return sorted((key.removesuffix(first) for key in ends), key=len)
 
 
 def _whole(weights: Mapping[str, torch.Tensor], theirs: Mapping[str, Any]) -> list[str]:
-    """All prefixes under which a checkpoint has all needed names, the shortest first."""
+    """All prefixes under which a checkpoint has all needed names; the shortest prefix comes first."""
     needed = _needed(theirs)
     return [prefix for prefix in _prefixes(weights, theirs) if all(prefix + name in weights for name in needed)]
 
@@ -414,7 +411,7 @@ def _numbered(theirs: Mapping[str, str], network: Classifier) -> dict[str, str]:
 
 
 def _distinct(names: list[str], read: Callable[[str], list[torch.Tensor]]) -> list[str]:
-    """Leave out names whose tensors are equal to those of an earlier name: one layer saved under two names."""
+    """Leave out each name with the same tensors as an earlier name: the same layer was saved under both."""
     kept: list[str] = []
     for name in names:
         mine = read(name)
@@ -437,7 +434,7 @@ def _head(weights: Mapping[str, torch.Tensor], before: set[str], layer: str, wid
         of: path of the checkpoint, for messages.
 
     Raises:
-        CheckpointError: there is none, or several could be it.
+        CheckpointError: there is no last layer, several layers could be the last one, or it has another width.
     """
     if f"{layer}.weight" in weights:
         return layer
@@ -449,17 +446,17 @@ def _head(weights: Mapping[str, torch.Tensor], before: set[str], layer: str, wid
         names = _distinct(inside, lambda name: [weights[f"{name}.weight"]])
         if len(names) > 1:
             raise CheckpointError(
-                f"{of}: the last layer could be {' or '.join(names)}; Crayon reads a head that is one linear layer."
+                f"{of}: the last layer could be {' or '.join(names)}; Crayon reads only heads of one linear layer."
             )
         if names:
             shape = tuple(weights[f"{names[0]}.weight"].shape)
             if shape[1] != width:
                 raise OtherNetworkError(
-                    f"{of}: {names[0]}.weight has the shape {shape}, not (classes, {width}); it is of another network "
-                    "than params.yaml asks for."
+                    f"{of}: {names[0]}.weight has the shape {shape}, not (classes, {width}); it belongs to "
+                    "another network than the one in params.yaml."
                 )
             return names[0]
     raise CheckpointError(
-        f"{of}: lacks {layer}.weight, the last layer; it is a backbone without a classifier. Give it as "
+        f"{of}: lacks {layer}.weight, the last layer; the file is a backbone without a classifier. Name it in "
         "network.weights, and Crayon trains a new last layer."
     )

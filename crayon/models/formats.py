@@ -10,27 +10,27 @@ from safetensors import SafetensorError, safe_open
 from crayon.utils.errors import CheckpointError
 
 READ = ("safetensors", "torch")
-"""The formats that are read: safetensors, and what torch.save writes (a ZIP archive, before PyTorch 1.6 a pickle)."""
+"""The formats that are read: safetensors, and what torch.save writes (a ZIP archive; before PyTorch 1.6, a pickle)."""
 
 SAVE = "save its state_dict: torch.save(model.state_dict(), ...)"
 
 NOT_READ = {
     "empty": "is empty; copy or download it again.",
     "Git LFS": "is a Git LFS pointer, not the weights; get the file itself with `git lfs pull`.",
-    "web page": "is a web page (HTML), not weights; the address leads to a page or an error: download the file itself.",
-    "TorchScript": f"is a TorchScript program, which would be run; {SAVE} from the model that was scripted or traced.",
-    "ONNX": f"is an ONNX graph, in which weights have no names of modules; {SAVE} from the model that was exported.",
+    "web page": "is a web page (HTML), not weights; download the file itself, which has another address.",
+    "TorchScript": f"is a TorchScript program, and reading it would run it; load the Python model instead, and {SAVE}.",
+    "ONNX": f"is an ONNX graph, without the names of PyTorch's modules; load the PyTorch model instead, and {SAVE}.",
     "HDF5": "is an HDF5 file (Keras, TensorFlow), whose weights are not PyTorch's; convert the model to PyTorch, and "
     f"{SAVE}.",
     "Keras": f"is a Keras model, whose weights are not PyTorch's; convert the model to PyTorch, and {SAVE}.",
     "TensorFlow Lite": f"is a TensorFlow Lite model, which is not read; convert the model to PyTorch, and {SAVE}.",
     "NumPy": "is a NumPy file, which is not read; save a dict of tensors: torch.save({name: torch.from_numpy(array)}, "
     "...), with the names of the network's state_dict.",
-    "archive": "is an archive that holds other files, not weights; unpack it, and give the file in it.",
+    "archive": "is an archive of other files, not weights; unpack it, and give the file with the weights.",
     "text": "is a text file, not weights; give the file that torch.save or safetensors wrote.",
     "unknown": "is not a checkpoint: neither safetensors nor a file that torch.save wrote.",
 }
-"""Format that is not read -> what a message states about such a file, and the remedy."""
+"""Format that is not read -> message about such a file (without its name), with the remedy."""
 
 _STARTS = {
     b"version https://git-lfs": "Git LFS",
@@ -54,7 +54,7 @@ def format_of(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder, not a file with weights; give the file in it.")
+        raise CheckpointError(f"{path}: is a folder, not a file with weights; give the file with the weights.")
     if path.exists() and not path.is_file():  # opening a pipe would wait forever
         raise CheckpointError(f"{path}: is no regular file; give the file that torch.save or safetensors wrote.")
     try:
@@ -90,7 +90,7 @@ def format_of(path: str | Path) -> str:
 
 
 def _zip_format(path: Path) -> str:
-    """The format of a ZIP archive; `torch` for one whose directory is cut off, which torch.load then reports."""
+    """The format of a ZIP archive; `torch` for one that is cut off, so that torch.load reports this."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

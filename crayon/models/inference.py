@@ -14,11 +14,11 @@ LARGEST = 256
 """Largest number of images per batch."""
 
 PIXELS = 1 << 20
-"""Largest number of pixels per batch on a CPU: more activations than fit into its cache cost time and memory."""
+"""Largest number of pixels per batch on a CPU. With more, activations do not fit into its cache."""
 
 
 def batch_size_for(images: ImageReader) -> int:
-    """Return the number of images per batch without gradients: on a CPU, the larger the images, the fewer."""
+    """Return the number of images per batch for computations without gradients; on a CPU, fewer if they are large."""
     if images.device.type != "cpu":
         return LARGEST
     return max(1, min(LARGEST, PIXELS // (images.size[1] * images.size[2])))
@@ -81,8 +81,8 @@ def forward_in_batches(
 def gathered(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
     """Concatenate chunks (b, ...) of `count` rows in total into one tensor (count, ...).
 
-    Each chunk is copied into the result as it comes. Keeping a list of chunks instead would fragment the memory between
-    the large buffers that each batch frees, so that memory grows with every batch.
+    Each chunk is copied into the result as it comes. If a list kept the chunks instead, they would lie between the
+    large buffers that each batch frees. This would fragment the memory, and memory use would grow with every batch.
     """
     whole: torch.Tensor | None = None
     first = 0

@@ -101,14 +101,14 @@ class NextBlock(nn.Module):
 
 
 LAYER_SCALE = 1.0
-"""Initial scale of a block's residual; the published 1e-6 is meant for many blocks and hundreds of epochs."""
+"""Initial scale of a block's residual. The published value 1e-6 is meant for many blocks and hundreds of epochs."""
 
 
 def mini_convnext(options: Network) -> Parts:
     """A ConvNeXt as small as `mini_resnet`, with as small a receptive field.
 
-    A convolution embeds the image in patches, and blocks follow. A LayerNorm and a convolution of non-overlapping
-    stride x stride cells precede each block that changes the resolution or the number of channels.
+    The first layer embeds patches of the image that do not overlap; blocks follow. Before each block that changes the
+    resolution or the number of channels, there are a LayerNorm and a convolution whose kernel size equals its stride.
 
     Args:
         options: uses `stem`, `patch`, `channels`, `strides` and `kernels`.

@@ -18,8 +18,8 @@ class Parts:
             layers.
         channels: number of channels of the features.
         width: number of inputs of the head.
-        head: name of the last layer in the original network; empty if the network is ours.
-        norm: name of the LayerNorm in the original network, if the neck is one.
+        head: name of the last layer in the network that was split; empty for one of our own networks.
+        norm: if the neck is a LayerNorm, its name in the network that was split; otherwise empty.
     """
 
     backbone: nn.Module
@@ -63,7 +63,7 @@ class Layers(nn.Sequential):
 
 
 class Freezable(nn.Module):
-    """A backbone of layers in a row, of which the first may be frozen.
+    """A backbone that applies layers one after another; the first of them can be frozen.
 
     Frozen layers keep their weights and compute in evaluation mode, so that their outputs for an image never change and
     need to be computed only once.
@@ -79,14 +79,14 @@ class Freezable(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no layers")
 
     def freeze(self, count: int) -> None:
-        """Freeze the first `count` layers; their output must not have three channels."""
+        """Freeze the first `count` layers; their output must not have three channels, as images have."""
         self.frozen = count
         for layer in self.layers()[:count]:
             layer.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Freezable:
-        """Set the mode of all layers but the frozen ones, which stay in evaluation mode."""
+        """Set the mode of all layers except the frozen ones; these stay in evaluation mode."""
         super().train(mode)
         for layer in self.layers()[: self.frozen]:
             layer.eval()

@@ -1,8 +1,9 @@
 """Split any convolutional classifier into backbone, average pooling, neck and linear head.
 
-The network's graph is traced, and split where a map (B, C, h, w) is averaged over its cells for the last time, whatever
-the modules are called. This works for torchvision's classifiers except those without such a place: VGG and AlexNet
-flatten the map, SqueezeNet averages logits, vision transformers read out a class token.
+The network's graph is traced. It is split where a map (B, C, h, w) is averaged over its cells for the last time; the
+names of modules do not matter. This works for all of torchvision's classifiers that average a map before a linear
+layer. The others do not: VGG and AlexNet flatten the map, SqueezeNet averages logits, and vision transformers read out
+a class token.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LEAVES: dict[str, Any] = {
 
 
 RESHAPING = (torch.flatten, torch.squeeze, torch.reshape, "flatten", "squeeze", "view", "reshape", "contiguous")
-"""Functions and methods that change a tensor's shape only."""
+"""Functions and methods that change only a tensor's shape."""
 
 NO_MAP = (
     "has no map that is averaged over its cells before a linear last layer. Grad-CAM and pruning need such a network "
@@ -62,8 +63,8 @@ class Backbone(nn.Module):
 def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SIZE) -> Parts:
     """Split a network into backbone, neck and head.
 
-    The parts share their modules with `network`, which is put into evaluation mode; a neck that is a single LayerNorm
-    is a copy. Dropout and Identity after the last linear layer are left out.
+    `network` is put into evaluation mode, and the parts share its modules; only a neck that is a single LayerNorm is a
+    copy. Dropout and Identity after the last linear layer are left out.
 
     Args:
         network: (B, 3, H, W) -> (B, K) logits.
@@ -74,8 +75,8 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
         The parts, with the names that head and LayerNorm have in `network`.
 
     Raises:
-        ModelError: torch.fx cannot trace its forward, it has no map that is averaged before a linear last layer, it
-            returns something else than logits, or its map has a single cell at this size.
+        ModelError: torch.fx cannot trace the network's forward; the network has no map that is averaged before a linear
+            last layer; it returns something other than logits; or its map has a single cell for images of this size.
     """
     network.eval()
     options = _traceable(network, name)
@@ -145,9 +146,9 @@ class _Tracer(NodePathTracer):  # type: ignore[misc]  # torchvision has no types
 
 
 def _traceable(network: nn.Module, name: str) -> dict[str, Any]:
-    """Find the tracer's options with which the network can be traced, in training and in evaluation mode.
+    """Find options for the tracer with which the network can be traced, both in training and in evaluation mode.
 
-    A class of modules that cannot be traced into becomes a leaf.
+    Classes of modules that cannot be traced become leaves: the tracer calls them without looking inside.
     """
     options = LEAVES | {"leaf_modules": list(LEAVES["leaf_modules"])}
     for training in (True, False):
@@ -204,7 +205,7 @@ def _drops(node: fx.Node, module: nn.Module | None) -> bool:
 def _head(
     values: Mapping[fx.Node, Any], nodes: Sequence[fx.Node], modules: Mapping[str, nn.Module], name: str
 ) -> fx.Node:
-    """Find the last linear layer, after which only dropout and changes of shape may come.
+    """Find the linear layer at the end of a network; only dropout and changes of shape may follow it.
 
     Args:
         values: the value of each node.
@@ -215,8 +216,8 @@ def _head(
     output = nodes[-1]
     if not isinstance(output.args[0], fx.Node) or not isinstance(values[output], torch.Tensor):
         raise ModelError(
-            f"{name} returns a {type(values[output]).__name__}, not a tensor of logits; wrap it in a module whose "
-            "forward returns the logits alone."
+            f"{name} returns a {type(values[output]).__name__}, not a tensor of logits; wrap the model in a module "
+            "whose forward returns only the logits."
         )
     node = output.args[0]
     while True:
@@ -227,8 +228,8 @@ def _head(
             kind = getattr(node.target, "__name__", str(node.target)) if module is None else type(module).__name__
             if "softmax" in kind.lower() or "sigmoid" in kind.lower():
                 raise ModelError(
-                    f"{name} ends in {kind}; pass a model that returns the logits before it (with nn.Identity() in its "
-                    "place), since the losses take logits."
+                    f"{name} ends in {kind}, but the losses need logits; replace this last module or function by "
+                    "nn.Identity()."
                 )
             where = f" {node.target}" if module is not None else ""
             raise ModelError(f"{name} {NO_MAP}. The network ends in {kind}{where}.")
@@ -254,7 +255,7 @@ def _pooling(
     nodes: Sequence[fx.Node],
     head: fx.Node,
 ) -> tuple[fx.Node | None, nn.Module, int, str]:
-    """Find the last map (2, C, h, w) with a mean over its cells from which alone the head's input is computed.
+    """Find the last map (2, C, h, w) whose mean over cells is all that the head's input depends on.
 
     Args:
         values: the value of each node.
@@ -263,7 +264,8 @@ def _pooling(
         head: the node of the last layer.
 
     Returns:
-        The map's node (None if there is none), the neck, the number of channels and the name of the neck's LayerNorm.
+        Four values: the map's node (None if there is none); the neck; the number of channels; and, if the neck is a
+        LayerNorm, its name, else an empty one.
     """
     before = nodes[: nodes.index(head)]
     maps = [
@@ -297,12 +299,12 @@ def _is_mean(value: Any, mean: torch.Tensor) -> bool:
 
 
 def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether tensors of one shape differ only by rounding, relative to the scale of their values."""
+    """Whether two tensors of the same shape differ only by rounding, relative to the scale of their values."""
     return torch.allclose(first, second, rtol=1e-3, atol=1e-5 * float(second.abs().max()))
 
 
 def _reshapes(node: fx.Node, module: nn.Module | None, values: Mapping[fx.Node, Any]) -> bool:
-    """Whether a node changes the shape of its first input only."""
+    """Whether a node only changes the shape of its first input."""
     if node.target in RESHAPING or isinstance(module, nn.Flatten):
         return True
     if node.target not in (operator.getitem, torch.permute, "permute", torch.transpose, "transpose"):
@@ -321,7 +323,7 @@ def _neck(
     head: fx.Node,
     between: Sequence[fx.Node],
 ) -> tuple[nn.Module, str] | None:
-    """Make a module of the nodes between pooling and head.
+    """Make a module from the nodes between pooling and head.
 
     Args:
         values: the value of each node.
@@ -329,8 +331,8 @@ def _neck(
         pool, head: the nodes of pooling and of the last layer; `between` has the nodes between them.
 
     Returns:
-        The module, and the name of the LayerNorm in `network` if it is one, else an empty name. None if the head's
-        input depends on more than the pooled features, or the module does not compute it.
+        The module; and, if it is a LayerNorm, its name in `network`, else an empty one. None if the head's input
+        depends on more than the pooled features, or if the module does not compute this input.
     """
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     layers: list[tuple[fx.Node, nn.Module | None]] = []

@@ -1,4 +1,4 @@
-"""Give the weights of a classifier back to the network that it was split from."""
+"""Load the weights of a classifier back into the network that it was split from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def name_in_whole(key: str, names: Mapping[str, str]) -> str:
     """Return the name that a classifier's weight has in the network that was split.
 
     Args:
-        key: its name in the classifier's state dict, such as `backbone.body.conv1.weight`.
+        key: the weight's name in the classifier's state dict, such as `backbone.body.conv1.weight`.
         names: `Classifier.names`.
     """
     part, _, rest = key.partition(".")
@@ -26,21 +26,21 @@ def name_in_whole(key: str, names: Mapping[str, str]) -> str:
 
 @torch.no_grad()
 def load_back(network: Classifier, model: nn.Module, images: torch.Tensor) -> tuple[nn.Module, float]:
-    """Load the weights of `network` into a copy of the network that it was split from, and verify its logits.
+    """Load a classifier's weights into a copy of the network that it was split from, and compare the logits of both.
 
-    Switched-off channels become zero weights of the layer that reads the pooled features. Both compute on the CPU,
-    where rounding does not depend on TensorFloat-32.
+    In the copy, the weights that read switched-off channels are zero. Both networks compute on the CPU, so that
+    TensorFloat-32 does not change their rounding.
 
     Args:
         network: the classifier.
-        model: the network that it was split from, or one like it, on the CPU; it does not change.
+        model: the network that it was split from, or one with the same modules, on the CPU; it does not change.
         images: (B, C, H, W) float on the CPU, the images whose logits are compared.
 
     Returns:
         The copy, on the CPU and in evaluation mode, and the largest absolute difference of a logit.
 
     Raises:
-        MethodError: channels are switched off that no linear layer reads, or the logits differ.
+        MethodError: channels are switched off, but no linear or convolutional layer reads them; or the logits differ.
     """
     kind = type(model).__name__
     state = network.state_dict()
@@ -51,21 +51,21 @@ def load_back(network: Classifier, model: nn.Module, images: torch.Tensor) -> tu
         name = network.names["head"] if isinstance(network.norm, nn.Identity) else name
         if not name:
             raise MethodError(
-                f"{kind} cannot be pruned here: switched-off channels are folded into the linear layer that reads the "
-                "pooled features, but in this model another kind of layer reads them "
-                f"({type(network.norm).__name__}). Refine it with Crayon-Attention."
+                f"{kind} cannot be pruned here: pruning sets to zero weights of the linear layer that reads the pooled "
+                f"features, but in this model another kind of layer reads them ({type(network.norm).__name__}). Refine "
+                "the model with Crayon-Attention."
             )
         weight = weights[f"{name}.weight"]
         weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
     loaded = copy.deepcopy(model).eval()
     if unknown := loaded.load_state_dict(weights, strict=False).unexpected_keys:
-        raise MethodError(f"{kind} has no weight {unknown[0]}, but the refined network has one to load into it.")
+        raise MethodError(f"{kind} has no weight {unknown[0]}, but the refined network has one.")
     # eval() follows the copy, since copies of a traced module are in training mode.
     expected, logits = copy.deepcopy(network).cpu().eval()(images), loaded(images)
     difference = float((logits - expected).abs().max())
     if not difference <= 1e-4 * max(1.0, float(expected.abs().max())):
         raise MethodError(
-            f"{kind}, with the weights loaded back into it, has logits that differ by {difference:.2g} from those "
-            "of the network that is trained; its forward must depend on nothing but weights and input."
+            f"{kind} with the refined weights has logits that differ by {difference:.2g} from those of the refined "
+            "network. The model's forward must depend only on its weights and its input."
         )
     return loaded, difference

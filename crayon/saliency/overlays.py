@@ -12,7 +12,7 @@ from crayon.saliency.placement import CENTRED, Shift, upsample
 RED = np.array([1.0, 0.0, 0.0], np.float32)
 
 SMALLEST = 96
-"""Minimum size in pixels: smaller images are enlarged to about this size before they are drawn on or shown."""
+"""Minimum size in pixels: smaller images are enlarged to about this size before they are shown."""
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def readable(image: np.ndarray, smallest: int = SMALLEST) -> tuple[np.ndarray, int]:
-    """Enlarge an image (H, W, 3) uint8 to about `smallest` pixels if it is smaller; return it and the factor."""
+    """Enlarge an image (H, W, 3) uint8 to about `smallest` pixels if it is smaller; return the image and the factor."""
     factor = max(1, smallest // max(image.shape[:2]))
     return enlarge(image, factor), factor
 
@@ -31,8 +31,8 @@ def highlight_overlaid(image: np.ndarray, attention: np.ndarray, shift: Shift = 
 
     Args:
         image: (H, W, 3) uint8.
-        attention: (h, w) float in [0, 1], resized to the image.
-        shift: where the cells lie on the image.
+        attention: (h, w) float in [0, 1], a map; it is resized to the image.
+        shift: where the map's cells lie on the image.
 
     Returns:
         (H, W, 3) uint8.
@@ -47,8 +47,8 @@ def highlight_in_red(
 
     Args:
         image: (H, W, 3) uint8.
-        attention: (h, w) float in [0, 1], resized to the image.
-        shift: where the cells lie on the image.
+        attention: (h, w) float in [0, 1], a map; it is resized to the image.
+        shift: where the map's cells lie on the image.
         strength: opacity of the red where the attention is 1.
 
     Returns:
@@ -65,8 +65,8 @@ def patch_view(image: np.ndarray, left: int, top: int, right: int, bottom: int, 
         image: (H, W, 3) uint8.
         left: first column of the patch, in pixels.
         top: first row of the patch.
-        right: column after the last of the patch.
-        bottom: row after the last of the patch.
+        right: first column to the right of the patch.
+        bottom: first row below the patch.
         thickness: of the frame in pixels; the frame lies inside the patch.
 
     Returns:
@@ -84,7 +84,7 @@ VIEWS: dict[str, Callable[[np.ndarray, np.ndarray, Shift], np.ndarray]] = {
     "overlaid": highlight_overlaid,
     "red": highlight_in_red,
 }
-"""Name in a benchmark's `views` -> function that draws the view from an image, its map and the shift of its cells."""
+"""Name in a benchmark's `views` -> function that draws the view from an image, a map, and the shift of its cells."""
 
 
 def _full(attention: np.ndarray, image: np.ndarray, shift: Shift) -> np.ndarray:

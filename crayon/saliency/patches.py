@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Patch:
-    """One of the patches of a neuron, a row of patches.csv.
+    """One patch of a neuron: a row of patches.csv.
 
     Attributes:
         patch: id, `<image>@<row>,<column>`. Neurons with the same image and cell share the patch, which is annotated
@@ -48,7 +48,9 @@ class Patch:
 
 
 class TopPatches:
-    """Finds the `k` images with the highest activation of each channel, one cell per image, batch by batch.
+    """For each channel, finds the `k` images with the highest activation, and in each image the cell that has it.
+
+    The images are added batch by batch.
 
     Args:
         channels: C, the number of channels.
@@ -88,14 +90,14 @@ class TopPatches:
         cells: float,
         shift: tuple[float, float] = (0.0, 0.0),
     ) -> list[Patch]:
-        """List the patches, sorted by neuron and rank. A neuron without a positive activation has none.
+        """List the patches with a positive activation, sorted by neuron and rank; a neuron may have none.
 
         Args:
             image_ids: ids of the images, by their positions in `update`.
             image_size: (height, width) of an image in pixels.
             map_size: (height, width) of the map in cells.
-            cells: width and height of a patch in cells; it is centred on the cell with the activation.
-            shift: where the cells lie on the image, see `crayon.saliency.placement`.
+            cells: width and height of a patch in cells; the patch is centred on the cell with the highest activation.
+            shift: where the map's cells lie on the image, see `crayon.saliency.placement`.
         """
         patches = []
         for neuron in range(len(self.activation)):

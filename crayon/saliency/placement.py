@@ -1,10 +1,11 @@
 """Where the cells of a map lie on the image.
 
-A plain resize draws the centre of cell i of n at (i + 1/2) * size / n. Networks whose padded convolutions have a stride
-look elsewhere: with 3x3 kernels, stride 2 and padding 1, the receptive field of cell i is centred on pixel i * stride
-(Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019), half a cell
-further up and left. But the border of the image cuts receptive fields off, so the true shift is smaller than this
-formula says. Therefore the shift is measured, from gradients at the size of the images.
+A plain resize of a map to an image draws the centre of cell i of n at (i + 1/2) * size / n. But if a network has padded
+convolutions with a stride, its cells depend on pixels around another point. With 3x3 kernels, stride 2 and padding 1,
+the receptive field of cell i is centred on pixel i * stride, which is half a cell further up and left (Araujo, Norris
+and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019). The border of the image cuts
+receptive fields off, so the true shift is smaller than half a cell. Therefore the shift is measured: from gradients, on
+images of the size in use.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ IMAGES = 2
 
 
 def measure_shift(backbone: nn.Module, size: tuple[int, int]) -> Shift:
-    """Measure where the cells of a backbone's map look, from the gradients of its features with respect to the pixels.
+    """Measure the shift of a map's cells, from the gradients of its features with respect to the pixels.
 
-    For each row (column) of cells, the centre of mass of the absolute gradient of its features, with random signs, is
-    computed on images of noise; the shift is the mean distance of these centres from those of a plain resize. It is
-    rounded to half a pixel, so that it is the same on every machine, and limited to half a cell.
+    For each row (and each column) of cells, the features are summed with random signs, on images of noise. The centre
+    of mass of this sum's absolute gradient shows where the row lies in the image. The shift is the mean distance of
+    these centres from those of a plain resize. It is rounded to half a pixel, so that it is the same on every machine,
+    and limited to half a cell.
 
     Args:
         backbone: (B, 3, H, W) images -> (B, C, h, w) features, used in evaluation mode; its weights matter little.
@@ -80,7 +82,7 @@ def upsample(maps: torch.Tensor, size: tuple[int, int], shift: Shift = CENTRED) 
         shift: where the cells lie. With (0, 0) this is a plain resize (half-pixel centres, align_corners=False).
 
     Returns:
-        (B, H, W) float32; constant beyond the outermost centres.
+        (B, H, W) float32; beyond the centres of the outermost cells, the values are constant.
     """
     maps = maps.float()
     if tuple(shift) == CENTRED:
@@ -102,7 +104,7 @@ def moved(maps: torch.Tensor, cells: tuple[int, int], source: Shift = CENTRED, t
         target: where the cells of the other network lie.
 
     Returns:
-        (B, h', w') float32; the maps themselves if they lie there already.
+        (B, h', w') float32; `maps` itself if its cells are those of the other network.
     """
     if tuple(maps.shape[1:]) == tuple(cells) and tuple(source) == tuple(target):
         return maps
@@ -116,11 +118,11 @@ def moved(maps: torch.Tensor, cells: tuple[int, int], source: Shift = CENTRED, t
 
 
 def cell_shares(masks: torch.Tensor, cells: tuple[int, int], shift: Shift = CENTRED) -> torch.Tensor:
-    """Compute the share of each cell that a mask fills.
+    """Compute the share of each cell that a mask covers.
 
     Args:
         masks: (N, H, W) bool.
-        cells: (h, w), number of cells per column and row.
+        cells: (h, w), the number of rows and of columns of cells.
         shift: where the cells lie. The outermost cells reach to the border of the image.
 
     Returns:
@@ -142,7 +144,7 @@ def _interpolation(cells: int, positions: torch.Tensor) -> torch.Tensor:
 
 
 def _coverage(cells: int, pixels: int, offset: float) -> torch.Tensor:
-    """Weights (cells, pixels) with which the pixels of a line are averaged over each cell."""
+    """Weights (cells, pixels): along one axis, row i averages the pixels that cell i covers."""
     edges = (torch.arange(cells + 1, dtype=torch.float64) + offset) * pixels / cells
     edges[0], edges[-1] = 0, pixels
     first, last = edges[:-1, None], edges[1:, None]

@@ -8,7 +8,7 @@ from crayon.saliency.placement import CENTRED, Shift, upsample
 
 
 def energy_inside(maps: torch.Tensor, masks: torch.Tensor, shift: Shift = CENTRED) -> torch.Tensor:
-    """Compute the share of each map's sum inside the mask (energy-based pointing game: Wang et al., Score-CAM, 2020).
+    """Compute the share of each map's sum within the mask (energy-based pointing game: Wang et al., Score-CAM, 2020).
 
     Args:
         maps: (N, h, w) float, >= 0; resized bilinearly to the size of the masks.

@@ -95,24 +95,24 @@ def test_two_folders_of_one_split_are_reported(tmp_path, capsys):
         (  # the folders of the groups are missing everywhere
             ["train/cat/a.png", "train/cat/b.png", "train/dog/a.png", "test/dog/a.png"],
             GROUPS,
-            r"4 of 4 images are not in <split>/<class>/<group>/<image> \(test/dog has 1, train/cat has 2, train/dog "
-            r"has 1\); move them into folders of their groups \(in, out\), or remove `groups` from params\.yaml\.",
+            r"4 of 4 images are not in <split>/<class>/<group>/<image> \(1 in test/dog, 2 in train/cat, 1 in "
+            r"train/dog\); move them into folders of their groups \(in, out\), or remove `groups` from params\.yaml\.",
         ),
         (  # some images have no group
             [*full("train"), "train/cat/b.png", "train/cat/c.PNG"],
             GROUPS,
-            r"2 of 6 images are not in <split>/<class>/<group>/<image> \(train/cat has 2\)",
+            r"2 of 6 images are not in <split>/<class>/<group>/<image> \(2 in train/cat\)",
         ),
-        (["train/a.png", *full("train")], GROUPS, r"1 of 5 images .* \(train has 1\)"),
+        (["train/a.png", *full("train")], GROUPS, r"1 of 5 images .* \(1 in train\)"),
         (
             ["train/a.png", "train/cat/a.png", "train/dog/a.png"],
             ("all",),
-            r"1 of 3 images are not in <split>/<class>/<image> \(train has 1\); move them into the folders of their",
+            r"1 of 3 images are not in <split>/<class>/<image> \(1 in train\); move them into the folders of their",
         ),
         (  # no folders of splits: `cat` is read as a split
             ["cat/a.png", "dog/a.png"],
             ("all",),
-            r"2 of 2 images are not in <split>/<class>/<image> \(cat has 1, dog has 1\)",
+            r"2 of 2 images are not in <split>/<class>/<image> \(1 in cat, 1 in dog\)",
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_images_outside_the_splits_are_counted(tmp_path, capsys):
 
 def test_folders_of_undeclared_groups_are_reported(tmp_path, capsys):
     assert len(listing(draw(tmp_path, *full("train")), ("all",))) == 4
-    assert "within those of the classes (in, out) are not read as groups" in capsys.readouterr().err
+    assert "the subfolders of the classes (in, out) are not read as groups" in capsys.readouterr().err
 
 
 def job(path: Path, monkeypatch, groups=GROUPS, **source):
@@ -146,7 +146,7 @@ def job(path: Path, monkeypatch, groups=GROUPS, **source):
 
 
 WITHOUT = (
-    "own: 11 images (test 3, train 4, validation 4).\ntest has no image of dog/in, which WGA and MGA cannot include"
+    "own: 11 images (test 3, train 4, validation 4).\ntest has no image of dog/in, so WGA and MGA cannot include it"
 )
 
 
@@ -161,7 +161,7 @@ def test_check_names_the_selection_and_unmeasured_splits(tmp_path, monkeypatch):
     assert download.check(job(tmp_path, monkeypatch))[0].splitlines() == [
         "own: 9 images (test 4, train 3, validation 2).",
         "train has no image of cat/out.",
-        "validation has no image of the class dog, which the selection of the best epoch cannot include.",
+        "validation has no image of the class dog, so the selection of the best epoch cannot include it.",
     ]
 
 
@@ -289,7 +289,7 @@ def test_an_evaluation_states_what_its_split_lacks(tmp_path, monkeypatch, capsys
     save_checkpoint(found.inputs["last"], network.state_dict())
     write_history(found.inputs["history"], [{"epoch": 1, "validation": 50.0}])
     evaluate.run([found])
-    assert "test has no image of the class dog, which WGA and MGA cannot include." in capsys.readouterr().err
+    assert "test has no image of the class dog, so WGA and MGA cannot include it." in capsys.readouterr().err
     last = json.loads(Path(found.outputs["metrics"]).read_text())["last"]
     assert last["metrics"]["WGA"] in (0, 100)
     assert len(last["splits"]["test"]) == 2
@@ -306,4 +306,4 @@ def test_metrics_without_groups_miss_classes_only():
     same = {(label, label) for label in benchmark.classes}
     assert gaps({"mixed_same": same}, benchmark) == []
     (sentence,) = gaps({"mixed_same": same - {("dog", "dog")}}, benchmark)
-    assert sentence.startswith("mixed_same has no image of the class dog, which BG-Gap")
+    assert sentence.startswith("mixed_same has no image of the class dog, so BG-Gap")

@@ -121,8 +121,8 @@ def test_warnings_of_pillow_name_the_images_and_count_them(tmp_path, form, capsy
         warned(tmp_path / f"{number}.png", form, number + 1)
     _, lines, _ = vars(examine(images, workers=4)).values()
     assert lines == [
-        "here: 3 of 5 images: Pillow warns of the image that it reads: Corrupt EXIF data. Expecting to read N bytes "
-        "but only got N; if its rotation or its pixels are wrong, save it again (1.png, 3.png, 4.png)."
+        "here: 3 of 5 images: Pillow warns when it reads the image: Corrupt EXIF data. Expecting to read N bytes "
+        "but only got N; if rotation or pixels are wrong, save the file again (1.png, 3.png, 4.png)."
     ]
     assert capsys.readouterr().err == ""
     pack(images, tmp_path / "work")

@@ -109,7 +109,7 @@ WRONG = {
     "0/1/255": (label(), "png", {}, r"3 different pixel values \(0, 1, 255\)"),
     "VOC": (voc(), "png", {}, r"3 different pixel values \(0, 15, 255\)"),
     "two colours": (coloured(RED, BLUE), "png", {}, r"\[0, 0, 0\], \[0, 0, 3\], \[255, 0, 0\]"),
-    "white palette index 0": (palette([WHITE, BLACK]), "png", {}, "palette whose number 0"),
+    "white palette index 0": (palette([WHITE, BLACK]), "png", {}, "palette in which number 0"),
     "numbers for colours": (coloured(RED), "png", {"relevant": (1,)}, "must name colours"),
     "alpha and colours": (with_alpha(coloured(RED, BLUE), grey()), "png", {}, "channel: alpha"),
     "no alpha": (grey(), "png", {"channel": "alpha"}, "has no alpha"),
@@ -152,7 +152,7 @@ def test_check_states_shares_and_suspicious_masks(tmp_path):
     full, empty = Image.new("L", (16, 16), 255), Image.new("L", (16, 16), 0)
     masks = {"a.png": grey(), "full.png": full, "empty.png": empty, "one.png": grey(1)}
     text = "\n".join(examine(listed(tmp_path, masks)).lines)
-    assert "4 masks; the relevant share of an image is 0.0% to 100.0%, quartiles 9.4%, 12.5%, 34.4%" in text
+    assert "4 masks. The relevant share of an image is 0.0% to 100.0% (quartiles 9.4%, 12.5%, 34.4%)." in text
     assert "L: 1; L 1: 1; L 255: 2" in text
     assert "1 of 4 images: empty mask: no pixel is relevant (empty.png)" in text
     assert "1 of 4 images: mask whose pixels are all relevant (full.png)" in text

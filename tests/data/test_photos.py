@@ -392,7 +392,7 @@ REAL = {
         ({"counts": {}}, "compose.counts: names no split"),
         ({"split_of_cutouts": 3}, "compose.split_of_cutouts: is 3; it must be 0, 1 or 2"),
         ({"scale": [0.2, 1.5]}, r"compose.scale: is \[0.2, 1.5\]; it must be above 0 and at most 1"),
-        ({"scale": [0.5, 0.2]}, "compose.scale: .* must rise"),
+        ({"scale": [0.5, 0.2]}, "compose.scale: .* must be .* <= low <= high"),
         ({"brightness": [0.0, 1.0]}, "compose.brightness: .* above 0"),
         ({"size": 0}, "compose.size: is 0"),
         ({"watermark": {"text": " ", "places": ["land"]}}, "compose.watermark.text: is empty"),

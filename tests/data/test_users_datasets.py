@@ -123,8 +123,8 @@ PICTURE = Image.new("RGB", (8, 8))
         (changed(2, IMAGES[2] / 0), "image 2 has pixels that are NaN or infinite; correct its transform"),
         (changed(4, IMAGES[4] * float("nan")), "image 4 has pixels that are NaN"),
         (IMAGES[:4], r"image 5 of 6 cannot be read: dataset\[5\] raises IndexError"),
-        (IMAGES[:, :1], r"Sequential cannot take its images \(1, 8, 8\).*takes 3 channels.*Grayscale\(3\)"),
-        (IMAGES.permute(0, 2, 3, 1), r"cannot take its images \(8, 8, 3\).*by image.permute\(2, 0, 1\)"),
+        (IMAGES[:, :1], r"Sequential cannot take images of the shape \(1, 8, 8\).*takes 3 channels.*Grayscale\(3\)"),
+        (IMAGES.permute(0, 2, 3, 1), r"cannot take images of the shape \(8, 8, 3\).*by image.permute\(2, 0, 1\)"),
     ],
 )
 @pytest.mark.parametrize("workers", [None, 0, 1])

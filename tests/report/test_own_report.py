@@ -212,7 +212,7 @@ def test_a_group_without_test_images_is_named_everywhere(birds):
         "WGA": "WGA (3 of 4 groups)",
         "MGA": "MGA (3 of 4 groups)",
     }
-    sentence = "test has no image of waterbird/land, which WGA and MGA cannot include."
+    sentence = "test has no image of waterbird/land, so WGA and MGA cannot include it."
     render(birds, "table1")
     assert sentence in Path("results/mini/table1.md").read_text()
     assert "WGA (3 of 4 groups) last" in Path("results/mini/table1.md").read_text()

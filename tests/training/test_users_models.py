@@ -166,11 +166,11 @@ class Pair(nn.Module):
 
 
 REFUSED = {
-    "softmax": (lambda: Net(tail=nn.Softmax(1)), "Net ends in Softmax; pass a model that returns the logits before it"),
-    "logsoftmax": (lambda: Net(tail=nn.LogSoftmax(1)), "Net ends in LogSoftmax; pass a model"),
-    "sigmoid": (lambda: Net(tail=nn.Sigmoid()), "Net ends in Sigmoid; pass a model"),
-    "function": (lambda: Net(tail=lambda x: functional.log_softmax(x, -1)), "Net ends in log_softmax; pass"),
-    "method": (lambda: Net(tail=lambda x: x.softmax(-1)), "Net ends in softmax; pass"),
+    "softmax": (lambda: Net(tail=nn.Softmax(1)), "Net ends in Softmax, but the losses need logits"),
+    "logsoftmax": (lambda: Net(tail=nn.LogSoftmax(1)), "Net ends in LogSoftmax, but the losses need logits"),
+    "sigmoid": (lambda: Net(tail=nn.Sigmoid()), "Net ends in Sigmoid, but the losses need logits"),
+    "function": (lambda: Net(tail=lambda x: functional.log_softmax(x, -1)), "Net ends in log_softmax, but the losses"),
+    "method": (lambda: Net(tail=lambda x: x.softmax(-1)), "Net ends in softmax, but the losses"),
     "scaled": (
         lambda: Net(tail=lambda x: x / 2),
         r"Net has no map .* before a linear last layer.*\. The network ends in truediv\.",
@@ -184,7 +184,7 @@ REFUSED = {
         lambda: Net(nn.AdaptiveAvgPool2d(1), head=nn.Sequential(nn.Conv2d(6, 2, 1), nn.ReLU())),
         r"before a linear last layer.*\. The network ends in ReLU decide\.1\.",
     ),
-    "tuple": (lambda: Net(tail=lambda x: (x, x)), "Net returns a tuple, not a tensor of logits; wrap it in a module"),
+    "tuple": (lambda: Net(tail=lambda x: (x, x)), "Net returns a tuple, not a tensor of logits; wrap the model"),
     "dict": (lambda: Net(tail=Pair()), "Net returns a dict with the keys logits, features, not a tensor of logits"),
     "maximum": (lambda: Net(lambda x: x.amax((2, 3))), "Net has no map that is averaged"),
     "average and maximum": (lambda: Net(lambda x: x.mean((2, 3)) + x.amax((2, 3))), "Net has no map that is averaged"),
@@ -194,7 +194,7 @@ REFUSED = {
     "double": (lambda: Net().double(), r"body.0.weight is torch.float64, .* pass model.float\(\)"),
     "parallel": (lambda: nn.DataParallel(Net()), "is wrapped in DataParallel; pass model.module"),
     "weights' mean": (lambda: AveragedModel(Net()), "is wrapped in AveragedModel; pass model.module"),
-    "compiled": (lambda: torch.compile(Net()), "pass the model before torch.compile"),
+    "compiled": (lambda: torch.compile(Net()), "pass the uncompiled model"),
     "traced": (lambda: torch.jit.trace(Net(), IMAGES), "is a TorchScript program"),
     "meta": (lambda: Net().to("meta"), "is on the device meta"),
     "lazy": (lambda: Net(head=nn.LazyLinear(2)), "decide.weight has no value yet"),
@@ -236,7 +236,7 @@ def test_a_model_compiled_in_place_is_used_without_compilation():
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_wrong_number_of_channels_is_named(channels):
     dataset = [(torch.rand(channels, 16, 12), i % 2) for i in range(4)]
-    message = rf"Net cannot take its images \({channels}, 16, 12\), since its first convolution takes 3 channels"
+    message = rf"Net cannot take images of the shape \({channels}, 16, 12\), since .* convolution takes 3 channels"
     with pytest.raises(DataError, match=f"dataset: {message}"):
         Guide(Net(), dataset)
     with pytest.raises(DataError, match=f"validation: {message}"):

@@ -41,9 +41,11 @@ CORRUPT = (
 
 
 def fetch(packages: Collection[Package], folder: Path, local: Path | None = None) -> None:
-    """Collect packages in `folder`: keep those that are there, then take files that the user downloaded, then run apt.
+    """Make sure that `folder` has all these packages.
 
-    A file that the user downloaded has the package's name, or its name in Debian (`scratch_1.4.0.6~dfsg1-6.1_all.deb`).
+    Packages that are missing there are taken from files that the user downloaded. Those that are still missing are
+    downloaded by apt. A file that the user downloaded may be called NAME.deb, or as in Debian
+    (`scratch_1.4.0.6~dfsg1-6.1_all.deb`).
 
     Args:
         packages: the packages that are needed.
@@ -165,8 +167,8 @@ def pictures(path: Path, package: Package, wanted: Mapping[str, str]) -> Iterato
         Path and content of each wanted member, in the order of the package.
 
     Raises:
-        DataError: the file is no Debian package, is cut off or corrupt, or is of a version in which a member is missing
-            or differs.
+        DataError: the file is no Debian package; it is cut off or corrupt; or it has another version, in which a member
+            is missing or differs.
     """
     remedy = f"replace it by {package.file} of Debian (sha256 {package.sha256})"
     missing, other = dict(wanted), []
@@ -185,7 +187,8 @@ def pictures(path: Path, package: Package, wanted: Mapping[str, str]) -> Iterato
                 if not missing:
                     break
     except _NoPackage as error:
-        raise DataError(f"{path}: {error}{'' if str(error).endswith(', or') else ';'} {remedy}.") from error
+        why, *remedies = error.args
+        raise DataError(f"{path}: {why}; {', or '.join([*remedies, remedy])}.") from error
     except CORRUPT as error:
         why = str(error).strip() or type(error).__name__
         raise DataError(f"{path}: is cut off or corrupt ({why}); {remedy}.") from error
@@ -199,11 +202,11 @@ def pictures(path: Path, package: Package, wanted: Mapping[str, str]) -> Iterato
 
 
 class _NoPackage(Exception):
-    """Raised if a file is no Debian package, or a package that cannot be read here."""
+    """Raised if a file is no Debian package, or one that cannot be read here; arguments: why, and remedies if any."""
 
 
 def _data(file: IO[bytes]) -> IO[bytes]:
-    """The uncompressed data.tar of a package, from the file of the package."""
+    """Open the uncompressed data.tar of a package, given the package's open file."""
     if file.read(8) != b"!<arch>\n":
         raise _NoPackage("is no Debian package (an ar archive)")
     while header := file.read(60):
@@ -224,8 +227,8 @@ def _uncompressed(name: str, stream: io.BufferedReader) -> IO[bytes]:
     if name == "data.tar.zst":
         if zstandard is None:
             raise _NoPackage(
-                "is compressed by zstd, as Ubuntu's packages are, which needs the Python package zstandard; run "
-                "`pip install zstandard`, or"
+                "is compressed by zstd, as Ubuntu's packages are, but the Python package zstandard is missing",
+                "run `pip install zstandard`",
             )
         return zstandard.ZstdDecompressor().stream_reader(stream)
     raise _NoPackage(f"contains {name}, whose compression is not supported")

@@ -1,10 +1,14 @@
 """The Backgrounds Challenge (Xiao et al. 2021): ImageNet-9 for training, and its variants with other backgrounds.
 
-Folders are `<variant>/<train|val>/<00_dog ... 08_fish>/`. Training images come from the release of IN-9's `original`,
-or from a local ImageNet and the challenge's class map. IN-9's `val`, which was not cleaned by hand, is the validation
-split. Test images are the challenge's variants. Masks of training images are the non-black pixels of the foregrounds
-`only_fg`; masks of the variants are the challenge's arrays `fg_mask`. Images and masks are matched by the ImageNet
-name that their file names contain.
+The folders are `<variant>/<train|val>/<class>/`, with the classes `00_dog` to `08_fish`. The parts of the data set are:
+
+    training images     the variant `original` of ImageNet-9 (IN-9), or a local ImageNet and the challenge's class map
+    validation images   the part `val` of the variant `original`, which was not cleaned by hand
+    test images         the challenge's variants; each is a split
+    training masks      the pixels that are not black in the foregrounds of IN-9 (variant `only_fg`)
+    test masks          the challenge's arrays `fg_mask`
+
+An image and its mask have the same ImageNet name in their file names.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Biased CelebA: CelebA's aligned faces in the authors' published splits; the label is Smiling, the group Black_Hair.
 
 Each split is a list with a header of attribute names and one row per image, with values 0 or 1. CelebA's own lists have
-values -1 or 1, and the number of rows on a line above the header. The authors published no validation split. If
-CelebA's attributes are given, the validation split consists of the first images of each label and group that come after
-CelebA's training part, are not in the test list, and have either black or blond hair, as in the published lists.
+values -1 or 1, and the number of rows on a line above the header.
+
+The authors published no validation split. If CelebA's attributes are given, we make one. It has the first images of
+each label and group that meet three conditions: they come after CelebA's training part, they are in neither published
+split, and they have either black or blond hair (as in the published splits).
 
 Masks are boxes around eyes and mouth, from CelebA's landmarks (paper, Sec. IV-D). We chose the size of the boxes.
 """
@@ -35,9 +37,9 @@ class Options(Release):
     Attributes:
         label, group: CelebA attributes used as class and group; value 0 stands for the first name.
         validation: images of each label and group in the validation split.
-        resize: length of the short side in pixels; stored images are 178 wide, and 224 gives 274x224.
+        resize: length of the short side in pixels. With 224, the stored images (218 x 178) become 274 x 224.
         eye: half width and half height of an eye's box, as multiples of the distance between the eyes.
-        mouth: margins of the mouth's box, in the same unit: left and right of the mouth's corners, and above and below.
+        mouth: horizontal and vertical margin of the mouth's box around the corners of the mouth, in the same unit.
     """
 
     label: str = "Smiling"

@@ -36,8 +36,8 @@ def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> No
 
     Args:
         archives: the files and their paths.
-        local: a folder with some of the files under their names, or the only missing file; it is searched before a
-            download.
+        local: a folder that has some of the files under their names, or one of the files. It is used before anything is
+            downloaded.
 
     Raises:
         DataError: a file is not available anywhere, or its content is not the expected one.
@@ -252,7 +252,7 @@ def unpacked(path: Path, folder: Path) -> Path:
     """Unpack a .tar, .tar.gz, .tgz or .zip file; no member is written outside of the folder.
 
     Args:
-        path: the file. One that is not an archive is left as it is.
+        path: the file. If it is not an archive, nothing is done.
         folder: where to unpack it; made if it is missing.
 
     Returns:
@@ -289,7 +289,7 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 def _untar(path: Path, folder: Path) -> None:
     def no_links(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-        """tarfile's filter `data`, which here also refuses links: no release has any, and attacks use them."""
+        """Apply tarfile's filter `data`, and refuse links and devices: no release has them, and attacks use them."""
         if not (member.isreg() or member.isdir()):
             raise DataError(f"{path}: {member.name!r} is a link or a device; it is not unpacked.")
         try:

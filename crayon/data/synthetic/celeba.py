@@ -24,10 +24,11 @@ class Options:
         seed: seed of all random draws.
         size: height and width in pixels.
         counts: split -> `label/group` -> images.
-        hair_overlap: overlap of the brightness ranges of black and other hair. Results are sensitive to it: with less
-            overlap, models use hair only and cannot be repaired; with more, hair is too weak a cue to mislead them.
+        hair_overlap: how far the brightness ranges of black and of other hair extend towards each other. Results depend
+            strongly on it: with small values, models use only the hair and cannot be repaired; with large values, the
+            hair is too weak a cue to mislead models.
         mouth: size of the mouth; 1 is natural.
-        thin_hair: how much narrower the hair is, relative to the image.
+        thin_hair: how much the hair is reduced in width and height; 0 draws it in its normal size.
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 

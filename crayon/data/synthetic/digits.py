@@ -35,7 +35,7 @@ class Options:
         ink: smallest and largest width and height of a digit, in pixels.
         contrast: smallest difference between the ink's brightness and the ground's mean, in [0, 1].
         ground_contrast: factor for the contrast of the photographs; at 1, strokes are hard to see on grass.
-        copies: split -> number of images of each digit, each with other place, size, colour and crop of the ground.
+        copies: split -> number of images of each digit; they differ in place, size, colour, and crop of the background.
     """
 
     seed: Int

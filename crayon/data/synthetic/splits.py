@@ -42,7 +42,7 @@ def check_canvas(seed: int, size: int, where: str = "source") -> None:
 
 
 def check_range(values: tuple[float, float], least: float, key: str) -> None:
-    """Raise ParamsError unless least <= low <= high; NaN raises, too.
+    """Raise ParamsError unless least <= low <= high; a NaN raises the error, too.
 
     Args:
         values: low and high.
@@ -50,7 +50,7 @@ def check_range(values: tuple[float, float], least: float, key: str) -> None:
         key: the key in params.yaml, for the message.
     """
     low, high = values
-    require(least <= low <= high, key, f"is [{low}, {high}]; it must rise, from {least} or more.")
+    require(least <= low <= high, key, f"is [{low}, {high}]; it must be [low, high] with {least} <= low <= high.")
 
 
 def check_counts(

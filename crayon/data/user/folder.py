@@ -47,7 +47,7 @@ class Options:
         size: side of a square, or (height, width), in pixels; None if all images have the same size already.
         masks: the folder of the masks, or None.
         mask_pixels: which pixels of a mask are relevant.
-        background_colour: red, green and blue (0 to 255) that transparent pixels of images are composited on.
+        background_colour: the colour behind transparent pixels of images: red, green and blue, from 0 to 255.
         on_error: what to do with an image that cannot be decoded.
     """
 
@@ -136,8 +136,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         report(f"{folder}: left out images outside the splits' folders: {names}")
     if deeper:
         report(
-            f"{folder}: the folders within those of the classes ({listed(sorted(deeper))}) are not read as groups; "
-            "`groups` in params.yaml names groups"
+            f"{folder}: the subfolders of the classes ({listed(sorted(deeper))}) are not read as groups; to use them, "
+            "list their names under `groups` in params.yaml"
         )
     _report_merged([composed(split.name) for split in tree.folders_in(folder)], folder)
     check_entries(entries, classes, groups, str(folder))
@@ -153,7 +153,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
 
 
 def _report_merged(names: Sequence[str], folder: Path) -> None:
-    """Say which folders together are one split."""
+    """Report which folders are read as the same split."""
     for split in dict.fromkeys(map(split_named, names)):
         same = [name for name in names if split_named(name) == split]
         if len(same) > 1:
@@ -166,16 +166,16 @@ def _images_in(tree: Tree, folder: Path) -> list[Path]:
 
 
 def _misplaced(folder: Path, loose: Sequence[Path], placed: int, groups: Sequence[str]) -> str:
-    """Say that images lie above the folders of the classes or groups.
+    """The message about images that do not lie in the folder of a class (or of a group, if there are groups).
 
     Args:
         folder: the folder of the data set.
-        loose: the images, which are directly in the folder of a split or class.
-        placed: number of the other images.
+        loose: these images; they lie directly in the folder of a split or class.
+        placed: number of images that lie in the right folders.
         groups: names of all groups.
     """
     counts = Counter(path.parent.relative_to(folder).as_posix() for path in loose)
-    where = listed([f"{name} has {count}" for name, count in counts.items()])
+    where = listed([f"{count} in {name}" for name, count in counts.items()])
     layout = "<split>/<class>/<image>"
     remedy = "move them into the folders of their classes"
     if len(groups) > 1:

@@ -39,7 +39,7 @@ class Options:
             None if all images have the same size already.
         masks: whether the column mask is read.
         mask_pixels: which pixels of a mask are relevant.
-        background_colour: red, green and blue (0 to 255) that transparent pixels of images are composited on.
+        background_colour: the colour behind transparent pixels of images: red, green and blue, from 0 to 255.
         on_error: what to do with an image that cannot be decoded.
     """
 
