@@ -276,7 +276,7 @@ AUXILIARY = ("aux1", "aux2", "AuxLogits")
 """Auxiliary heads of torchvision's GoogLeNet and Inception; they are used only in training."""
 
 UNUSED = ("num_batches_tracked", "total_ops", "total_params", "relative_position_index")
-"""Name endings of tensors that are no weights: counts of batches, counts of the package thop, fixed indices of MaxViT."""
+"""Name endings of tensors that are no weights: counts of batches and of the package thop, indices of MaxViT."""
 
 
 def _left_over(
