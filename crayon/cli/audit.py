@@ -33,12 +33,12 @@ def run(
     Args:
         plan: function that loads the plan; not called if `diff` is given.
         targets: paths of results.
-        cell: explain this number; needs exactly one target.
+        cell: name of a cell of the result's table; explain the number in it. Needs exactly one target.
         source: list the results that depend on this file.
         item: with `source`, only answers to this item.
         annotator: with `source`, only answers of this annotator.
-        diff: two revisions; compare the target between them, which must be the only one.
-        ro_crate: export the target, which must be the only one, into this folder.
+        diff: two revisions between which the target is compared. Needs exactly one target.
+        ro_crate: export the target into this folder. Needs exactly one target.
         full: hash every file again.
         allow_dirty: report uncommitted code without failing.
         as_json: print JSON.

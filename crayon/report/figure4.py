@@ -61,7 +61,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     """The panels of the figure: one row per benchmark, and one column per metric and kind of annotation.
 
-    Maps and neurons are in separate columns, because their numbers differ too much for one axis.
+    Maps and neurons are in separate columns, because there are far more maps than neurons.
     """
     from pandas import DataFrame
 

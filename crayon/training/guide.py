@@ -86,7 +86,7 @@ class Refined:
     warning: str | None
 
     def __str__(self) -> str:
-        """Three lines: what was done, accuracies, and maps."""
+        """Three lines: what was done, the accuracies, and where the maps lie."""
         shares = ", ".join(f"{name} {before:.0%} -> {after:.0%}" for name, (before, after) in self.shares.items())
         warning = f"\nwarning: {self.warning}" if self.warning else ""
         kept = "" if self.epoch == len(self.history) else f", epoch {self.epoch} kept"

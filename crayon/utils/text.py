@@ -21,7 +21,7 @@ def composed(text: str) -> str:
 
 
 def readable_name(name: str) -> str:
-    """A file name for a message: the bytes that are not UTF-8 are written as `\\xff`."""
+    """A file name for a message: each byte that is not UTF-8 is written as an escape such as `\\xff`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -75,7 +75,7 @@ class Row:
         return moment(self.time)
 
     def wrong(self, items: Collection[str], digest: str, allow_stale: bool) -> tuple[str, str] | None:
-        """Why the row is not a valid answer to one of `items`, or None if it is.
+        """Return why the row is not a valid answer to one of `items`; None if it is valid.
 
         Args:
             items: the items to annotate.
