@@ -88,7 +88,7 @@ class CnC(Method):
     def steps(
         self, problem: Problem, state: Pools | None, training: Training, generator: torch.Generator
     ) -> Iterator[list[torch.Tensor]]:
-        """Draw the epoch's samples. A step has as many as the attribute `samples`, divided equally among its micro-batches.
+        """Draw the epoch's samples. A step has `self.samples`, divided equally among its micro-batches.
 
         Arguments: see `Method.steps`.
         """

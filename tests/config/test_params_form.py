@@ -16,7 +16,7 @@ NUMBERS = [
     "suites.mini.benchmarks.digits.refinement.epochs",
     "suites.mini.benchmarks.backgrounds.stage_one.epochs",
     "suites.paper.benchmarks.biased_celeba.consensus.minimum_answers",
-    "suites.photos.benchmarks.animals_1.source.compose.size",
+    "suites.scenes.benchmarks.animals_1.source.compose.size",
     "suites.photos.defaults.methods.crayon_attention.alpha",
     "suites.own.defaults.methods.crayon_attention.beta",
 ]
