@@ -183,7 +183,7 @@ def test_a_save_that_fails_is_said_and_the_item_stays(project, tab):
         one.wait()
         one.press("y")
         one.page.locator("#alert").wait_for()
-        assert "the reason is printed where this page was started" in one.text("alert")
+        assert "the terminal in which the page was started shows why" in one.text("alert")
         assert one.page.locator("#views img").first.get_attribute("src") == shown
         (project / "annotations").unlink()
         one.answer("y", 2)
