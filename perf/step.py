@@ -147,7 +147,7 @@ def compare(name: str, problem: Problem, method: Method, training: Training) -> 
     images = problem.images(index).contiguous()
 
     class Same:  # both see the very same tensor
-        device = problem.images.device
+        device, size = problem.images.device, problem.images.size
 
         def in_order(self, steps: Iterable[list[torch.Tensor]]) -> Iterable[list[torch.Tensor]]:
             return steps

@@ -31,7 +31,7 @@ class Doubles:
     """Normalised images in float64, so that what is left between two ways of computing the same is rounding."""
 
     def __init__(self, images) -> None:
-        self.images, self.device = images, images.device
+        self.images, self.device, self.size = images, images.device, images.size
 
     def __setattr__(self, name, value):
         if name == "augment":

@@ -91,6 +91,7 @@ def test_what_computes_asks_for_a_gpu_and_small_jobs_go_together(submitted):
         "rule_evaluate_original_wildcards_mini_waterbirds": True,
         "rule_labels_annotate_ingest_interpret": True,
         "rule_run_evaluate_0_refine_0": True,
+        "rule_run_evaluate_1_refine_1": True,  # the seed of results/quick.md has a process of its own
     }
     original = submitted.asked["rule_original_wildcards_mini_waterbirds"]
     assert original["TimeLimit"] == "12:00:00"

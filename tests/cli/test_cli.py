@@ -50,7 +50,7 @@ def test_check_says_what_the_suite_holds(project):
         (("refine", "waterbirds", "erm", "--seed", "77"), "no job 'refine waterbirds erm 77'"),
         (("answer", "waterbirds", "attenton"), "There is no kind 'attenton'; did you mean 'attention'?"),
         (("render", "table9"), "There is no result 'table9'; did you mean 'table"),
-        (("render", "figure4", "--show"), "--show is for table1, "),
+        (("render", "figure4", "--show"), "--show is for quick, table1, "),
         (("original", "waterbirds"), "data/mini/waterbirds/manifest.csv: there is no such file"),
         (("audit",), "results/mini: has no result yet"),
         (("audit", "results/table9.csv"), "did you mean 'results/mini/table"),

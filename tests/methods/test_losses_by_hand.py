@@ -489,6 +489,7 @@ def test_penalty_gradient_matches_finite_differences(name):
         return images(index).double()
 
     pictures.black, pictures.in_order = images.black.double(), images.in_order
+    pictures.device, pictures.size = images.device, images.size
     problem.images = pictures
     problem.attention.zero_()
     problem.bias_features = problem.bias_features.double()
