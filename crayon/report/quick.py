@@ -1,4 +1,4 @@
-"""A first result: one seed on one benchmark, in numbers, in words, and as pictures of where each model looks."""
+"""A first result of one seed on one benchmark: a table, sentences about it, and pictures of where each model looks."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
 
 
 def meaning(plan: Plan, evaluated: dict, name: str) -> str:
-    """Say in words what the refinement changed on the first metric of a benchmark.
+    """Write sentences about what the refinement changed on the first metric of a benchmark.
 
     Args:
         plan: the plan of the suite.
