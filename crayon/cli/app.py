@@ -357,10 +357,14 @@ def tune(
     context: typer.Context,
     benchmark: BenchmarkName,
     method: Annotated[
-        list[str] | None, typer.Option(help="repeat for several; without it, all methods that have a search space")
+        list[str] | None,
+        typer.Option(help="a method or control; repeat for several; without it, all methods with a search space"),
     ] = None,
 ) -> None:
-    """Search hyper-parameters on the validation split, with the same number of trials for every method."""
+    """Search hyper-parameters on the validation split, with the same number of trials for every method.
+
+    The trials of a control have the settings of its method's trials.
+    """
     plan = plan_of(context)
     from crayon.pipeline.steps.tune import run as tune_run
 

@@ -46,10 +46,13 @@ class Benchmark(Section):
     `views`: which pictures annotators see for a map, in order: `image` is the image alone, `overlaid` shows the map as
     opacity, `red` shows it in red.
     `questions`: the questions to annotators; no result depends on their wording.
+    `shown_images`: patterns of image ids, in which `*` stands for any characters. Figures show only images that match
+    one, for instance because of licences or privacy; all by default. Annotators see all images.
     `annotation`, `consensus`: the source of the answers, and how they become labels.
     `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. The defaults
     of both depend on whether there are groups.
-    `refinement`: training of the methods. `methods`: method -> its hyper-parameters, and its changes of `refinement`.
+    `refinement`: training of the methods. `methods`: method -> its hyper-parameters, and its changes of `refinement`;
+    a control has those of its method, unless an entry with its name changes them.
     """
 
     title: str
@@ -68,6 +71,7 @@ class Benchmark(Section):
         "red",
     )
     questions: Questions = Questions()
+    shown_images: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     annotation: Annotation
     consensus: Consensus
     metrics: dict[Title, Metric]

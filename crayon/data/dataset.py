@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ class Dataset:
         if not len(rows):
             raise DataError(f"{self.folder}/manifest.csv: {unknown('split', split, sorted(set(self.splits.tolist())))}")
         return rows
+
+
+def matching(image_ids: Sequence[str], patterns: Sequence[str]) -> np.ndarray:
+    """Which image ids match one of the patterns, in which `*` stands for any characters.
+
+    Returns:
+        (N,) bool.
+    """
+    return np.array([any(fnmatchcase(image, pattern) for pattern in patterns) for image in image_ids], bool)
 
 
 def read_manifest(path: str | Path) -> list[Row]:

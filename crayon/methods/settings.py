@@ -17,23 +17,24 @@ from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
 
-def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
+def settings_of(method: str, benchmark: Benchmark, control: str | None = None) -> tuple[Training, Method]:
     """Return the training and the hyper-parameters of a method on a benchmark.
 
     The benchmark's entry `methods.<method>` contains the method's hyper-parameters. It may also contain training keys,
-    which override the benchmark's `refinement`.
+    which override the benchmark's `refinement`. The settings of a control are those of its method, and an entry
+    `methods.<control>`, if there is one, overrides them.
 
     Raises:
         ParamsError: the benchmark has no entry for the method, or the entry is invalid.
     """
     if method not in benchmark.methods:
         raise ParamsError(f"methods has no entry {method!r}. {unknown('method', method, benchmark.methods)}")
-    own = benchmark.methods[method] or {}
-    cls = method_class(method)
+    own = (benchmark.methods[method] or {}) | ((benchmark.methods.get(control) or {}) if control else {})
+    entry, cls = control or method, method_class(method)
     of_training, of_method = {f.name for f in fields(Training)}, {f.name for f in fields(cls)}
     for key in own:
         if key not in of_training | of_method:
-            raise ParamsError(f"methods.{method}: {unknown_key(key, sorted(of_method) + sorted(of_training))}")
+            raise ParamsError(f"methods.{entry}: {unknown_key(key, sorted(of_method) + sorted(of_training))}")
     base = adapter(Training).dump_python(benchmark.refinement)
     training = base | {key: value for key, value in own.items() if key in of_training}
     try:
@@ -42,7 +43,7 @@ def settings_of(method: str, benchmark: Benchmark) -> tuple[Training, Method]:
             adapter(cls).validate_python({key: value for key, value in own.items() if key in of_method}),
         )
     except ValidationError as error:
-        raise ParamsError(f"methods.{method}.{first_problem(error, own)}") from error
+        raise ParamsError(f"methods.{entry}.{first_problem(error, own)}") from error
 
 
 def reason_left_out(method: str, benchmark: Benchmark) -> str | None:

@@ -57,7 +57,7 @@ class Run:
 
     def settings(self, benchmark: Benchmark) -> tuple[Training, Method]:
         """The params of the training on a benchmark, and the method with its hyper-parameters."""
-        training, method = settings_of(self.method, benchmark)
+        training, method = settings_of(self.method, benchmark, self.name if self.labels else None)
         varied = {key: getattr(method, key) * factor for key, factor in self.factors.items()}
         return changed(training, self.training), replace(method, **varied)
 

@@ -61,7 +61,8 @@ def _validate_benchmarks(suite: Suite) -> None:
                 )
             runs = (method for method in needed if reason_left_out(method, benchmark) is None)
             for method in (*benchmark.methods, *runs):
-                settings_of(method, benchmark)
+                control = method if method in suite.controls else None
+                settings_of(suite.controls[control].method if control else method, benchmark, control)
         except ParamsError as error:
             raise ParamsError(f"benchmarks.{name}.{error}") from error
 

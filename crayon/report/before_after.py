@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from crayon.config.suite import Benchmark
-from crayon.data.dataset import Dataset
+from crayon.data.dataset import Dataset, matching
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -25,7 +25,8 @@ from crayon.utils.files import write_csv
 COLUMNS = ("suite", "benchmark", "split", "kind", "shown", "image", "label", "group", "original", "refined")
 EXAMPLES = 4
 """How many newly right, and how many newly wrong images are shown per benchmark. These are the first such images of the
-split, taking labels and groups in turn. Images for which a model's map is zero everywhere are left out."""
+split, taking labels and groups in turn. Left out are images for which a model's map is zero everywhere, and those that
+`shown_images` in params.yaml does not allow."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ class Change:
     maps: tuple[np.ndarray, np.ndarray]
     mended: np.ndarray
     broken: np.ndarray
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """(n,) bool: whether the image may be shown."""
+        data = self.context.data
+        return matching(data.image_ids, self.benchmark.shown_images)[data.rows(self.split)]
 
     @property
     def visible(self) -> np.ndarray:
@@ -79,6 +86,9 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
             heading = f"{benchmark.title}\n{kind}: {len(positions)} of {len(change.before)}"
             heading += f"\n(empty maps left out: {blank})" if blank else ""
             otherwise = "Each of these images has an empty map." if blank else f"No image was {kind}."
+            if hidden := len(positions) - int(change.allowed[positions].sum()):
+                heading += f"\n(not to be shown: {hidden})"
+                otherwise = "None of these images may be shown, or its map is empty."
             lines.append(Row(heading, tiles, otherwise))
     method = naming(job.steering["method"])[0]
     title = f"Test images: the image, where the Original looks, where {method} looks (and what they say)"
@@ -111,8 +121,11 @@ def look(context: Context, checkpoint: str, split: str) -> tuple[np.ndarray, np.
 
 
 def choose(change: Change, positions: np.ndarray) -> list[int]:
-    """Choose the first `EXAMPLES` images whose two maps are not zero everywhere, taking labels and groups in turn."""
-    return alternating(change.context.data, change.split, positions[change.visible[positions]])
+    """Choose the first `EXAMPLES` images that may be shown and whose two maps are not zero everywhere.
+
+    Labels and groups are taken in turn.
+    """
+    return alternating(change.context.data, change.split, positions[(change.visible & change.allowed)[positions]])
 
 
 def alternating(data: Dataset, split: str, positions: np.ndarray) -> list[int]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from crayon.annotations.labels import read_labels
-from crayon.data.dataset import load_dataset
+from crayon.data.dataset import load_dataset, matching
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
@@ -34,19 +34,26 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     rows, lines = [], []
     for name in (name for name in plan.annotated if "neurons" in plan.kinds(name)):
         benchmark = plan.params.active.benchmarks[name]
-        images = _images(plan, name)
+        data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+        allowed = matching(data.image_ids, benchmark.shown_images)
+        images = {image: data.images[row] for row, image in enumerate(data.image_ids) if allowed[row]}
         neurons = [row["neuron"] for row in read_csv(job.inputs[f"{name}/labels"], ("neuron",), AnnotationError)]
         labels = read_labels(job.inputs[f"{name}/labels"], neurons)
-        chosen = choose(read_patches(job.inputs[f"{name}/patches"]), labels)
+        patches = read_patches(job.inputs[f"{name}/patches"])
+        chosen = choose([patch for patch in patches if patch.image in images], labels)
+        hidden = sum(patch.image not in images for patch in patches)
         for label, of_label in chosen.items():
             tiles = []
-            for patches in of_label:
-                for patch in patches:
+            for of_neuron in of_label:
+                for patch in of_neuron:
                     tiles.append(_tile(images[patch.image], patch))
                     place = (patch.image, patch.left, patch.top, patch.right, patch.bottom)
                     rows.append([plan.suite, name, patch.neuron, label, patch.rank, *place, f"{patch.activation:.4f}"])
-            heading = f"{benchmark.title}\n{label}"
-            lines.append(Row(heading, tiles, f"No neuron was judged {label}."))
+            heading = f"{benchmark.title}\n{label}" + (f"\n(patches not to be shown: {hidden})" if hidden else "")
+            otherwise = (
+                f"No patch of a neuron judged {label} may be shown." if hidden else f"No neuron was judged {label}."
+            )
+            lines.append(Row(heading, tiles, otherwise))
     title = f"Neuron concept patches: {NEURONS} neurons a row, three patches each"
     return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(
         draw(lines, title, style.origin(plan))
@@ -71,13 +78,6 @@ def choose(patches: list[Patch], labels: list[str]) -> dict[str, list[list[Patch
         label: [own for own in ordered if labels[own[0].neuron] == label][:NEURONS]
         for label in ("relevant", "irrelevant")
     }
-
-
-def _images(plan: Plan, name: str) -> dict[str, Any]:
-    """Image id -> (H, W, 3) uint8."""
-    benchmark = plan.params.active.benchmarks[name]
-    data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
-    return dict(zip(data.image_ids, data.images, strict=True))
 
 
 def _tile(image: Any, patch: Patch) -> Any:

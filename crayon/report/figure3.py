@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from crayon.annotations.labels import read_labels
-from crayon.data.dataset import load_dataset
+from crayon.data.dataset import load_dataset, matching
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
@@ -37,11 +37,11 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         train = data.rows("train")
         maps = read_npy(job.inputs[f"{name}/maps"], DataError)
         shift = map_shift(plan.network(), benchmark.placement, data.images.shape[1:3])
-        visible = maps.max(axis=(1, 2)) > 0
+        visible, allowed = maps.max(axis=(1, 2)) > 0, matching(data.image_ids, benchmark.shown_images)[train]
         labels = read_labels(job.inputs[f"{name}/labels"], [data.image_ids[row] for row in train])
         for label in ("relevant", "irrelevant"):
             tiles = []
-            shown = [own if seen else "" for own, seen in zip(labels, visible, strict=True)]
+            shown = [own if seen else "" for own, seen in zip(labels, visible & allowed, strict=True)]
             for position in choose(shown, data.labels[train], label, TILES // len(benchmark.views)):
                 row = train[position]
                 image = readable(data.images[row])[0]
@@ -50,9 +50,13 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
                     words = names[0] if view == benchmark.views[0] else ""
                     tiles.append(Tile(VIEWS[view](image, maps[position], shift), words))
                 rows.append([plan.suite, name, data.image_ids[row], *names, label, " ".join(benchmark.views)])
-            blank = labels.count(label) - shown.count(label)
+            own = np.array([one == label for one in labels])
+            blank, hidden = int((own & ~visible).sum()), int((own & visible & ~allowed).sum())
             heading = f"{benchmark.title}\n{label}" + (f"\n(empty maps left out: {blank})" if blank else "")
             otherwise = f"Each map judged {label} is empty." if blank else f"No map was judged {label}."
+            if hidden:
+                heading += f"\n(not to be shown: {hidden})"
+                otherwise = f"No map judged {label} may be shown."
             lines.append(Row(heading, tiles, otherwise))
     title = "What annotators see: the image, Highlight Overlaid, Highlight in Red; and what they said"
     return {"table": partial(write_csv, columns=COLUMNS, rows=rows)} | style.writers(

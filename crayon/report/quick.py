@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from crayon.config.studies import CRAYON
-from crayon.data.dataset import Dataset
+from crayon.data.dataset import Dataset, matching
 from crayon.pipeline.evaluations import cell, evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -130,7 +130,9 @@ def _pictures(plan: Plan, job: Job) -> list[Row]:
     split = next(iter(benchmark.metrics.values())).splits[0]
     models = {run: look(context, job.inputs[run], split) for run in ("original", *job.steering["methods"])}
     lines = []
-    for position in alternating(data, split, mistakes(data, split, models["original"][0])):
+    wrong = mistakes(data, split, models["original"][0])
+    allowed = matching(data.image_ids, benchmark.shown_images)[data.rows(split)]
+    for position in alternating(data, split, wrong[allowed[wrong]]):
         row = data.rows(split)[position]
         image = readable(data.images[row])[0]
         group = benchmark.groups[data.group_ids[row]] if len(benchmark.groups) > 1 else ""
@@ -140,7 +142,8 @@ def _pictures(plan: Plan, job: Job) -> list[Row]:
             empty = "" if maps[position].max() > 0 else ", empty map"
             tiles.append(Tile(highlight_overlaid(image, maps[position], context.shift()), words + empty))
         lines.append(Row(f"{data.image_ids[row]}\n{group}".strip(), tiles))
-    return lines or [Row("", [], "The Original gets no test image wrong.")]
+    none = "No test image that the Original gets wrong may be shown."
+    return lines or [Row("", [], none if len(wrong) else "The Original gets no test image wrong.")]
 
 
 def mistakes(data: Dataset, split: str, predictions: np.ndarray) -> np.ndarray:

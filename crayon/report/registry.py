@@ -140,6 +140,13 @@ def _shown(plan: Plan, **own: Any) -> dict[str, Any]:
     return {"suite": plan.suite, "title": suite.title, "seeds": list(suite.seeds), "benchmarks": benchmarks} | own
 
 
+def _illustrated(plan: Plan, **own: Any) -> dict[str, Any]:
+    """`_shown` for a result with images: also which images the suite allows to be shown, unless it is all of them."""
+    benchmarks = plan.params.active.benchmarks.items()
+    allowed = {name: list(benchmark.shown_images) for name, benchmark in benchmarks if benchmark.shown_images != ("*",)}
+    return _shown(plan, **own) | ({"shown_images": allowed} if allowed else {})
+
+
 def _answers(plan: Plan) -> tuple[dict[str, str], dict[str, Any]]:
     return {f"{name}/{kind}": plan.answers_file(name, kind) for name in plan.annotated for kind in plan.kinds(name)}, {
         "suite": plan.suite
@@ -209,7 +216,7 @@ def _annotated(kind: str, shown: str, plan: Plan) -> tuple[dict[str, str], dict[
         }
     views = {name: list(benchmark.views) for name, benchmark in plan.params.active.benchmarks.items()}
     placed = {name: plan.placed(benchmark) for name, benchmark in plan.params.active.benchmarks.items()}
-    return (inputs, _shown(plan, views=views, placed=placed)) if inputs else None
+    return (inputs, _illustrated(plan, views=views, placed=placed)) if inputs else None
 
 
 def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
@@ -231,7 +238,7 @@ def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     networks = {
         name: plan.network_params(benchmark) | plan.placed(benchmark) for name, benchmark in suite.benchmarks.items()
     }
-    return inputs, _shown(plan, method=run.name, networks=networks)
+    return inputs, _illustrated(plan, method=run.name, networks=networks)
 
 
 def _quick(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
@@ -259,7 +266,7 @@ def _quick(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
         "selection": dump(benchmark.selection),
         "annotation": benchmark.annotation.source,
         "network": plan.network_params(benchmark) | plan.placed(benchmark),
-    }
+    } | ({} if benchmark.shown_images == ("*",) else {"shown_images": list(benchmark.shown_images)})
 
 
 def _runtime(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:

@@ -18,7 +18,7 @@ from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import TRANSFERRED, Run, batches, heads, quick, studies
-from crayon.pipeline.steps.refine import vary
+from crayon.pipeline.steps.refine import varied
 from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import MethodError, ParamsError
 
@@ -52,6 +52,24 @@ def test_variation_scales_only_its_own_weight():
     assert (tenth.alpha, tenth.beta) == (own.alpha / 10, own.beta)
     job = found.find("refine", benchmark="waterbirds", run="crayon_attention-alpha-0.1", seed=0)
     assert job.steering["settings"]["alpha"] == own.alpha / 10
+
+
+def test_a_control_has_the_settings_of_its_method_and_its_own_changes():
+    content = tiny.params()
+    methods = content["suites"]["mini"]["benchmarks"]["waterbirds"]["methods"]
+    methods["shuffled_answers"] = {"beta": 7.0, "learning_rate": 0.25}
+    found = build_plan(Params.model_validate(content))
+    training, own = settings_of("crayon_attention", found.params.active.benchmark("waterbirds"))
+    job = found.find("refine", benchmark="waterbirds", run="shuffled_answers", seed=0)
+    assert (job.params.training, job.params.method) == (
+        dataclasses.replace(training, learning_rate=0.25),
+        dataclasses.replace(own, beta=7.0),
+    )
+    elsewhere = found.find("refine", benchmark="digits", run="shuffled_answers", seed=0)
+    assert elsewhere.params.method == settings_of("crayon_attention", found.params.active.benchmark("digits"))[1]
+    methods["shuffled_answers"] = {"betta": 7.0}
+    with pytest.raises(ParamsError, match=r"waterbirds\.methods\.shuffled_answers: .*did you mean 'beta'"):
+        build_plan(Params.model_validate(content))
 
 
 def test_studies_do_not_change_the_jobs_of_plain_methods():
@@ -187,7 +205,7 @@ def problem_of(run: Run, asked: int = 24) -> Problem:
     found.attention[:] = -2
     found.attention[:asked] = 0
     found.neurons[:] = 0
-    vary(found, run, seed=1)
+    varied(found, run, seed=1)
     return found
 
 
@@ -273,5 +291,5 @@ def test_more_answers_than_there_are_items_are_refused():
 def test_maps_are_brought_to_the_cells_of_another_network():
     found = problems.problem(4)
     found.maps = torch.rand(4, 5, 5)
-    vary(found, run_of("crayon_attention", original=0), seed=0)
+    varied(found, run_of("crayon_attention", original=0), seed=0)
     assert tuple(found.maps.shape[1:]) == found.map_size()

@@ -64,6 +64,12 @@ def test_the_same_number_of_trials_for_every_method_of_the_table():
     assert set(own.tuning.spaces) == set(own.methods)
 
 
+def test_photos_search_every_method_of_its_table():
+    photos = load(tiny.ROOT / "params.yaml").suites["photos"]
+    assert set(photos.tuning.spaces) == set(photos.methods)
+    assert all("learning_rate" in space for space in photos.tuning.spaces.values())
+
+
 def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):
     content = copy.deepcopy(tiny.params())
     content["suites"]["mini"] |= {"methods": ["crayon_attention", "erm"], "studies": {}, "controls": {}}

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
+from crayon.config.suite import Params
 from crayon.report import before_after, curves, figure3, html, quick, style
-from crayon.report.build import load_plan
+from crayon.report.build import build_plan, load_plan
 from crayon.report.render import render
 from crayon.report.tables import markdown
 from crayon.report.tiles import Row, Tile, draw
@@ -173,6 +174,31 @@ def test_empty_maps_are_counted_in_the_figure(project, change, monkeypatch, mend
     assert [row["shown"] for row in rows] == [str(int(n > 2)) for n in mended]
 
 
+def test_images_that_may_not_be_shown_are_not_drawn_but_counted(project, change, monkeypatch):
+    benchmark = change.benchmark.model_copy(update={"shown_images": ("*-4", "other-*")})
+    change = replace(change, benchmark=benchmark)
+    assert change.allowed.tolist() == [False] * 4 + [True, False]
+    drawn: list[Row] = []
+    monkeypatch.setattr(before_after, "draw", lambda rows, *_: drawn.extend(rows))
+    monkeypatch.setattr(before_after, "_compare", lambda *_: change)
+    writers = before_after.render(project, project.find("before_after"))
+    assert drawn[0].heading.endswith("mended: 6 of 6\n(empty maps left out: 3)\n(not to be shown: 5)")
+    assert len(drawn[0].tiles) == 3  # one image, with the highlight of each model
+    writers["table"]("before_after.csv")
+    with Path("before_after.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file) if row["shown"] == "1"] == ["test-4"] * 4
+
+
+def test_only_figures_depend_on_the_images_that_may_be_shown():
+    content = tiny.params()
+    for benchmark in content["suites"]["mini"]["benchmarks"].values():
+        benchmark["shown_images"] = ["train-*"]
+    plans = [build_plan(Params.model_validate(params)) for params in (tiny.params(), content)]
+    jobs = [{job.name: job.steering for job in plan.jobs.values()} for plan in plans]
+    changed = {name for name, steering in jobs[0].items() if steering != jobs[1][name]}
+    assert changed == {"quick", "figure2", "figure3", "before_after"}
+
+
 def test_quick_shows_mistakes_of_the_two_worst_groups(project, monkeypatch):
     """Landbirds on water: 2 of 2 wrong; waterbirds on land: 2 of 3; landbirds on land: 1 of 2, which is not shown."""
     data = SimpleNamespace(
@@ -205,6 +231,12 @@ def test_quick_shows_mistakes_of_the_two_worst_groups(project, monkeypatch):
     assert lines[3].tiles[2].words == "ERM: landbird"
     predictions[job.inputs["original"]] = data.labels
     assert quick._pictures(project, job) == [Row("", [], "The Original gets no test image wrong.")]
+    context.benchmark = benchmark.model_copy(update={"shown_images": ("test-2", "test-4")})
+    predictions[job.inputs["original"]] = original
+    assert [line.heading for line in quick._pictures(project, job)] == ["test-2\nwater"]
+    context.benchmark = benchmark.model_copy(update={"shown_images": ("test-4",)})
+    none = "No test image that the Original gets wrong may be shown."
+    assert quick._pictures(project, job) == [Row("", [], none)]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def run(jobs: Sequence[Job]) -> None:
             context, readers = Context(job), {}
         if run.method not in readers:
             readers[run.method] = Reader(context, job.inputs, run.needs)
-        problem = readers[run.method].problem(job.inputs["model"])
-        vary(problem, run, params.seed, CENTRED if run.original is None else context.shift(context.suite.network))
+        shift = CENTRED if run.original is None else context.shift(context.suite.network)
+        problem = varied(readers[run.method].problem(job.inputs["model"]), run, params.seed, shift)
         environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
@@ -67,7 +67,7 @@ def run(jobs: Sequence[Job]) -> None:
         saved.remove()
 
 
-def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
+def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Problem:
     """Apply the variation of a run: replaced labels, fewer answers, or an Original of another architecture.
 
     Args:
@@ -75,6 +75,9 @@ def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
         run: the run.
         seed: seed of the replaced labels and of the random order of the answers.
         shift: where the cells of the maps lie on the images; only an Original of another architecture needs it.
+
+    Returns:
+        `problem`.
 
     Raises:
         MethodError: the run needs more annotated items than there are.
@@ -99,6 +102,7 @@ def vary(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> None:
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:
         problem.maps = moved(required(problem.maps, "maps"), problem.map_size(), shift, problem.shift())
+    return problem
 
 
 class Reader:

@@ -17,10 +17,10 @@ from typing import Any
 
 from crayon.config.studies import Space
 from crayon.data.splits import without_validation
-from crayon.methods.settings import reason_left_out, settings_of
+from crayon.methods.settings import reason_left_out
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.context import Context
-from crayon.pipeline.steps.refine import Reader
+from crayon.pipeline.steps.refine import Reader, varied
 from crayon.training.fit import train
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError, DivergedError, ParamsError
@@ -37,8 +37,9 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     Args:
         plan: the plan of the active suite.
         name: the benchmark.
-        methods: the methods to tune; empty for all methods of the suite that have a search space and can run on the
-            benchmark. The table's rows of other methods are kept.
+        methods: the methods and controls to tune; empty for all methods of the suite that have a search space and can
+            run on the benchmark. The trials of a control have the settings of its method's trials. The table's rows of
+            other methods are kept.
 
     Returns:
         The path of the table, with one row per trial: settings as `key=value` pairs, validation metric in percent
@@ -52,8 +53,9 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     if suite.tuning is None:
         raise ParamsError(f"suites.{plan.suite} has no section tuning; add it to search hyper-parameters.")
     for method in methods:
-        if method not in suite.tuning.spaces:
-            raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {method!r}; add it.")
+        space = suite.controls[method].method if method in suite.controls else method
+        if space not in suite.tuning.spaces:
+            raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {space!r}; add it.")
         if why := _reason(plan, name, method):
             raise ParamsError(f"{method} cannot be tuned on {name}: {why}.")
     for method in suite.tuning.spaces if not methods else ():
@@ -73,7 +75,7 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     rows: list[dict[str, str]] = list(read_csv(path, COLUMNS, DataError)) if path.exists() else []
     for method in methods:
         rows = [row for row in rows if row["method"] != method] + _search(plan, context, method)
-        order = list(suite.tuning.spaces)
+        order = [*suite.tuning.spaces, *suite.controls]
         rows.sort(key=lambda row: order.index(row["method"]) if row["method"] in order else len(order))
         write_csv(path, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
     return path
@@ -81,9 +83,10 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
 
 def _reason(plan: Plan, name: str, method: str) -> str | None:
     """Return why a method is not tuned on a benchmark; None if it can be."""
-    if method not in plan.params.active.methods:
+    suite = plan.params.active
+    if method not in (*suite.methods, *suite.controls):
         return f"suites.{plan.suite}.methods does not have it"
-    return reason_left_out(method, plan.params.active.benchmarks[name])
+    return reason_left_out(plan.runs[method].method, suite.benchmarks[name])
 
 
 def draw(spaces: dict[str, Space], trials: int, seed: int, method: str) -> list[dict[str, Any]]:
@@ -108,21 +111,21 @@ def _value(space: Space, rng: random.Random) -> Any:
 
 
 def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
-    """Run the trials of a method and return their rows of the table."""
+    """Run the trials of a method or control and return their rows of the table."""
     tuning, benchmark = required(plan.params.active.tuning, "tuning"), context.benchmark
     job = plan.find("original", benchmark=context.name)
-    current = benchmark.methods[name]
-    reader = None
+    run = plan.runs[name]
+    current = benchmark.methods.get(name) or {}
+    reader = Reader(context, plan.needed(context.name, run.method), run.needs)
     trials, started = [], time.monotonic()
-    for number, settings in enumerate(draw(tuning.spaces[name], tuning.trials, tuning.seed, name), start=1):
+    for number, settings in enumerate(draw(tuning.spaces[run.method], tuning.trials, tuning.seed, run.method), start=1):
         changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: current | settings}})
-        training, method = settings_of(name, changed)
-        reader = reader or Reader(context, plan.needed(context.name, name), method.needs)
+        training, method = run.settings(changed)
         described = " ".join(f"{key}={value}" for key, value in settings.items())
         try:
             values = [
                 train(
-                    reader.problem(job.outputs["model"]),
+                    varied(reader.problem(job.outputs["model"]), run, seed),
                     method,
                     training,
                     seed,
