@@ -11,8 +11,9 @@ show_progress()  # as the command line does, so that tests can read the messages
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Each test computes with one thread, whatever an earlier one set; torch is not loaded for this."""
+def _alike():
+    """Each test computes with one thread and from the same seed, whatever ran before; torch is not loaded for this."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
+        torch.manual_seed(0)
