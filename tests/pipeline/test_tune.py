@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 import pytest
+import yaml
 
 from crayon.config.load import load
 from crayon.config.studies import Space
@@ -68,6 +69,28 @@ def test_photos_search_every_method_of_its_table():
     photos = load(tiny.ROOT / "params.yaml").suites["photos"]
     assert set(photos.tuning.spaces) == set(photos.methods)
     assert all("learning_rate" in space for space in photos.tuning.spaces.values())
+
+
+def test_weights_in_a_package_are_found(tmp_path, monkeypatch):
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["suite"] = "photos"
+    content["suites"]["photos"]["network"]["weights"] = "package:weights_of_a_test/network.pth"
+    monkeypatch.chdir(tiny.write(tmp_path, content))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tune, "Context", lambda job: job)
+    monkeypatch.setattr(tune, "_search", lambda plan, context, method: [])
+    plan = load_plan()
+    for job in plan.jobs.values():
+        for path in job.inputs.values() if job.rule == "refine" else ():
+            if not path.startswith("package:"):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                Path(path).touch()
+    (tmp_path / "weights_of_a_test").mkdir()
+    (tmp_path / "weights_of_a_test/__init__.py").touch()
+    with pytest.raises(DataError, match=r"package:weights_of_a_test/network\.pth: the search needs this file"):
+        tune.run(plan, "tags_0", ["lc"])
+    (tmp_path / "weights_of_a_test/network.pth").touch()
+    assert tune.run(plan, "tags_0", ["lc"]).exists()
 
 
 def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from crayon.utils.checks import required
 from crayon.utils.errors import DataError, DivergedError, ParamsError
 from crayon.utils.files import write_csv
 from crayon.utils.log import report
+from crayon.utils.packaged import located, remedy
 from crayon.utils.tables import read_csv
 
 COLUMNS = ("suite", "benchmark", "method", "trial", "settings", "metric", "validation", "seeds", "chosen")
@@ -64,8 +65,9 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     methods = methods or [method for method in suite.tuning.spaces if not _reason(plan, name, method)]
     refinements = [job for job in plan.jobs.values() if job.rule == "refine" and job.wildcards["benchmark"] == name]
     needed = {path for job in refinements if job.wildcards["run"] in methods for path in job.inputs.values()}
-    if missing := sorted(path for path in needed if not Path(path).exists()):
-        raise DataError(f"{missing[0]}: the search needs this file; `snakemake --cores 8 results/table1.csv` makes it.")
+    if missing := sorted(path for path in needed if not located(path).exists()):
+        made = "the search needs this file; `snakemake --cores 8 results/table1.csv` makes it."
+        raise DataError(f"{missing[0]}: {remedy(missing[0]) or made}")
     trainings = len(methods) * suite.tuning.trials * len(suite.tuning.seeds)
     report(f"{name}  {trainings} trainings of {len(methods)} methods; each trial then reports the time left")
     if sentence := without_validation(plan.params.active.benchmark(name)):
