@@ -111,9 +111,11 @@ class Suite(Section):
     `seeds`: seeds of the refinements. `seeds_per_job`: how many of these seeds one job trains.
     `methods`: the rows of Table 1. `controls`: name -> control experiment.
     `network`: the classifier. `pretraining`: its pretraining; null takes the network's initial weights without it.
-    `auxiliary`: the biased network for SoftCon and FLAC.
+    `auxiliary`: the biased network for SoftCon and FLAC; null if no method needs it.
     `defaults`: keys that all benchmarks share. A benchmark's own key takes precedence; in `methods`, this applies to
     each method separately.
+
+    The stages of dvc.yaml name all sections that have no default here, since DVC refuses a suite without one of them.
     """
 
     title: str
@@ -124,10 +126,10 @@ class Suite(Section):
     compute: Compute
     network: Network
     pretraining: Pretraining | None
-    auxiliary: Auxiliary | None = None
+    auxiliary: Auxiliary | None
     tuning: Tuning | None = None
     studies: Studies = Studies()
-    defaults: dict[str, Any] = Field(default_factory=dict)
+    defaults: dict[str, Any]
     benchmarks: dict[Name, Benchmark]
 
     @model_validator(mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from crayon.pipeline.stages import FOLDERS, complete, list_sources
 from crayon.pipeline.steps.download import run as download
 from crayon.pipeline.validity import Ledger
 from crayon.report.build import load_plan
-from crayon.utils.errors import AnnotationError, DataError
+from crayon.utils.errors import AnnotationError, DataError, ParamsError
 
 from .. import tiny
 from ..data import releases
@@ -117,3 +118,20 @@ def test_a_replaced_archive_is_stale_and_a_deleted_one_is_not(tmp_path, monkeypa
         assert Ledger(plan, Digests(full=True)).breaks(job) == breaks
         list_sources(plan)
         assert list(json.loads(Path("sources/paper.json").read_bytes())) == listed
+
+
+def test_every_suite_has_the_params_that_dvc_yaml_names(tmp_path):
+    stages = yaml.safe_load((tiny.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    named = {
+        name for stage in stages.values() for name in stage.get("params", ()) if name.startswith("suites.${suite}.")
+    }
+    keys = {name.removeprefix("suites.${suite}.") for name in named}
+    assert "auxiliary" in keys
+    for name, suite in content["suites"].items():
+        assert keys - set(suite) == set(), name
+    for key in keys:
+        lacking = copy.deepcopy(tiny.params())
+        del lacking["suites"]["mini"][key]
+        with pytest.raises(ParamsError, match=rf"suites\.mini.*{key}"):
+            load_plan(tiny.write(tmp_path, lacking) / "params.yaml")
