@@ -39,7 +39,7 @@ class Change:
         before: predictions (n,) int64 of the Original.
         after: predictions (n,) int64 of the refined model.
         maps: the Original's maps and the refined model's maps, each (n, h, w) in [0, 1]. A map is computed for the
-            class that is the image's label.
+            class that the model predicts.
         mended: positions of the images that are newly right: only the refined model is right.
         broken: positions of the images that are newly wrong: only the Original is right.
     """
@@ -110,13 +110,13 @@ def _compare(plan: Plan, name: str, original: str, refined: str) -> Change:
 
 
 def look(context: Context, checkpoint: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """A network's predictions (n,) int64 for a split, and its maps (n, h, w) in [0, 1] for the images' labels."""
-    network, images, labels = context.trained(checkpoint), context.images(split), context.labels(split)
+    """A network's predictions (n,) int64 for a split, and its maps (n, h, w) in [0, 1] for the predicted classes."""
+    network, images = context.trained(checkpoint), context.images(split)
     predictions, maps = [], []
-    for here, features in features_in_batches(network, images, len(images)):
-        weights = network.map_weights(features, labels[here]).detach()
-        maps.append(normalise_stored(class_activation(features, weights)))
+    for _, features in features_in_batches(network, images, len(images)):
         predictions.append(network.classify(features).detach().argmax(1))
+        weights = network.map_weights(features, predictions[-1]).detach()
+        maps.append(normalise_stored(class_activation(features, weights)))
     return torch.cat(predictions).cpu().numpy(), torch.cat(maps).cpu().numpy()
 
 

@@ -317,7 +317,8 @@ _ALL = (
         files=_named("quick", TABLE | FIGURE),
         reads=_quick,
         caption="A first result, with one seed on one benchmark: where the Original looks, where ERM looks, and where "
-        "the variants of Crayon look, on the first test images that the Original gets wrong in its two worst groups.",
+        "the variants of Crayon look, on the first test images that the Original gets wrong in its two worst groups. "
+        "Each map is that of the class that the model predicts.",
         shown="png",
         printed=True,
         recomputed=True,
@@ -349,9 +350,9 @@ _ALL = (
         reads=_before_after,
         title="Before and after",
         caption="Test images that are newly right (mended: only the refined model is right) or newly wrong (broken: "
-        "only the Original is right). From left to right: the image with its class, then the map and the prediction of "
-        "the Original, then those of the refined model. The images are the first ones of each group; images for which "
-        "a map is zero everywhere are left out.",
+        "only the Original is right). From left to right: the image with its class, then the Original's prediction and "
+        "the map of the predicted class, then the same for the refined model. The images are the first ones of each "
+        "group; images for which a map is zero everywhere are left out.",
         shown="png",
         computes=True,
     ),

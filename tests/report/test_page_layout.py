@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from pandas import DataFrame
 
 from crayon.config.suite import Params
@@ -26,7 +27,7 @@ from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.placement import CENTRED
 from crayon.utils.errors import RecordError
 
-from .. import tiny
+from .. import problems, tiny
 from ..annotations.ui.browsing import launched
 
 GREY = np.full((8, 8, 3), 120, np.uint8)
@@ -145,6 +146,20 @@ def change():
         np.arange(6),
         np.arange(0),
     )
+
+
+def test_a_models_map_is_of_the_class_that_it_predicts():
+    problem = problems.problem(6)
+    network, images = problem.network.eval(), problem.images
+    context = SimpleNamespace(trained=lambda path: network, images=lambda split: images)
+    predictions, maps = before_after.look(context, "model.safetensors", "test")
+    features = network.features(images(torch.arange(6)))
+    logits = network.classify(features)
+    assert predictions.tolist() == logits.argmax(1).tolist()
+    for number, predicted in enumerate(predictions.tolist()):
+        (gradient,) = torch.autograd.grad(logits[number, predicted], features, retain_graph=True)
+        wanted = (gradient[number].mean((1, 2))[:, None, None] * features[number]).sum(0).clamp(min=0).detach().numpy()
+        np.testing.assert_allclose(maps[number], wanted / max(wanted.max(), 1e-12), atol=2e-3)  # maps are float16
 
 
 def test_images_with_an_empty_map_are_not_chosen(change):
