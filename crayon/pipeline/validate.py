@@ -61,6 +61,9 @@ def _validate_benchmarks(suite: Suite) -> None:
                 )
             runs = (method for method in needed if reason_left_out(method, benchmark) is None)
             for method in (*benchmark.methods, *runs):
+                if method not in (*METHODS, *suite.controls):
+                    known = [*METHODS, *suite.controls]
+                    raise ParamsError(f"methods: {unknown('method or control of the suite', method, known)}")
                 control = method if method in suite.controls else None
                 settings_of(suite.controls[control].method if control else method, benchmark, control)
         except ParamsError as error:

@@ -172,6 +172,10 @@ def test_a_bare_number_is_found():
         (lambda s: s["controls"].update(erm={"method": "crayon_attention", "labels": "invert"}), ["'erm'"]),
         (lambda s: s["benchmarks"]["waterbirds"]["methods"].pop("erm"), ["'erm'"]),
         (
+            lambda s: s["benchmarks"]["digits"]["methods"].update(all_yess={"alpha": 1.0}),
+            ["benchmarks.digits.methods", "no method or control of the suite 'all_yess'; did you mean 'all_yes'"],
+        ),
+        (
             lambda s: s.update(auxiliary=None),
             ["methods", "flac needs an auxiliary network", "add the section auxiliary"],
         ),
