@@ -172,8 +172,11 @@ def test_a_bare_number_is_found():
         (lambda s: s["controls"].update(erm={"method": "crayon_attention", "labels": "invert"}), ["'erm'"]),
         (lambda s: s["benchmarks"]["waterbirds"]["methods"].pop("erm"), ["'erm'"]),
         (
-            lambda s: s["benchmarks"]["digits"]["methods"].update(all_yess={"alpha": 1.0}),
-            ["benchmarks.digits.methods", "no method or control of the suite 'all_yess'; did you mean 'all_yes'"],
+            lambda s: s["benchmarks"]["digits"]["methods"].update(shufled_answers={"alpha": 1.0}),
+            [
+                "benchmarks.digits.methods",
+                "no method or control of the suite 'shufled_answers'; did you mean 'shuffled_answers'",
+            ],
         ),
         (
             lambda s: s.update(auxiliary=None),
