@@ -112,7 +112,7 @@ def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):
     tune.run(load_plan(), "waterbirds")
     assert searched == ["erm"]
     assert "waterbirds/crayon_attention  left out: it needs answers, and nobody answers (annotation: none)" in lines
-    assert "waterbirds/jtt  left out: suites.mini.methods does not have it" in lines
+    assert "waterbirds/jtt  left out: neither methods nor controls of suites.mini have it" in lines
     assert lines[-1].startswith("waterbirds  3 trainings of 1 methods;")  # 3 trials, 1 seed
     assert not any("validation split" in line for line in lines)
     content["suites"]["mini"]["benchmarks"]["waterbirds"]["selection"] = {"worst_group": "test"}

@@ -54,11 +54,10 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
     if suite.tuning is None:
         raise ParamsError(f"suites.{plan.suite} has no section tuning; add it to search hyper-parameters.")
     for method in methods:
-        space = suite.controls[method].method if method in suite.controls else method
-        if space not in suite.tuning.spaces:
-            raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {space!r}; add it.")
         if why := _reason(plan, name, method):
             raise ParamsError(f"{method} cannot be tuned on {name}: {why}.")
+        if (space := plan.runs[method].method) not in suite.tuning.spaces:
+            raise ParamsError(f"suites.{plan.suite}.tuning.spaces has no entry {space!r}; add it.")
     for method in suite.tuning.spaces if not methods else ():
         if why := _reason(plan, name, method):
             report(f"{name}/{method}  left out: {why}")
@@ -87,7 +86,7 @@ def _reason(plan: Plan, name: str, method: str) -> str | None:
     """Return why a method is not tuned on a benchmark; None if it can be."""
     suite = plan.params.active
     if method not in (*suite.methods, *suite.controls):
-        return f"suites.{plan.suite}.methods does not have it"
+        return f"neither methods nor controls of suites.{plan.suite} have it"
     return reason_left_out(plan.runs[method].method, suite.benchmarks[name])
 
 
