@@ -144,7 +144,8 @@ def test_a_search_writes_every_trial_and_touches_nothing_else(copy):
     table = copy.folder / "results/mini/tuning/waterbirds.csv"
     names = ("jtt", "crayon_attention", "erm", "shuffled_answers")
     params = copy.folder / "params.yaml"
-    content = yaml.safe_load(params.read_text(encoding="utf-8"))
+    before = params.read_text(encoding="utf-8")
+    content = yaml.safe_load(before)
     content["suites"]["mini"]["controls"] = {"shuffled_answers": {"method": "crayon_attention", "labels": "shuffle"}}
     params.write_text(yaml.safe_dump(content), encoding="utf-8")
     copy.run("crayon", "tune", "waterbirds", *(word for name in names for word in ("--method", name)))
@@ -162,6 +163,7 @@ def test_a_search_writes_every_trial_and_touches_nothing_else(copy):
     first = table.read_bytes()
     copy.run("crayon", "tune", "waterbirds", "--method", "erm")  # the same trials again, the others kept
     assert table.read_bytes() == first
+    params.write_text(before, encoding="utf-8")
     assert copy.planned() == set()
 
 
