@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from crayon.models.frozen_layers import narrowed
+
 Sizes = int | tuple[int, int]
 """One number for both axes of an image, or one for each."""
 
@@ -165,9 +167,9 @@ def _plain(
     groups: int,
 ) -> bool:
     """Whether `convolution` supports the arguments: one dtype, no autocast, images with a gradient, numeric padding."""
-    kind = inputs.device.type
-    narrowed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    return not narrowed and inputs.requires_grad and inputs.dtype == weight.dtype and not isinstance(padding, str)
+    return (
+        not narrowed(inputs) and inputs.requires_grad and inputs.dtype == weight.dtype and not isinstance(padding, str)
+    )
 
 
 def _once(gradients: Any) -> None:

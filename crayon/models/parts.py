@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from crayon.models.frozen_layers import frozen_outputs
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -101,7 +103,7 @@ class Freezable(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W), or outputs of the frozen layers (B, c, h', w') -> features (B, C, h, w)."""
         if self.frozen and x.shape[1] == 3:
-            x = self.frozen_outputs(x)
+            x = frozen_outputs(self.frozen_outputs, x)
         for layer in self.layers()[self.frozen :]:
             x = layer(x)
         return x
