@@ -67,10 +67,9 @@ def main() -> None:
 
 def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]:
     """Wall seconds of each process beyond those of its jobs; a process without a benchmark file is left out."""
-    first = heads(plan.params.active)
     within: dict[Path, float] = defaultdict(float)
     for job in jobs:
-        within[benchmark_file(plan, job, first)] += told[job.name]["wall_seconds"]
+        within[benchmark_file(plan, job)] += told[job.name]["wall_seconds"]
     found = []
     for path, seconds in within.items():
         if path.exists():
@@ -79,13 +78,10 @@ def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]
     return found
 
 
-def benchmark_file(plan: Plan, job: Job, first: dict[tuple[str, str, str], tuple[str, str]]) -> Path:
-    """Snakemake's benchmark file of the process that runs a job, as the rules name it.
-
-    Args:
-        first: see `crayon.pipeline.runs.heads`; the file is named after these.
-    """
+def benchmark_file(plan: Plan, job: Job) -> Path:
+    """Snakemake's benchmark file of the process that runs a job, as the rules name it."""
     named, rule = dict(job.wildcards), job.rule
+    first = heads(plan.params.active, rule) if {"seed", "original"} & set(named) else {}
     if "seed" in named:
         named["run"], named["seed"] = first[named["benchmark"], named["run"], named["seed"]]
     elif "original" in named:

@@ -165,6 +165,24 @@ def batches(suite: Suite) -> list[Batch]:
     return made
 
 
+def evaluations(suite: Suite) -> list[Batch]:
+    """The batches that one process evaluates: those of `batches`, but all methods of a benchmark together.
+
+    An evaluation takes less time than the start of its process. The controls of a benchmark are another batch, since
+    Table 1 does not need them. With `seeds_per_job: 1`, each run is evaluated by itself.
+    """
+    runs, made = expand(suite), list[Batch]()
+    for batch in batches(suite):
+        if batch.together or suite.seeds_per_job == 1:
+            made.append(batch)
+            continue
+        for name in batch.benchmarks:
+            able = [run for run in batch.runs if name in runs[run].benchmarks]
+            for part in ([run for run in able if run in suite.methods], [run for run in able if run in suite.controls]):
+                made += [Batch(tuple(part), batch.seeds, (name,))] if part else []
+    return made
+
+
 def quick(suite: Suite) -> Batch | None:
     """The runs of results/quick.md: ERM and the variants of Crayon on the first benchmark with the first seed.
 
@@ -176,15 +194,19 @@ def quick(suite: Suite) -> Batch | None:
     return Batch(shown, suite.seeds[:1], (name,), together=False) if shown else None
 
 
-def heads(suite: Suite) -> dict[tuple[str, str, str], tuple[str, str]]:
+def heads(suite: Suite, rule: str) -> dict[tuple[str, str, str], tuple[str, str]]:
     """The job after which Snakemake's files of a process are named, which is the first job of the process.
+
+    Args:
+        suite: the suite.
+        rule: the rule of the job; only evaluations have other batches than trainings.
 
     Returns:
         (benchmark, run, seed) of a job -> (run, seed) of the first job of the same process.
     """
     return {
         (benchmark, run, str(seed)): (batch.runs[0] if batch.together else run, str(batch.seeds[0]))
-        for batch in batches(suite)
+        for batch in (evaluations(suite) if rule == "evaluate" else batches(suite))
         for benchmark in batch.benchmarks
         for run in batch.runs
         for seed in batch.seeds

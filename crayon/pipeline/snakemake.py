@@ -21,7 +21,7 @@ from crayon.pipeline import slurm
 from crayon.pipeline.job import MADE, TABLE1, WILDCARDS, Job, name_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import lacking
-from crayon.pipeline.runs import TRANSFERRED, Batch, batches, heads
+from crayon.pipeline.runs import TRANSFERRED, Batch, batches, evaluations, heads
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
 from crayon.utils.errors import CrayonError, RecordError
@@ -136,14 +136,14 @@ class Workflow:
 
     def _groups(self) -> dict[str, list[Job]]:
         """Name of a sentinel file -> the jobs that one Snakemake job runs: all seeds of a batch, or a single job."""
-        first = heads(self.suite)
+        of_rule = {rule: heads(self.suite, rule) for rule in ("original", "refine", "evaluate")}
         groups: dict[str, list[Job]] = {}
         for job in self.plan.jobs.values():
             named = dict(job.wildcards)
             if "seed" in named:
-                named["run"], named["seed"] = first[named["benchmark"], named["run"], named["seed"]]
+                named["run"], named["seed"] = of_rule[job.rule][named["benchmark"], named["run"], named["seed"]]
             if "original" in named:
-                named["original"] = first[named["benchmark"], TRANSFERRED, named["original"]][1]
+                named["original"] = of_rule[job.rule][named["benchmark"], TRANSFERRED, named["original"]][1]
             groups.setdefault(name_of(job.rule, named), []).append(job)
         return groups
 
@@ -173,8 +173,13 @@ class Workflow:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """The batches of runs and seeds that one process trains or evaluates, including the transferred Originals."""
+        """The batches of runs and seeds that one process trains, including the transferred Originals."""
         return batches(self.suite)
+
+    @cached_property
+    def evaluations(self) -> list[Batch]:
+        """The batches of runs and seeds that one process evaluates, including the transferred Originals."""
+        return evaluations(self.suite)
 
     @staticmethod
     def refines(batch: Batch) -> bool:

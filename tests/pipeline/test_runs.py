@@ -17,7 +17,7 @@ from crayon.config.suite import Params
 from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.runs import TRANSFERRED, Run, batches, heads, quick, studies
+from crayon.pipeline.runs import TRANSFERRED, Run, batches, evaluations, heads, quick, studies
 from crayon.pipeline.steps.refine import varied
 from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import MethodError, ParamsError
@@ -128,8 +128,30 @@ def test_each_run_and_seed_is_trained_by_one_process(changes, quickest, others):
     assert made["waterbirds", "erm"] == made["waterbirds", "crayon_pruning"] == quickest
     assert made["waterbirds", "jtt"] == made["digits", "erm"] == made["digits", "shuffled_answers"] == others
     last = str(suite.seeds[-1])
-    assert heads(suite)["waterbirds", "crayon_pruning", last] == ("crayon_pruning", str(quickest[-1][0]))
-    assert heads(suite)["digits", "erm", last] == ("erm", str(others[-1][0]))
+    trained, evaluated = heads(suite, "refine"), heads(suite, "evaluate")
+    assert trained["waterbirds", "crayon_pruning", last] == ("crayon_pruning", str(quickest[-1][0]))
+    assert trained["digits", "erm", last] == ("erm", str(others[-1][0]))
+    assert evaluated.keys() == trained.keys()
+    first = "erm" if suite.seeds_per_job == 1 else suite.methods[0]
+    assert evaluated["digits", "erm", last] == (first, str(others[-1][0]))
+
+
+def test_one_process_evaluates_all_methods_of_a_benchmark_and_one_all_controls():
+    content = tiny.params()
+    content["suites"]["mini"]["studies"] = {}
+    suite = build_plan(Params.model_validate(content)).params.active
+    rest = tuple(method for method in suite.methods if method not in quick(suite).runs)
+    assert [(batch.benchmarks, batch.runs, batch.seeds) for batch in evaluations(suite)] == [
+        (("waterbirds",), quick(suite).runs, (0,)),
+        (("waterbirds",), quick(suite).runs, (1,)),
+        (("waterbirds",), rest, (0, 1)),
+        (("waterbirds",), tuple(suite.controls), (0, 1)),
+        (("digits",), tuple(suite.methods), (0, 1)),
+        (("digits",), tuple(suite.controls), (0, 1)),
+    ]
+    assert evaluations(suite.model_copy(update={"seeds_per_job": 1})) == batches(
+        suite.model_copy(update={"seeds_per_job": 1})
+    )
 
 
 def test_a_process_of_a_study_refines_one_original():

@@ -1,6 +1,7 @@
 # Refinements, runs/<suite>/<benchmark>/<run>/<seed>/, and their metrics under evaluations/.
 # A rule serves the runs and seeds of one batch, because a process start costs more than a miniature's training: those of one
 # method or control ({run}), or a study's variations of a method. The seed of results/quick.md is a batch of its own.
+# With several seeds a job, one process evaluates all methods of a benchmark, and one all controls.
 
 
 for number, batch in enumerate(PLAN.batches):
@@ -38,6 +39,9 @@ for number, batch in enumerate(PLAN.batches):
             shell:
                 "crayon --log {log} refine {wildcards.benchmark} {params.runs} {params.seeds}"
 
+
+for number, batch in enumerate(PLAN.evaluations):
+
     rule:
         name:
             f"evaluate_{number}"
@@ -54,7 +58,7 @@ for number, batch in enumerate(PLAN.batches):
         wildcard_constraints:
             **constraints(batch),
         group:
-            "run"
+            "run" if batch in PLAN.batches else "evaluations"  # a cluster's job of one group runs its parts in turn
         conda:
             "../envs/crayon.yaml"
         threads: SUITE.compute.threads
