@@ -121,8 +121,9 @@ class Network(Section):
     `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
     `patch` (mini_convnext): width and height of the patches in pixels.
     `norm_momentum` (bagnet18): momentum of batch normalisation's running statistics.
-    `frozen_blocks` (efficientnet_lite0): how many of its 16 blocks no training changes. These are the first blocks;
-    they and the layers before them keep the values from `weights`. null trains all layers.
+    `frozen_blocks` (mini_resnet, mini_convnext, efficientnet_lite0 with its 16 blocks): how many blocks no training
+    changes. These are the first blocks; they and the layers before them keep the values from `weights`, or from the
+    suite's pretraining. null trains all layers.
     """
 
     name: Name
@@ -159,15 +160,21 @@ class Network(Section):
             "bagnet18": {"stem", "norm_momentum"},
         }
         lite = self.name == "efficientnet_lite0"
-        own = built.get(self.name, {"weights", "prefix", *(["frozen_blocks"] if lite else [])})
+        own, optional = built.get(self.name, {"weights", "prefix"}), set[str]()
+        if lite or self.channels is not None:
+            optional = {"frozen_blocks"}
         given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
         if self.name in built and own - given:
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
-        if given - own:
-            raise ValueError(f"{self.name} takes no {', '.join(sorted(given - own))}; remove it")
+        if other := given - own - optional:
+            raise ValueError(f"{self.name} takes no {', '.join(sorted(other))}; remove it")
         if lite and self.weights is not None and self.file is None:
             raise ValueError(f"{self.name} has no weights named {self.weights!r}; give a path with a dot or a slash")
-        if self.frozen_blocks is not None and self.weights is None:
+        if self.frozen_blocks is not None and self.frozen_blocks > len(self.channels or range(16)):
+            raise ValueError(
+                f"frozen_blocks is {self.frozen_blocks}, but {self.name} has {len(self.channels or ())} blocks"
+            )
+        if lite and self.frozen_blocks is not None and self.weights is None:
             raise ValueError("frozen_blocks keeps pretrained weights; add weights, or remove frozen_blocks")
         if self.prefix is not None and self.file is None:
             raise ValueError("the key `prefix` is for checkpoints only; set `weights` to a path, or remove `prefix`")

@@ -169,6 +169,17 @@ class Suite(Section):
             raise ValueError("seeds: names a seed twice")
         if self.tuning is not None and (common := set(self.tuning.seeds) & set(self.seeds)):
             raise ValueError(f"tuning.seeds: {min(common)} is also in `seeds` of the suite; choose another")
+        transfer = self.studies.transfer
+        used = [("network", self.network, self.pretraining)]
+        if transfer is not None:
+            pretraining = self.pretraining if transfer.pretraining is None else transfer.pretraining
+            used.append(("studies.transfer.network", transfer.network, pretraining))
+        for key, network, pretraining in used:
+            if network.frozen_blocks is not None and network.weights is None and pretraining is None:
+                raise ValueError(
+                    f"{key}.frozen_blocks: keeps pretrained weights, but the suite has no pretraining; add the section "
+                    "pretraining, or remove frozen_blocks."
+                )
         for name, benchmark in self.benchmarks.items():
             if benchmark.annotation.source == "published" and benchmark.consensus.minimum_answers > 1:
                 raise ValueError(

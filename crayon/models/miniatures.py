@@ -45,7 +45,7 @@ def mini_resnet(options: Network) -> Parts:
     map cannot separate the two.
 
     Args:
-        options: uses `stem`, `channels`, `strides` and `kernels`.
+        options: uses `stem`, `channels`, `strides`, `kernels` and `frozen_blocks`.
     """
     inputs = required(options.stem, "network.stem")
     layers: list[nn.Module] = [
@@ -56,7 +56,8 @@ def mini_resnet(options: Network) -> Parts:
     for outputs, stride, kernel in _blocks(options):
         layers.append(Block(inputs, outputs, stride, kernel))
         inputs = outputs
-    return Parts(Layers(*layers), nn.Identity(), inputs, inputs)
+    backbone = Layers(*layers).freeze_blocks(Block, options.frozen_blocks)
+    return Parts(backbone, nn.Identity(), inputs, inputs)
 
 
 def _blocks(options: Network) -> Iterator[tuple[int, int, int]]:
@@ -111,7 +112,7 @@ def mini_convnext(options: Network) -> Parts:
     resolution or the number of channels, there are a LayerNorm and a convolution whose kernel size equals its stride.
 
     Args:
-        options: uses `stem`, `patch`, `channels`, `strides` and `kernels`.
+        options: uses `stem`, `patch`, `channels`, `strides`, `kernels` and `frozen_blocks`.
     """
     inputs, patch = required(options.stem, "network.stem"), required(options.patch, "network.patch")
     layers: list[nn.Module] = [
@@ -123,4 +124,5 @@ def mini_convnext(options: Network) -> Parts:
             layers += [ChannelNorm(inputs, eps=1e-6), nn.Conv2d(inputs, outputs, stride, stride)]
         layers.append(NextBlock(outputs, kernel))
         inputs = outputs
-    return Parts(Layers(*layers), nn.LayerNorm(inputs, eps=1e-6), inputs, inputs)
+    backbone = Layers(*layers).freeze_blocks(NextBlock, options.frozen_blocks)
+    return Parts(backbone, nn.LayerNorm(inputs, eps=1e-6), inputs, inputs)

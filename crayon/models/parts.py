@@ -51,19 +51,6 @@ class Neck(nn.Module):
         return out
 
 
-class Layers(nn.Sequential):
-    """nn.Sequential that torch.compile compiles as a whole.
-
-    PyTorch up to 2.9 compiles nn.Sequential block by block; a subclass with its own `forward` avoids this.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply one layer after another."""
-        for layer in self:
-            x = layer(x)
-        return x
-
-
 class Freezable(nn.Module):
     """A backbone that applies layers one after another; the first of them can be frozen.
 
@@ -107,3 +94,21 @@ class Freezable(nn.Module):
         for layer in self.layers()[self.frozen :]:
             x = layer(x)
         return x
+
+
+class Layers(Freezable, nn.Sequential):
+    """nn.Sequential whose first layers can be frozen, and that torch.compile compiles as a whole.
+
+    PyTorch up to 2.9 compiles nn.Sequential block by block; a subclass with its own `forward` avoids this.
+    """
+
+    def layers(self) -> list[nn.Module]:
+        """All layers in order."""
+        return list(self)
+
+    def freeze_blocks(self, kind: type[nn.Module], count: int | None) -> Layers:
+        """Freeze the first `count` layers of a kind and the layers before them; None freezes none. Returns `self`."""
+        if count is not None:
+            ends = [number for number, layer in enumerate(self, start=1) if isinstance(layer, kind)]
+            self.freeze(ends[count - 1])
+        return self

@@ -184,7 +184,15 @@ def test_a_bare_number_is_found():
         ),
         (lambda s: s["auxiliary"]["network"].pop("stem"), ["auxiliary.network", "bagnet18 needs stem"]),
         (lambda s: s["auxiliary"]["network"].update(kernels=[3]), ["bagnet18 takes no kernels; remove"]),
-        (lambda s: s["network"].update(frozen_blocks=1), [".network", "mini_resnet takes no frozen_blocks; remove"]),
+        (lambda s: s["network"].update(frozen_blocks=9), [".network", "frozen_blocks is 9, but mini_resnet has"]),
+        (
+            lambda s: (s["network"].update(frozen_blocks=1), s.update(pretraining=None)),
+            ["network.frozen_blocks: keeps pretrained weights, but the suite has no pretraining; add the section"],
+        ),
+        (
+            lambda s: s["auxiliary"]["network"].update(frozen_blocks=1),
+            ["auxiliary.network", "bagnet18 takes no frozen_blocks; remove"],
+        ),
         (lambda s: s.update(network=LITE0 | {"stem": 32}), [".network", "efficientnet_lite0 takes no stem; remove"]),
         (lambda s: s.update(network=LITE0 | {"frozen_blocks": 17}), ["network.frozen_blocks", "17", "16"]),
         (lambda s: s.update(network={"name": "efficientnet_lite0", "frozen_blocks": 3}), ["add weights, or remove"]),

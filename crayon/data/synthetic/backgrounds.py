@@ -28,6 +28,7 @@ from crayon.data.synthetic.drawing import (
     to_bytes,
     union,
 )
+from crayon.data.synthetic.place import Part, draw_square
 from crayon.data.synthetic.splits import assemble, check_canvas, check_range, require
 from crayon.utils.text import unknown
 
@@ -59,6 +60,8 @@ class Options:
         blend: smallest and largest share of the background's texture; the rest is clouds, which are independent of the
             class.
         hue_spread: largest deviation of a background's hue, in turns.
+        saturation: smallest and largest saturation of a background.
+        part: the part of an image that shows its background; null if the background fills the image.
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
@@ -70,6 +73,8 @@ class Options:
     blend: tuple[Float, Float]
     hue_spread: Float
     noise: Float
+    saturation: tuple[Float, Float] = (0.15, 0.6)
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)
@@ -80,7 +85,10 @@ class Options:
         require(0 <= self.correlation <= 1, "source.correlation", f"is {self.correlation}; it must be from 0 to 1.")
         check_range(self.scale, 0.01, "source.scale")
         check_range(self.blend, 0, "source.blend")
+        check_range(self.saturation, 0, "source.saturation")
         require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
+        if self.part is not None:
+            self.part.check(self.counts, "source.part")
 
 
 def draw(options: Options) -> Drawn:
@@ -97,24 +105,25 @@ def draw(options: Options) -> Drawn:
         groups = {"train": np.where(agrees, labels, other), "mixed_same": labels, "only_fg": labels}.get(split, other)
         labels_of[split], groups_of[split] = names[labels], names[groups]
         streams[split] = [options.seed, stream, 1]
-    draws = {
-        split: lambda *arguments, black=split == "only_fg": _images(options, black, *arguments)
-        for split in options.counts
-    }
+    draws = {split: lambda *arguments, split=split: _images(options, split, *arguments) for split in options.counts}
     return assemble(labels_of, groups_of, streams, draws)
 
 
-def _images(options: Options, black: bool, seed: list[int], labels: np.ndarray, groups: np.ndarray) -> tuple:
+def _images(options: Options, split: str, seed: list[int], labels: np.ndarray, groups: np.ndarray) -> tuple:
     """Images (n, S, S, 3) uint8 and masks (n, S, S) bool."""
     rng, size = Rng([*seed, 0], len(labels)), options.size
-    u, v, factor = pose(rng, size, options.scale, 0.35, 0.15)
+    square = None if options.part is None else draw_square(options.part, seed, len(labels), size, split)
+    if square is None:
+        u, v, factor = pose(rng, size, options.scale, 0.35, 0.15)
+    else:
+        u, v, factor = pose(rng, size, options.scale, 0.35, 0.1, square.centre)
     distance = np.empty(u.shape, np.float32)
     for number, name in enumerate(CLASSES):
         where = np.flatnonzero(labels == name)
         distance[where] = _figure(Rng([*seed, 1, number], len(where)), name, u[where], v[where]) * factor[where]
     colour, noise = any_colour(rng, size), rng.noise(size, options.noise)
     ground = np.zeros((len(labels), 3, size, size), np.float32)
-    if not black:
+    if split != "only_fg":
         field = np.empty(u.shape, np.float32)
         for number, name in enumerate(CLASSES):
             where = np.flatnonzero(groups == name)
@@ -123,7 +132,8 @@ def _images(options: Options, black: bool, seed: list[int], labels: np.ndarray, 
         share = behind.uniform(*options.blend)
         field = share * field + (1 - share) * behind.cloud(4, size)
         hue = HUES[[CLASSES.index(name) for name in groups]][:, None, None]
-        ground = paint(behind, field, hue, options.hue_spread, (0.15, 0.6), (0.4, 0.9))
+        ground = paint(behind, field, hue, options.hue_spread, options.saturation, (0.4, 0.9))
+        ground = ground if square is None else square.lay(ground)
     return to_bytes(lay(ground, distance, colour) + noise), distance < 0
 
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
-from crayon.data.synthetic.drawing import F, Rng, capsule, ellipse, grid, hsv, lay, paint, to_bytes, union, wave
+from crayon.data.synthetic.drawing import (
+    F,
+    Rng,
+    any_colour,
+    capsule,
+    ellipse,
+    grid,
+    hsv,
+    lay,
+    paint,
+    to_bytes,
+    union,
+    wave,
+)
+from crayon.data.synthetic.place import STREAM, check_shares
 from crayon.data.synthetic.splits import check_canvas, check_counts, draw_splits, require
 
 CLASSES = ("not_smiling", "smiling")
@@ -28,6 +42,8 @@ class Options:
             strongly on it: with small values, models use only the hair and cannot be repaired; with large values, the
             hair is too weak a cue to mislead models.
         mouth: size of the mouth; 1 is natural.
+        hoods: split -> share of its faces with a hood, which hides the hair and has a random colour; 0 for a split that
+            is not named.
         thin_hair: how much the hair is reduced in width and height; 0 draws it in its normal size.
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
@@ -39,12 +55,14 @@ class Options:
     mouth: Float
     thin_hair: Float
     noise: Float
+    hoods: Mapping[str, Float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)
         check_counts(self.counts, CLASSES, GROUPS)
         require(self.mouth > 0, "source.mouth", f"is {self.mouth}; it must be more than 0.")
         require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
+        check_shares(self.hoods, self.counts, "source.hoods")
 
 
 def draw(options: Options) -> Drawn:
@@ -61,6 +79,9 @@ def _images(options: Options, seed: list[int], labels: np.ndarray, groups: np.nd
     u, v = x - rng.uniform(-0.05, 0.05), y - rng.uniform(-0.05, 0.05)
     image = paint(rng, rng.cloud(4, size), rng.uniform(0, 1), 0.2, (0.05, 0.5), (0.3, 0.9))
     hair = _hair_colour(rng, size, u, black, options.hair_overlap)
+    if share := options.hoods.get(list(options.counts)[seed[1]], 0):
+        hoods = Rng([*seed, STREAM], len(labels))
+        hair = np.where((hoods.uniform(0, 1) < share)[:, None], any_colour(hoods, size), hair)
     image = _head(rng, size, image, u, v, smiling, hair, options.thin_hair)
     image = _mouth(rng, image, u, v, smiling, options.mouth)
     mask = (np.abs(v - F(0.4)) < F(0.19 * options.mouth)) & (np.abs(u) < F(0.34 * options.mouth))

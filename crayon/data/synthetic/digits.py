@@ -14,6 +14,7 @@ import numpy as np
 from crayon.config.types import Float, Int
 from crayon.data.dataset import Drawn
 from crayon.data.synthetic.drawing import F, Rng, hsv, to_bytes
+from crayon.data.synthetic.place import Part, draw_square
 from crayon.data.synthetic.splits import check_canvas, check_range, require
 from crayon.utils.errors import ParamsError
 
@@ -35,6 +36,7 @@ class Options:
         ink: smallest and largest width and height of a digit, in pixels.
         contrast: smallest difference between the ink's brightness and the ground's mean, in [0, 1].
         ground_contrast: factor for the contrast of the photographs; at 1, strokes are hard to see on grass.
+        part: the part of an image that shows its photograph; null if the photograph fills the image.
         copies: split -> number of images of each digit; they differ in place, size, colour, and crop of the background.
     """
 
@@ -46,6 +48,7 @@ class Options:
     contrast: Float
     ground_contrast: Float
     copies: Mapping[str, Int]
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         where = "source.compose"
@@ -61,6 +64,8 @@ class Options:
             stripe = _stripe(number, len(self.counts), PHOTOGRAPH)
             width = stripe.stop - stripe.start
             require(self.size <= width, f"{where}.size", f"is {self.size}; the grounds of {split} are {width} wide.")
+        if self.part is not None:
+            self.part.check(self.counts, f"{where}.part")
         check_range(self.ink, 1, f"{where}.ink")
         require(self.ink[1] <= self.size, f"{where}.ink", f"is up to {self.ink[1]}; the image has {self.size} pixels.")
 
@@ -95,7 +100,7 @@ def compose(options: Options) -> Drawn:
             name: picture[:, _stripe(number, len(options.counts), picture.shape[1])]
             for name, picture in photographs.items()
         }
-        image, mask = _images(options, [options.seed, 2, number], handwriting[chosen], ground, stripe)
+        image, mask = _images(options, [options.seed, 2, number], split, handwriting[chosen], ground, stripe)
         images.append(image)
         masks.append(mask)
         ids += [f"{split}-{digits.target[i]}-{i:04d}-{n % options.copies[split]}" for n, i in enumerate(chosen)]
@@ -129,13 +134,14 @@ def _stripe(number: int, of: int, width: int) -> slice:
     return slice(width // 2 + rest * (number - 1) // (of - 1), width // 2 + rest * number // (of - 1))
 
 
-def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.ndarray]:
+def _images(options, seed, split, handwriting, ground, stripe) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, S, S, 3) uint8 and masks (n, S, S) bool."""
     size, count = options.size, len(handwriting)
     rng = Rng(seed, count)
     generator = rng.generator
     backdrop = np.empty((count, size, size), np.float32)
     cover = np.zeros((count, size, size), np.float32)
+    square = None if options.part is None else draw_square(options.part, seed, count, size, split)
     for i in range(count):
         picture = stripe[GROUNDS[ground[i]]]
         top = generator.integers(0, picture.shape[0] - size + 1)
@@ -143,6 +149,9 @@ def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.
         backdrop[i] = picture[top : top + size, left : left + size]
         side = int(generator.integers(options.ink[0], options.ink[1] + 1))
         top, left = generator.integers(0, size - side + 1, 2)
+        if square is not None:  # the random place, moved as far as it remains in the image
+            moved = (int(np.floor(centre[i, 0, 0] * F(size / 2))) for centre in square.centre[::-1])
+            top, left = (min(max(0, at + by), size - side) for at, by in zip((top, left), moved, strict=True))
         cover[i, top : top + side, left : left + side] = enlarge(handwriting[i], side)
     backdrop = F(0.48) + (backdrop / F(255) - F(0.48)) * F(options.ground_contrast)
     cover = np.clip((cover - F(0.25)) * F(2.5), 0, 1)
@@ -150,7 +159,8 @@ def _images(options, seed, handwriting, ground, stripe) -> tuple[np.ndarray, np.
     bright = np.clip(F(0.48 + options.contrast) + (F(0.52 - options.contrast)) * rng.uniform(0, 1), 0, 1)
     value = np.where(rng.sign() > 0, bright, dark)
     ink = hsv(rng.uniform(0, 1), rng.uniform(0.2, 0.8), np.broadcast_to(value, cover.shape))
-    images = backdrop[:, None] * (1 - cover[:, None]) + ink * cover[:, None]
+    grounds = np.broadcast_to(backdrop[:, None], ink.shape) if square is None else square.lay(backdrop[:, None])
+    images = grounds * (1 - cover[:, None]) + ink * cover[:, None]
     return to_bytes(images), cover > 0.5
 
 

@@ -79,7 +79,12 @@ class Rng:
 
 
 def pose(
-    rng: Rng, size: int, scale: tuple[float, float], rotation: float, shift: float
+    rng: Rng,
+    size: int,
+    scale: tuple[float, float],
+    rotation: float,
+    shift: float,
+    centre: tuple[np.ndarray | float, np.ndarray | float] = (0.0, 0.0),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw a random pose for a figure.
 
@@ -89,13 +94,14 @@ def pose(
         scale: smallest and largest size of the figure, relative to the image.
         rotation: largest rotation, in radians.
         shift: largest shift in x and in y, in image coordinates.
+        centre: what the shifts are added to, x and y; each a number or (N, 1, 1).
 
     Returns:
         The figure's own coordinates u and v of each pixel, (N, S, S), mirrored at random, and its size (N, 1, 1).
     """
     x, y = grid(size)
     factor, angle, side = rng.uniform(*scale), rng.uniform(-rotation, rotation), rng.sign()
-    x, y = x - rng.uniform(-shift, shift), y - rng.uniform(-shift, shift)
+    x, y = x - (rng.uniform(-shift, shift) + centre[0]), y - (rng.uniform(-shift, shift) + centre[1])
     c, s = cosine(angle), sine(angle)
     return side * (c * x + s * y) / factor, (c * y - s * x) / factor, factor
 

@@ -24,6 +24,7 @@ from crayon.data.synthetic.drawing import (
     union,
     wave,
 )
+from crayon.data.synthetic.place import Part, Square, draw_square
 from crayon.data.synthetic.splits import check_canvas, check_counts, check_range, draw_splits, require
 
 CLASSES = ("landbird", "waterbird")
@@ -43,6 +44,9 @@ class Options:
         blend: smallest and largest share of the place's texture; the rest is clouds, which are independent of the
             place. With a share of 1, places are so easy to recognise that models ignore the birds.
         hue_spread: largest deviation of a place's hue, in turns.
+        saturation: smallest and largest saturation of a place.
+        bars: largest contrast of the bars of land birds, which water birds do not have.
+        part: the part of an image that shows its place; null if the place fills the image.
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
@@ -53,13 +57,20 @@ class Options:
     blend: tuple[Float, Float]
     hue_spread: Float
     noise: Float
+    saturation: tuple[Float, Float] = (0.15, 0.6)
+    bars: Float = 0.8
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)
         check_counts(self.counts, CLASSES, tuple(HUES))
         check_range(self.scale, 0.01, "source.scale")
         check_range(self.blend, 0, "source.blend")
+        check_range(self.saturation, 0, "source.saturation")
+        require(0 <= self.bars <= 1, "source.bars", f"is {self.bars}; it must be from 0 to 1.")
         require(self.noise >= 0, "source.noise", f"is {self.noise}; it must be 0 or more.")
+        if self.part is not None:
+            self.part.check(self.counts, "source.part")
 
 
 def draw(options: Options) -> Drawn:
@@ -72,7 +83,10 @@ def _images(options: Options, seed: list[int], labels: np.ndarray, groups: np.nd
     rng, size = Rng(seed, len(labels)), options.size
     x, _ = grid(size)
     is_water = (labels == "waterbird")[:, None, None]
-    body, eye = _bird(rng, size, is_water, options.scale)
+    square = None
+    if options.part is not None:
+        square = draw_square(options.part, seed, len(labels), size, list(options.counts)[seed[1]])
+    body, eye = _bird(rng, size, is_water, options, square)
     field = np.empty(body.shape, np.float32)
     hue = np.empty((len(labels), 1, 1), np.float32)
     for number, place in enumerate(("water", "land")):
@@ -81,22 +95,29 @@ def _images(options: Options, seed: list[int], labels: np.ndarray, groups: np.nd
         hue[where] = HUES[place]
     share = rng.uniform(*options.blend)
     field = share * field + (1 - share) * rng.cloud(4, size)
-    image = paint(rng, field, hue, options.hue_spread, (0.15, 0.6), (0.45, 0.9))
+    image = paint(rng, field, hue, options.hue_spread, options.saturation, (0.45, 0.9))
+    if square is not None:
+        image = square.lay(image)
     plumage = any_colour(rng, size)
-    bars = rng.uniform(0, 0.8) * wave(30 * x + rng.uniform(0, 6.28))  # land birds have bars of random contrast
+    bars = rng.uniform(0, options.bars) * wave(30 * x + rng.uniform(0, 6.28))  # land birds have bars of random contrast
     plumage = plumage * np.where(is_water, F(1), 1 - bars)[:, None]
     image = lay(image, body, plumage)
     image = np.where((eye < 0)[:, None], F(0.03), image)
     return to_bytes(image + rng.noise(size, options.noise)), body < 0
 
 
-def _bird(rng: Rng, size: int, is_water: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _bird(
+    rng: Rng, size: int, is_water: np.ndarray, options: Options, square: Square | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Signed distances to a bird and to its eye; water birds have a long neck, a flat long beak and a short tail."""
 
     def either(water: tuple[float, float], land: tuple[float, float]) -> np.ndarray:
         return np.where(is_water, rng.uniform(*water), rng.uniform(*land))
 
-    u, v, factor = pose(rng, size, scale, 0.35, 0.2)
+    if square is None:
+        u, v, factor = pose(rng, size, options.scale, 0.35, 0.2)
+    else:
+        u, v, factor = pose(rng, size, options.scale, 0.35, 0.1, square.centre)
     body = ellipse(u, v, F(0), F(0.1), rng.uniform(0.42, 0.52), rng.uniform(0.24, 0.32))
     neck_length = either((0.30, 0.70), (0.0, 0.14))
     head_x, head_y = F(0.42) + F(0.25) * neck_length, F(-0.12) - neck_length
