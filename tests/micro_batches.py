@@ -23,6 +23,8 @@ CASES = {
         "crayon_attention": {"passes": 2},
         "crayon_pruning": {},
         "crayon_pruning_attention": {},
+        "crayon_margin": {},
+        "crayon_pruning_margin": {},
     }.items()
 }
 

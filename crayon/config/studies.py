@@ -17,7 +17,7 @@ class Control(Section):
     give every item the same label.
     """
 
-    method: Literal["crayon_attention", "crayon_pruning"]
+    method: Literal["crayon_attention", "crayon_pruning", "crayon_margin"]
     labels: Literal["shuffle", "all_relevant", "all_irrelevant", "invert"]
 
 

@@ -109,6 +109,7 @@ class Suite(Section):
     """A suite: benchmarks and methods that are run together and give the tables and figures.
 
     `seeds`: seeds of the refinements. `seeds_per_job`: how many of these seeds one job trains.
+    `evaluate_together`: whether one job evaluates all methods of a benchmark, and another one all controls.
     `methods`: the rows of Table 1. `controls`: name -> control experiment.
     `network`: the classifier. `pretraining`: its pretraining; null takes the network's initial weights without it.
     `auxiliary`: the biased network for SoftCon and FLAC; null if no method needs it.
@@ -121,6 +122,7 @@ class Suite(Section):
     title: str
     seeds: Seeds
     seeds_per_job: Count
+    evaluate_together: bool = False
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     controls: dict[Name, Control]
     compute: Compute

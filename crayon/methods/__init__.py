@@ -1,4 +1,4 @@
-"""The methods: Crayon's three variants and the baselines, by the names in params.yaml."""
+"""The methods: Crayon's three variants, two of our own, and the baselines, by the names in params.yaml."""
 
 from importlib import import_module
 
@@ -23,8 +23,13 @@ METHODS = {
     "crayon_attention": ("crayon.methods.crayon_attention", "CrayonAttention"),
     "crayon_pruning": ("crayon.methods.crayon_pruning", "CrayonPruning"),
     "crayon_pruning_attention": ("crayon.methods.crayon_pruning_attention", "CrayonPruningAttention"),
+    "crayon_margin": ("crayon.methods.crayon_margin", "CrayonMargin"),
+    "crayon_pruning_margin": ("crayon.methods.crayon_margin", "CrayonPruningMargin"),
 }
 """Name -> (module, class). A module is imported on demand, so that a run depends on the code of its own method only."""
+
+OURS = frozenset({"crayon_margin", "crayon_pruning_margin"})
+"""The methods that are neither the paper's nor published elsewhere."""
 
 
 def method_class(name: str) -> type[Method]:

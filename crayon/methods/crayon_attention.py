@@ -112,7 +112,11 @@ class CrayonAttention(Method):
 
     def map_weights(self, batch: Batch) -> torch.Tensor:
         """Compute the channel weights (B, C) of the guided maps."""
-        return batch.network.map_weights(required(batch.features, "features"), self.guided_class(batch))
+        return self.class_weights(batch, self.guided_class(batch))
+
+    def class_weights(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+        """Compute the channel weights (B, C) of the maps of the classes, (B,) int64."""
+        return batch.network.map_weights(required(batch.features, "features"), classes)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""

@@ -41,10 +41,9 @@ class CrayonPruningAttention(CrayonAttention):
         problem.network.prune(required(problem.neurons, "neurons") == 0)
         return super().prepare(problem)
 
-    def map_weights(self, batch: Batch) -> torch.Tensor:
-        """Compute the channel weights (B, C) of the guided maps; zero for pruned neurons if `pruned_maps` is set."""
-        features = required(batch.features, "features")
-        return batch.network.map_weights(features, self.guided_class(batch), pruned=self.pruned_maps)
+    def class_weights(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+        """Compute the channel weights (B, C) of the classes' maps; zero for pruned neurons if `pruned_maps` is set."""
+        return batch.network.map_weights(required(batch.features, "features"), classes, pruned=self.pruned_maps)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""

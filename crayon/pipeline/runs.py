@@ -166,14 +166,14 @@ def batches(suite: Suite) -> list[Batch]:
 
 
 def evaluations(suite: Suite) -> list[Batch]:
-    """The batches that one process evaluates: those of `batches`, but all methods of a benchmark together.
+    """The batches that one process evaluates: those of `batches`, or with `evaluate_together` larger ones.
 
-    An evaluation takes less time than the start of its process. The controls of a benchmark are another batch, since
-    Table 1 does not need them. With `seeds_per_job: 1`, each run is evaluated by itself.
+    With `evaluate_together`, a batch has all methods of a benchmark, and another one its controls, which Table 1 does
+    not need. For a small suite, an evaluation takes less time than the start of its process.
     """
     runs, made = expand(suite), list[Batch]()
     for batch in batches(suite):
-        if batch.together or suite.seeds_per_job == 1:
+        if batch.together or not suite.evaluate_together:
             made.append(batch)
             continue
         for name in batch.benchmarks:

@@ -29,6 +29,8 @@ LOOKS = {
     "crayon_attention": (BLUE, "o"),
     "crayon_pruning": (ORANGE, "s"),
     "crayon_pruning_attention": (GREEN, "D"),
+    "crayon_margin": (SKY, "o"),
+    "crayon_pruning_margin": (BROWN, "D"),
     "jtt": (RED, "v"),
     "masktune": (PURPLE, "v"),
     "lff": (BROWN, "v"),

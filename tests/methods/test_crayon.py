@@ -10,6 +10,7 @@ import torch
 
 from crayon.methods.base import Batch
 from crayon.methods.crayon_attention import CrayonAttention
+from crayon.methods.crayon_margin import CrayonMargin, CrayonPruningMargin
 from crayon.methods.crayon_pruning import CrayonPruning
 from crayon.methods.crayon_pruning_attention import CrayonPruningAttention
 from crayon.methods.erm import ERM
@@ -244,3 +245,45 @@ def test_pruning_attention_can_guide_the_unpruned_prediction(small):
     options = {"alpha": 1.0, "beta": 1.0, "reduction": "sum", "pruned_maps": False}
     assert CrayonPruningAttention(**options, target="prediction").guided_class(batch).tolist() == [0, 0]
     assert CrayonPruningAttention(**options, target="unpruned_prediction").guided_class(batch).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("target", ["label", "prediction"])
+def test_crayon_margin_guides_the_map_of_the_logit_minus_the_mean_logit(target):
+    """Its weights are those of automatic differentiation, and a number added to all logits does not change them."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(5, 4, 2, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    batch = batch_of(features, weight, labels)
+    method = CrayonMargin(alpha=6.0, beta=4.0, target=target)
+    chosen = labels if target == "label" else batch.logits.argmax(1)
+    margin = batch.logits.gather(1, chosen[:, None]).squeeze(1) - batch.logits.mean(1)
+    (gradient,) = torch.autograd.grad(margin.sum(), features, retain_graph=True)
+    torch.testing.assert_close(method.map_weights(batch), gradient.sum((2, 3)), rtol=1e-12, atol=1e-14)
+    common = batch_of(features, weight + torch.tensor([1.0, -2.0, 3.0, 0.5]), labels)
+    if target == "label":
+        torch.testing.assert_close(method.map_weights(common), method.map_weights(batch), rtol=1e-10, atol=1e-12)
+        assert not torch.allclose(attention().map_weights(common), attention().map_weights(batch))
+
+
+def test_crayon_margin_by_hand(small):
+    """Two classes: the margin is half of the difference. Image 0: weights (.25, -.5), map relu([-.75, .75])."""
+    features, weight, labels = small
+    batch = batch_of(features, weight, labels)
+    method = CrayonMargin(alpha=6.0, beta=4.0, weighting="published")
+    expected = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
+    torch.testing.assert_close(method.maps(batch), expected, rtol=0, atol=1e-8)
+    terms = method.loss(batch, state_of(method, [6.0, 0.0], [0.0, 4.0]))
+    # image 0, relevant: E (1-P) = 1 * .5, sum(1-P) = .5; image 1, irrelevant: E P = 1 * .25, sum(P) = 1.25
+    assert float(terms["relevant"]) == pytest.approx(6 * 0.5 / 0.5)
+    assert float(terms["irrelevant"]) == pytest.approx(4 * 0.25 / 1.25)
+    assert float(terms["classification"]) == pytest.approx(2 * math.log(2))
+
+
+def test_crayon_pruning_margin_leaves_out_pruned_neurons():
+    weight = torch.tensor([[1.0, 4.0], [2.0, 8.0]], dtype=torch.float64)
+    keep = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    batch = batch_of(torch.ones(2, 2, 1, 2, dtype=torch.float64), weight, torch.tensor([0, 1]), keep)
+    pruned, whole = (CrayonPruningMargin(alpha=1.0, beta=1.0, pruned_maps=value) for value in (True, False))
+    assert pruned.map_weights(batch).tolist() == [[-0.5, 0.0], [0.5, 0.0]]
+    assert whole.map_weights(batch).tolist() == [[-0.5, -2.0], [0.5, 2.0]]

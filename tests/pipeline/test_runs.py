@@ -132,8 +132,7 @@ def test_each_run_and_seed_is_trained_by_one_process(changes, quickest, others):
     assert trained["waterbirds", "crayon_pruning", last] == ("crayon_pruning", str(quickest[-1][0]))
     assert trained["digits", "erm", last] == ("erm", str(others[-1][0]))
     assert evaluated.keys() == trained.keys()
-    first = "erm" if suite.seeds_per_job == 1 else suite.methods[0]
-    assert evaluated["digits", "erm", last] == (first, str(others[-1][0]))
+    assert evaluated["digits", "erm", last] == (suite.methods[0], str(others[-1][0]))
 
 
 def test_one_process_evaluates_all_methods_of_a_benchmark_and_one_all_controls():
@@ -149,9 +148,8 @@ def test_one_process_evaluates_all_methods_of_a_benchmark_and_one_all_controls()
         (("digits",), tuple(suite.methods), (0, 1)),
         (("digits",), tuple(suite.controls), (0, 1)),
     ]
-    assert evaluations(suite.model_copy(update={"seeds_per_job": 1})) == batches(
-        suite.model_copy(update={"seeds_per_job": 1})
-    )
+    apart = suite.model_copy(update={"evaluate_together": False})
+    assert evaluations(apart) == batches(apart)
 
 
 def test_a_process_of_a_study_refines_one_original():

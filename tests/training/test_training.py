@@ -45,6 +45,8 @@ SETTINGS = {
         "target": "prediction",
         "pruned_maps": True,
     },
+    "crayon_margin": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
+    "crayon_pruning_margin": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
 }
 
 

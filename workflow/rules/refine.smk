@@ -1,7 +1,7 @@
 # Refinements, runs/<suite>/<benchmark>/<run>/<seed>/, and their metrics under evaluations/.
 # A rule serves the runs and seeds of one batch, because a process start costs more than a miniature's training: those of one
 # method or control ({run}), or a study's variations of a method. The seed of results/quick.md is a batch of its own.
-# With several seeds a job, one process evaluates all methods of a benchmark, and one all controls.
+# With `evaluate_together`, one process evaluates all methods of a benchmark, and one all controls.
 
 
 for number, batch in enumerate(PLAN.batches):
