@@ -365,3 +365,38 @@ def test_what_differs_ends_with_status_1(harness, difference, capsys):
         harness.demand("maps", difference, 0.1)
     assert raised.value.code == 1
     assert "maps of ours and of the plain formulation differ" in capsys.readouterr().err
+
+
+def test_candidates_of_a_miniature_are_drawn_from_the_choices(harness):
+    design = importlib.import_module("design")
+    choices = {"bars": [0.1, 0.2, 0.3], "part.shown": [{"train": 0.2}, {"train": 0.4}], "size": [40]}
+    drawn = design.candidates(choices, 40)
+    assert drawn == design.candidates(choices, 40)
+    assert {row["bars"] for row in drawn} == {0.1, 0.2, 0.3}
+    assert (
+        design.describe(choices, {"bars": 0.1, "part.shown": {"train": 0.4}, "size": 40}) == "bars=0.1 part.shown=0.4"
+    )
+    values = {"crayon_attention": 70.0, "shuffled_answers": 60.0, "all_yes": 65.0, "all_no": 50.0}
+    assert design.leads(values | {"crayon_pruning": 40.0, "random_pruning": 45.0}) == (5.0, -5.0)
+
+
+def test_the_changes_of_a_design_reach_every_benchmark(harness):
+    design = importlib.import_module("design")
+    content = {"network": {"name": "n"}, "benchmarks": {"a": {"x": 1, "m": {"k": 1}}, "b": {"m": {}}}}
+    design._merge(content, {"network": {"frozen_blocks": 1}, "benchmarks": {"*": {"x": 2, "m": {"j": 3}}}})
+    assert content["network"] == {"name": "n", "frozen_blocks": 1}
+    assert content["benchmarks"] == {"a": {"x": 2, "m": {"k": 1, "j": 3}}, "b": {"x": 2, "m": {"j": 3}}}
+
+
+@pytest.mark.slow
+def test_a_candidate_of_each_miniature_is_measured(tmp_path):
+    for name in ("waterbirds", "digits"):
+        table = tmp_path / f"{name}.csv"
+        command = [sys.executable, FOLDER / "design.py", name, "--candidates", "1", "--trials", "1", "--seeds", "100"]
+        done = subprocess.run([*command, "--csv", table], capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        (row,) = csv.DictReader(table.open(encoding="utf-8", newline=""))
+        assert (row["benchmark"], row["candidate"], row["seed"]) == (name, "1", "100")
+        assert all(0 <= float(row[key]) <= 100 for key in list(row)[4:])
+        assert 0 < float(row["yes"]) < 100
+        assert 0 < float(row["pruned"]) < 100
