@@ -13,7 +13,8 @@ import yaml
 from .conftest import TABLE, Project, make
 
 ANSWERS = "annotations/mini/waterbirds/attention.csv"
-RUNS = {f"{step} waterbirds crayon_attention" for step in ("refine", "evaluate")} | {"table1", "provenance table1"}
+RUNS = {"refine waterbirds crayon_attention", "evaluate waterbirds", "table1", "provenance table1"}
+"""What alpha of Crayon-Attention steers; with `evaluate_together`, one process evaluates all methods of a benchmark."""
 
 
 def change_alpha(project: Project, value: float = 77.0) -> None:
