@@ -144,7 +144,11 @@ class Workflow:
                 named["run"], named["seed"] = of_rule[job.rule][named["benchmark"], named["run"], named["seed"]]
             if "original" in named:
                 named["original"] = of_rule[job.rule][named["benchmark"], TRANSFERRED, named["original"]][1]
-            groups.setdefault(name_of(job.rule, named), []).append(job)
+            name = name_of(job.rule, named)
+            # A group must come after those that it reads. One of evaluations may read several groups of refinements,
+            # so its place is that of its last job; only results, which come after all steps, read evaluations.
+            before = groups.pop(name, []) if job.rule == "evaluate" else groups.get(name, [])
+            groups[name] = [*before, job]
         return groups
 
     def token(self, rule: str, **fixed: str) -> InputFunction:
