@@ -18,6 +18,7 @@ from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.runs import TRANSFERRED, Run, batches, evaluations, heads, quick, studies
+from crayon.pipeline.snakemake import Workflow
 from crayon.pipeline.steps.refine import varied
 from crayon.report.build import build_plan, load_plan
 from crayon.utils.errors import MethodError, ParamsError
@@ -313,3 +314,19 @@ def test_maps_are_brought_to_the_cells_of_another_network():
     found.maps = torch.rand(4, 5, 5)
     varied(found, run_of("crayon_attention", original=0), seed=0)
     assert tuple(found.maps.shape[1:]) == found.map_size()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_jobs_that_run_together_come_after_all_that_they_read(tmp_path, monkeypatch, together):
+    """In this order, outputs that hold are given the times of their inputs."""
+    monkeypatch.chdir(tmp_path)
+    content = tiny.params()
+    content["suites"]["mini"]["evaluate_together"] = together
+    found = build_plan(Params.model_validate(content))
+    seen: set[str] = set()
+    for jobs in Workflow(found, enforce=False)._groups().values():
+        own = {path for job in jobs for path in (*job.outputs.values(), job.record)}
+        for job in jobs:
+            assert all(path in seen | own for path in job.inputs.values() if path in found.producers), job.name
+        seen |= own
+    assert set(found.producers) <= seen
