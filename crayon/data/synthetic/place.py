@@ -1,7 +1,7 @@
 """A place that fills only a part of its images, or is not shown in all of them.
 
 A cue beside the object, in a minority of the training images, is what a yes-no answer tells apart: the Original looks
-at the place where it is shown, and at the object elsewhere (docs/miniatures.md).
+at the place where it is shown, and at the object elsewhere (docs/results.md).
 """
 
 from __future__ import annotations
