@@ -91,8 +91,8 @@ def measure(content: dict[str, Any], name: str, changes: dict[str, Any], seed: i
     """Draw the images of a seed, train the Original, simulate the answers, and search the settings of each run.
 
     Returns:
-        In percent: the selection metric on the validation split of the Original and of the best trial of each run (0 if all of its
-        trials diverged); the share of yes among the labelled maps; the share of pruned neurons.
+        In percent: the selection metric on the validation split of the Original and of the best trial of each run, 0 if
+        all of its trials diverged; the share of yes among the labelled maps; the share of pruned neurons.
     """
     plan = _plan(content, name, changes, seed, trials)
     for kept in ("models", ".crayon"):  # the pretrained backbone, where the cells lie
