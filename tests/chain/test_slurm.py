@@ -90,20 +90,23 @@ def test_what_computes_asks_for_a_gpu_and_small_jobs_go_together(submitted):
         "rule_original_wildcards_mini_waterbirds": True,
         "rule_evaluate_original_wildcards_mini_waterbirds": True,
         "rule_labels_annotate_ingest_interpret": True,
-        "rule_run_evaluate_0_refine_0": True,
-        "rule_run_evaluate_1_refine_1": True,  # the seed of results/quick.md has a process of its own
+        "rule_run_refine_0": True,
+        "rule_run_refine_1": True,  # the seed of results/quick.md has a process of its own
+        "rule_evaluations_evaluate_0": True,  # after all refinements, by `evaluate_together` of the suite
+        "rule_evaluations_evaluate_1": True,
     }
     original = submitted.asked["rule_original_wildcards_mini_waterbirds"]
     assert original["TimeLimit"] == "12:00:00"
     assert "mem=24000M" in original["TRES"]
-    run = submitted.asked["rule_run_evaluate_0_refine_0"]
-    assert run["TimeLimit"] == "09:00:00"  # of both, one after the other
-    assert "mem=24000M" in run["TRES"]  # and not of both
+    assert submitted.asked["rule_run_refine_0"]["TimeLimit"] == "08:00:00"
+    labels = submitted.asked["rule_labels_annotate_ingest_interpret"]
+    assert labels["TimeLimit"] == "02:00:00"  # of its jobs, one after the other
+    assert "mem=24000M" in labels["TRES"]  # and not of all of them
 
 
 def test_logs_of_rules_stay_and_slurms_are_where_the_output_says(submitted):
     assert (submitted.folder / "logs/mini/refine/waterbirds/erm/0.log").read_text()
-    assert f"(log: {submitted.folder}/{LOGS}/group_run_evaluate_0_refine_0/" in submitted.first_output
+    assert f"(log: {submitted.folder}/{LOGS}/group_run_refine_0/" in submitted.first_output
     assert list((submitted.folder / LOGS).rglob("*.log")) == []  # all succeeded
 
 
