@@ -1,6 +1,7 @@
 """Search the options of a miniature's images for those with which the answers matter, before methods are compared.
 
     python perf/design.py waterbirds
+    python perf/design.py waterbirds --only 2 --seeds 110 111 112 # the second candidate once more, on fresh images
 
 A candidate is drawn at random from the choices of perf/design.yaml, and measured on images of several seeds that no
 table uses, each with its own Original. Right answers and each control get the same random search of learning rate,
@@ -41,6 +42,7 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("benchmark")
     made.add_argument("--candidates", type=positive, default=12, help="how many are drawn (default 12)")
+    made.add_argument("--only", type=positive, nargs="+", help="numbers of the candidates to measure (default all)")
     made.add_argument("--trials", type=positive, default=6, help="of each search (default 6)")
     made.add_argument("--seeds", type=int, nargs="+", default=[100, 101], help="of the images (default 100 101)")
     options = made.parse_args()
@@ -53,6 +55,8 @@ def main() -> None:
         os.chdir(folder)
         choices = design["choices"][options.benchmark]
         for number, changes in enumerate(candidates(choices, options.candidates), start=1):
+            if options.only and number not in options.only:
+                continue
             described = describe(choices, changes)
             found = [measure(content, options.benchmark, changes, seed, options.trials) for seed in options.seeds]
             rows += [
