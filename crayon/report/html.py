@@ -20,6 +20,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.provenance import Provenance, none_of, not_checked
 from crayon.pipeline.record import Writer, read_record
+from crayon.report.comparison import TEST
 from crayon.report.cost import Spent
 from crayon.report.registry import RESULTS, provenance_of
 from crayon.report.summary import next_steps, summarise
@@ -78,6 +79,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "commit": " ".join(commits),
         "notices": _notices(plan, answers),
         "recorded": _inline(not_checked(place if provenance else table)) if evaluated and not measured else "",
+        "test": TEST,
         "story": _story(plan, measured),
         "benchmarks": [_table(plan, name, evaluated) for name in suite.benchmarks],
         "answers": answers,
@@ -145,7 +147,7 @@ def _table(plan: Plan, name: str, evaluated: dict) -> dict[str, Any]:
                     "seeds": value.seeds if value else 0,
                     "paper": spread(*paper.get((method, name, metric), (None, None))),
                     "mark": mark,
-                    "sign": {"best": "①", "second": "②"}.get(mark, ""),
+                    "sign": {"best": "①", "close": "≈"}.get(mark, ""),
                     "anchor": _anchor(name, method),
                 }
             )

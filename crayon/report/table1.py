@@ -12,6 +12,7 @@ from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
+from crayon.report.comparison import TEST
 from crayon.report.tables import (
     answers_sentence,
     fallen,
@@ -209,7 +210,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
     parts.append(
         f"Percent, mean ± sample standard deviation over {len(suite.seeds)} seeds. *last*: after the last epoch, as in "
         f"the paper; *selected*: after the epoch that is best on the validation split.{theirs} **Bold**: "
-        "the best *last* of a column, *italic*: the second best.\n"
+        f"the best *last* of a column, and all that {TEST}.\n"
     )
     for name, benchmark in suite.benchmarks.items():
         header, titles = ["method", "annotation"], headings(plan, evaluated, name)
@@ -237,10 +238,10 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
     return "\n".join(parts)
 
 
-SIGNS = {"best": "**{}**", "second": "*{}*", "": "{}"}
+SIGNS = {"best": "**{}**", "close": "**{}**", "": "{}"}
 
 
-LATEX = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
+LATEX = {"best": "\\textbf{{{}}}", "close": "\\textbf{{{}}}", "": "{}"}
 
 
 def _latex(plan: Plan, evaluated: dict) -> str:
@@ -252,6 +253,7 @@ def _latex(plan: Plan, evaluated: dict) -> str:
     spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
     lines = [
         f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
+        f"% Bold: the best of a column, and all that {TEST}.",
         f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}",
         "\\toprule",
         f"& & {' & '.join(spans)} \\\\",

@@ -17,6 +17,7 @@ from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
+from crayon.report.comparison import compare
 from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.files import read_json
 
@@ -90,7 +91,7 @@ def shown(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
 
 
 def marks_of(plan: Plan, evaluated: Mapping, benchmark: str, metric: str) -> dict[str, str]:
-    """Rank a column of Table 1: method -> `best` or `second`.
+    """Mark a column of Table 1: method -> `best` or `close` (`crayon.report.comparison`).
 
     Args:
         plan: the plan of the suite.
@@ -98,20 +99,11 @@ def marks_of(plan: Plan, evaluated: Mapping, benchmark: str, metric: str) -> dic
         benchmark, metric: the column.
     """
     suite = plan.params.active
-    cells = {method: cell(evaluated.get((benchmark, method), {}), metric) for method in ("original", *suite.methods)}
-    return marks(cells, suite.benchmarks[benchmark].metrics[metric].lower_is_better)
-
-
-def marks(cells: Mapping[str, Cell | None], lower: bool) -> dict[str, str]:
-    """Rank a column by its rounded numbers: method -> `best` or `second`; ties share a rank.
-
-    Args:
-        cells: method -> its number in the column.
-        lower: whether lower is better.
-    """
-    values = {method: round(value.mean, 2) for method, value in cells.items() if value is not None}
-    order = sorted(set(values.values()), reverse=not lower)[:2]
-    return {method: ("best", "second")[order.index(value)] for method, value in values.items() if value in order}
+    columns = {
+        method: [run["last"]["metrics"][metric] for run in evaluated.get((benchmark, method), {}).values()]
+        for method in ("original", *suite.methods)
+    }
+    return compare(columns, suite.benchmarks[benchmark].metrics[metric].lower_is_better)
 
 
 def _present(evaluated: Mapping, name: str) -> dict[str, set[tuple[str, str]]]:
