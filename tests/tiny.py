@@ -48,7 +48,8 @@ def params() -> dict:
         benchmark["stage_one"]["epochs"] = 1
         for settings in benchmark["methods"].values():
             settings.pop("epochs", None)
-        benchmark["methods"]["crayon_attention"] |= {"alpha": 3000.0, "beta": 10000.0}
+        published = {"weighting": "published", "alpha": 3000.0, "beta": 10000.0}
+        benchmark["methods"]["crayon_attention"] |= published
     return content
 
 
