@@ -46,12 +46,9 @@ def params() -> dict:
         benchmark["original"]["epochs"] = 1
         benchmark["refinement"]["epochs"] = 1
         benchmark["stage_one"]["epochs"] = 1
-        for control in ("all_yes", "all_no", "random_pruning", "opposite_pruning"):
-            benchmark["methods"].pop(control, None)
         for settings in benchmark["methods"].values():
             settings.pop("epochs", None)
-        published = {"weighting": "published", "alpha": 3000.0, "beta": 10000.0}
-        benchmark["methods"]["crayon_attention"] |= published
+        benchmark["methods"]["crayon_attention"] |= {"alpha": 3000.0, "beta": 10000.0}
     return content
 
 
