@@ -46,9 +46,12 @@ def params() -> dict:
         benchmark["original"]["epochs"] = 1
         benchmark["refinement"]["epochs"] = 1
         benchmark["stage_one"]["epochs"] = 1
+        for control in ("shuffled_answers", "all_yes", "all_no", "random_pruning", "opposite_pruning"):
+            benchmark["methods"].pop(control, None)
         for settings in benchmark["methods"].values():
             settings.pop("epochs", None)
-        benchmark["methods"]["crayon_attention"] |= {"alpha": 3000.0, "beta": 10000.0}
+        published = {"weighting": "published", "alpha": 3000.0, "beta": 10000.0}
+        benchmark["methods"]["crayon_attention"] |= published  # Crayon-Pruning+Attention keeps the relative weights
     return content
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from crayon.data.dataset import write_manifest
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.steps.people import digest_of_shown
 from crayon.report.build import load_plan
 from crayon.saliency.patches import Patch, write_patches
-from crayon.utils.files import sha256, write_npy
+from crayon.utils.files import write_npy
 
 from .. import tiny
 
@@ -51,4 +52,5 @@ def write(folder: Path, **annotation) -> Plan:
 
 
 def digest() -> str:
-    return sha256(SHOWN / "maps.npy")
+    """The digest of the maps and of where their cells lie on the images."""
+    return digest_of_shown(load_plan(), "waterbirds", "attention")

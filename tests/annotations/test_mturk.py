@@ -16,7 +16,9 @@ from crayon.annotations.io.mturk import REFUSED, read_results
 from crayon.annotations.io.spreadsheet import restored
 from crayon.pipeline.steps.export_items import export_mturk
 from crayon.pipeline.steps.import_answers import import_mturk
+from crayon.pipeline.steps.map_size import map_shift
 from crayon.saliency.overlays import highlight_in_red, highlight_overlaid
+from crayon.saliency.placement import CENTRED
 from crayon.utils.errors import AnnotationError, DataError, OutputError, ParamsError
 
 from . import asked
@@ -104,7 +106,9 @@ def test_a_picture_shows_the_views_side_by_side(plan, tmp_path):
     picture = np.asarray(Image.open(tmp_path / "batch/images/00002.png"))
     image = images[1].repeat(8, 0).repeat(8, 1)  # 48 pixels are too few to look at
     gap = np.full((384, 8, 3), 255, np.uint8)
-    views = [image, gap, highlight_overlaid(image, maps[1]), gap, highlight_in_red(image, maps[1])]
+    shift = map_shift(plan.network(), "measured", (48, 48))
+    assert shift != CENTRED
+    views = [image, gap, highlight_overlaid(image, maps[1], shift), gap, highlight_in_red(image, maps[1], shift)]
     assert np.array_equal(picture, np.concatenate(views, 1))
 
 

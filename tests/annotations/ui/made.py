@@ -9,8 +9,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from crayon.annotations.sampling import at_random
+from crayon.config.suite import Params
 from crayon.data.dataset import write_manifest
 from crayon.pipeline.steps.annotation_order import seed_of
+from crayon.pipeline.steps.people import shown_digest
+from crayon.report.build import build_plan
 from crayon.saliency.patches import Patch, write_patches
 from crayon.utils.files import sha256, write_npy
 
@@ -70,5 +73,7 @@ def in_order(items: Sequence[str], annotator: str) -> list[str]:
 
 
 def digest(folder: Path, kind: str = "attention") -> str:
-    """sha256 of the file that determines what annotators see."""
-    return sha256(folder / "interpretations/mini" / NAME / {"attention": "maps.npy", "neurons": "patches.csv"}[kind])
+    """The digest of what annotators see: of the maps and of where their cells lie, or of the patches."""
+    plan = build_plan(Params.model_validate(content()))
+    path = folder / "interpretations/mini" / NAME / {"attention": "maps.npy", "neurons": "patches.csv"}[kind]
+    return shown_digest(plan.find("ingest", benchmark=NAME, kind=kind), sha256(path))

@@ -23,6 +23,7 @@ from crayon.pipeline.steps.annotation_order import BLOCK, order_items, order_of
 from crayon.pipeline.steps.load_items import load_items
 from crayon.report.build import load_plan
 from crayon.saliency.overlays import highlight_in_red, highlight_overlaid, patch_view, readable
+from crayon.saliency.placement import CENTRED
 from crayon.utils.files import write_npy
 
 from . import made
@@ -95,11 +96,12 @@ def test_an_item_is_shown_as_the_paper_shows_it(start):
     item = asked.items[order[3]]
     image, _ = readable(np.asarray(asked.images[item.row]), 384)
     assert image.shape == (384, 384, 3)
+    assert asked.shift != CENTRED  # as the network's gradients say
     attention = asked.maps[item.position]
     expected = {
         "image": image,
-        "overlaid": highlight_overlaid(image, attention),
-        "red": highlight_in_red(image, attention),
+        "overlaid": highlight_overlaid(image, attention, asked.shift),
+        "red": highlight_in_red(image, attention, asked.shift),
     }
     for view, shown in expected.items():
         np.testing.assert_array_equal(pixels(client.get(f"/api/items/3/{view}.png")), shown)
