@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -20,6 +20,9 @@ from crayon.utils.errors import CrayonError
 from crayon.utils.log import log_to, report, show_progress
 from crayon.utils.text import unknown
 from crayon.utils.version import __version__
+
+if TYPE_CHECKING:
+    from crayon.pipeline.job import Job
 
 app = typer.Typer(
     help="Guide the attention of an image classifier with yes-no answers.",
@@ -38,10 +41,23 @@ RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="methods, 
 Seeds = Annotated[
     list[int] | None, typer.Option("--seed", help="repeat for several seeds; without it, all seeds of the suite")
 ]
+Token = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="only what Snakemake's sentinel file names as out of date; else all")
+]
 From = Annotated[
     Path | None, typer.Option("--from", metavar="PATH", help="a folder or a file to use instead of a download")
 ]
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="attention or neurons")]
+
+
+def batch(
+    context: typer.Context, rule: str, benchmark: str, runs: list[str], seeds: list[int] | None, token: Path | None
+) -> list[Job]:
+    """The jobs of some runs and seeds; with `token`, those of them that this sentinel file names, see `to_run`."""
+    from crayon.pipeline.validity import to_run
+
+    jobs = plan_of(context).select(rule, benchmark, runs, seeds)
+    return jobs if token is None else to_run(token, jobs)
 
 
 def _version(wanted: bool) -> None:
@@ -308,21 +324,25 @@ def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
 
 
 @app.command()
-def refine(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
+def refine(
+    context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None, token: Token = None
+) -> None:
     """Refine the Original with a method."""
-    plan = plan_of(context)
+    jobs = batch(context, "refine", benchmark, run, seed, token)
     from crayon.pipeline.steps.refine import run as refine_run
 
-    refine_run(plan.select("refine", benchmark, run, seed))
+    refine_run(jobs)
 
 
 @app.command()
-def evaluate(context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None) -> None:
+def evaluate(
+    context: typer.Context, benchmark: BenchmarkName, run: RunNames, seed: Seeds = None, token: Token = None
+) -> None:
     """Measure refined networks, or the Original."""
-    plan = plan_of(context)
+    jobs = batch(context, "evaluate", benchmark, run, seed, token)
     from crayon.pipeline.steps.evaluate import run as evaluate_run
 
-    evaluate_run(plan.select("evaluate", benchmark, run, seed))
+    evaluate_run(jobs)
 
 
 @app.command()

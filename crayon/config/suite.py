@@ -109,6 +109,7 @@ class Suite(Section):
     """A suite: benchmarks and methods that are run together and give the tables and figures.
 
     `seeds`: seeds of the refinements. `seeds_per_job`: how many of these seeds one job trains.
+    `runs_per_job`: how many methods or controls one job trains.
     `evaluate_together`: whether one job evaluates all methods of a benchmark, and another one all controls.
     `methods`: the rows of Table 1. `controls`: name -> control experiment.
     `network`: the classifier. `pretraining`: its pretraining; null takes the network's initial weights without it.
@@ -122,6 +123,7 @@ class Suite(Section):
     title: str
     seeds: Seeds
     seeds_per_job: Count
+    runs_per_job: Count = 1
     evaluate_together: bool = False
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     controls: dict[Name, Control]

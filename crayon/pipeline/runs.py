@@ -12,6 +12,7 @@ A run is trained once for each seed on each of its benchmarks. Its name states w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -131,20 +132,35 @@ def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
 def batches(suite: Suite) -> list[Batch]:
     """The batches of a suite: those of the methods and controls, and one for all variations of a method in a study.
 
-    With `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch. The
-    seed of `quick` is apart from the other seeds of its runs, so that it can be trained before them.
+    With `runs_per_job`, a batch has so many methods, or controls, of a benchmark; they are dealt in turn, so that
+    neighbours in the list, which often take as long as each other, are in different batches. With `seeds_per_job: 1`,
+    each variation is a separate batch. The transferred Originals form a separate batch. The seed of `quick` is apart
+    from the other seeds of its runs, so that it can be trained before them.
     """
+    able = expand(suite)
 
     def chunks(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
         return [seeds[i : i + suite.seeds_per_job] for i in range(0, len(seeds), suite.seeds_per_job)]
 
     def one_by_one(runs: Iterable[str], benchmarks: Iterable[str], seeds: tuple[int, ...]) -> list[Batch]:
-        several = tuple(runs), tuple(benchmarks)
-        return [Batch(several[0], part, several[1], together=False) for part in chunks(seeds)] if all(several) else []
+        names, on = tuple(runs), tuple(benchmarks)
+        if suite.runs_per_job == 1:
+            return [Batch(names, part, on, together=False) for part in chunks(seeds)] if names and on else []
+        return [
+            Batch(dealt, part, (benchmark,))
+            for benchmark in on
+            for kind in (suite.methods, suite.controls)
+            for dealt in deal([name for name in names if name in kind and benchmark in able[name].benchmarks])
+            for part in chunks(seeds)
+        ]
+
+    def deal(names: list[str]) -> list[tuple[str, ...]]:
+        count = math.ceil(len(names) / suite.runs_per_job)
+        return [tuple(names[first::count]) for first in range(count)]
 
     plain, benchmarks = (*suite.methods, *suite.controls), list(suite.benchmarks)
     made, first = [], quick(suite)
-    if first is not None and chunks(suite.seeds)[0] != first.seeds:
+    if first is not None and (suite.runs_per_job > 1 or chunks(suite.seeds)[0] != first.seeds):
         made = [first, *one_by_one(first.runs, first.benchmarks, suite.seeds[1:])]
         made += one_by_one([run for run in plain if run not in first.runs], first.benchmarks, suite.seeds)
         benchmarks = [name for name in benchmarks if name not in first.benchmarks]
@@ -171,16 +187,20 @@ def evaluations(suite: Suite) -> list[Batch]:
     With `evaluate_together`, a batch has all methods of a benchmark, and another one its controls, which Table 1 does
     not need. For a small suite, an evaluation takes less time than the start of its process.
     """
-    runs, made = expand(suite), list[Batch]()
+    runs, plain, made = expand(suite), (suite.methods, suite.controls), list[Batch]()
+    if not suite.evaluate_together:
+        return batches(suite)
+    merged: dict[tuple[str, tuple[int, ...], int], list[str]] = {}
     for batch in batches(suite):
-        if batch.together or not suite.evaluate_together:
+        if not any(batch.runs[0] in kind for kind in plain):
             made.append(batch)
             continue
         for name in batch.benchmarks:
-            able = [run for run in batch.runs if name in runs[run].benchmarks]
-            for part in ([run for run in able if run in suite.methods], [run for run in able if run in suite.controls]):
-                made += [Batch(tuple(part), batch.seeds, (name,))] if part else []
-    return made
+            for number, kind in enumerate(plain):
+                able = [run for run in batch.runs if run in kind and name in runs[run].benchmarks]
+                if able:
+                    merged.setdefault((name, batch.seeds, number), []).extend(able)
+    return [Batch(tuple(names), seeds, (name,)) for (name, seeds, _), names in merged.items()] + made
 
 
 def quick(suite: Suite) -> Batch | None:
@@ -191,7 +211,7 @@ def quick(suite: Suite) -> Batch | None:
     """
     runs, name = expand(suite), next(iter(suite.benchmarks))
     shown = tuple(run for run in ("erm", *CRAYON) if run in runs and name in runs[run].benchmarks)
-    return Batch(shown, suite.seeds[:1], (name,), together=False) if shown else None
+    return Batch(shown, suite.seeds[:1], (name,), together=suite.runs_per_job > 1) if shown else None
 
 
 def heads(suite: Suite, rule: str) -> dict[tuple[str, str, str], tuple[str, str]]:

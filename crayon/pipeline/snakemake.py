@@ -97,9 +97,17 @@ class Workflow:
         self.ledger = Ledger(self.plan)
         self.name = self.plan.suite
         self.suite: Suite = self.plan.params.active
+        groups = self._groups()
+        self.ledger.done = {
+            path: self.ledger.done_path(name)
+            for name, jobs in groups.items()
+            for job in jobs
+            if job.rule in ("refine", "evaluate") and "seed" in job.wildcards
+            for path in (*job.outputs.values(), job.record)
+        }
         if enforce:
             # All at once and before Snakemake starts, since it lists each folder only once.
-            for name, jobs in self._groups().items():
+            for name, jobs in groups.items():
                 self.ledger.token(jobs, name)
             refresh_copies(self.plan)
 
@@ -211,12 +219,12 @@ class Workflow:
                 inputs["folder"] = str(
                     Path(inputs["folder"], "manifest.csv")
                 )  # the time of the folder itself does not show changes
-            return [self._missing_answers.get(path, path) for path in inputs.values()]
+            return list(dict.fromkeys(self._missing_answers.get(path, path) for path in inputs.values()))
 
         return paths
 
     def _seen(self, job: Job) -> dict[str, str]:
-        """The inputs of a job that Snakemake checks: all except those in READ_ONCE.
+        """The inputs of a job that Snakemake checks: all except those in READ_ONCE, and one file for those of a batch.
 
         If an input in READ_ONCE does not exist and the job has to run, or its name is unknown, the process prints one
         sentence and exits. Snakemake would print an exception of an input function with lines of a traceback.
@@ -227,7 +235,25 @@ class Workflow:
                     raise lacking(job, path)
         except CrayonError as error:
             sys.exit(f"crayon: {error}")
-        return {name: path for name, path in job.inputs.items() if path not in job.read_once}
+        return {name: self.done(path) for name, path in job.inputs.items() if path not in job.read_once}
+
+    def done(self, path: str) -> str:
+        """The file that stands for an output of a batch; any other path as it is."""
+        return self.ledger.done.get(path, path)
+
+    def known(self, wildcards: Any) -> str:
+        """The file that stands for an output of a batch; this is the input function of the rule `one_file`.
+
+        If no job writes the output, the process prints one sentence and exits.
+        """
+        path = "{folder}/{suite}/{benchmark}/{name}/{seed}/{file}".format(**wildcards)
+        if path not in self.ledger.done:
+            sys.exit(f"crayon: {path}: no job of the suite {self.name} writes this file; correct its name.")
+        return self.done(path)
+
+    def batch_done(self, rule: str, batch: Batch) -> str:
+        """The output of a rule whose job handles a batch, with wildcards: the file that stands for all its outputs."""
+        return self.ledger.done_path(f"{rule} {{benchmark}} {batch.head} {batch.seeds[0]}")
 
     @property
     def unanswered(self) -> str:
@@ -271,7 +297,8 @@ class Workflow:
 
     def outputs(self, *rules: str) -> list[str]:
         """The outputs of the given rules that Table 1 depends on; those of controls and studies are left out."""
-        return [path for job in self.plan.below(TABLE1) if job.rule in rules for path in job.outputs.values()]
+        jobs = (job for job in self.plan.below(TABLE1) if job.rule in rules)
+        return list(dict.fromkeys(self.done(path) for job in jobs for path in job.outputs.values()))
 
     @cached_property
     def copies(self) -> dict[str, list[str]]:

@@ -6,6 +6,9 @@ on is up to date. Neither modification times nor Snakemake's own metadata matter
 Snakemake compares modification times. For this reason, each job has a sentinel file (token) among its inputs. If the
 job is up to date, the sentinel file gets an old time, and the outputs get a time that is no older than the inputs'.
 Otherwise the sentinel file gets the present time. Snakemake therefore runs exactly the jobs that are not up to date.
+
+Several of our jobs, a batch, may be one job for Snakemake. Its output is a file that stands for all outputs of the
+batch (`done`), so Snakemake deletes none of them: if some jobs of the batch are up to date, only the others run.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ class Ledger:
         self.digests = digests or Digests()
         self._breaks: dict[str, list[str]] = {}
         self._edited: dict[str, str] = {}
+        self.done: dict[str, str] = {}
+        """Output of a job in a batch -> the file that stands for all outputs of this batch, `done_path`."""
         self.refused: dict[str, str] = {}
         """Job that is not up to date -> why it must not run again: it would overwrite what a person wrote."""
 
@@ -138,6 +143,10 @@ class Ledger:
         """The path of a sentinel file."""
         return f".crayon/tokens/{self.plan.suite}/{name.replace(' ', '/')}.txt"
 
+    def done_path(self, name: str) -> str:
+        """The path of the file that stands for all outputs of a batch."""
+        return f".crayon/done/{self.plan.suite}/{name.replace(' ', '/')}.txt"
+
     def token(self, jobs: Sequence[Job], name: str) -> str:
         """Update the sentinel file of `jobs`.
 
@@ -169,16 +178,23 @@ class Ledger:
     def _lift(self, jobs: Sequence[Job], name: str) -> None:
         """If outputs of up-to-date jobs are older than the newest input, set their times to the time of that input.
 
-        Snakemake counts its benchmark file in logs/ as an output, so this file is included. The jobs must be in the
-        order of the plan, because a job may read the outputs of an earlier one.
+        Snakemake counts its benchmark file in logs/ as an output, so this file is included, and so is the file that
+        stands for the outputs of a batch, which is written if it is missing. The jobs must be in the order of the plan,
+        because a job may read the outputs of an earlier one.
         """
-        read = (_seen(path) for job in jobs for path in job.inputs.values() if path not in job.read_once)
-        newest = max((path.stat().st_mtime_ns for path in read), default=0)
+        read = {path for job in jobs for path in job.inputs.values() if path not in job.read_once}
+        read |= {self.done[path] for path in read if path in self.done}
+        newest = max((_seen(path).stat().st_mtime_ns for path in read), default=0)
         timing = Path(f"logs/{self.plan.suite}/{name.replace(' ', '/')}.tsv")
-        written = [Path(path) for job in jobs for path in (*job.outputs.values(), job.record)]
-        for path in map(_seen, [*written, timing] if timing.exists() else written):
+        outputs = [path for job in jobs for path in (*job.outputs.values(), job.record)]
+        done = {Path(self.done[path]) for path in outputs if path in self.done}
+        for path in done:
+            if not path.exists():
+                write_text(path, "")
+        unrecorded_files = {*done, timing} if timing.exists() else done
+        for path in (*map(_seen, outputs), *unrecorded_files):
             if path.stat().st_mtime_ns < newest:
-                unrecorded = path == timing or path.is_dir() or path.name == SNAKEMAKES
+                unrecorded = path in unrecorded_files or path.is_dir() or path.name == SNAKEMAKES
                 digest = None if unrecorded else self.digests.of(path)
                 os.utime(path, ns=(newest, newest))
                 if digest is not None and newest < time.time_ns() - 2_000_000_000:
@@ -189,6 +205,20 @@ def _seen(path: str | Path) -> Path:
     """The file whose time Snakemake uses for `path`; for an output folder, this is a timestamp file in the folder."""
     own = Path(path, SNAKEMAKES)
     return own if own.exists() else Path(path)
+
+
+def to_run(token: str | Path, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs of a batch that have to run.
+
+    Args:
+        token: the batch's sentinel file, as it was when Snakemake started.
+        jobs: the jobs of the batch.
+
+    Returns:
+        The jobs that were not up to date; all if every one was, since then the user forces them (`snakemake -F`).
+    """
+    names = {line.split(": ", 1)[0] for line in Path(token).read_text(encoding="utf-8").splitlines()}
+    return [job for job in jobs if job.name in names] or list(jobs)
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:

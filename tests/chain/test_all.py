@@ -135,9 +135,10 @@ def test_a_changed_grid_trains_the_new_point_alone(whole):
     assert content != before
     path.write_text(content)
     try:
-        text = whole.snakemake("-n", "--quiet", "progress")
-        written = [line for line in text.splitlines() if line.strip().startswith("output:")]
-        assert any("runs/mini/waterbirds/crayon_attention-answers-5/" in line for line in written)
-        assert not any("transfer" in line for line in written)
+        whole.snakemake("-n", "--quiet", "progress")
+        tokens = (whole.folder / ".crayon/tokens/mini/refine").rglob("*.txt")
+        named = {line.split(": ")[0] for path in tokens for line in path.read_text().splitlines() if ": " in line}
+        assert "refine waterbirds crayon_attention-answers-5 0" in named
+        assert all(re.search(r"-5 \d$", name) for name in named)
     finally:
         path.write_text(before)

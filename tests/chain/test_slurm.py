@@ -42,6 +42,7 @@ def small(folder: Path) -> Path:
     suite["methods"] = ["crayon_attention", "erm"]
     suite["controls"], suite["studies"] = {}, {}
     suite["compute"]["device"] = "auto"
+    suite["runs_per_job"] = 1  # as in the suite for a cluster, `paper`
     del suite["benchmarks"]["digits"]
     return tiny.write(folder, content)
 

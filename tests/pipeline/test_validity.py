@@ -13,7 +13,7 @@ import yaml
 from crayon.pipeline import fingerprint
 from crayon.pipeline.record import Digests, Recording, read_record
 from crayon.pipeline.snakemake import Workflow
-from crayon.pipeline.validity import OLD_NS, Ledger
+from crayon.pipeline.validity import OLD_NS, Ledger, to_run
 from crayon.report.build import load_plan
 from crayon.utils.errors import DataError, OutputError, RecordError
 from crayon.utils.files import write_bytes, write_text
@@ -215,6 +215,39 @@ def test_sentinel_is_old_for_a_valid_job_and_new_for_a_stale_one(project):
     first = fresh.read_text()
     ledger.token([table], "table1")
     assert fresh.read_text() != first  # or Snakemake would take it for the file it remembers
+
+
+def test_of_a_batch_only_the_jobs_that_do_not_hold_run(project):
+    """All seeds of two methods are one job for Snakemake."""
+    plan = load_plan()
+    jobs = [plan.find("refine", benchmark="waterbirds", run=run, seed=0) for run in ("erm", "crayon_attention")]
+    name = "refine waterbirds erm 0"
+    Path(jobs[1].outputs["last"]).unlink()
+    token = Ledger(plan).token(jobs, name)
+    assert to_run(token, jobs) == [jobs[1]]
+    execute(jobs[1])
+    assert Path(Ledger(plan).token(jobs, name)).read_text() == "holds\n"
+    assert to_run(token, jobs) == jobs  # Snakemake was told to run them all the same
+
+
+def test_the_file_that_stands_for_a_batch_is_written_if_all_of_it_holds(project):
+    """A second clone has the outputs, by `dvc pull`, but not this file."""
+    ledger = Workflow(load_plan()).ledger
+    job = ledger.plan.find("refine", benchmark="waterbirds", run="erm", seed=0)
+    done = {ledger.done[path] for path in (*job.outputs.values(), job.record)}
+    assert len(done) == 1
+    assert "results/mini/table1.csv" not in ledger.done
+    (stands,) = map(Path, done)
+    newest = max(Path(path).stat().st_mtime_ns for path in job.inputs.values())
+    assert stands.read_text() == ""
+    assert stands.stat().st_mtime_ns >= newest
+
+
+def test_a_batch_without_one_of_its_files_gets_none(project):
+    job = load_plan().find("refine", benchmark="waterbirds", run="erm", seed=0)
+    Path(job.outputs["history"]).unlink()
+    ledger = Workflow(load_plan()).ledger
+    assert not Path(ledger.done[job.record]).exists()
 
 
 def test_cluster_job_process_leaves_sentinels_and_times_alone(project):

@@ -48,11 +48,6 @@ def more(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def paths(batch, pattern):
-    """A file of each run and seed that one process of a batch trains."""
-    return expand(pattern, run=batch.runs if batch.together else batch.head, seed=batch.seeds)
-
-
 def constraints(batch):
     """The values of the wildcards in the rules of a batch."""
     runs = {} if batch.together else {"run": "|".join(batch.runs)}

@@ -1,7 +1,10 @@
 # Refinements, runs/<suite>/<benchmark>/<run>/<seed>/, and their metrics under evaluations/.
 # A rule serves the runs and seeds of one batch, because a process start costs more than a miniature's training: those of one
-# method or control ({run}), or a study's variations of a method. The seed of results/quick.md is a batch of its own.
-# With `evaluate_together`, one process evaluates all methods of a benchmark, and one all controls.
+# method or control ({run}) or, with `runs_per_job`, of several; or a study's variations of a method. The seed of
+# results/quick.md is a batch of its own. With `evaluate_together`, one process evaluates all methods of a benchmark, and
+# one all controls.
+# The output of such a rule is one file that stands for those of the batch, so that Snakemake deletes none of them: only the
+# runs that the token names are trained, and those that a stopped job has finished are kept.
 
 
 for number, batch in enumerate(PLAN.batches):
@@ -14,14 +17,11 @@ for number, batch in enumerate(PLAN.batches):
                 PLAN.batch_inputs("refine", batch),
                 token=PLAN.batch_token("refine", batch),
             output:
-                last=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/last.safetensors"),
-                selected=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/selected.safetensors"),
-                history=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/history.csv"),
-                record=paths(batch, "runs/{{suite}}/{{benchmark}}/{run}/{seed}/record.json"),
+                touch(PLAN.batch_done("refine", batch)),
             log:
-                f"logs/{{suite}}/refine/{{benchmark}}/{batch.head}/{batch.seeds[0]}.log",
+                f"logs/{PLAN.name}/refine/{{benchmark}}/{batch.head}/{batch.seeds[0]}.log",
             benchmark:
-                f"logs/{{suite}}/refine/{{benchmark}}/{batch.head}/{batch.seeds[0]}.tsv"
+                f"logs/{PLAN.name}/refine/{{benchmark}}/{batch.head}/{batch.seeds[0]}.tsv"
             wildcard_constraints:
                 **constraints(batch),
             group:
@@ -37,7 +37,7 @@ for number, batch in enumerate(PLAN.batches):
                 runs=PLAN.names(batch),
                 seeds=[f"--seed {seed}" for seed in batch.seeds],
             shell:
-                "crayon --log {log} refine {wildcards.benchmark} {params.runs} {params.seeds}"
+                "crayon --log {log} refine {wildcards.benchmark} {params.runs} {params.seeds} --token {input.token}"
 
 
 for number, batch in enumerate(PLAN.evaluations):
@@ -49,12 +49,11 @@ for number, batch in enumerate(PLAN.evaluations):
             PLAN.batch_inputs("evaluate", batch),
             token=PLAN.batch_token("evaluate", batch),
         output:
-            metrics=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/metrics.json"),
-            record=paths(batch, "evaluations/{{suite}}/{{benchmark}}/{run}/{seed}/record.json"),
+            touch(PLAN.batch_done("evaluate", batch)),
         log:
-            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.head}/{batch.seeds[0]}.log",
+            f"logs/{PLAN.name}/evaluate/{{benchmark}}/{batch.head}/{batch.seeds[0]}.log",
         benchmark:
-            f"logs/{{suite}}/evaluate/{{benchmark}}/{batch.head}/{batch.seeds[0]}.tsv"
+            f"logs/{PLAN.name}/evaluate/{{benchmark}}/{batch.head}/{batch.seeds[0]}.tsv"
         wildcard_constraints:
             **constraints(batch),
         group:
@@ -70,7 +69,25 @@ for number, batch in enumerate(PLAN.evaluations):
             runs=PLAN.names(batch),
             seeds=[f"--seed {seed}" for seed in batch.seeds],
         shell:
-            "crayon --log {log} evaluate {wildcards.benchmark} {params.runs} {params.seeds}"
+            "crayon --log {log} evaluate {wildcards.benchmark} {params.runs} {params.seeds} --token {input.token}"
+
+
+rule one_file:  # so that each file of a batch can be asked for by its name: `snakemake runs/...`
+    input:
+        PLAN.known,
+    output:
+        update("{folder}/{suite}/{benchmark}/{name}/{seed}/{file}"),
+    log:
+        "logs/{suite}/one_file/{folder}/{benchmark}/{name}/{seed}/{file}.log",
+    wildcard_constraints:
+        folder="runs|evaluations",
+        name="[^/]+",
+        file="[^/]+",
+    localrule: True
+    conda:
+        "../envs/crayon.yaml"
+    shell:
+        "test -f {output} 2> {log}"
 
 
 rule evaluate_original:

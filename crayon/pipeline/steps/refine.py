@@ -23,7 +23,7 @@ from crayon.pipeline.steps.original import write_history
 from crayon.saliency.placement import CENTRED, Shift, moved
 from crayon.training.fit import train
 from crayon.utils.checks import required
-from crayon.utils.errors import DataError, MethodError
+from crayon.utils.errors import DataError, DivergedError, MethodError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
 
@@ -32,10 +32,15 @@ CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Train methods, controls or variations on one benchmark; the outputs of each job are published when it ends."""
+    """Train methods, controls or variations on one benchmark; the outputs of each job are published when it ends.
+
+    Raises:
+        DivergedError: the loss of a training became infinite or NaN. The other jobs run all the same.
+    """
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
     context: Context | None = None
+    diverged: list[DivergedError] = []
     readers: dict[str, Reader] = {}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
@@ -55,7 +60,13 @@ def run(jobs: Sequence[Job]) -> None:
             environment["mistakes"] = int((problem.stage_one.argmax(1) != problem.labels).sum())
             first = "the Original" if context.benchmark.stage_one is None else "the first stage"
             report(f"{name}  {first} misclassifies {environment['mistakes']} of {len(problem.labels)} training images")
-        outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved, refines=True)
+        try:
+            outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved, refines=True)
+        except DivergedError as error:
+            if diverged:
+                report(str(error))
+            diverged.append(error)
+            continue
         recording.publish(
             {
                 "last": partial(save_checkpoint, state=outcome.last),
@@ -65,6 +76,8 @@ def run(jobs: Sequence[Job]) -> None:
             **environment,
         )
         saved.remove()
+    if diverged:
+        raise diverged[0]
 
 
 def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Problem:
