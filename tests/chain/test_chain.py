@@ -202,6 +202,24 @@ def test_a_failed_job_leaves_no_result_and_its_sentence_is_shown(copy):
     assert not (copy.folder / "labels/mini/waterbirds/attention.csv").exists()
 
 
+@pytest.mark.slow
+def test_a_run_that_diverges_fails_its_job_but_not_the_runs_beside_it(copy):
+    path = copy.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["suites"]["mini"]["benchmarks"]["digits"]["methods"]["jtt"]["learning_rate"] = 1e30
+    content["suites"]["mini"]["benchmarks"]["digits"]["refinement"]["weight_decay"] = 0.25
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    text = copy.snakemake(TABLE, check=False)
+    assert copy.status != 0
+    assert re.search(r"crayon: digits/jtt/\d: .* loss is not finite", text)
+    records = {run: copy.folder / f"runs/mini/digits/{run}/1/record.json" for run in ("crayon_attention", "jtt", "erm")}
+    decays = {
+        run: yaml.safe_load(path.read_text())["params"]["training"]["weight_decay"] for run, path in records.items()
+    }
+    assert decays == {"crayon_attention": 0.25, "erm": 0.25, "jtt": 0.0001}
+    assert copy.planned() >= {"refine digits", "table1"}
+
+
 def test_a_wrong_param_stops_snakemake_with_the_sentence(copy):
     path = copy.folder / "params.yaml"
     path.write_text(path.read_text().replace("alpha:", "alhpa:", 1))
