@@ -38,7 +38,8 @@ class LC(Method):
         eta: exponent of the prior.
         q: exponent of the biased model's generalised cross-entropy.
         temperature: tau, the temperature of the biased model's probabilities in the prior.
-        table: `batch` computes Pi from each batch alone; `moving` is an exponential moving average over batches.
+        table: `batch` computes Pi from each batch alone; `moving` is an exponential moving average over batches that
+            starts at zero (`mv_batch` in the reference code).
         table_decay: weight of the old table in the moving average.
         twin_weight: weight of the biased model's loss.
         twin_rate: the biased model's learning rate, as a multiple of the network's.
@@ -121,8 +122,9 @@ class LC(Method):
         probability = (twin_logits / self.temperature).softmax(1)
         guess = twin_logits.argmax(1)
         table = mean_by_group(probability, labels, guess)
-        if self.table == "moving" and state["table"] is not None:
-            table = self.table_decay * state["table"] + (1 - self.table_decay) * table
+        if self.table == "moving":
+            old = torch.zeros_like(table) if state["table"] is None else state["table"]
+            table = self.table_decay * old + (1 - self.table_decay) * table
         state["table"] = table
         # A column that underflows to zero gives a prior of zeros, which does not correct the logits.
         given_guess = table / table.sum(0, keepdim=True).clamp_min(torch.finfo(table.dtype).tiny)

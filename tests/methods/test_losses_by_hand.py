@@ -115,6 +115,20 @@ def test_lc_means_by_group_and_prior_over_classes():
     assert prior[1].tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
 
 
+def test_lc_moving_table_starts_at_zero():
+    """Two steps with decay 0.9: the first batch counts 0.9 x 0.1 after the second, which counts 0.1."""
+    state = {"table": None}
+    lc = LC(table="moving", table_decay=0.9, temperature=1.0)
+    first = torch.tensor([[0.8, 0.2], [0.6, 0.4]]).log()
+    prior = lc.prior(first, torch.tensor([0, 1]), state)
+    assert prior[0].tolist() == pytest.approx([0.8 / 1.2, 0.4 / 1.2], rel=1e-4)
+    assert state["table"].tolist() == [[pytest.approx(0.08, rel=1e-3), 0], [pytest.approx(0.04, rel=1e-3), 0]]
+    second = torch.tensor([[0.9, 0.1], [0.7, 0.3]]).log()
+    prior = lc.prior(second, torch.tensor([0, 0]), state)
+    assert state["table"].tolist() == [[pytest.approx(0.152, rel=1e-3), 0], [pytest.approx(0.036, rel=1e-3), 0]]
+    assert prior[0].tolist() == pytest.approx([0.152 / 0.188, 0.036 / 0.188], rel=1e-3)
+
+
 def test_lc_with_uniform_prior_is_cross_entropy():
     """A prior that contradicts the labels raises the loss."""
     logits, labels = random(4, 2), torch.tensor([0, 1, 0, 1])
