@@ -74,11 +74,12 @@ class Transfer(Study):
 class Annotations(Study):
     """Figure 4: the Crayon methods with only some of the answers.
 
-    `maps`, `neurons`: numbers of annotated maps and neurons to compare. The number of all gives the unchanged method.
+    `maps`, `neurons`: numbers of annotated maps and neurons to compare. The number of all gives the unchanged method,
+    and 0 its training without answers.
     """
 
-    maps: Annotated[tuple[Count, ...], Field(min_length=1)]
-    neurons: Annotated[tuple[Count, ...], Field(min_length=1)]
+    maps: Annotated[tuple[Annotated[Int, Field(ge=0)], ...], Field(min_length=1)]
+    neurons: Annotated[tuple[Annotated[Int, Field(ge=0)], ...], Field(min_length=1)]
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -139,7 +140,7 @@ CRAYON = ("crayon_attention", "crayon_pruning", "crayon_pruning_attention")
 
 
 STUDIED = {
-    "ablation": ("crayon_attention", "erm"),
+    "ablation": ("crayon_attention",),
     "transfer": ("crayon_attention",),
     "annotations": CRAYON,
     "order": ("crayon_attention",),

@@ -239,8 +239,8 @@ def _varied(study, there, method: str, factors: Mapping[str, float]) -> Run:
 
 
 def _ablation(study, there) -> Iterator[Run]:
-    for weight in ("alpha", "beta"):
-        yield _varied(study, there, "crayon_attention", {weight: 0.0})
+    for factors in ({"alpha": 0.0}, {"beta": 0.0}, {"alpha": 0.0, "beta": 0.0}):
+        yield _varied(study, there, "crayon_attention", factors)
 
 
 def _sensitivity(study, there) -> Iterator[Run]:

@@ -36,9 +36,8 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
-    The point without annotations is the Original; the point with all annotations is the run of Table 1.
-    For Crayon-Pruning+Attention, only the number of labelled maps varies. It always uses all neuron labels, so it has
-    no point at 0.
+    The point with all annotations is the run of Table 1. For Crayon-Pruning+Attention, only the number of labelled
+    maps varies; it always uses all neuron labels.
     """
     job, suite = plan.find("figure4"), plan.params.active
     rows = []
@@ -46,10 +45,8 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
         for method in CRAYON:
             kind = plan.run(method).sampled
             items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
-            runs = {} if {"attention", "neurons"} <= set(plan.run(method).needs) else {0: "original"}
             varied = [run for run in studies(suite)["annotations"] if run.method == method]
-            runs |= {run.answers: run.name for run in varied if run.answers is not None}
-            runs |= {items: method}
+            runs = {run.answers: run.name for run in varied if run.answers is not None} | {items: method}
             for count, run_name in runs.items():
                 for metric in suite.benchmarks[name].metrics:
                     for seed, value in evaluated[name, run_name].items():

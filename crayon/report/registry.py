@@ -410,7 +410,7 @@ _ALL = (
     Result(
         name="figure4",
         files=_named("figure4", FIGURE),
-        reads=partial(_study, "annotations", ("original", *STUDIED["annotations"]), True),
+        reads=partial(_study, "annotations", STUDIED["annotations"], True),
         title="How many answers are needed",
         caption="Figure 4 of the paper: the metrics against the number of answers; the band is one sample standard "
         "deviation.",

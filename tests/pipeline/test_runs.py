@@ -233,9 +233,9 @@ def test_a_wrong_key_of_the_transfers_training_is_refused(tmp_path):
 
 def test_a_study_needs_the_methods_it_compares(tmp_path):
     content = tiny.params()
-    content["suites"]["mini"]["methods"].remove("erm")
+    content["suites"]["mini"]["methods"].remove("crayon_pruning")
     content["suites"]["mini"]["controls"] = {}
-    with pytest.raises(ParamsError, match=r"studies\.ablation: needs erm"):
+    with pytest.raises(ParamsError, match=r"studies\.annotations: needs crayon_pruning"):
         load_plan(tiny.write(tmp_path, content) / "params.yaml")
 
 

@@ -262,7 +262,7 @@ def test_table2_has_the_four_combinations_and_the_papers(project):
     assert rows["true", "true", "WGA"]["mean"] == "72.0000"
     assert rows["false", "true", "WGA"]["mean"] == "52.0000"  # alpha, the relevant maps' weight, is 0
     assert rows["true", "false", "WGA"]["run"] == "crayon_attention-beta-0"
-    assert rows["false", "false", "WGA"]["run"] == "erm"
+    assert rows["false", "false", "WGA"]["run"] == "crayon_attention-alpha-0-beta-0"
     assert rows["true", "false", "WGA"]["paper_mean"] == "67.38"
     assert "72.00 ± 2.83" in text(project, "table2")
 
@@ -277,17 +277,16 @@ def test_table3_is_over_originals_and_seeds_together(project):
     assert refined["paper_mean"] == "76.73"
 
 
-def test_figure4_goes_from_the_original_to_all_answers(project):
+def test_figure4_goes_from_no_answers_to_all(project):
     render(project, "figure4")
     rows = [r for r in read("results/mini/figure4.csv") if (r["method"], r["metric"]) == ("crayon_attention", "WGA")]
     assert [(r["annotations"], r["seed"], r["value"]) for r in rows] == [
-        ("0", "-", "10.0000"),
-        *[(count, str(seed), value) for count in ("10", "20") for seed, value in ((0, "10.0000"), (1, "12.0000"))],
+        *[(count, str(seed), value) for count in ("0", "10", "20") for seed, value in ((0, "10.0000"), (1, "12.0000"))],
         ("5", "0", "70.0000"),  # as many as there are labels
         ("5", "1", "74.0000"),
     ]
     both = [row for row in read("results/mini/figure4.csv") if row["method"] == "crayon_pruning_attention"]
-    assert {row["annotations"] for row in both} == {"10", "20", "5"}  # its neurons' answers are never left out
+    assert {row["annotations"] for row in both} == {"0", "10", "20", "5"}
     assert Path("results/mini/figure4.png").read_bytes().startswith(b"\x89PNG")
 
 
