@@ -25,6 +25,7 @@ from crayon.report.tables import (
     mistake_sentences,
     naming,
     published,
+    size_sentences,
 )
 from crayon.utils.errors import RecordError
 from crayon.utils.files import write_csv, write_json, write_text
@@ -232,6 +233,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             *fallen(plan, evaluated, name),
             *gap_sentences(plan, evaluated, name),
             *mistake_sentences(plan, name),
+            *size_sentences(plan, evaluated, name),
         ]
         parts.append(f"\n## {benchmark.title}\n\n{' '.join(sentences)}\n")
         parts.append(markdown([header[i] for i in kept], ([line[i] for i in kept] for line in lines)))

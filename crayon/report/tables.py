@@ -17,7 +17,7 @@ from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
-from crayon.report.comparison import compare
+from crayon.report.comparison import compare, wilson
 from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.files import read_json
 
@@ -140,6 +140,28 @@ def headings(plan: Plan, evaluated: Mapping, name: str) -> dict[str, str]:
 def gap_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
     """Sentences that name the declared classes and groups without images, which a benchmark's metrics leave out."""
     return gaps(_present(evaluated, name), plan.params.active.benchmarks[name])
+
+
+def size_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
+    """A sentence with the interval that the size of the smallest test group leaves, for the best worst-group accuracy.
+
+    Empty without a metric `worst_group`, and if the numbers come from runs.csv, which does not count images.
+    """
+    benchmark, found = plan.params.active.benchmarks[name], []
+    runs = {method: evaluated.get((name, method), {}) for method in ("original", *plan.params.active.methods)}
+    splits = next((run["last"].get("splits", {}) for seeds in runs.values() for run in seeds.values()), {})
+    for key, metric in benchmark.metrics.items():
+        means = [value.mean for seeds in runs.values() if (value := cell(seeds, key))]
+        if metric.kind == "worst_group" and means and metric.worst_group in splits:
+            count = min(row["count"] for row in splits[metric.worst_group])
+            correct = round(max(means) / 100 * count)
+            low, high = wilson(correct, count)
+            found.append(
+                f"The smallest group of the split {metric.worst_group} has {count} images: for one network with a "
+                f"{key} of {100 * correct / count:.0f} %, this alone leaves a 95 % interval of {low:.0f} to {high:.0f} "
+                "% (Wilson), which the spread over seeds does not include."
+            )
+    return found
 
 
 def mistake_sentences(plan: Plan, name: str) -> list[str]:

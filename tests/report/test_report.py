@@ -19,7 +19,7 @@ from crayon.pipeline.evaluations import Cell
 from crayon.pipeline.record import FORMAT, read_record, sealed
 from crayon.report import figure_order, html, quick, runtime
 from crayon.report.build import load_plan
-from crayon.report.comparison import compare, holm
+from crayon.report.comparison import compare, holm, wilson
 from crayon.report.cost import Spent
 from crayon.report.render import render, text
 from crayon.report.tables import ORIGINAL, markdown, published
@@ -201,6 +201,14 @@ def test_holm_multiplies_from_the_lowest_and_never_falls():
     assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
 
 
+def test_wilson_interval_by_hand():
+    """175 of 250, z = 1.96: centre (0.7 + z^2/500) / (1 + z^2/250), half width z sqrt(0.21/250 + z^2/250000) / (same)."""
+    assert wilson(175, 250) == pytest.approx((64.05, 75.34), abs=0.01)
+    low, high = wilson(0, 4)
+    assert low == pytest.approx(0, abs=1e-9)
+    assert high == pytest.approx(48.99, abs=0.01)  # z^2 / (4 + z^2)
+
+
 def test_equal_methods_are_rarely_told_from_the_best():
     """Of 100 columns of equal methods, few have one that is told from the best."""
     rng = np.random.default_rng(0)
@@ -217,6 +225,10 @@ def test_table1_marks_the_best_in_markdown_and_latex(project):
     assert "**72.00 ± 2.83**" in text
     assert "**60.00 ± 0.00**" in text  # two seeds do not tell 60 from 72 ± 2.83
     assert "**2.00" not in text
+    assert (
+        "The smallest group of the split test has 20 images: for one network with a WGA of 70 %, this alone leaves a "
+        "95 % interval of 48 to 85 % (Wilson)"
+    ) in text
     latex = Path("results/mini/table1.tex").read_text()
     assert "\\textbf{72.00 $\\pm$ 2.83}" in latex
     assert "\\textcolor{gray}{72.31 $\\pm$ 0.89}" in latex
