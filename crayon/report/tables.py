@@ -149,7 +149,7 @@ def size_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
     """
     benchmark, found = plan.params.active.benchmarks[name], []
     runs = {method: evaluated.get((name, method), {}) for method in ("original", *plan.params.active.methods)}
-    splits = next((run["last"].get("splits", {}) for seeds in runs.values() for run in seeds.values()), {})
+    splits: Mapping = next((run["last"].get("splits", {}) for seeds in runs.values() for run in seeds.values()), {})
     for key, metric in benchmark.metrics.items():
         means = [value.mean for seeds in runs.values() if (value := cell(seeds, key))]
         if metric.kind == "worst_group" and means and metric.worst_group in splits:

@@ -202,7 +202,7 @@ def test_holm_multiplies_from_the_lowest_and_never_falls():
 
 
 def test_wilson_interval_by_hand():
-    """175 of 250, z = 1.96: centre (0.7 + z^2/500) / (1 + z^2/250), half width z sqrt(0.21/250 + z^2/250000) / (same)."""
+    """175 of 250: (0.7 + z^2/500 -+ z sqrt(0.21/250 + z^2/250000)) / (1 + z^2/250) with z = 1.96."""
     assert wilson(175, 250) == pytest.approx((64.05, 75.34), abs=0.01)
     low, high = wilson(0, 4)
     assert low == pytest.approx(0, abs=1e-9)
