@@ -1,4 +1,5 @@
-# Images, packed: data/<suite>/<benchmark>/.
+# Images, packed: data/<suite>/<benchmark>/. They come first: of jobs that are ready, Snakemake starts those with the largest
+# inputs, so the largest benchmark, which takes longest, must not be the last one to be ready.
 
 
 for name, source in PLAN.composed.items():
@@ -18,6 +19,7 @@ for name, source in PLAN.composed.items():
             f"logs/{PLAN.name}/compose/{name}.log",
         benchmark:
             f"logs/{PLAN.name}/compose/{name}.tsv"
+        priority: 96
         conda:
             "../envs/crayon.yaml"
         resources:
@@ -42,6 +44,7 @@ rule download:
         "logs/{suite}/download/{benchmark}.log",
     benchmark:
         "logs/{suite}/download/{benchmark}.tsv"
+    priority: 95
     conda:
         "../envs/crayon.yaml"
     resources:
