@@ -29,7 +29,7 @@ from crayon.config.sections import (
     Training,
 )
 from crayon.config.studies import Control, Studies, Tuning
-from crayon.config.types import Count, Label, Name, Seeds, Title
+from crayon.config.types import Archive, Count, Label, Name, Seeds, Title
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
@@ -91,6 +91,14 @@ class Benchmark(Section):
         else:
             metrics, selection = {"Accuracy": {"accuracy": "test"}}, {"accuracy": "validation"}
         return {"metrics": metrics, "selection": selection, **value}
+
+    @property
+    def published_files(self) -> tuple[Archive, ...]:
+        """The files of an imported Original and of published answers."""
+        imported, published = self.imported, self.annotation.published
+        files = () if imported is None else (imported.original, imported.maps)
+        answers = () if published is None else (published.attention, published.neurons, published.asked)
+        return tuple(file for file in (*files, *answers) if file is not None)
 
     @property
     def placement(self) -> str:

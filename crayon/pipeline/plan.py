@@ -275,6 +275,13 @@ class Plan:
 
     def _download(self, name: str, benchmark: Benchmark) -> Job:
         source = benchmark.source
+        known: dict[str, Archive] = {}
+        for file in (*registry.archives(source).values(), *benchmark.published_files):
+            if known.setdefault(file.name, file).steering != file.steering:
+                raise ParamsError(
+                    f"suites.{self.suite}.benchmarks.{name}: two different published files are named {file.name!r}, "
+                    "and one would overwrite the other; give one of them another name by its key `file`."
+                )
         inputs = self._compose(name, benchmark).outputs if "compose" in source else registry.reads(source)
         return Job(
             rule="download",

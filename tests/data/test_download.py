@@ -14,7 +14,7 @@ import pytest
 
 from crayon.config.types import Archive
 from crayon.data.releases import download
-from crayon.data.releases.download import fetch_all, unpacked
+from crayon.data.releases.download import fetch_all, take_all, unpacked
 from crayon.utils.errors import DataError, OutputError
 from crayon.utils.files import sha256
 
@@ -176,6 +176,20 @@ def test_files_on_disk_are_taken_from_a_folder_or_by_name(server, tmp_path):
         fetch_all({tmp_path / "x/other.tgz": Archive(file="other.tgz")}, tmp_path / "mine/data.tgz")
     with pytest.raises(DataError, match=r"it is not the file that params\.yaml expects"):
         fetch_all({tmp_path / "x/data.tgz": Archive(file="data.tgz", sha256="0" * 64)}, tmp_path / "mine")
+
+
+def test_a_file_under_another_name_is_taken_by_its_digest(tmp_path):
+    """Browsers rename what they save; a file without a digest in params.yaml is found by its name only."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/data (1).tgz").write_bytes(CONTENT)
+    (tmp_path / "mine/notes.txt").write_text("other")
+    raw = tmp_path / "raw"
+    known, unknown = Archive(file="data.tgz", sha256=digest()), Archive(file="answers.zip")
+    take_all({raw / "data.tgz": known, raw / "answers.zip": unknown}, tmp_path / "mine")
+    assert (raw / "data.tgz").read_bytes() == CONTENT
+    assert not (raw / "answers.zip").exists()
+    take_all({tmp_path / "again/data.tgz": known}, tmp_path / "mine/data (1).tgz")
+    assert (tmp_path / "again/data.tgz").read_bytes() == CONTENT
 
 
 def test_a_file_put_there_by_hand_is_checked(tmp_path):

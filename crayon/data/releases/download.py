@@ -36,17 +36,15 @@ def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> No
 
     Args:
         archives: the files and their paths.
-        local: a folder that has some of the files under their names, or one of the files. It is used before anything is
-            downloaded.
+        local: see `take_all`. It is used before anything is downloaded.
 
     Raises:
         DataError: a file is not available anywhere, or its content is not the expected one.
         OutputError: there is not enough free space.
     """
-    missing = {path: archive for path, archive in archives.items() if not _there(path, archive)}
     if local is not None:
-        _take(missing, local)
-        missing = {path: archive for path, archive in missing.items() if not path.exists()}
+        take_all(archives, local)
+    missing = {path: archive for path, archive in archives.items() if not _there(path, archive)}
     if missing:
         with _session() as session:
             _check_space(session, missing)
@@ -56,6 +54,20 @@ def fetch_all(archives: Mapping[Path, Archive], local: Path | None = None) -> No
                 except DataError as error:
                     still = {path: archive for path, archive in missing.items() if not path.exists()}
                     raise DataError(f"{path}: could not be downloaded ({error}). {_by_hand(still)}") from error
+
+
+def take_all(archives: Mapping[Path, Archive], local: Path) -> None:
+    """Put those files at their paths that a user has; the others are left out.
+
+    Args:
+        archives: the files and their paths.
+        local: a folder that has some of the files, or one of the files. A file is found by its name, and under any
+            other name by its SHA-256, if the archive has one.
+
+    Raises:
+        DataError: `local` does not exist, or is not one of the files; a file with the right name has another content.
+    """
+    _take({path: archive for path, archive in archives.items() if not _there(path, archive)}, local)
 
 
 def _there(path: Path, archive: Archive) -> bool:
@@ -70,16 +82,19 @@ def _take(missing: Mapping[Path, Archive], local: Path) -> None:
     """Link or copy each missing file that `local` has; `local` is a folder of files, or one file."""
     if not local.exists():
         raise DataError(f"{local}: there is no such file or folder; correct --from.")
-    found = {path: local / archive.name for path, archive in missing.items() if local.is_dir()}
-    if local.is_file():
-        found = {path: local for path, archive in missing.items() if archive.name == local.name}
-        if not found:
-            names = ", ".join(archive.name for archive in missing.values()) or "nothing"
-            raise DataError(f"{local}: is not one of the missing files ({names}); rename it, or correct --from.")
+    files = [local] if local.is_file() else sorted(path for path in local.iterdir() if path.is_file())
+    named = {file.name: file for file in files}
+    found = {path: named[archive.name] for path, archive in missing.items() if archive.name in named}
+    wanted = {archive.sha256: path for path, archive in missing.items() if archive.sha256 and path not in found}
+    for file in files if wanted else ():
+        if file not in found.values() and (path := wanted.get(sha256(file))) is not None:
+            found[path] = file
+    if missing and not found and local.is_file():
+        names = ", ".join(archive.name for archive in missing.values())
+        raise DataError(f"{local}: is not one of the missing files ({names}); rename it, or correct --from.")
     for path, source in found.items():
-        if source.is_file():
-            _check(source, missing[path], "it is not the file that params.yaml expects")
-            take(source, path)
+        _check(source, missing[path], "it is not the file that params.yaml expects")
+        take(source, path)
 
 
 def take(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from crayon.data.dataset import Drawn, codes, write_manifest
 from crayon.data.index import Entry, Listing
 from crayon.data.names import no_folder
 from crayon.data.pack import examine, mask_line, pack
-from crayon.data.releases.download import fetch_all, unpacked
+from crayon.data.releases.download import fetch_all, take_all, unpacked
 from crayon.data.splits import gaps, no_split
 from crayon.pipeline.job import Job, raw_file
 from crayon.pipeline.record import Recording
@@ -110,19 +110,23 @@ def _present(images: Iterable[tuple[str, str, str]]) -> dict[str, set[tuple[str,
 
 
 def fetched(job: Job, local: Path | None = None) -> dict[str, Path]:
-    """Download the archives of a benchmark that are not in raw/ yet; returns archive name -> path.
+    """Download the archives of a benchmark's images that are not in raw/ yet; returns archive name -> path.
 
     Args:
         job: a job of the benchmark.
-        local: a folder with the archives, or an archive, to use instead of downloading.
+        local: a folder with the archives, or an archive, to use instead of downloading. From there, the files of a
+            published Original and of published answers are taken, too, which later jobs read.
     """
-    archives = registry.archives(benchmark_of(job).source)
-    if local is not None and not archives:
-        raise ParamsError(
-            f"benchmarks.{job.wildcards['benchmark']}: downloads no archives, so --from has no use; leave it out."
-        )
-    paths = paths_of(job)
-    fetch_all({paths[key]: archive for key, archive in archives.items()}, local)
+    benchmark, paths = benchmark_of(job), paths_of(job)
+    archives = {paths[key]: archive for key, archive in registry.archives(benchmark.source).items()}
+    if local is not None:
+        further = {raw_path(job, archive): archive for archive in benchmark.published_files}
+        if not archives and not further:
+            raise ParamsError(
+                f"benchmarks.{job.wildcards['benchmark']}: downloads no files, so --from has no use; leave it out."
+            )
+        take_all(archives | further, local)
+    fetch_all(archives)
     return paths
 
 
