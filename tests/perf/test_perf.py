@@ -372,7 +372,11 @@ def test_candidates_of_a_miniature_are_drawn_from_the_choices(harness):
     choices = {"bars": [0.1, 0.2, 0.3], "part.shown": [{"train": 0.2}, {"train": 0.4}], "size": [40]}
     drawn = design.candidates(choices, 40)
     assert drawn == design.candidates(choices, 40)
-    assert {row["bars"] for row in drawn} == {0.1, 0.2, 0.3}
+    assert sorted((row["bars"], row["part.shown"]["train"]) for row in drawn) == [
+        (bars, shown) for bars in (0.1, 0.2, 0.3) for shown in (0.2, 0.4)
+    ]
+    assert design.candidates(choices, 2) != drawn[:1]
+    assert len(design.candidates(choices, 2)) == 2
     assert (
         design.describe(choices, {"bars": 0.1, "part.shown": {"train": 0.4}, "size": 40}) == "bars=0.1 part.shown=0.4"
     )
