@@ -80,15 +80,13 @@ def start_ups(plan: Plan, jobs: list[Job], told: dict[str, dict]) -> list[float]
 
 def benchmark_file(plan: Plan, job: Job) -> Path:
     """Snakemake's benchmark file of the process that runs a job, as the rules name it."""
-    named, rule = dict(job.wildcards), job.rule
-    first = heads(plan.params.active, rule) if {"seed", "original"} & set(named) else {}
+    named = dict(job.wildcards)
+    first = heads(plan.params.active, job.rule) if {"seed", "original"} & set(named) else {}
     if "seed" in named:
         named["run"], named["seed"] = first[named["benchmark"], named["run"], named["seed"]]
     elif "original" in named:
-        rule, named["original"] = "original_transfer", first[named["benchmark"], TRANSFERRED, named["original"]][1]
-    elif "network" in named:
-        rule, named = "pretrain_transfer", {}
-    return Path("logs", plan.suite, rule, *named.values()).with_suffix(".tsv")
+        named["original"] = first[named["benchmark"], TRANSFERRED, named["original"]][1]
+    return Path("logs", plan.suite, job.rule, *named.values()).with_suffix(".tsv")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,16 @@ def test_nothing_is_left_to_do_and_all_of_it_holds(whole):
     assert "broken" not in text
 
 
+def test_every_process_has_its_times_where_the_plan_looks_for_them(whole):
+    """Snakemake counts these files as outputs: one that is older than a rewritten input would run its job again."""
+    script = (
+        "from crayon.pipeline.snakemake import Workflow; from crayon.report.build import load_plan;"
+        "[print(f'logs/mini/{name}.tsv'.replace(' ', '/')) for name in Workflow(load_plan(), enforce=False)._groups()]"
+    )
+    named = set(whole.run("python", "-c", script).splitlines())
+    assert {str(path.relative_to(whole.folder)) for path in whole.folder.glob("logs/**/*.tsv")} == named
+
+
 def test_runtime_comes_from_records_and_depends_on_them(whole):
     found = [row for row in rows(whole, "results/mini/runtime.csv") if row["source"] == "run"]
     assert len(found) == 4 * 2  # methods, seeds

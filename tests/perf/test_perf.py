@@ -190,7 +190,7 @@ def finished(tmp_path, monkeypatch):
 
 
 def test_costs_of_a_run_by_hand(tmp_path, finished):
-    for process, seconds in (("refine/waterbirds/lff/0", 4.25), ("pretrain", 1.5), ("pretrain_transfer", 99)):
+    for process, seconds in (("refine/waterbirds/lff/0", 4.25), ("pretrain", 1.5), ("pretrain/transfer", 99)):
         file = finished / "logs/mini" / f"{process}.tsv"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:04\t1\n", encoding="utf-8")
@@ -213,9 +213,9 @@ def test_costs_know_the_benchmark_files_of_all_rules(finished, monkeypatch, harn
     assert {name.removeprefix("logs/mini/") for name in found} == {
         "download/waterbirds.tsv",
         "pretrain.tsv",
-        "pretrain_transfer.tsv",
+        "pretrain/transfer.tsv",
         "original/waterbirds.tsv",
-        "original_transfer/waterbirds/0.tsv",
+        "original/waterbirds/0.tsv",
         "evaluate/waterbirds/transfer_original/0.tsv",
         "interpret/waterbirds.tsv",
         "annotate/waterbirds/attention.tsv",

@@ -8,9 +8,9 @@ rule pretrain_transfer:
         model="models/{suite}/transfer/pretrained.safetensors",
         record="models/{suite}/transfer/pretrained.record.json",
     log:
-        "logs/{suite}/pretrain_transfer.log",
+        "logs/{suite}/pretrain/transfer.log",
     benchmark:
-        "logs/{suite}/pretrain_transfer.tsv"
+        "logs/{suite}/pretrain/transfer.tsv"
     conda:
         "../envs/crayon.yaml"
     threads: SUITE.compute.threads
@@ -38,9 +38,9 @@ for number, batch in enumerate(PLAN.batches):
                 history=expand("models/{{suite}}/{{benchmark}}/transfer/{number}/history.csv", number=batch.seeds),
                 record=expand("models/{{suite}}/{{benchmark}}/transfer/{number}/record.json", number=batch.seeds),
             log:
-                f"logs/{{suite}}/original_transfer/{{benchmark}}/{batch.seeds[0]}.log",
+                f"logs/{{suite}}/original/{{benchmark}}/{batch.seeds[0]}.log",
             benchmark:
-                f"logs/{{suite}}/original_transfer/{{benchmark}}/{batch.seeds[0]}.tsv"
+                f"logs/{{suite}}/original/{{benchmark}}/{batch.seeds[0]}.tsv"
             wildcard_constraints:
                 benchmark="|".join(batch.benchmarks),
             conda:
