@@ -190,7 +190,7 @@ def finished(tmp_path, monkeypatch):
 
 
 def test_costs_of_a_run_by_hand(tmp_path, finished):
-    for process, seconds in (("refine/waterbirds/lff/0", 4.25), ("pretrain", 1.5), ("pretrain/transfer", 99)):
+    for process, seconds in (("refine/waterbirds/jtt/0", 8.25), ("pretrain", 1.5), ("pretrain/transfer", 99)):
         file = finished / "logs/mini" / f"{process}.tsv"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:04\t1\n", encoding="utf-8")
@@ -198,7 +198,7 @@ def test_costs_of_a_run_by_hand(tmp_path, finished):
     lff, start_up = rows["refine lff"], rows["start-up of processes"]
     assert (lff["repeats"], float(lff["total"])) == ("4", 12)  # two benchmarks, two seeds
     assert (rows["evaluate"]["repeats"], float(rows["evaluate"]["greatest"])) == ("30", 3)  # 7 methods, 2 Originals
-    # The process of LfF on Waterbirds trained both seeds, a second each; the other network's is no part of Table 1.
+    # One process trained JtT, LfF and FLAC with two seeds, a second each; the other network's is no part of Table 1.
     assert (start_up["repeats"], float(start_up["total"])) == ("2", 2.25 + 0.5)
     assert sum(float(row["share"]) for row in rows.values()) == pytest.approx(1, abs=1e-4)
     assert list(rows)[:2] == ["evaluate", "refine lff"]  # the costliest first
