@@ -136,6 +136,8 @@ def lay(folder: Path, images: int, pixels: int, network: str) -> None:
     for settings in benchmark["methods"].values():
         for key in once:
             settings.pop(key, None)
+    for control in suite["controls"]:  # these are left out, and so are their settings
+        benchmark["methods"].pop(control, None)
     benchmark["source"] = {"kind": "folder", "path": "images", "masks": "masks"}
     suite |= {"seeds": [0], "seeds_per_job": 1, "controls": {}, "pretraining": None, "benchmarks": {NAME: benchmark}}
     suite["auxiliary"]["training"] |= once
