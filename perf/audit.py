@@ -48,9 +48,9 @@ def lay(folder: Path, suite: str, seeds: int) -> Plan:
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["suite"] = suite
     controls = content["suites"][suite]["controls"]
-    for benchmark in content["suites"][suite]["benchmarks"].values():
+    for section in (content["suites"][suite]["defaults"], *content["suites"][suite]["benchmarks"].values()):
         for control in controls:  # they are left out, and so are their settings
-            benchmark.get("methods", {}).pop(control, None)
+            section.get("methods", {}).pop(control, None)
     content["suites"][suite] |= {"seeds": list(range(seeds)), "controls": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     os.chdir(folder)
