@@ -144,6 +144,7 @@ def test_a_changed_grid_trains_the_new_point_alone(whole):
     content = before.replace("maps:\n        - 0\n        - 10\n", "maps:\n        - 0\n        - 5\n")  # Figure 4
     content = content.replace("maps:\n        - 10\n", "maps:\n        - 5\n")  # the orders
     assert content.count("        - 5\n") == before.count("        - 5\n") + 2
+    assert "Nothing to be done" in whole.snakemake("-n")  # after this, all tokens say that their jobs hold
     path.write_text(content)
     try:
         whole.snakemake("-n", "--quiet", "progress")
