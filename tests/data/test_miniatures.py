@@ -125,6 +125,21 @@ def test_training_backgrounds_agree_as_often_as_asked():
     assert agree == pytest.approx(0.9 + 0.1 / 9, abs=0.04)
 
 
+def test_backgrounds_of_some_classes_only():
+    chosen = ("dog", "insect")
+    drawn = draw_backgrounds(classes=chosen, counts={"train": 20, "mixed_same": 2, "mixed_rand": 20, "only_fg": 2})
+    assert set(drawn.labels) == set(drawn.groups) == set(chosen)
+    assert drawn.splits.count("train") == 40
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"), [(("dog", "cat"), "'cat'"), (("dog",), "two or more"), (("dog", "dog"), "each of them once")]
+)
+def test_classes_that_backgrounds_cannot_draw_are_refused(classes, says):
+    with pytest.raises(ParamsError, match=says):
+        draw_backgrounds(classes=classes)
+
+
 def test_no_digit_is_in_two_splits_and_copies_differ():
     drawn = compose_digits(copies={"train": 2, "validation": 1, "test": 1})
     used = {split: set() for split in set(drawn.splits)}

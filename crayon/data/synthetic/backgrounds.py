@@ -62,6 +62,7 @@ class Options:
         hue_spread: largest deviation of a background's hue, in turns.
         saturation: smallest and largest saturation of a background.
         part: the part of an image that shows its background; null if the background fills the image.
+        classes: which of the nine classes are drawn; all of them by default.
         noise: standard deviation of the noise added to each pixel, for values in [0, 1].
     """
 
@@ -75,9 +76,14 @@ class Options:
     noise: Float
     saturation: tuple[Float, Float] = (0.15, 0.6)
     part: Part | None = None
+    classes: tuple[str, ...] = CLASSES
 
     def __post_init__(self) -> None:
         check_canvas(self.seed, self.size)
+        for name in self.classes:
+            require(name in CLASSES, "source.classes", unknown("class", name, CLASSES))
+        distinct = len(set(self.classes)) == len(self.classes) >= 2
+        require(distinct, "source.classes", "must name two or more classes, each of them once.")
         require(bool(self.counts), "source.counts", "names no split.")
         for split, count in self.counts.items():
             require(split in SPLITS, "source.counts", unknown("split", split, SPLITS))
@@ -94,13 +100,13 @@ class Options:
 def draw(options: Options) -> Drawn:
     """Draw all splits. Validation has random backgrounds like mixed_rand, with figures of its own."""
     labels_of, groups_of, streams = {}, {}, {}
-    names = np.array(CLASSES)
+    names = np.array(options.classes)
     for split, count in options.counts.items():
         # All test variants share stream 2, so that they show the same figures.
         stream = {"train": 0, "validation": 1}.get(split, 2)
         generator = np.random.default_rng([options.seed, stream, 0])
-        labels = generator.permutation(np.repeat(np.arange(len(CLASSES)), count))
-        other = generator.integers(0, len(CLASSES), len(labels))
+        labels = generator.permutation(np.repeat(np.arange(len(names)), count))
+        other = generator.integers(0, len(names), len(labels))
         agrees = generator.random(len(labels)) < options.correlation
         groups = {"train": np.where(agrees, labels, other), "mixed_same": labels, "only_fg": labels}.get(split, other)
         labels_of[split], groups_of[split] = names[labels], names[groups]
