@@ -242,7 +242,7 @@ def _compared(
 def _recounted(plan: Plan, read: dict) -> Iterator[str]:
     """Recompute the metrics of evaluations from their counts; yield a message for each difference."""
     for (name, run), seeds in read.items():
-        benchmark = plan.params.active.benchmarks[name]
+        benchmark = plan.params.active.benchmark(name)
         for seed, epochs in seeds.items():
             for epoch in ("last", "selected"):
                 if epoch not in epochs:  # an Original has no selected epoch

@@ -128,7 +128,7 @@ def _percent(row: dict[str, str]) -> str:
 
 def _worst(plan: Plan, benchmark: str, metric: str, evaluation: dict[str, Any]) -> str:
     """The worst group of an evaluation as text, if the metric is a worst-group accuracy; otherwise empty."""
-    kind = plan.params.active.benchmarks[benchmark].metrics[metric]
+    kind = plan.params.active.benchmark(benchmark).metrics[metric]
     if kind.kind != "worst_group":
         return ""
     worst = min(evaluation["last"]["splits"][kind.splits[0]], key=lambda row: row["correct"] / row["count"])

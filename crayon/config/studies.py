@@ -124,6 +124,19 @@ class Runtime(Section):
     repeats: Count
 
 
+class Originals(Section):
+    """How results vary between Originals: benchmarks again, with other images, another Original and its own answers.
+
+    `benchmarks`: the benchmarks, whose answers must be simulated. `repeats`: numbers of the repetitions. A repetition
+    has its number as the seed of the images, if the source draws or composes them, of the Original's training and of
+    the simulated answers. `runs`: the methods and controls that are repeated, each with all seeds of the suite.
+    """
+
+    benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    repeats: Annotated[Seeds, Field(min_length=2), AfterValidator(_once)]
+    runs: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_once)]
+
+
 class Studies(Section):
     """The studies of a suite, in addition to Table 1 and the controls; those that are None are not run."""
 
@@ -133,6 +146,7 @@ class Studies(Section):
     order: Order | None = None
     sensitivity: Sensitivity | None = None
     runtime: Runtime | None = None
+    originals: Originals | None = None
 
 
 CRAYON = ("crayon_attention", "crayon_pruning", "crayon_pruning_attention")
@@ -146,5 +160,6 @@ STUDIED = {
     "order": ("crayon_attention",),
     "sensitivity": ("crayon_attention", "crayon_pruning_attention"),
     "runtime": CRAYON,
+    "originals": (),
 }
-"""Study -> the methods that it runs."""
+"""Study -> the methods that it always runs."""

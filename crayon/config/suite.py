@@ -7,6 +7,7 @@ data sources.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -29,7 +30,7 @@ from crayon.config.sections import (
     Training,
 )
 from crayon.config.studies import Control, Studies, Tuning
-from crayon.config.types import Archive, Count, Label, Name, Seeds, Title
+from crayon.config.types import Archive, Count, Int, Label, Name, Seeds, Title
 from crayon.utils.errors import ParamsError
 from crayon.utils.text import unknown
 
@@ -40,6 +41,7 @@ class Benchmark(Section):
     `classes`, `groups`: names of the classes and groups. `source`: the data source, see `crayon.config.source`.
     `augmentation`: random changes of the images in every training; none by default.
     `original`: training of the Original. If `imported` is given, only the transfer study uses it.
+    `original_seed`: seed of this training.
     `imported`: files of an Original that is not trained here.
     `stage_one`: training of the network that provides the mistakes for JtT and CnC; null takes the Original's mistakes.
     `interpret`: maps and patches of the Original.
@@ -62,6 +64,7 @@ class Benchmark(Section):
     normalisation: Normalisation
     augmentation: Augmentation | None = None
     original: Training
+    original_seed: Int = 0
     imported: Imported | None = None
     stage_one: Training | None = None
     interpret: Interpret
@@ -206,9 +209,45 @@ class Suite(Section):
         Raises:
             ParamsError: the suite has no benchmark of that name.
         """
-        if name not in self.benchmarks:
-            raise ParamsError(unknown("benchmark", name, self.benchmarks))
-        return self.benchmarks[name]
+        if name not in self.every:
+            raise ParamsError(unknown("benchmark", name, self.every))
+        return self.every[name]
+
+    @cached_property
+    def every(self) -> dict[str, Benchmark]:
+        """The benchmarks, and their repetitions in the study `originals`."""
+        return self.benchmarks | {
+            name: benchmark for repeated in self.repeated.values() for name, benchmark in repeated.items()
+        }
+
+    @cached_property
+    def repeated(self) -> dict[str, dict[str, Benchmark]]:
+        """Benchmark -> its repetitions in the study `originals`: name, such as `waterbirds-2` -> benchmark."""
+        study = self.studies.originals
+        if study is None:
+            return {}
+        return {
+            name: {f"{name}-{number}": _repetition(self.benchmarks[name], number) for number in study.repeats}
+            for name in study.benchmarks
+            if name in self.benchmarks  # `crayon.pipeline.validate` says which one is unknown
+        }
+
+
+def _repetition(benchmark: Benchmark, number: int) -> Benchmark:
+    """The benchmark with other images, if its source draws or composes them, another Original and other answers."""
+    source, composed = dict(benchmark.source), benchmark.source.get("compose")
+    if isinstance(composed, Mapping):
+        source |= {"compose": {**composed, "seed": number}, "path": f"{source['path']}-{number}"}
+    elif "seed" in source:
+        source["seed"] = number
+    return benchmark.model_copy(
+        update={
+            "title": f"{benchmark.title}, repetition {number}",
+            "source": source,
+            "original_seed": number,
+            "annotation": benchmark.annotation.model_copy(update={"seed": number}),
+        }
+    )
 
 
 class Params(Section):

@@ -55,7 +55,7 @@ class Finished:
 
     def __init__(self, plan: Plan, devices: Set[str]) -> None:
         self.plan = plan
-        self.sizes = {name: _size(plan, name) for name in plan.params.active.benchmarks}
+        self.sizes = {name: _size(plan, name) for name in plan.params.active.every}
         self.other_devices: dict[str, list[str]] = {}
         self.checkpoint_bytes: dict[str, int] = {}
         by_rule = defaultdict(list)

@@ -132,7 +132,8 @@ class Plan:
             yield self._pretrain()
             if transfer is not None:
                 yield self._pretrain(transfer=True)
-        for name, benchmark in suite.benchmarks.items():
+        for name, benchmark in suite.every.items():
+            used = [run for run in self.runs.values() if name in run.benchmarks]
             if "compose" in benchmark.source:
                 yield self._compose(name, benchmark)
             yield self._download(name, benchmark)
@@ -142,16 +143,16 @@ class Plan:
                 if benchmark.annotation.source in MADE:
                     yield self._annotate(name, benchmark, kind)
                 yield self._ingest(name, benchmark, kind)
-            if any("bias_features" in method_class(method).needs for method in suite.methods):
+            if any("bias_features" in run.needs for run in used):
                 yield self._auxiliary(name)
-            if benchmark.stage_one and any("stage_one" in method_class(method).needs for method in suite.methods):
+            if benchmark.stage_one and any("stage_one" in run.needs for run in used):
                 yield self._stage_one(name)
             yield self._evaluate(name, benchmark, "original", None)
             for number in transfer.originals if transfer is not None and name in transfer.benchmarks else ():
                 yield self._original(name, benchmark, number)
                 yield self._evaluate(name, benchmark, TRANSFERRED, number)
-            for run in self.runs.values():
-                for seed in run.seeds if name in run.benchmarks else ():
+            for run in used:
+                for seed in run.seeds:
                     yield self._refine(name, benchmark, run, seed)
                     yield self._evaluate(name, benchmark, run.name, seed)
         for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
@@ -313,6 +314,7 @@ class Plan:
             return self._imported(name, benchmark, benchmark.imported)
         folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
         training = changed(benchmark.original, self._transfer.original) if transfer else benchmark.original
+        seed = benchmark.original_seed if number is None else number
         return Job(
             rule="original",
             wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
@@ -321,9 +323,9 @@ class Plan:
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark, transfer)
             | {"training": dump(training), "selection": dump(benchmark.selection)}
-            | ({"seed": number} if transfer else {}),
+            | ({"seed": seed} if transfer or seed else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
-            step_params=self._params(benchmark, transfer, training=training, seed=number or 0),
+            step_params=self._params(benchmark, transfer, training=training, seed=seed),
         )
 
     def _imported(self, name: str, benchmark: Benchmark, imported: Imported) -> Job:
@@ -661,17 +663,19 @@ class Plan:
         Args:
             runs: names of runs. `original` is the model before refinement. The constant TRANSFERRED stands for the
                 Originals that the transfer study trains with a second network.
-            benchmarks: the benchmarks; all benchmarks of each run by default.
+            benchmarks: the benchmarks; by default all of each run, but not their repetitions in the study `originals`.
             seeds: the seeds; all seeds of each run by default.
 
         Returns:
             `benchmark/run/seed` (`benchmark/original` for the Original) -> path of metrics.json.
         """
         paths, wanted = {}, set(benchmarks)
-        for name in self.params.active.benchmarks:
+        for name in self.params.active.every:
+            if name not in (wanted or self.params.active.benchmarks):
+                continue
             for run in runs:
                 there, of_run = self._where(run)
-                if name not in there or (wanted and name not in wanted):
+                if name not in there:
                     continue
                 for seed in of_run if seeds is None or None in of_run else [s for s in of_run if s in set(seeds)]:
                     key = f"{name}/{run}" if seed is None else f"{name}/{run}/{seed}"
@@ -695,7 +699,7 @@ class Plan:
     def _where(self, run: str) -> tuple[Iterable[str], tuple[int | None, ...]]:
         """The benchmarks and seeds on which a run is evaluated; the Original has one seed, None."""
         if run == "original":
-            return self.params.active.benchmarks, (None,)
+            return self.params.active.every, (None,)
         study = self.params.active.studies.transfer
         if run == TRANSFERRED and study is not None:
             return study.benchmarks, study.originals

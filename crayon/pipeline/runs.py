@@ -101,12 +101,15 @@ def expand(suite: Suite) -> dict[str, Run]:
     A run has only the benchmarks on which its method can run.
     """
 
-    def common(method: str) -> dict[str, Any]:
-        able = tuple(name for name, benchmark in suite.benchmarks.items() if reason_left_out(method, benchmark) is None)
-        return {"method": method, "benchmarks": able, "seeds": suite.seeds}
+    study = suite.studies.originals
 
-    runs = [Run(name=method, **common(method)) for method in suite.methods]
-    runs += [Run(name=n, labels=c.labels, **common(c.method)) for n, c in suite.controls.items()]
+    def common(run: str, method: str) -> dict[str, Any]:
+        there = suite.every if study is not None and run in study.runs else suite.benchmarks
+        able = tuple(name for name, benchmark in there.items() if reason_left_out(method, benchmark) is None)
+        return {"name": run, "method": method, "benchmarks": able, "seeds": suite.seeds}
+
+    runs = [Run(**common(method, method)) for method in suite.methods]
+    runs += [Run(labels=control.labels, **common(name, control.method)) for name, control in suite.controls.items()]
     return {run.name: run for run in (*runs, *(run for part in studies(suite).values() for run in part))}
 
 
@@ -158,7 +161,7 @@ def batches(suite: Suite) -> list[Batch]:
         count = math.ceil(len(names) / suite.runs_per_job)
         return [tuple(names[first::count]) for first in range(count)]
 
-    plain, benchmarks = (*suite.methods, *suite.controls), list(suite.benchmarks)
+    plain, benchmarks = (*suite.methods, *suite.controls), list(suite.every)
     made, first = [], quick(suite)
     if first is not None and (suite.runs_per_job > 1 or chunks(suite.seeds)[0] != first.seeds):
         made = [first, *one_by_one(first.runs, first.benchmarks, suite.seeds[1:])]

@@ -129,7 +129,7 @@ class Workflow:
     @property
     def composed(self) -> dict[str, Mapping[str, Any]]:
         """Benchmark -> source, for the benchmarks whose images the pipeline composes."""
-        return {name: b.source for name, b in self.suite.benchmarks.items() if "compose" in b.source}
+        return {name: b.source for name, b in self.suite.every.items() if "compose" in b.source}
 
     def licences(self, name: str) -> list[str]:
         """A list with the licence file of a benchmark's composed images; empty if the composition writes none."""
@@ -139,7 +139,7 @@ class Workflow:
     @property
     def answered(self) -> str:
         """Regular expression that matches the benchmarks for which the pipeline writes the answers."""
-        names = [name for name, b in self.suite.benchmarks.items() if b.annotation.source in MADE]
+        names = [name for name, b in self.suite.every.items() if b.annotation.source in MADE]
         return "|".join(names) or "(?!)"
 
     def _groups(self) -> dict[str, list[Job]]:

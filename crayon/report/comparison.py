@@ -54,6 +54,26 @@ def welch(first: Sequence[float], second: Sequence[float]) -> float:
         return float(ttest_ind(first, second, equal_var=False).pvalue)
 
 
+def paired(differences: Sequence[float]) -> tuple[float, float, float, float]:
+    """Test differences of which there is one for each Original: Student's t, two-sided.
+
+    Args:
+        differences: two or more, in percent.
+
+    Returns:
+        Their mean, the two ends of the 95 % interval of the mean, and the p-value of no difference. Without variation,
+        the interval is a point, and p is 1 for no difference, else 0.
+    """
+    mean = statistics.fmean(differences)
+    if len(set(differences)) == 1:
+        return mean, mean, mean, float(mean == 0)
+    from scipy.stats import ttest_1samp
+
+    tested = ttest_1samp(differences, 0.0)
+    interval = tested.confidence_interval(0.95)
+    return mean, float(interval.low), float(interval.high), float(tested.pvalue)
+
+
 def wilson(correct: int, count: int) -> tuple[float, float]:
     """Return the 95 % interval, in percent, of the accuracy of one network on images of this kind.
 

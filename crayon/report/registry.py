@@ -189,6 +189,16 @@ def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> t
     return inputs, _shown(plan, study=dump(section))
 
 
+def _originals(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The evaluations of the study's runs on its benchmarks and their repetitions; None without the study."""
+    suite = plan.params.active
+    if (study := suite.studies.originals) is None:
+        return None
+    there = [one for name in study.benchmarks for one in (name, *suite.repeated[name])]
+    controls = {run: dump(suite.controls[run]) for run in study.runs if run in suite.controls}
+    return plan.evaluations(["original", *study.runs], there), _shown(plan, study=dump(study), controls=controls)
+
+
 def _attention(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     """The evaluations of the Original and of all methods; None if no benchmark has masks."""
     suite = plan.params.active
@@ -462,6 +472,18 @@ _ALL = (
         traced=True,
         recomputed=True,
         cells=("controls.csv",),
+    ),
+    Result(
+        name="originals",
+        files=_named("originals", TABLE),
+        reads=_originals,
+        title="Several Originals",
+        caption="The benchmarks with several sets of images, each with its own Original and its own answers: the mean "
+        "over these, and the difference from Crayon's best variant (a control's: from its method) with its 95 % "
+        "interval.",
+        shown="table",
+        printed=True,
+        recomputed=True,
     ),
     Result(
         name="page",

@@ -26,6 +26,8 @@ def whole(tmp_path_factory) -> Project:
     suite["benchmarks"].pop("digits")
     suite["studies"]["runtime"]["benchmarks"] = ["waterbirds"]
     suite["studies"]["sensitivity"] |= {"alphas": [10], "betas": [10]}
+    compared = ["crayon_attention", "crayon_pruning", "shuffled_answers"]
+    suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2], "runs": compared}
     found = Project(tiny.write(tmp_path_factory.mktemp("all") / "project", content))
     found.quick_output = found.snakemake("results/quick.md")
     found.quick_files = {path: path.stat().st_ino for path in found.folder.glob("[!.]*/mini/**/record.json")}
@@ -57,7 +59,7 @@ def test_the_first_result_needs_one_seed_and_is_continued(whole):
 
 
 def test_every_table_and_figure_is_there(whole):
-    tables = ("table1", "table2", "table3", "controls", "attention", "quick")
+    tables = ("table1", "table2", "table3", "controls", "attention", "quick", "originals")
     figures = ("figure2", "figure3", "figure4", "figure5", "figure_order", "figure_runtime")
     figures += ("attention", "before_after", "quick")
     for name in tables:

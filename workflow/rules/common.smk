@@ -36,7 +36,7 @@ onstart:
 
 wildcard_constraints:
     suite=PLAN.name,
-    benchmark="|".join(SUITE.benchmarks),
+    benchmark="|".join(SUITE.every),
     run="|".join(PLAN.runs),
     kind="attention|neurons",
     seed=r"\d+",

@@ -1,0 +1,163 @@
+"""How results vary between Originals: benchmarks with several sets of images, each with its own Original and answers.
+
+The seeds of a set share its images, its Original and its answers, so they are no independent samples of the method. A
+run's seeds are averaged first, and a comparison has one difference for each Original: Student's t-interval of their
+mean, and p-values corrected by Holm's method for the number of comparisons in a table.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from crayon.config.studies import CRAYON
+from crayon.pipeline.evaluations import Cell, evaluations, number
+from crayon.pipeline.job import Job
+from crayon.pipeline.plan import Plan
+from crayon.pipeline.record import Writer
+from crayon.report.comparison import holm, paired
+from crayon.report.tables import full_cell, markdown, naming, study
+from crayon.utils.files import write_csv, write_text
+
+COLUMNS = (
+    "suite",
+    "run",
+    "method",
+    "labels",
+    "benchmark",
+    "metric",
+    "mean",
+    "std",
+    "originals",
+    "seeds",
+    "against",
+    "difference",
+    "low",
+    "high",
+    "p",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run on one benchmark, by one metric.
+
+    Attributes:
+        run: name of the run.
+        method: its method.
+        labels: how a control replaces the answers; `as answered` for a method.
+        means: the mean over the seeds for each Original, in percent.
+        seeds: how many runs there are for each Original.
+        against: the run with which it is compared; empty for the run with which others are compared.
+        compared: mean difference, lower and upper end of its 95 % interval, and corrected p-value; None without
+            comparison.
+    """
+
+    run: str
+    method: str
+    labels: str
+    means: tuple[float, ...]
+    seeds: int
+    against: str = ""
+    compared: tuple[float, float, float, float] | None = None
+
+
+def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
+    """Return functions that write originals.csv and originals.md.
+
+    Args:
+        plan, job, partly: see `crayon.report.registry`.
+    """
+    evaluated = evaluations(job.inputs)
+    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
+    return {
+        "table": partial(write_csv, columns=columns, rows=rows),
+        "markdown": partial(write_text, text=_markdown(plan, evaluated)),
+    }
+
+
+def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
+    """Compute the content of each CSV file from the evaluations, as path -> (columns, rows)."""
+    written = []
+    for name, metric in _metrics(plan):
+        for row in rows(plan, evaluated, name, metric):
+            cell = Cell.of(row.means)
+            named = (plan.suite, row.run, row.method, row.labels, name, metric)
+            values = (number(cell.mean), number(cell.std), len(row.means), row.seeds)
+            compared = ("",) * 4 if row.compared is None else tuple(number(value, 4) for value in row.compared)
+            written.append([*named, *values, row.against, *compared])
+    return {plan.find("originals").outputs["table"]: (COLUMNS, written)}
+
+
+def rows(plan: Plan, evaluated: dict, name: str, metric: str) -> list[Row]:
+    """The Original and the study's runs on a benchmark and its repetitions, compared with each other.
+
+    A control is compared with its method, and every other run with the variant of Crayon whose mean is best.
+    """
+    suite, kind = plan.params.active, plan.params.active.benchmark(name).metrics[metric].kind
+    there, controls = [name, *suite.repeated[name]], suite.controls
+    found: dict[str, Row] = {}
+    for run in ("original", *study(suite.studies.originals, "originals").runs):
+        cells = [full_cell(evaluated[one, run], metric) for one in there if (one, run) in evaluated]
+        if cells:  # the method can run on this benchmark
+            control = controls.get(run)
+            method, labels = (run, "as answered") if control is None else (control.method, control.labels)
+            found[run] = Row(run, method, labels, tuple(cell.mean for cell in cells), cells[0].seeds)
+    refined = [run for run in found if run in CRAYON] or [run for run in found if run not in ("original", *controls)]
+    best = min if kind == "difference" else max
+    reference = best(refined, key=lambda run: statistics.fmean(found[run].means)) if refined else ""
+    against = {
+        run: row.method if run in controls and row.method in found else reference
+        for run, row in found.items()
+        if reference and run != reference
+    }
+    tested = {
+        run: paired([mine - other for mine, other in zip(found[run].means, found[by].means, strict=True)])
+        for run, by in against.items()
+    }
+    corrected = holm({run: values[3] for run, values in tested.items()})
+    return [
+        Row(row.run, row.method, row.labels, row.means, row.seeds, against[run], (*tested[run][:3], corrected[run]))
+        if run in tested
+        else row
+        for run, row in found.items()
+    ]
+
+
+def _metrics(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Each benchmark of the study with each of its metrics."""
+    for name in study(plan.params.active.studies.originals, "originals").benchmarks:
+        for metric in plan.params.active.benchmark(name).metrics:
+            yield name, metric
+
+
+def _markdown(plan: Plan, evaluated: dict) -> str:
+    suite = plan.params.active
+    count = 1 + len(study(suite.studies.originals, "originals").repeats)
+    parts = [
+        f"# Several Originals: {suite.title} (suite `{plan.suite}`)\n",
+        f"Percent. Each benchmark has {count} Originals, each with its own answers and, where images are drawn or "
+        f"composed, its own images; the first one is that of Table 1. Means over {len(suite.seeds)} seeds, then over "
+        "the Originals, ± sample standard deviation between these. The difference is the row less the method named "
+        "behind it, with the 95 % "
+        f"interval (Student's t, {count} differences, one for each Original); p has Holm's correction for the table's "
+        "rows.\n",
+    ]
+    for name, metric in _metrics(plan):
+        lines = []
+        for row in rows(plan, evaluated, name, metric):
+            answers = row.labels.replace("_", " ") if row.method not in ("original", "erm") else ""
+            line = [naming(row.method)[0], answers, str(Cell.of(row.means))]
+            line.append(", ".join(number(mean, 1) for mean in row.means))
+            if row.compared is None:
+                line += ["", "", ""]
+            else:
+                difference, low, high, p = row.compared
+                line += [f"{difference:+.1f} ({low:+.1f} to {high:+.1f})", naming(row.against)[0], f"{p:.3f}"]
+            lines.append(line)
+        heading = ["method", "answers", metric, "for each Original", "difference", "from", "p"]
+        parts.append(f"\n## {suite.benchmark(name).title}: {metric}\n\n" + markdown(heading, lines))
+    return "\n".join(parts)

@@ -1,0 +1,134 @@
+"""The study of several Originals: its benchmarks, its jobs, and its table by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from crayon.config.suite import Params
+from crayon.pipeline.job import TABLE1
+from crayon.report import originals
+from crayon.report.build import build_plan
+from crayon.report.comparison import paired
+from crayon.utils.errors import ParamsError
+
+from .. import tiny
+
+STUDY = {
+    "benchmarks": ["waterbirds", "digits"],
+    "repeats": [4, 7],
+    "runs": ["crayon_attention", "crayon_pruning", "erm", "shuffled_answers"],
+}
+
+
+def plan(suite=None, **changes):
+    content = tiny.params()
+    content["suites"]["mini"] |= suite or {}
+    content["suites"]["mini"]["studies"] = {"originals": STUDY | changes}
+    return build_plan(Params.model_validate(content))
+
+
+def test_a_repetition_has_its_own_images_original_and_answers():
+    suite = plan().params.active
+    assert list(suite.benchmarks) == ["waterbirds", "digits"]
+    assert list(suite.every) == ["waterbirds", "digits", "waterbirds-4", "waterbirds-7", "digits-4", "digits-7"]
+    first, other = suite.benchmark("waterbirds"), suite.benchmark("waterbirds-7")
+    assert (first.source["seed"], first.original_seed, first.annotation.seed) == (0, 0, 0)
+    assert (other.source["seed"], other.original_seed, other.annotation.seed) == (7, 7, 7)
+    assert {**other.source, "seed": 0} == first.source
+    composed = suite.benchmark("digits-4").source
+    assert composed["compose"]["seed"] == 4
+    assert composed["path"] == "data/mini/digits/folder-4"
+    assert suite.benchmark("digits").source["path"] == "data/mini/digits/folder"
+
+
+def test_only_the_runs_of_the_study_are_trained_on_repetitions():
+    made = plan()
+    there = {(job.wildcards["benchmark"], job.wildcards["run"]) for job in made.jobs.values() if job.rule == "refine"}
+    assert {run for name, run in there if name == "waterbirds-4"} == set(STUDY["runs"])
+    assert {run for name, run in there if name == "waterbirds"} > set(STUDY["runs"])
+    assert not [job for job in made.jobs.values() if job.rule in ("auxiliary", "stage_one") and "-4" in job.name]
+    original = made.find("original", benchmark="waterbirds-4")
+    assert original.steering["seed"] == 4
+    assert "seed" not in made.find("original", benchmark="waterbirds").steering
+    assert all("-4" not in job.name for job in made.below(TABLE1))
+    assert {job.wildcards["benchmark"] for job in made.below("results/originals.csv") if job.rule == "original"} == set(
+        made.params.active.every
+    )
+
+
+def test_the_table_of_several_originals_by_hand():
+    """Means of two seeds; Crayon-Attention 50, 60, 70 is best; the differences of ERM, -10, -20, -30, have std 10."""
+    made = plan()
+    base = {"original": 10, "crayon_attention": 50, "crayon_pruning": 45, "erm": 40, "shuffled_answers": 45}
+    step = {"original": 0, "crayon_attention": 10, "crayon_pruning": 10, "erm": 0, "shuffled_answers": 10}
+    evaluated = {
+        (name, run): {seed: {"last": {"metrics": {"WGA": base[run] + step[run] * number + sign}}}}
+        | ({} if run == "original" else {"1": {"last": {"metrics": {"WGA": base[run] + step[run] * number - sign}}}})
+        for number, name in enumerate(("waterbirds", "waterbirds-4", "waterbirds-7"))
+        for run in base
+        for seed, sign in ((("-", 0),) if run == "original" else (("0", 1),))
+    }
+    rows = {row.run: row for row in originals.rows(made, evaluated, "waterbirds", "WGA")}
+    assert list(rows) == ["original", *STUDY["runs"]]
+    assert rows["crayon_attention"].means == (50, 60, 70)
+    assert rows["crayon_attention"].compared is None
+    assert (rows["crayon_attention"].seeds, rows["original"].seeds) == (2, 1)
+    erm = rows["erm"]
+    assert (erm.against, erm.means) == ("crayon_attention", (40, 40, 40))
+    assert erm.compared[:3] == pytest.approx((-20, -44.84, 4.84), abs=0.01)  # 4.303 * 10 / sqrt(3) = 24.84
+    assert erm.compared[3] == pytest.approx(0.07418, abs=1e-4)  # the highest of four p-values: Holm's factor is 1
+    shuffled = rows["shuffled_answers"]
+    assert (shuffled.method, shuffled.labels, shuffled.against) == ("crayon_attention", "shuffle", "crayon_attention")
+    assert shuffled.compared == (-5, -5, -5, 0)
+
+
+def test_a_control_is_compared_with_its_own_method():
+    made = plan(
+        {"controls": {"random_pruning": {"method": "crayon_pruning", "labels": "shuffle"}}},
+        runs=["crayon_attention", "crayon_pruning", "random_pruning"],
+    )
+    values = {"original": 1.0, "crayon_attention": 9.0, "crayon_pruning": 5.0, "random_pruning": 3.0}
+    evaluated = {
+        (name, run): {"0": {"last": {"metrics": {"WGA": value + number * (run == "random_pruning")}}}}
+        for number, name in enumerate(("waterbirds", "waterbirds-4", "waterbirds-7"))
+        for run, value in values.items()
+    }
+    rows = {row.run: row for row in originals.rows(made, evaluated, "waterbirds", "WGA")}
+    assert rows["random_pruning"].against == "crayon_pruning"
+    assert rows["random_pruning"].compared[0] == -1
+    assert rows["crayon_pruning"].against == "crayon_attention"
+
+
+@pytest.mark.parametrize(
+    ("differences", "found"),
+    [
+        ((1.0, 2.0, 3.0), (2.0, -0.484, 4.484, 0.0742)),
+        ((2.0, 2.0, 2.0), (2.0, 2.0, 2.0, 0.0)),
+        ((0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_paired_differences_by_hand(differences, found):
+    assert paired(differences) == pytest.approx(found, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("suite", "changes", "says"),
+    [
+        ({}, {"runs": ["jtd"]}, "studies.originals.runs: There is no method or control of the suite 'jtd'"),
+        ({}, {"benchmarks": ["ducks"]}, "studies.originals.benchmarks: There is no benchmark 'ducks'"),
+        ({}, {"repeats": [3, 3]}, "names 3 twice"),
+        ({}, {"repeats": [3]}, "at least 2"),
+    ],
+)
+def test_wrong_settings_of_the_study_are_named(suite, changes, says):
+    with pytest.raises((ParamsError, ValueError), match=says):
+        plan(suite, **changes)
+
+
+def test_people_cannot_answer_for_other_originals():
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite["studies"] = {"originals": STUDY}
+    suite["benchmarks"]["waterbirds"]["annotation"] = {"source": "people"}
+    with pytest.raises(ParamsError, match="the answers of waterbirds are people"):
+        build_plan(Params.model_validate(content))
