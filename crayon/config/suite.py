@@ -213,6 +213,13 @@ class Suite(Section):
             raise ParamsError(unknown("benchmark", name, self.every))
         return self.every[name]
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Suite:
+        """A copy with changes, which must not keep what was derived from the benchmarks before."""
+        copied = super().model_copy(update=update, deep=deep)
+        for derived in ("every", "repeated"):
+            copied.__dict__.pop(derived, None)
+        return copied
+
     @cached_property
     def every(self) -> dict[str, Benchmark]:
         """The benchmarks, and their repetitions in the study `originals`."""

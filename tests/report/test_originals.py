@@ -41,6 +41,13 @@ def test_a_repetition_has_its_own_images_original_and_answers():
     assert suite.benchmark("digits").source["path"] == "data/mini/digits/folder"
 
 
+def test_a_changed_suite_has_changed_repetitions():
+    suite = plan().params.active
+    assert "waterbirds-4" in suite.every
+    fewer = suite.model_copy(update={"benchmarks": {"digits": suite.benchmark("digits")}})
+    assert list(fewer.every) == ["digits", "digits-4", "digits-7"]
+
+
 def test_only_the_runs_of_the_study_are_trained_on_repetitions():
     made = plan()
     there = {(job.wildcards["benchmark"], job.wildcards["run"]) for job in made.jobs.values() if job.rule == "refine"}
