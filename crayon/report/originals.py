@@ -15,7 +15,7 @@ from typing import Any
 
 from crayon.config.studies import CRAYON
 from crayon.pipeline.evaluations import Cell, evaluations, number
-from crayon.pipeline.job import Job
+from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.comparison import holm, paired
@@ -48,7 +48,7 @@ class Row:
     Attributes:
         run: name of the run.
         method: its method.
-        labels: how a control replaces the answers; `as answered` for a method.
+        labels: how a control replaces the answers; `as answered` for a method that uses them, else empty.
         means: the mean over the seeds for each Original, in percent.
         seeds: how many runs there are for each Original.
         against: the run with which it is compared; empty for the run with which others are compared.
@@ -103,8 +103,9 @@ def rows(plan: Plan, evaluated: dict, name: str, metric: str) -> list[Row]:
     for run in ("original", *study(suite.studies.originals, "originals").runs):
         cells = [full_cell(evaluated[one, run], metric) for one in there if (one, run) in evaluated]
         if cells:  # the method can run on this benchmark
-            control = controls.get(run)
-            method, labels = (run, "as answered") if control is None else (control.method, control.labels)
+            control, asked = controls.get(run), run in plan.runs and set(KINDS) & set(plan.runs[run].needs)
+            method = run if control is None else control.method
+            labels = control.labels if control is not None else "as answered" if asked else ""
             found[run] = Row(run, method, labels, tuple(cell.mean for cell in cells), cells[0].seeds)
     refined = [run for run in found if run in CRAYON] or [run for run in found if run not in ("original", *controls)]
     best = min if kind == "difference" else max
@@ -149,8 +150,7 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
     for name, metric in _metrics(plan):
         lines = []
         for row in rows(plan, evaluated, name, metric):
-            answers = row.labels.replace("_", " ") if row.method not in ("original", "erm") else ""
-            line = [naming(row.method)[0], answers, str(Cell.of(row.means))]
+            line = [naming(row.method)[0], row.labels.replace("_", " "), str(Cell.of(row.means))]
             line.append(", ".join(number(mean, 1) for mean in row.means))
             if row.compared is None:
                 line += ["", "", ""]

@@ -84,6 +84,7 @@ def test_the_table_of_several_originals_by_hand():
     assert (erm.against, erm.means) == ("crayon_attention", (40, 40, 40))
     assert erm.compared[:3] == pytest.approx((-20, -44.84, 4.84), abs=0.01)  # 4.303 * 10 / sqrt(3) = 24.84
     assert erm.compared[3] == pytest.approx(0.07418, abs=1e-4)  # the highest of four p-values: Holm's factor is 1
+    assert (rows["crayon_pruning"].labels, erm.labels, rows["original"].labels) == ("as answered", "", "")
     shuffled = rows["shuffled_answers"]
     assert (shuffled.method, shuffled.labels, shuffled.against) == ("crayon_attention", "shuffle", "crayon_attention")
     assert shuffled.compared == (-5, -5, -5, 0)
