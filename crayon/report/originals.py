@@ -19,7 +19,7 @@ from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.comparison import holm, paired
-from crayon.report.tables import full_cell, markdown, naming, study
+from crayon.report.tables import full_cell, left_out_sentences, markdown, naming, study
 from crayon.utils.files import write_csv, write_text
 
 COLUMNS = (
@@ -137,7 +137,9 @@ def _metrics(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _markdown(plan: Plan, evaluated: dict) -> str:
     suite = plan.params.active
-    count = 1 + len(study(suite.studies.originals, "originals").repeats)
+    section = study(suite.studies.originals, "originals")
+    methods = dict.fromkeys(plan.runs[run].method for run in section.runs)
+    count = 1 + len(section.repeats)
     parts = [
         f"# Several Originals: {suite.title} (suite `{plan.suite}`)\n",
         f"Percent. Each benchmark has {count} Originals, each with its own answers and, where images are drawn or "
@@ -160,4 +162,5 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
             lines.append(line)
         heading = ["method", "answers", metric, "for each Original", "difference", "from", "p"]
         parts.append(f"\n## {suite.benchmark(name).title}: {metric}\n\n" + markdown(heading, lines))
+        parts += [f"\n{sentence}\n" for sentence in left_out_sentences(plan, name, methods)]
     return "\n".join(parts)

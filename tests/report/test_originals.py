@@ -107,6 +107,23 @@ def test_a_control_is_compared_with_its_own_method():
     assert rows["crayon_pruning"].against == "crayon_attention"
 
 
+def test_a_method_that_cannot_run_on_a_benchmark_is_named():
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite["methods"], suite["controls"] = ["crayon_pruning", "erm"], {}
+    suite["studies"] = {"originals": STUDY | {"benchmarks": ["digits"], "runs": ["crayon_pruning", "erm"]}}
+    digits = suite["benchmarks"]["digits"]
+    digits["annotation"] = {"source": "none"}
+    digits["methods"] = {"erm": {}}
+    made = build_plan(Params.model_validate(content))
+    metrics = {"last": {"metrics": {"WGA": 50.0, "MGA": 60.0}}}
+    evaluated = {(n, run): {"0": metrics} for n in ("digits", "digits-4", "digits-7") for run in ("original", "erm")}
+    rows = originals.rows(made, evaluated, "digits", "WGA")
+    assert [(row.run, row.against) for row in rows] == [("original", "erm"), ("erm", "")]
+    text = originals._markdown(made, evaluated)
+    assert text.count("Left out: Crayon-Pruning (") == 2  # below each of the two metrics
+
+
 @pytest.mark.parametrize(
     ("differences", "found"),
     [
