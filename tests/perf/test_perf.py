@@ -394,7 +394,7 @@ def test_the_changes_of_a_design_reach_every_benchmark(harness):
 
 @pytest.mark.slow
 def test_a_candidate_of_each_miniature_is_measured(tmp_path):
-    for name in ("waterbirds", "digits"):
+    for name in ("waterbirds", "backgrounds"):
         table = tmp_path / f"{name}.csv"
         command = [sys.executable, FOLDER / "design.py", name, "--candidates", "1", "--trials", "1", "--seeds", "100"]
         done = subprocess.run([*command, "--csv", table], capture_output=True, text=True, timeout=600, check=False)
