@@ -235,8 +235,8 @@ class Suite(Section):
             return {}
         return {
             name: {f"{name}-{number}": _repetition(self.benchmarks[name], number) for number in study.repeats}
-            for name in study.benchmarks
-            if name in self.benchmarks  # `crayon.pipeline.validate` says which one is unknown
+            for name in study.benchmarks  # people, or a publication, did not answer for other Originals
+            if name in self.benchmarks and self.benchmarks[name].annotation.source in ("simulated", "none")
         }
 
 

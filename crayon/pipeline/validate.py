@@ -89,13 +89,6 @@ def _validate_studies(suite: Suite) -> None:
         for run in originals.runs:
             if run not in known:
                 raise ParamsError(f"studies.originals.runs: {unknown('method or control of the suite', run, known)}")
-        for benchmark in originals.benchmarks:
-            source = suite.benchmarks[benchmark].annotation.source
-            if source not in ("simulated", "none"):
-                raise ParamsError(
-                    f"studies.originals.benchmarks: the answers of {benchmark} are {source}; only simulated annotators "
-                    "can answer about other Originals."
-                )
     transfer = suite.studies.transfer
     for benchmark in transfer.benchmarks if transfer else ():
         trainings = {

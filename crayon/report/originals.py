@@ -131,7 +131,7 @@ def rows(plan: Plan, evaluated: dict, name: str, metric: str) -> list[Row]:
 def _metrics(plan: Plan) -> Iterator[tuple[str, str]]:
     """Each benchmark of the study with each of its metrics."""
     for name in study(plan.params.active.studies.originals, "originals").benchmarks:
-        for metric in plan.params.active.benchmark(name).metrics:
+        for metric in plan.params.active.benchmark(name).metrics if name in plan.params.active.repeated else ():
             yield name, metric
 
 
@@ -163,4 +163,9 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
         heading = ["method", "answers", metric, "for each Original", "difference", "from", "p"]
         parts.append(f"\n## {suite.benchmark(name).title}: {metric}\n\n" + markdown(heading, lines))
         parts += [f"\n{sentence}\n" for sentence in left_out_sentences(plan, name, methods)]
+    parts += [
+        f"\nLeft out: {suite.benchmark(name).title} (its answers are not simulated, and nobody answered for others).\n"
+        for name in section.benchmarks
+        if name not in suite.repeated
+    ]
     return "\n".join(parts)

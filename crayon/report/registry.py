@@ -194,7 +194,11 @@ def _originals(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     suite = plan.params.active
     if (study := suite.studies.originals) is None:
         return None
-    there = [one for name in study.benchmarks for one in (name, *suite.repeated[name])]
+    there = [
+        one for name in study.benchmarks for one in (name, *suite.repeated.get(name, ())) if suite.repeated.get(name)
+    ]
+    if not there:
+        return None
     controls = {run: dump(suite.controls[run]) for run in study.runs if run in suite.controls}
     return plan.evaluations(["original", *study.runs], there), _shown(plan, study=dump(study), controls=controls)
 

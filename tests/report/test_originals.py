@@ -150,10 +150,11 @@ def test_wrong_settings_of_the_study_are_named(suite, changes, says):
         plan(suite, **changes)
 
 
-def test_people_cannot_answer_for_other_originals():
+def test_a_benchmark_with_peoples_answers_is_not_repeated():
     content = tiny.params()
     suite = content["suites"]["mini"]
     suite["studies"] = {"originals": STUDY}
     suite["benchmarks"]["waterbirds"]["annotation"] = {"source": "people"}
-    with pytest.raises(ParamsError, match="the answers of waterbirds are people"):
-        build_plan(Params.model_validate(content))
+    made = build_plan(Params.model_validate(content))
+    assert list(made.params.active.every) == ["waterbirds", "digits", "digits-4", "digits-7"]
+    assert {name for name, _ in originals._metrics(made)} == {"digits"}
