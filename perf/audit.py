@@ -8,7 +8,7 @@ Lays two projects with made-up outputs and real records in a temporary folder, a
 
     audit            `crayon audit results/table1.csv`, each file's digest remembered
     audit --full     every file read again, against `sha256sum` over the same files (both after one unmeasured pass)
-    snakemake        `snakemake -n results/table1.csv`, which has nothing to do
+    snakemake        `snakemake -n results/paper/table1.csv`, which has nothing to do
     dvc              `dvc repro`, which has nothing to do but its last stage, the audit
 
 Taken in turn; `ratio` is the seconds of sha256sum over those of the audit.
@@ -33,8 +33,10 @@ from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
-from crayon.report import answers, provenance, table1
+from crayon.report import provenance
 from crayon.report.build import load_plan
+from crayon.report.registry import RESULTS
+from crayon.report.render import render
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = "results/table1.csv"
@@ -51,6 +53,7 @@ def lay(folder: Path, suite: str, seeds: int) -> Plan:
     for section in (content["suites"][suite]["defaults"], *content["suites"][suite]["benchmarks"].values()):
         for control in controls:  # they are left out, and so are their settings
             section.get("methods", {}).pop(control, None)
+    content["suites"][suite]["studies"].pop("originals", None)  # it names controls
     content["suites"][suite] |= {"seeds": list(range(seeds)), "controls": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     os.chdir(folder)
@@ -71,12 +74,10 @@ def fill(plan: Plan, size: int) -> None:
         for path in map(digests.place, job.read_once):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"weights")
-        if job.rule == "answers":
-            answers.run(plan)
-        elif job.rule == "provenance":
+        if job.rule == "provenance":
             provenance.run(plan, job.wildcards["result"])
-        elif job.rule == "table1":
-            table1.run(plan)
+        elif job.rule in RESULTS:
+            render(plan, job.rule)
         elif job.rule == "ingest" and not Path(job.inputs["answers"]).exists():
             _write(job, job.inputs["answers"], 0)  # people's
             Recording(job, digests).publish({n: lambda path, job=job: _write(job, path, size) for n in job.outputs})
@@ -125,9 +126,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def check_idle(folder: Path) -> None:
+def check_idle(folder: Path, table: str) -> None:
     """Stop unless snakemake has nothing to do: timing it would mean something else."""
-    command = ["snakemake", "-n", "--quiet", "progress", "--", TABLE]
+    command = ["snakemake", "-n", "--quiet", "progress", "--", table]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     if "Nothing to be done" not in done.stdout + done.stderr:
         stop(f"snakemake would run jobs: {(done.stdout + done.stderr)[-2000:]}")
@@ -187,9 +188,9 @@ def main() -> None:
         seconds(["dvc", "init", "-q"], folder)
         (folder / ".gitignore").write_text("/*/paper\n/results\n", encoding="utf-8")
         seconds(["dvc", "repro", "-q"], folder)
-        check_idle(folder)
+        check_idle(folder, plan.resolve(TABLE))
         takes = {
-            "snakemake -n": lambda: seconds(["snakemake", "-n", "--quiet", "all", "--", TABLE], folder),
+            "snakemake -n": lambda: seconds(["snakemake", "-n", "--quiet", "all", "--", plan.resolve(TABLE)], folder),
             "dvc repro": lambda: seconds(["dvc", "repro", "-q"], folder),
         }
         table.add_compared(what, in_turn(takes, repeats), None)

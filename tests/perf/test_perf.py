@@ -163,6 +163,9 @@ def test_verbs_are_timed(tmp_path):
         pytest.param("packing", ("--images", "20", "--repeats", "1"), marks=pytest.mark.slow),
         ("answers", ("--rows", "100", "--repeats", "2")),
         pytest.param("page", ("--answers", "10", "--images", "8", "--size", "24"), marks=pytest.mark.slow),
+        pytest.param(
+            "audit", ("--runs", "20", "--gigabytes", "0.01", "--jobs", "40", "--repeats", "1"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
