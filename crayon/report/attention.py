@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from pandas import DataFrame
@@ -14,8 +13,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report import curves, style
-from crayon.report.tables import markdown, naming
-from crayon.utils.files import write_csv, write_text
+from crayon.report.tables import markdown, naming, writers
 
 COLUMNS = ("suite", "benchmark", "method", "split", "label", "group", "score", "mean", "std", "seeds", "images")
 KEYS = ("benchmark", "method", "split", "label", "group", "score")
@@ -31,10 +29,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     columns, rows = tables(plan, evaluations(job.inputs))[job.outputs["table"]]
     table = DataFrame(rows, columns=COLUMNS)
     figure = curves.dots(_panels(plan, table), style.origin(plan))
-    return {
-        "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, table)),
-    } | style.writers(figure)
+    return writers((columns, rows), _markdown(plan, table)) | style.writers(figure)
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

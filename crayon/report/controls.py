@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.report.tables import full_cell, headings, markdown, naming
-from crayon.utils.files import write_csv, write_text
+from crayon.report.tables import full_cell, headings, markdown, naming, writers
 
 COLUMNS = ("suite", "run", "method", "labels", "benchmark", "metric", "mean", "std", "seeds", "above_original")
 
@@ -22,11 +20,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         plan, job, partly: see `crayon.report.registry`.
     """
     evaluated = evaluations(job.inputs)
-    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
-    return {
-        "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, evaluated)),
-    }
+    return writers(tables(plan, evaluated)[job.outputs["table"]], _markdown(plan, evaluated))
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,11 @@ from crayon.report.tables import (
     left_out_sentences,
     markdown,
     naming,
+    writers,
 )
 from crayon.report.tiles import Row, Tile, draw
 from crayon.saliency.overlays import highlight_overlaid, readable
 from crayon.utils.checks import required
-from crayon.utils.files import write_csv, write_text
 
 COLUMNS = ("suite", "benchmark", "method", "label", "annotation", "metric", "seed", "value")
 IMAGES = f"the first {EXAMPLES} test images that the Original gets wrong in its two worst groups"
@@ -42,11 +41,9 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         plan, job, partly: see `crayon.report.registry`.
     """
     evaluated = evaluations(job.inputs)
-    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
-    return {
-        "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, job, evaluated)),
-    } | style.writers(draw(_pictures(plan, job), _title(job), style.origin(plan, [job.steering["benchmark"]])))
+    pictures = draw(_pictures(plan, job), _title(job), style.origin(plan, [job.steering["benchmark"]]))
+    table = tables(plan, evaluated)[job.outputs["table"]]
+    return writers(table, _markdown(plan, job, evaluated)) | style.writers(pictures)
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

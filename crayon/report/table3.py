@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from crayon.pipeline.evaluations import Cell, evaluations, number
@@ -10,8 +9,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import TRANSFERRED
-from crayon.report.tables import headings, markdown, published, study
-from crayon.utils.files import write_csv, write_text
+from crayon.report.tables import headings, markdown, published, study, writers
 
 COLUMNS = (
     "suite",
@@ -36,10 +34,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """
     evaluated = evaluations(job.inputs)
     columns, rows = tables(plan, evaluated)[job.outputs["table"]]
-    return {
-        "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, evaluated, rows)),
-    }
+    return writers((columns, rows), _markdown(plan, evaluated, rows))
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:

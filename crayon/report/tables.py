@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +17,10 @@ from crayon.methods.settings import reason_left_out
 from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import read_record
+from crayon.pipeline.record import Writer, read_record
 from crayon.report.comparison import compare, wilson
 from crayon.utils.errors import ParamsError, RecordError
-from crayon.utils.files import read_json
+from crayon.utils.files import read_json, write_csv, write_text
 
 Section = TypeVar("Section")
 
@@ -229,6 +230,20 @@ def why_missing(plan: Plan, benchmark: str, run: str) -> str:
             if errors:
                 return errors[-1].removeprefix("crayon: ")
     return "it has not been made."
+
+
+def writers(table: tuple[Sequence[str], Iterable[Sequence[Any]]], text: str) -> dict[str, Writer]:
+    """Return functions that write a result's outputs `table` and `markdown`.
+
+    Args:
+        table: columns and rows of the CSV file.
+        text: content of the Markdown file.
+    """
+    columns, rows = table
+    return {
+        "table": partial(write_csv, columns=columns, rows=rows),
+        "markdown": partial(write_text, text=text),
+    }
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
