@@ -127,10 +127,10 @@ class Runtime(Section):
 class Originals(Section):
     """How results vary between Originals: benchmarks again, with other images, another Original and its own answers.
 
-    `benchmarks`: the benchmarks; those whose answers are not simulated are left out.
-    `repeats`: numbers of the repetitions. A repetition
-    has its number as the seed of the images, if the source draws or composes them, of the Original's training and of
-    the simulated answers. `runs`: the methods and controls that are repeated, each with all seeds of the suite.
+    `benchmarks`: the benchmarks; those with people's or published answers, or an imported Original, are left out.
+    `repeats`: numbers of the repetitions. A repetition has its number as the seed of the images, if the source draws or
+    composes them, of the Original's training and of the simulated answers.
+    `runs`: the methods and controls that are repeated, each with all seeds of the suite.
     """
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]

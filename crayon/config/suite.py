@@ -104,6 +104,11 @@ class Benchmark(Section):
         return tuple(file for file in (*files, *answers) if file is not None)
 
     @property
+    def repeatable(self) -> bool:
+        """Whether another Original can be trained and have answers; people, or a publication, answered for one only."""
+        return self.imported is None and self.annotation.source in ("simulated", "none")
+
+    @property
     def placement(self) -> str:
         """`interpret.placement`, or its default: `resized` with published answers, else `measured`."""
         return self.interpret.placement or ("resized" if self.annotation.source == "published" else "measured")
@@ -235,8 +240,8 @@ class Suite(Section):
             return {}
         return {
             name: {f"{name}-{number}": _repetition(self.benchmarks[name], number) for number in study.repeats}
-            for name in study.benchmarks  # people, or a publication, did not answer for other Originals
-            if name in self.benchmarks and self.benchmarks[name].annotation.source in ("simulated", "none")
+            for name in study.benchmarks
+            if name in self.benchmarks and self.benchmarks[name].repeatable
         }
 
 
@@ -247,13 +252,12 @@ def _repetition(benchmark: Benchmark, number: int) -> Benchmark:
         source |= {"compose": {**composed, "seed": number}, "path": f"{source['path']}-{number}"}
     elif "seed" in source:
         source["seed"] = number
+    annotation = benchmark.annotation
+    if annotation.seed is not None:
+        annotation = annotation.model_copy(update={"seed": number})
+    title = f"{benchmark.title}, repetition {number}"
     return benchmark.model_copy(
-        update={
-            "title": f"{benchmark.title}, repetition {number}",
-            "source": source,
-            "original_seed": number,
-            "annotation": benchmark.annotation.model_copy(update={"seed": number}),
-        }
+        update={"title": title, "source": source, "original_seed": number, "annotation": annotation}
     )
 
 

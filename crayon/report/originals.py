@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crayon.config.studies import CRAYON
@@ -19,8 +18,7 @@ from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.comparison import holm, paired
-from crayon.report.tables import full_cell, left_out_sentences, markdown, naming, study
-from crayon.utils.files import write_csv, write_text
+from crayon.report.tables import full_cell, left_out_sentences, markdown, naming, study, writers
 
 COLUMNS = (
     "suite",
@@ -72,11 +70,7 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         plan, job, partly: see `crayon.report.registry`.
     """
     evaluated = evaluations(job.inputs)
-    columns, rows = tables(plan, evaluated)[job.outputs["table"]]
-    return {
-        "table": partial(write_csv, columns=columns, rows=rows),
-        "markdown": partial(write_text, text=_markdown(plan, evaluated)),
-    }
+    return writers(tables(plan, evaluated)[job.outputs["table"]], _markdown(plan, evaluated))
 
 
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
@@ -87,7 +81,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
             cell = Cell.of(row.means)
             named = (plan.suite, row.run, row.method, row.labels, name, metric)
             values = (number(cell.mean), number(cell.std), len(row.means), row.seeds)
-            compared = ("",) * 4 if row.compared is None else tuple(number(value, 4) for value in row.compared)
+            compared = ("",) * 4 if row.compared is None else tuple(number(value) for value in row.compared)
             written.append([*named, *values, row.against, *compared])
     return {plan.find("originals").outputs["table"]: (COLUMNS, written)}
 
@@ -97,18 +91,20 @@ def rows(plan: Plan, evaluated: dict, name: str, metric: str) -> list[Row]:
 
     A control is compared with its method, and every other run with the variant of Crayon whose mean is best.
     """
-    suite, kind = plan.params.active, plan.params.active.benchmark(name).metrics[metric].kind
+    suite = plan.params.active
     there, controls = [name, *suite.repeated[name]], suite.controls
     found: dict[str, Row] = {}
     for run in ("original", *study(suite.studies.originals, "originals").runs):
         cells = [full_cell(evaluated[one, run], metric) for one in there if (one, run) in evaluated]
-        if cells:  # the method can run on this benchmark
-            control, asked = controls.get(run), run in plan.runs and set(KINDS) & set(plan.runs[run].needs)
-            method = run if control is None else control.method
-            labels = control.labels if control is not None else "as answered" if asked else ""
-            found[run] = Row(run, method, labels, tuple(cell.mean for cell in cells), cells[0].seeds)
+        if not cells:  # the method cannot run on this benchmark
+            continue
+        asked = run != "original" and set(KINDS) & set(plan.run(run).needs)
+        method, labels = run, "as answered" if asked else ""
+        if run in controls:
+            method, labels = controls[run].method, controls[run].labels
+        found[run] = Row(run, method, labels, tuple(cell.mean for cell in cells), cells[0].seeds)
     refined = [run for run in found if run in CRAYON] or [run for run in found if run not in ("original", *controls)]
-    best = min if kind == "difference" else max
+    best = min if suite.benchmark(name).metrics[metric].lower_is_better else max
     reference = best(refined, key=lambda run: statistics.fmean(found[run].means)) if refined else ""
     against = {
         run: row.method if run in controls and row.method in found else reference
@@ -120,18 +116,15 @@ def rows(plan: Plan, evaluated: dict, name: str, metric: str) -> list[Row]:
         for run, by in against.items()
     }
     corrected = holm({run: values[3] for run, values in tested.items()})
-    return [
-        Row(row.run, row.method, row.labels, row.means, row.seeds, against[run], (*tested[run][:3], corrected[run]))
-        if run in tested
-        else row
-        for run, row in found.items()
-    ]
+    for run, by in against.items():
+        found[run] = replace(found[run], against=by, compared=(*tested[run][:3], corrected[run]))
+    return list(found.values())
 
 
 def _metrics(plan: Plan) -> Iterator[tuple[str, str]]:
     """Each benchmark of the study with each of its metrics."""
-    for name in study(plan.params.active.studies.originals, "originals").benchmarks:
-        for metric in plan.params.active.benchmark(name).metrics if name in plan.params.active.repeated else ():
+    for name in plan.params.active.repeated:
+        for metric in plan.params.active.benchmark(name).metrics:
             yield name, metric
 
 
@@ -145,9 +138,8 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
         f"Percent. Each benchmark has {count} Originals, each with its own answers and, where images are drawn or "
         f"composed, its own images; the first one is that of Table 1. Means over {len(suite.seeds)} seeds, then over "
         "the Originals, ± sample standard deviation between these. The difference is the row less the method named "
-        "behind it, with the 95 % "
-        f"interval (Student's t, {count} differences, one for each Original); p has Holm's correction for the table's "
-        "rows.\n",
+        f"behind it, with the 95 % interval (Student's t, {count} differences, one for each Original); p has Holm's "
+        "correction for the table's rows.\n",
     ]
     for name, metric in _metrics(plan):
         lines = []
@@ -163,9 +155,7 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
         heading = ["method", "answers", metric, "for each Original", "difference", "from", "p"]
         parts.append(f"\n## {suite.benchmark(name).title}: {metric}\n\n" + markdown(heading, lines))
         parts += [f"\n{sentence}\n" for sentence in left_out_sentences(plan, name, methods)]
-    parts += [
-        f"\nLeft out: {suite.benchmark(name).title} (its answers are not simulated, and nobody answered for others).\n"
-        for name in section.benchmarks
-        if name not in suite.repeated
-    ]
+    why = "its Original is imported, or there are no answers for another"
+    missing = [suite.benchmark(name).title for name in section.benchmarks if name not in suite.repeated]
+    parts += [f"\nLeft out: {title} ({why}).\n" for title in missing]
     return "\n".join(parts)

@@ -194,9 +194,7 @@ def _originals(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     suite = plan.params.active
     if (study := suite.studies.originals) is None:
         return None
-    there = [
-        one for name in study.benchmarks for one in (name, *suite.repeated.get(name, ())) if suite.repeated.get(name)
-    ]
+    there = [one for name, repetitions in suite.repeated.items() for one in (name, *repetitions)]
     if not there:
         return None
     controls = {run: dump(suite.controls[run]) for run in study.runs if run in suite.controls}

@@ -137,17 +137,18 @@ def test_paired_differences_by_hand(differences, found):
 
 
 @pytest.mark.parametrize(
-    ("suite", "changes", "says"),
+    ("changes", "says"),
     [
-        ({}, {"runs": ["jtd"]}, "studies.originals.runs: There is no method or control of the suite 'jtd'"),
-        ({}, {"benchmarks": ["ducks"]}, "studies.originals.benchmarks: There is no benchmark 'ducks'"),
-        ({}, {"repeats": [3, 3]}, "names 3 twice"),
-        ({}, {"repeats": [3]}, "at least 2"),
+        ({"runs": ["jtd"]}, "studies.originals.runs: There is no method or control of the suite 'jtd'"),
+        ({"benchmarks": ["ducks"]}, "studies.originals.benchmarks: There is no benchmark 'ducks'"),
+        ({"repeats": [3, 3]}, "names 3 twice"),
+        ({"repeats": [3]}, "at least 2"),
+        ({"repeats": [0, 3]}, "studies.originals.repeats: 0 is the seed of the Original of waterbirds itself"),
     ],
 )
-def test_wrong_settings_of_the_study_are_named(suite, changes, says):
+def test_wrong_settings_of_the_study_are_named(changes, says):
     with pytest.raises((ParamsError, ValueError), match=says):
-        plan(suite, **changes)
+        plan(**changes)
 
 
 def test_a_benchmark_with_peoples_answers_is_not_repeated():
