@@ -5,8 +5,8 @@
 
 A candidate is drawn at random from the choices of perf/design.yaml, and measured on images of several seeds that no
 table uses, each with its own Original. Right answers and each control get the same random search of learning rate,
-alpha and beta (`crayon tune`) by the benchmark's selection metric on the validation split, each trial with the seeds of
-perf/design.yaml; so do pruning by the answers and random pruning. The best trial of each is then measured with other
+alpha and beta (`crayon tune`) by the benchmark's selection metric on the validation split, each trial with the suite's
+seeds for tuning; so do pruning by the answers and random pruning. The best trial of each is then measured with other
 seeds, since the best of several trials is partly luck. The criterion is the smallest lead of right answers over a
 control, and the lead of pruning. Test images are never used. Everything is simulated.
 """
@@ -57,12 +57,11 @@ def main() -> None:
     options = made.parse_args()
     design = yaml.safe_load((HERE / "design.yaml").read_text(encoding="utf-8"))
     content = yaml.safe_load((HERE.parent / "params.yaml").read_text(encoding="utf-8"))
-    _merge(content["suites"]["mini"], design["suite"])
     target = (options.csv or Path("build/perf/design.csv")).absolute()
     rows: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        choices = design["choices"][options.benchmark]
+        choices = design[options.benchmark]
         for number, changes in enumerate(candidates(choices, options.candidates), start=1):
             if options.only and number not in options.only:
                 continue
@@ -166,16 +165,6 @@ def _plan(content: dict[str, Any], name: str, changes: dict[str, Any], seed: int
             section = section.setdefault(part, {})
         section[last] = value
     return build_plan(Params.model_validate(content | {"suite": "mini"}))
-
-
-def _merge(content: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Set the values of `changes` in `content`, section by section; `*` is each key of a section."""
-    for key, value in changes.items():
-        for name in list(content) if key == "*" else [key]:
-            if isinstance(value, dict) and isinstance(content.get(name), dict):
-                _merge(content[name], value)
-            else:
-                content[name] = copy.deepcopy(value)
 
 
 if __name__ == "__main__":

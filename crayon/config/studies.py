@@ -129,12 +129,13 @@ class Originals(Section):
 
     `benchmarks`: the benchmarks; those with people's or published answers, or an imported Original, are left out.
     `repeats`: numbers of the repetitions. A repetition has its number as the seed of the images, if the source draws or
-    composes them, of the Original's training and of the simulated answers.
+    composes them, of the Original's training and of the simulated answers. A benchmark whose `original_seed` is among
+    them is itself this repetition.
     `runs`: the methods and controls that are repeated, each with all seeds of the suite.
     """
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
-    repeats: Annotated[Seeds, Field(min_length=2), AfterValidator(_once)]
+    repeats: Annotated[Seeds, Field(min_length=3), AfterValidator(_once)]
     runs: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_once)]
 
 

@@ -239,7 +239,11 @@ class Suite(Section):
         if study is None:
             return {}
         return {
-            name: {f"{name}-{number}": _repetition(self.benchmarks[name], number) for number in study.repeats}
+            name: {
+                f"{name}-{number}": _repetition(self.benchmarks[name], number)
+                for number in study.repeats
+                if number != self.benchmarks[name].original_seed
+            }
             for name in study.benchmarks
             if name in self.benchmarks and self.benchmarks[name].repeatable
         }

@@ -89,11 +89,6 @@ def _validate_studies(suite: Suite) -> None:
         for run in originals.runs:
             if run not in known:
                 raise ParamsError(f"studies.originals.runs: {unknown('method or control of the suite', run, known)}")
-        for name in originals.benchmarks:
-            if (seed := suite.benchmarks[name].original_seed) in originals.repeats:
-                raise ParamsError(
-                    f"studies.originals.repeats: {seed} is the seed of the Original of {name} itself; choose another."
-                )
     transfer = suite.studies.transfer
     for benchmark in transfer.benchmarks if transfer else ():
         trainings = {

@@ -132,14 +132,13 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
     suite = plan.params.active
     section = study(suite.studies.originals, "originals")
     methods = dict.fromkeys(plan.runs[run].method for run in section.runs)
-    count = 1 + len(section.repeats)
     parts = [
         f"# Several Originals: {suite.title} (suite `{plan.suite}`)\n",
-        f"Percent. Each benchmark has {count} Originals, each with its own answers and, where images are drawn or "
+        "Percent. Each benchmark has several Originals, each with its own answers and, where images are drawn or "
         f"composed, its own images; the first one is that of Table 1. Means over {len(suite.seeds)} seeds, then over "
         "the Originals, ± sample standard deviation between these. The difference is the row less the method named "
-        f"behind it, with the 95 % interval (Student's t, {count} differences, one for each Original); p has Holm's "
-        "correction for the table's rows.\n",
+        "behind it, with the 95 % interval (Student's t, one difference for each Original); p has Holm's correction "
+        "for the table's rows.\n",
     ]
     for name, metric in _metrics(plan):
         lines = []
@@ -152,8 +151,9 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
                 difference, low, high, p = row.compared
                 line += [f"{difference:+.1f} ({low:+.1f} to {high:+.1f})", naming(row.against)[0], f"{p:.3f}"]
             lines.append(line)
+        title = f"{suite.benchmark(name).title}: {metric}, {1 + len(suite.repeated[name])} Originals"
         heading = ["method", "answers", metric, "for each Original", "difference", "from", "p"]
-        parts.append(f"\n## {suite.benchmark(name).title}: {metric}\n\n" + markdown(heading, lines))
+        parts.append(f"\n## {title}\n\n" + markdown(heading, lines))
         parts += [f"\n{sentence}\n" for sentence in left_out_sentences(plan, name, methods)]
     why = "its Original is imported, or there are no answers for another"
     missing = [suite.benchmark(name).title for name in section.benchmarks if name not in suite.repeated]

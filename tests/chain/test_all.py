@@ -27,7 +27,7 @@ def whole(tmp_path_factory) -> Project:
     suite["studies"]["runtime"]["benchmarks"] = ["waterbirds"]
     suite["studies"]["sensitivity"] |= {"alphas": [10], "betas": [10]}
     compared = ["crayon_attention", "crayon_pruning", "shuffled_answers"]
-    suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2], "runs": compared}
+    suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2, 3], "runs": compared}
     found = Project(tiny.write(tmp_path_factory.mktemp("all") / "project", content))
     found.quick_output = found.snakemake("results/quick.md")
     found.quick_files = {path: path.stat().st_ino for path in found.folder.glob("[!.]*/mini/**/record.json")}

@@ -387,14 +387,6 @@ def test_candidates_of_a_miniature_are_drawn_from_the_choices(harness):
     assert design.leads(values | {"crayon_pruning": 40.0, "random_pruning": 45.0}) == (5.0, -5.0)
 
 
-def test_the_changes_of_a_design_reach_every_benchmark(harness):
-    design = importlib.import_module("design")
-    content = {"network": {"name": "n"}, "benchmarks": {"a": {"x": 1, "m": {"k": 1}}, "b": {"m": {}}}}
-    design._merge(content, {"network": {"frozen_blocks": 1}, "benchmarks": {"*": {"x": 2, "m": {"j": 3}}}})
-    assert content["network"] == {"name": "n", "frozen_blocks": 1}
-    assert content["benchmarks"] == {"a": {"x": 2, "m": {"k": 1, "j": 3}}, "b": {"x": 2, "m": {"j": 3}}}
-
-
 @pytest.mark.slow
 def test_a_candidate_of_each_miniature_is_measured(tmp_path):
     for name in ("waterbirds", "backgrounds"):
