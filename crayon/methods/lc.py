@@ -8,6 +8,14 @@ model misclassifies (group mix-up):
     prior_i[y] = Pi[y, a_i] / sum_y' Pi[y', a_i],   Pi[y, a] = mean over images with (y, a) of softmax(z_twin / tau)[y]
     x~_i = m x_i + (1 - m) x_j,  prior~ likewise,  m ~ U(1 - 2r, 1 - r),  r = 0.5 exp(-5 (1 - epoch/epochs)^2)
 
+In r, `epoch` counts the finished epochs. The prior is a constant: no gradient passes through it to the biased model.
+`table` selects the mean in Pi. With s_i = softmax(z_twin,i / tau)[y_i] and decay d:
+
+    batch:     Pi[y, a] = sum s_i / (n + 1e-4), over the n images of the batch with (y, a)
+    mv_batch:  Pi <- d Pi + (1 - d) (Pi of `batch`), from Pi = 0
+    mv:        Pi[y_i, a_i] <- d Pi[y_i, a_i] + (1 - d) s_i, for one image of the batch after another;
+               the first image of the training with (y, a) sets Pi[y, a] to its s_i
+
 Logits are not corrected at inference.
 """
 
@@ -16,10 +24,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from crayon.config.sections import Training
-from crayon.config.types import NonNegative, Positive, Share
+from crayon.config.types import Float, NonNegative, Positive
 from crayon.methods.base import Batch, Method
 from crayon.methods.biased_model import Start, biased_model, generalised_cross_entropy
 from crayon.methods.losses import wide
@@ -37,11 +47,11 @@ class LC(Method):
     Attributes:
         eta: exponent of the prior.
         q: exponent of the biased model's generalised cross-entropy.
-        temperature: tau, the temperature of the biased model's probabilities in the prior.
-        table: `batch` computes Pi from each batch alone; `moving` is an exponential moving average over batches that
-            starts at zero (`mv_batch` in the reference code).
-        table_decay: weight of the old table in the moving average.
-        twin_weight: weight of the biased model's loss.
+        temperature: temperature of the biased model's probabilities in the prior (`tau` in the reference code).
+        table: how Pi is computed, with the names of `avg_type` in the reference code. `batch`: mean over the batch.
+            `mv_batch`: moving average of these means over batches. `mv`: moving average over images.
+        table_decay: d, weight of the old value in a moving average, 0 <= d < 1 (`ema_alpha` in the reference code).
+        twin_weight: weight of the biased model's loss (`lambda_dis_align` in the reference code).
         twin_rate: the biased model's learning rate, as a multiple of the network's.
         twin_weight_decay: weight decay of the biased model.
         twin_start: initial weights of the biased model.
@@ -50,13 +60,13 @@ class LC(Method):
 
     label = "LC"
     needs = ("pretrained",)
-    changing = ("twin", "table")
+    changing = ("twin", "table", "seen")
 
     eta: NonNegative = 1.0
     q: Positive = 0.8
     temperature: Positive = 0.1
-    table: Literal["batch", "moving"] = "batch"
-    table_decay: Share = 0.9
+    table: Literal["batch", "mv_batch", "mv"] = "batch"
+    table_decay: Annotated[Float, Field(ge=0, lt=1)] = 0.9
     twin_weight: NonNegative = 2.0
     twin_rate: Positive = 0.1
     twin_weight_decay: NonNegative = 0.0
@@ -69,8 +79,12 @@ class LC(Method):
         return self.mixup
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
-        """Create the biased model `twin`, the table Pi (`table`, at first None), and the mix-up `share` r."""
-        return {"twin": biased_model(problem, self.twin_start), "table": None, "share": 0.0}
+        """Create the biased model `twin` and the mix-up `share` r.
+
+        The first batch creates the table Pi, `table` (K, K), and, for `mv`, `seen` (K, K) bool: the pairs (y, a) that
+        have had an image.
+        """
+        return {"twin": biased_model(problem, self.twin_start), "table": None, "seen": None, "share": 0.0}
 
     def parameters(self, problem: Problem, state: dict[str, Any], training: Training) -> list[dict[str, Any]]:
         """Train network and biased model; the latter has its own learning rate and weight decay.
@@ -112,19 +126,22 @@ class LC(Method):
         Args:
             twin_logits: (B, K) float, of the biased model.
             labels: (B,) int64.
-            state: see `prepare`; `table` is updated.
+            state: see `prepare`; `table` and `seen` are updated.
 
         Returns:
-            (B, K) float32.
+            (B, K), of the dtype of `twin_logits`.
         """
         import torch
 
         probability = (twin_logits / self.temperature).softmax(1)
         guess = twin_logits.argmax(1)
         table = mean_by_group(probability, labels, guess)
-        if self.table == "moving":
-            old = torch.zeros_like(table) if state["table"] is None else state["table"]
+        old = torch.zeros_like(table) if state["table"] is None else state["table"]
+        if self.table == "mv_batch":
             table = self.table_decay * old + (1 - self.table_decay) * table
+        elif self.table == "mv":
+            seen = torch.zeros_like(table, dtype=torch.bool) if state["seen"] is None else state["seen"]
+            table, state["seen"] = moving_by_group(old, seen, probability, labels, guess, self.table_decay)
         state["table"] = table
         # A column that underflows to zero gives a prior of zeros, which does not correct the logits.
         given_guess = table / table.sum(0, keepdim=True).clamp_min(torch.finfo(table.dtype).tiny)
@@ -158,6 +175,40 @@ def mean_by_group(probability: torch.Tensor, labels: torch.Tensor, guess: torch.
     total = of_label.new_zeros(classes * classes).index_add(0, group, of_label)
     count = of_label.new_zeros(classes * classes).index_add(0, group, of_label.new_ones(len(group)))
     return (total / (count + 1e-4)).view(classes, classes)
+
+
+def moving_by_group(
+    table: torch.Tensor,
+    seen: torch.Tensor,
+    probability: torch.Tensor,
+    labels: torch.Tensor,
+    guess: torch.Tensor,
+    decay: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Update the moving average of each pair (label, guess) by its images in the batch, one after another.
+
+    This takes no loop: if n images of the same pair follow an image in the batch, its weight in the result is
+    (1 - decay) decay^n, or decay^n if it is the first image of the training with this pair.
+
+    Args:
+        table: (K, K) float, rows by label and columns by guess; 0 where there was no image.
+        seen: (K, K) bool, whether there was an image.
+        probability: (B, K) float.
+        labels: (B,) int64.
+        guess: (B,) int64, classes that the biased model predicts.
+        decay: weight of the old value, 0 <= decay < 1.
+
+    Returns:
+        The updated `table` and `seen`.
+    """
+    group = labels * len(table) + guess
+    same = (group.unsqueeze(1) == group).to(table.dtype)
+    first = (same.tril(-1).sum(1) == 0) & ~seen.flatten()[group]
+    weight = decay ** same.triu(1).sum(1) * (1 - decay * (~first).to(table.dtype))
+    of_label = probability.gather(1, labels.unsqueeze(1)).squeeze(1)
+    count = of_label.new_zeros(table.numel()).index_add(0, group, of_label.new_ones(len(group)))
+    moved = (decay**count * table.flatten()).index_add(0, group, weight * of_label)
+    return moved.view_as(table), (seen.flatten() | (count > 0)).view_as(seen)
 
 
 def mixup_share(progress: float) -> float:

@@ -20,7 +20,6 @@ from crayon.methods.flac import FLAC, mismatch, similarity
 from crayon.methods.gradia import GradIA, blur
 from crayon.methods.gradmask import GradMask, class_contrast
 from crayon.methods.jtt import JtT
-from crayon.methods.lc import LC, mean_by_group, mixup_share, partners
 from crayon.methods.lff import LfF, Losses
 from crayon.methods.losses import irrelevant_pixels
 from crayon.methods.masktune import hottest
@@ -98,62 +97,6 @@ def test_lff_of_identical_networks_weighs_one_half():
     state = {"twin_losses": Losses(labels, 0.7), "losses": Losses(labels, 0.7)}
     terms = LfF().loss(batch(logits, labels, extra={"twin_logits": logits}), state)
     assert float(terms["classification"]) == pytest.approx(0.5 * np.mean(cross_entropies(logits, labels)), rel=1e-6)
-
-
-def test_lc_means_by_group_and_prior_over_classes():
-    probability = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=D)
-    labels, guess = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
-    table = mean_by_group(probability, labels, guess)
-    assert table.tolist() == [
-        [pytest.approx(0.9 / 1.0001), pytest.approx(0.2 / 1.0001)],
-        [pytest.approx(0.4 / 1.0001), 0],
-    ]
-    logits = (probability.log() * 0.1).float()  # softmax(logits / 0.1) is the probability
-    logits[1] = torch.tensor([0.0, 0.1 * math.log(4)])
-    prior = LC().prior(logits, labels, {"table": None})
-    assert prior[0].tolist() == pytest.approx([9 / 13, 4 / 13], rel=1e-4)  # over y, of the guess's column
-    assert prior[1].tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
-
-
-def test_lc_moving_table_starts_at_zero():
-    """Two steps with decay 0.9: the first batch counts 0.9 x 0.1 after the second, which counts 0.1."""
-    state = {"table": None}
-    lc = LC(table="moving", table_decay=0.9, temperature=1.0)
-    first = torch.tensor([[0.8, 0.2], [0.6, 0.4]]).log()
-    prior = lc.prior(first, torch.tensor([0, 1]), state)
-    assert prior[0].tolist() == pytest.approx([0.8 / 1.2, 0.4 / 1.2], rel=1e-4)
-    assert state["table"].tolist() == [[pytest.approx(0.08, rel=1e-3), 0], [pytest.approx(0.04, rel=1e-3), 0]]
-    second = torch.tensor([[0.9, 0.1], [0.7, 0.3]]).log()
-    prior = lc.prior(second, torch.tensor([0, 0]), state)
-    assert state["table"].tolist() == [[pytest.approx(0.152, rel=1e-3), 0], [pytest.approx(0.036, rel=1e-3), 0]]
-    assert prior[0].tolist() == pytest.approx([0.152 / 0.188, 0.036 / 0.188], rel=1e-3)
-
-
-def test_lc_with_uniform_prior_is_cross_entropy():
-    """A prior that contradicts the labels raises the loss."""
-    logits, labels = random(4, 2), torch.tensor([0, 1, 0, 1])
-
-    def loss(prior):
-        extra = {"prior": prior.double(), "twin_logits": logits}
-        return float(LC().loss(batch(logits, labels, extra=extra), {})["classification"])
-
-    even = np.mean(cross_entropies(logits, labels))
-    assert loss(torch.full((4, 2), 0.5)) == pytest.approx(even, rel=1e-9)
-    assert loss(1 - torch.eye(2)[labels]) > even
-    corrected = logits + torch.tensor([math.log(0.25 + 1e-4), math.log(0.75 + 1e-4)], dtype=D)
-    by_hand = np.mean(cross_entropies(corrected, labels))
-    assert loss(torch.tensor([[0.25, 0.75]] * 4)) == pytest.approx(by_hand, rel=1e-9)
-    never = logits + torch.tensor([math.log(1e-4), math.log(1 + 1e-4)], dtype=D)
-    assert loss(torch.tensor([[0.0, 1.0]] * 4)) == pytest.approx(np.mean(cross_entropies(never, labels)), rel=1e-9)
-
-
-def test_lc_mixes_within_class_with_misclassified_images():
-    labels, guess = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 0, 1, 1])
-    partner = partners(labels, guess)
-    assert partner[:3].tolist() == [1, 1, 1]
-    assert sorted(partner[3:].tolist()) == [3, 4]
-    assert mixup_share(0) == pytest.approx(0.5 * math.exp(-5))
-    assert mixup_share(1) == 0.5
 
 
 def test_softcon_by_loops():

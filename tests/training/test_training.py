@@ -285,7 +285,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize(("after", "refines"), [(1, True), (3, False)])
 def test_a_training_that_was_broken_off_ends_in_the_same_bits(name, after, refines, tmp_path):
     training = dataclasses.replace(TRAINING, epochs=4, milestones=(2,), milestone_factor=0.3, momentum=0.0)
-    settings = {"table": "moving"} if name == "lc" else {}
+    settings = {"table": "mv"} if name == "lc" else {}
     saved = Saved(tmp_path / "state.pt", "this", every=0)
     monitor, method = problems.monitor(), method_class(name)(**(SETTINGS[name] | settings))
     undisturbed = train(problems.problem(), method, training, 0, problems.monitor(), name, refines=refines)
