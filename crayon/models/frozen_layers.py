@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 Layers = Callable[[Tensor], Tensor]
 """Layers without trained weights that treat each image by itself."""
 
-IMAGES = 8
-"""How many images are differentiated at once."""
+PIXELS = 200 * 1024
+"""Number of pixels that are differentiated at once: 8 images of 160 x 160. A single image may have more."""
 
 
 def frozen_outputs(layers: Layers, images: Tensor) -> Tensor:
@@ -82,5 +82,6 @@ class _InputGradient(torch.autograd.Function):
 
 
 def _in_parts(product: Callable[[Tensor, Tensor], Tensor], images: Tensor, vectors: Tensor) -> Tensor:
-    pairs = zip(images.detach().split(IMAGES), vectors.split(IMAGES), strict=True)
+    count = max(1, PIXELS // (images.shape[-2] * images.shape[-1]))
+    pairs = zip(images.detach().split(count), vectors.split(count), strict=True)
     return torch.cat([product(x, vector) for x, vector in pairs])

@@ -56,10 +56,10 @@ def digest(drawn) -> str:
 @pytest.mark.parametrize(
     ("draw", "expected"),
     [
-        (draw_waterbirds, "a973085aa4bc5e40"),
-        (draw_celeba, "ab6fd567a0e4b662"),
-        (draw_backgrounds, "113945eaa6cf0bc2"),
-        (compose_digits, "e822433fdc203eaa"),
+        (draw_waterbirds, "479acec650c8e23d"),
+        (draw_celeba, "e043736054b94fc4"),
+        (draw_backgrounds, "1f675cedb3bf819d"),
+        (compose_digits, "a772312d14b6d532"),
     ],
 )
 def test_the_bits_are_the_same_on_every_machine(draw, expected):

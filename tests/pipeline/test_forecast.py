@@ -34,7 +34,7 @@ def test_a_sources_size_by_hand():
     assert pixels == (224, 224)
     assert expected(suites["paper"]["benchmarks"]["backgrounds"]["source"])[0]["train"] == 45405
     assert expected(suites["mini"]["benchmarks"]["waterbirds"]["source"]) == (
-        {"train": 1199, "validation": 300, "test": 1000},
+        {"train": 400, "validation": 480, "test": 1000},
         (48, 48),
     )
     assert expected({"kind": "folder", "path": "x", "size": [30, 20]}) == ({}, (30, 20))

@@ -113,7 +113,7 @@ def test_what_cannot_run_is_left_out_or_refused(tmp_path, monkeypatch):
     assert searched == ["erm"]
     assert "waterbirds/crayon_attention  left out: it needs answers, and nobody answers (annotation: none)" in lines
     assert "waterbirds/jtt  left out: neither methods nor controls of suites.mini have it" in lines
-    assert lines[-1].startswith("waterbirds  3 trainings of 1 methods;")  # 3 trials, 1 seed
+    assert lines[-1].startswith("waterbirds  6 trainings of 1 methods;")  # 3 trials, 2 seeds
     assert not any("validation split" in line for line in lines)
     content["suites"]["mini"]["benchmarks"]["waterbirds"]["selection"] = {"worst_group": "test"}
     tiny.write(tmp_path, content)
