@@ -20,6 +20,7 @@ METHODS = {
     "actdiff": ("crayon.methods.actdiff", "ActDiff"),
     "gradia": ("crayon.methods.gradia", "GradIA"),
     "bounding_box": ("crayon.methods.bounding_box", "BoundingBox"),
+    "res": ("crayon.methods.res", "RES"),
     "crayon_attention": ("crayon.methods.crayon_attention", "CrayonAttention"),
     "crayon_pruning": ("crayon.methods.crayon_pruning", "CrayonPruning"),
     "crayon_pruning_attention": ("crayon.methods.crayon_pruning_attention", "CrayonPruningAttention"),
@@ -30,6 +31,9 @@ METHODS = {
 
 OURS = frozenset({"crayon_margin", "crayon_pruning_margin"})
 """The methods that are neither the paper's nor published elsewhere."""
+
+NOT_IN_TABLE_1 = OURS | {"res"}
+"""The methods that have no row in the paper's Table 1: ours, and published ones that the paper does not compare."""
 
 
 def method_class(name: str) -> type[Method]:

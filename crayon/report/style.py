@@ -43,6 +43,7 @@ LOOKS = {
     "actdiff": (BROWN, "^"),
     "gradia": (PINK, "P"),
     "bounding_box": (SKY, "s"),
+    "res": (GREEN, "^"),
     "random": (GREY, "o"),
     "uncertain": (ORANGE, "s"),
     "diverse": (BLUE, "D"),

@@ -6,7 +6,7 @@ import pytest
 
 from crayon.config.load import load
 from crayon.config.sections import Augmentation
-from crayon.methods import METHODS, OURS
+from crayon.methods import METHODS, NOT_IN_TABLE_1
 from crayon.report.build import build_plan
 from crayon.utils.errors import ParamsError, RecordError
 
@@ -28,7 +28,7 @@ def test_each_output_has_one_producer_and_each_input_has_one(plan):
 def test_mini_table1_covers_16_methods_5_seeds_4_benchmarks(plan):
     below = plan.below("results/table1.csv")
     assert sum(job.rule == "refine" for job in below) == 16 * 5 * 4
-    assert set(plan.params.active.methods) == set(METHODS) - OURS
+    assert set(plan.params.active.methods) == set(METHODS) - NOT_IN_TABLE_1
     assert sum(job.rule == "auxiliary" for job in below) == 4  # one for SoftCon and FLAC
     assert sum(job.rule == "stage_one" for job in below) == 4  # one for JtT and CnC
     assert sum(job.rule == "original" for job in below) == 4
@@ -55,6 +55,29 @@ def test_a_method_reads_what_it_needs_and_nothing_else(plan):
     assert extra("softcon") == extra("flac") == {"bias_features"}
     assert extra("gradia") == {"logits", "attention"}
     assert extra("rrr") == extra("bounding_box") == set()
+
+
+def test_a_method_beyond_table_1_is_added_by_name_and_settings(tmp_path):
+    """RES trains on both benchmarks of a suite, with the masks, the settings and the placement of each."""
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite["methods"].append("res")
+    suite["benchmarks"]["waterbirds"]["methods"]["res"] = {"imputation": "learned", "slack": 0.2, "learning_rate": 1e-3}
+    suite["benchmarks"]["digits"]["methods"]["res"] = {"imputation": "gaussian", "pixel": "first"}
+    plan = build_plan(load(tiny.write(tmp_path, content) / "params.yaml"))
+    below = plan.below("results/table1.csv")
+    jobs = {job.name: job for job in below if job.wildcards.get("run") == "res" and job.rule == "refine"}
+    assert set(jobs) == {f"refine {name} res {seed}" for name in ("waterbirds", "digits") for seed in (0, 1)}
+    drawn, real = jobs["refine waterbirds res 0"], jobs["refine digits res 0"]
+    assert set(drawn.inputs) == {"manifest", "images", "masks", "model"}
+    common = {"attention_weight": 1.0, "slack": 0.1, "pixel": "centre"}
+    assert drawn.steering["settings"] == common | {"imputation": "learned", "slack": 0.2}
+    assert real.steering["settings"] == common | {"imputation": "gaussian", "pixel": "first"}
+    assert drawn.steering["training"]["learning_rate"] == 1e-3
+    assert drawn.steering["placement"] == "measured"
+    suite["benchmarks"]["digits"]["methods"]["res"] = {"imputation": "blurred"}
+    with pytest.raises(ParamsError, match=r"digits\.methods\.res\.imputation: must be 'learned' or 'gaussian'"):
+        build_plan(load(tiny.write(tmp_path / "wrong", content) / "params.yaml"))
 
 
 def test_the_words_of_a_question_steer_nothing(plan):

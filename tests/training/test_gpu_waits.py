@@ -130,6 +130,7 @@ def test_only_listed_methods_synchronise_with_the_gpu_in_a_step(name):
         ("crayon_pruning_attention", {"target": "unpruned_prediction", "pruned_maps": False}),
         ("rrr", {"saliency": "gradcam", "reduction": "sum"}),
         ("bounding_box", {"reduction": "mean"}),
+        ("res", {"imputation": "gaussian"}),
         ("actdiff", {"destroy": "zero"}),
         ("jtt", {"mode": "resample"}),
     ],

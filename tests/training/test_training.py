@@ -35,6 +35,7 @@ SETTINGS = {
     "actdiff": {"weight": 0.1},
     "gradia": {},
     "bounding_box": {"weight": 0.1},
+    "res": {"imputation": "learned"},
     "crayon_attention": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
     "crayon_pruning": {"batch_norm": "frozen"},
     "crayon_pruning_attention": {

@@ -22,7 +22,7 @@ from crayon.utils.checks import required
 from crayon.utils.errors import DataError, OutputError, first_line
 from crayon.utils.files import canonical, write_text
 
-COMPARING = ("masktune", "gradia", "bounding_box")
+COMPARING = ("masktune", "gradia", "bounding_box", "res")
 """Methods, in addition to Crayon's, that compute maps themselves."""
 
 STORED = Path(".crayon/shifts.json")
