@@ -356,7 +356,7 @@ def test_the_kernel_is_drawn_by_the_seed_and_learned(monkeypatch):
     first, again, other = (convolution.weight.detach() for convolution in made)
     assert torch.equal(first, again)
     torch.manual_seed(0)
-    drawn = imputation((24, 24), (3, 3)).weight
+    drawn = imputation((24, 24), (3, 3)).weight.detach()
     assert 0 < float((first - drawn).abs().max()) < 0.1  # six steps of Adam with the rate 0.01
     assert float((other - drawn).abs().max()) > 0.1
 
