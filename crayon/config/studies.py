@@ -17,7 +17,9 @@ class Control(Section):
     give every item the same label.
     """
 
-    method: Literal["crayon_attention", "crayon_pruning", "crayon_margin"]
+    method: Literal[
+        "crayon_attention", "crayon_pruning", "crayon_pruning_attention", "crayon_margin", "crayon_pruning_margin"
+    ]
     labels: Literal["shuffle", "all_relevant", "all_irrelevant", "invert"]
 
 
