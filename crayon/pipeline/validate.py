@@ -63,7 +63,8 @@ def _validate_benchmarks(suite: Suite) -> None:
             for method in (*benchmark.methods, *runs):
                 if method not in (*METHODS, *suite.controls):
                     known = [*METHODS, *suite.controls]
-                    raise ParamsError(f"methods: {unknown('method or control of the suite', method, known)}")
+                    wrong = unknown("method or control of the suite", method, known)
+                    raise ParamsError(f"methods: {wrong} Remove its settings here, or add it to the suite's controls.")
                 control = method if method in suite.controls else None
                 settings_of(suite.controls[control].method if control else method, benchmark, control)
         except ParamsError as error:
