@@ -41,6 +41,7 @@ def params() -> dict:
         "validation": dict.fromkeys(few, 4),
         "test": dict.fromkeys(few, 5),
     }
+    benchmarks["waterbirds"]["annotation"]["neurons"]["coverage"] = 0.2  # so that some of the few neurons are relevant
     benchmarks["digits"]["source"]["compose"]["counts"] = {"train": 48, "validation": 24, "test": 24}
     suite["benchmarks"] = {name: copy.deepcopy(benchmarks[name]) for name in ("waterbirds", "digits")}
     for benchmark in suite["benchmarks"].values():

@@ -27,6 +27,10 @@ if workflow.nodes is None:  # more trainings at once than there are processors w
 
 
 onstart:
+    # Whenever Snakemake looks for jobs to start, a timer makes it look again a second later, so that a limit of jobs per
+    # second is kept. The timers add up: after 100 jobs, it looks 100 times a second. Jobs on this machine need no limit.
+    if workflow.nodes is None:
+        workflow.scheduler.job_rate_limiter = None
     if workflow.executor_plugin.name == "slurm":
         try:
             PLAN.before_slurm(workflow.dag.needrun_jobs())
