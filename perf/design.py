@@ -156,6 +156,8 @@ def _plan(content: dict[str, Any], name: str, changes: dict[str, Any], seed: int
     suite["methods"] = ["erm", GUIDED[0], PRUNED[0]]
     suite["benchmarks"] = {name: suite["benchmarks"][name]}
     benchmark = suite["benchmarks"][name]
+    for control in set(suite["controls"]) - set(METHOD):
+        del suite["controls"][control], benchmark["methods"][control]
     benchmark["stage_one"] = None
     source = benchmark["source"].get("compose", benchmark["source"])
     for key, value in (changes | {"seed": seed}).items():

@@ -140,6 +140,7 @@ def lay(folder: Path, images: int, pixels: int, network: str) -> None:
         benchmark["methods"].pop(control, None)
     benchmark["source"] = {"kind": "folder", "path": "images", "masks": "masks"}
     suite |= {"seeds": [0], "seeds_per_job": 1, "controls": {}, "pretraining": None, "benchmarks": {NAME: benchmark}}
+    suite["network"].pop("frozen_blocks")  # they keep pretrained weights, of which there are none
     suite["auxiliary"]["training"] |= once
     suite["studies"] = {"runtime": {"benchmarks": [NAME], "sizes": [0.5, 1], "repeats": 1}}
     suite.pop("tuning")

@@ -17,6 +17,7 @@ def params() -> dict:
     methods = ["crayon_attention", "crayon_pruning", "crayon_pruning_attention", "jtt", "lff", "flac", "erm"]
     suite |= {"seeds": [0, 1], "seeds_per_job": 2, "methods": methods}
     suite["network"] |= {"stem": 4, "channels": [4, 8], "strides": [2, 2], "kernels": [3, 3]}
+    suite["network"].pop("frozen_blocks")  # it is hardly pretrained
     suite["pretraining"] |= {"images": 96, "held_out": 32, "minimum_accuracy": 0.0}
     suite["pretraining"]["training"] |= {"epochs": 1}
     suite["tuning"]["trials"] = 3

@@ -50,6 +50,11 @@ def _validate_methods(suite: Suite) -> None:
 
 def _validate_benchmarks(suite: Suite) -> None:
     """Check each benchmark's source, its source of answers, and the settings of its methods."""
+    for name, control in suite.controls.items():
+        if control.method not in suite.methods:
+            raise ParamsError(
+                f"controls.{name}: its method {control.method} is not in methods; add it, or remove {name}"
+            )
     needed = [*suite.methods, *(control.method for control in suite.controls.values())]
     for name, benchmark in suite.benchmarks.items():
         try:

@@ -22,7 +22,7 @@ from .conftest import TABLE, Project
 pytestmark = pytest.mark.slow
 
 ATTENTION = AttentionAnswers(measure="highlight", threshold=0.5, strong=0.5, dilation=3, flip=0, annotators=1)
-NEURONS = NeuronAnswers(coverage=0.5, flip=0, annotators=1)
+NEURONS = NeuronAnswers(coverage=0.2, flip=0, annotators=1)
 
 
 @pytest.fixture(scope="module")
