@@ -39,6 +39,9 @@ def _validate_methods(suite: Suite) -> None:
             raise ParamsError(f"methods: {method} needs an auxiliary network; add the section auxiliary")
     if clash := set(suite.controls) & set(METHODS):
         raise ParamsError(f"controls: {sorted(clash)[0]!r} is a method's name; choose another")
+    for name, control in suite.controls.items():
+        if (method := control.method) not in suite.methods:
+            raise ParamsError(f"controls.{name}: its method {method} is not in methods; add it, or remove {name}")
     for method, space in suite.tuning.spaces.items() if suite.tuning is not None else ():
         if method not in METHODS:
             raise ParamsError(f"tuning.spaces: {unknown('method', method, METHODS)}")
@@ -50,12 +53,6 @@ def _validate_methods(suite: Suite) -> None:
 
 def _validate_benchmarks(suite: Suite) -> None:
     """Check each benchmark's source, its source of answers, and the settings of its methods."""
-    for name, control in suite.controls.items():
-        if control.method not in suite.methods:
-            raise ParamsError(
-                f"controls.{name}: its method {control.method} is not in methods; add it, or remove {name}"
-            )
-    needed = [*suite.methods, *(control.method for control in suite.controls.values())]
     for name, benchmark in suite.benchmarks.items():
         try:
             registry.check(benchmark.source)
@@ -64,7 +61,7 @@ def _validate_benchmarks(suite: Suite) -> None:
                     "annotation: simulated annotators need masks, but the source has none; use people's answers "
                     "(source: people) or no answers (source: none)."
                 )
-            runs = (method for method in needed if reason_left_out(method, benchmark) is None)
+            runs = (method for method in suite.methods if reason_left_out(method, benchmark) is None)
             for method in (*benchmark.methods, *runs):
                 if method not in (*METHODS, *suite.controls):
                     known = [*METHODS, *suite.controls]

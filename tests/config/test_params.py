@@ -170,6 +170,10 @@ def test_a_bare_number_is_found():
         (lambda s: s["benchmarks"]["waterbirds"]["metrics"].update(WGA={}), ["exactly one"]),
         (lambda s: s["benchmarks"]["waterbirds"]["annotation"].pop("seed"), ["simulated needs seed"]),
         (lambda s: s["controls"].update(erm={"method": "crayon_attention", "labels": "invert"}), ["'erm'"]),
+        (
+            lambda s: s["methods"].remove("crayon_attention"),
+            ["controls.shuffled_answers: its method crayon_attention is not in methods; add it, or remove"],
+        ),
         (lambda s: s["benchmarks"]["waterbirds"]["methods"].pop("erm"), ["'erm'"]),
         (
             lambda s: s["benchmarks"]["digits"]["methods"].update(shufled_answers={"alpha": 1.0}),

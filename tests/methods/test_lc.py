@@ -191,27 +191,27 @@ def softmax(rows):
 class Loops:
     """Two linear networks without bias, trained by LC with plain SGD; the gradients are written out."""
 
-    def __init__(self, weight, twin_weight, mode, decay):
-        self.weight, self.twin, self.mode, self.decay = weight, twin_weight, mode, decay
+    def __init__(self, weight, biased_weight, mode, decay):
+        self.weight, self.biased, self.mode, self.decay = weight, biased_weight, mode, decay
         self.table, self.seen = np.zeros((len(weight),) * 2), np.zeros((len(weight),) * 2, bool)
 
     def step(self, images, labels, partner, share, rate):
         """One step with eta 1, q 0.8, tau 0.1 and twin_weight 2; returns the two terms of the loss."""
         count, own = len(labels), np.arange(len(labels))
-        twin_logits = images @ self.twin.T
-        sharp, guess = softmax(twin_logits / 0.1), twin_logits.argmax(1)
+        biased_logits = images @ self.biased.T
+        sharp, guess = softmax(biased_logits / 0.1), biased_logits.argmax(1)
         self.update(sharp, labels, guess)
         prior = (self.table[:, guess] / self.table[:, guess].sum(0)).T
         mixed = share * images + (1 - share) * images[partner]
         prior = share * prior + (1 - share) * prior[partner]
         p = softmax(mixed @ self.weight.T + np.log(prior + 1e-4))
-        q = softmax(twin_logits)
+        q = softmax(biased_logits)
         gce = 0.8 * q[own, labels] ** 0.8
         terms = -np.log(p[own, labels]).mean(), 2 * (-gce * np.log(q[own, labels])).mean()
         p[own, labels] -= 1
         q[own, labels] -= 1
         self.weight = self.weight - rate * p.T @ mixed / count
-        self.twin = self.twin - 0.1 * rate * 2 * (gce[:, None] * q).T @ images / count
+        self.biased = self.biased - 0.1 * rate * 2 * (gce[:, None] * q).T @ images / count
         return terms
 
     def update(self, sharp, labels, guess):
@@ -262,7 +262,7 @@ def test_two_steps_match_loops(classes, mode, monkeypatch):
         assert [terms["classification"].item(), terms["twin"].item()] == pytest.approx(expected, rel=1e-10)
         assert np.allclose(found["table"].numpy(), loops.table, rtol=1e-10, atol=1e-15)
         assert np.allclose(problem.network.head.weight.detach().numpy(), loops.weight, rtol=1e-10, atol=1e-12)
-        assert np.allclose(found["twin"].head.weight.detach().numpy(), loops.twin, rtol=1e-10, atol=1e-12)
+        assert np.allclose(found["twin"].head.weight.detach().numpy(), loops.biased, rtol=1e-10, atol=1e-12)
 
 
 class Head(problems.Head):
