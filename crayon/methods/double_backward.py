@@ -8,7 +8,8 @@ weight J(g) of the input. J is symmetric, so that F = sum(v weight J(g)) has the
     dF/dg = weight J(v),   dF/dweight = sum(g J(v)),
     dF/dx = -s [x^ weight sum(g J(v)) / M + mean(v x^) weight J(g) + mean(g x^) weight J(v)]
 
-and PyTorch's kernel for the first derivative computes J(v) and sum(v x^) in one call.
+and PyTorch's kernel for the first derivative computes J(v) and sum(v x^) in one call. In evaluation mode, batch
+normalisation is an affine map of each channel.
 
 With w * x a convolution and w^T g the gradient of its input, F = sum(v w^T g) equals sum((w * v) g), so that the
 gradient of F in w is the weight gradient of an ordinary convolution of v. PyTorch instead exchanges images and channels
@@ -35,7 +36,7 @@ Gradients = tuple[Tensor | None, ...]
 
 
 class CheapSecondOrder(TorchFunctionMode):
-    """Context in which batch normalisation in training mode uses `BatchNorm` below, and conv2d uses `convolution`.
+    """Context in which batch normalisation uses `BatchNorm` or `affine` below, and conv2d uses `convolution`.
 
     PyTorch's own functions are used in mixed precision, and for batch normalisation without weights. The gradients of
     weights cannot be differentiated again.
@@ -52,8 +53,9 @@ class CheapSecondOrder(TorchFunctionMode):
             bound = signature(function).bind(*args, **kwargs)
             bound.apply_defaults()
             given, weight = bound.arguments, bound.arguments["weight"]
-            if given.pop("training") and weight is not None and weight.dtype == given["input"].dtype:
-                return BatchNorm.apply(*given.values())
+            training = given.pop("training")
+            if weight is not None and weight.dtype == given["input"].dtype:
+                return (BatchNorm.apply if training else affine)(*given.values())
         return function(*args, **kwargs)
 
 
@@ -124,6 +126,21 @@ class _Gradient(torch.autograd.Function):
 def _refuse() -> NoReturn:
     """Refuse a second derivative of the weight or bias, by an error like that of PyTorch's `once_differentiable`."""
     raise RuntimeError("only the input's gradient can be differentiated again")
+
+
+def affine(
+    inputs: Tensor,
+    running_mean: Tensor,
+    running_variance: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    momentum: float,
+    epsilon: float,
+) -> Tensor:
+    """Batch normalisation by the running statistics. Arguments: see `BatchNorm`."""
+    slope = weight * (running_variance + epsilon).rsqrt()
+    offset = -running_mean * slope if bias is None else bias - running_mean * slope
+    return torch.addcmul(_channels(offset), inputs, _channels(slope))
 
 
 def convolution(
@@ -207,7 +224,9 @@ class _InputGradient(torch.autograd.Function):
         gradient, weight = ctx.saved_tensors
         stride, padding, dilation, _, _, groups = ctx.options
         by_gradient = torch.conv2d(v, weight, None, stride, padding, dilation, groups)
-        return by_gradient, None, _backward(gradient, v, weight, ctx.options, by_inputs=False), None
+        trained = ctx.needs_input_grad[2]
+        by_weight = _backward(gradient, v, weight, ctx.options, by_inputs=False) if trained else None
+        return by_gradient, None, by_weight, None
 
 
 def _backward(gradient: Tensor, inputs: Tensor, weight: Tensor, options: tuple[Any, ...], by_inputs: bool) -> Tensor:

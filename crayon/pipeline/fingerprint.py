@@ -110,17 +110,19 @@ def _imports(name: str) -> tuple[str, ...]:
 
 @cache
 def _digest_of(name: str) -> str:
-    return hashlib.sha256(essence(_source(name).read_text(encoding="utf-8")).encode()).hexdigest()
+    source = _source(name).read_text(encoding="utf-8")
+    return hashlib.sha256(essence(source, _tree(name)).encode()).hexdigest()
 
 
-def essence(source: str) -> str:
-    """Python source without comments, docstrings and blank lines."""
+def essence(source: str, tree: ast.Module | None = None) -> str:
+    """Python source without comments, docstrings and blank lines; `tree` is its syntax tree, if it is known."""
     lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    if "#" in source:  # tokenizing takes longer than all the rest
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(tree or ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in node.body:
                 if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):

@@ -22,8 +22,7 @@ LIMIT = 2 << 30
 def use_cached(problem: Problem, method: Method, validation: ImageReader | None, limit: int = LIMIT) -> None:
     """Let the readers of a training return outputs of the frozen layers, if this gives the same numbers as images.
 
-    Training images are not replaced if they are augmented, or if the method changes or differentiates pixels. Outputs
-    are kept with the reader, for further trainings of the same job.
+    Training images are not replaced if they are augmented, or if the method changes or differentiates pixels.
 
     Args:
         problem: the network to train, and its training images.
@@ -31,12 +30,28 @@ def use_cached(problem: Problem, method: Method, validation: ImageReader | None,
         validation: the reader of the validation images; None if there are none.
         limit: largest cache of a reader, in bytes.
     """
-    backbone, images = problem.network.backbone, problem.images
+    images = problem.images
     plain = problem.augmentation is None and not method.reads_pixels
     for reader in {id(reader): reader for reader in (images, validation) if reader is not None}.values():
-        reader.outputs = None
-        if isinstance(backbone, Freezable) and backbone.frozen and (plain or reader is not images):
-            reader.outputs = _outputs(backbone, reader, limit)
+        if plain or reader is not images:
+            cache(problem.network, reader, limit)
+        else:
+            reader.outputs = None
+
+
+def cache(network: Classifier, reader: ImageReader, limit: int = LIMIT) -> None:
+    """Let a reader return outputs of a network's frozen layers, or images if there are none or too many.
+
+    Outputs are kept with the reader, also for other networks with the same frozen layers.
+
+    Args:
+        network: the network that reads the images next.
+        reader: the reader.
+        limit: largest cache, in bytes.
+    """
+    backbone, reader.outputs = network.backbone, None
+    if isinstance(backbone, Freezable) and backbone.frozen:
+        reader.outputs = _outputs(backbone, reader, limit)
 
 
 def drop_unlike(problem: Problem, others: list[Classifier]) -> bool:

@@ -15,7 +15,7 @@ from crayon.methods.base import Batch
 from crayon.methods.biased_model import generalised_cross_entropy
 from crayon.methods.bounding_box import BoundingBox, box_coverage
 from crayon.methods.cnc import CnC, Pools, contrast
-from crayon.methods.double_backward import BatchNorm, CheapSecondOrder
+from crayon.methods.double_backward import CheapSecondOrder
 from crayon.methods.flac import FLAC, mismatch, similarity
 from crayon.methods.gradia import GradIA, blur
 from crayon.methods.gradmask import GradMask, class_contrast
@@ -251,18 +251,20 @@ def test_rrr_by_the_gradient_in_closed_form():
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-10)
 
 
-def test_cheap_second_order_is_pytorchs():
+@pytest.mark.parametrize("training", [True, False])
+def test_cheap_second_order_is_pytorchs(training):
     problem = problems.problem(12)
     problem.network.double()
     images = problem.images(torch.arange(12)).double().requires_grad_()
     for norm in (module for module in problem.network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.weight.data = random(norm.num_features)
         norm.weight.data[0] = 0  # a disabled channel has a gradient, too
+        norm.running_mean, norm.running_var = random(norm.num_features), 0.5 + random(norm.num_features).abs()
     networks = [problem.network, copy.deepcopy(problem.network)]
     found = []
     for network, context in zip(networks, (nullcontext(), CheapSecondOrder()), strict=True):
         with context:
-            logits = network.train()(images)
+            logits = network.train(training)(images)
         (gradient,) = torch.autograd.grad(logits.log_softmax(1).sum(), images, create_graph=True)
         loss = (gradient.square() * images.detach().abs()).sum() + logits.square().sum()
         found.append([logits, gradient, *torch.autograd.grad(loss, [images, *network.parameters()])])
@@ -318,11 +320,12 @@ def test_cheap_second_order_refuses_weight_gradients():
         torch.autograd.grad(loss, [images, layer.weight], create_graph=True)
 
 
-def test_cheap_second_order_stands_in_for_training_alone():
-    norm = torch.nn.BatchNorm2d(2)
+def test_batch_normalisation_with_running_statistics_needs_no_bias():
+    norm, images = torch.nn.BatchNorm2d(2).double().eval(), random(3, 2, 4, 4)
+    norm.running_mean, norm.bias = random(2), None
+    expected = norm(images)
     with CheapSecondOrder():
-        assert type(norm(torch.rand(3, 2, 4, 4)).grad_fn) is BatchNorm._backward_cls
-        assert type(norm.eval()(torch.rand(3, 2, 4, 4)).grad_fn) is not BatchNorm._backward_cls
+        assert torch.allclose(norm(images), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("method", [RRR(weight=5.0), GradMask(weight=5.0), ActDiff(weight=5.0)])

@@ -170,3 +170,22 @@ def test_frozen_layers_stay_in_evaluation_mode():
     outputs = made.backbone.frozen_outputs(images)
     assert torch.equal(made.eval()(images), made(outputs))
     assert not any(layer.training for layer in made.backbone.layers())
+
+
+def test_a_reader_caches_for_networks_with_the_same_frozen_layers_only():
+    reader, index = problems.problem().images, torch.arange(16)
+    one, alike, other, plain = network(), network(), network(1), build_classifier(problems.NETWORK, 2)
+    with torch.no_grad():
+        alike.head.weight.add_(1)
+    kept = []
+    for each in (one, alike, other, plain):
+        each.eval()
+        reader.outputs = None
+        with torch.no_grad():
+            expected = each(reader(index))
+            frozen.cache(each, reader)
+            torch.testing.assert_close(each(reader(index)), expected, atol=1e-6, rtol=1e-6)
+        kept.append(reader.outputs)
+    assert kept[0] is kept[1]
+    assert kept[2] is not kept[1]
+    assert kept[3] is None

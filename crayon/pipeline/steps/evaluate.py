@@ -16,6 +16,7 @@ from crayon.pipeline.record import Digests, Recording
 from crayon.pipeline.steps.context import Context
 from crayon.saliency.gradcam import class_activation
 from crayon.saliency.scores import energy_inside, points_inside
+from crayon.training.frozen import cache
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.chunks import parts
 from crayon.utils.errors import DataError
@@ -79,6 +80,7 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
     accuracies: dict[str, Accuracies] = {}
     attention: dict[str, list[dict[str, Any]]] = {}
     for split, reader in images.items():
+        cache(network, reader)  # one for all networks with the same frozen layers
         labels, maps = context.labels(split), torch.empty(0)
         predictions = torch.empty_like(labels)
         for batch, features in features_in_batches(network, reader, len(reader)):
