@@ -1,12 +1,13 @@
 """Random colour changes of training images: colour jitter as in torchvision, and AlexNet's lighting noise.
 
-Only colours change, never positions, so the maps and masks of the original images stay aligned. Brightness, contrast
-and saturation each blend the image x with a degenerate image g, f x + (1 - f) g, with f in [1 - jitter, 1 + jitter]:
+`Augmenter` changes only colours, never positions, so the maps and masks of the original images stay aligned. `Views`
+are for methods that compare an image with itself. Brightness, contrast and saturation each blend the image x with a
+degenerate image g, f x + (1 - f) g, with f in [1 - jitter, 1 + jitter]:
 
     brightness: g = 0      contrast: g = mean of x in grey      saturation: g = x in grey
 
-Each image gets the three changes in a random order. Each change rounds down to whole numbers in 0..255, as torchvision
-does on 8-bit images. Lighting adds 255 V (a * l), a ~ N(0, lighting^2), without clipping (Krizhevsky et al. 2012;
+Each image gets the changes in a random order. Each change rounds down to whole numbers in 0..255, as torchvision does
+on 8-bit images. Lighting adds 255 V (a * l), a ~ N(0, lighting^2), without clipping (Krizhevsky et al. 2012;
 MadryLab/robustness).
 """
 
@@ -26,7 +27,7 @@ EIGENVALUES = (0.2175, 0.0188, 0.0045)
 EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 """V: the eigenvectors as columns, in the order of `EIGENVALUES`; rows are red, green, blue (same source)."""
 
-BRIGHTNESS, CONTRAST, SATURATION = range(3)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 class Augmenter:
@@ -95,12 +96,14 @@ class Changes:
 
 
 def jitter(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Change brightness, contrast and saturation of each image.
+    """Change brightness, contrast and saturation of each image, and its hue if there is a fourth factor.
 
     Args:
         images: (B, 3, H, W) float32, whole numbers in 0..255.
-        orders: (B, 3) int64, for each image the order in which BRIGHTNESS, CONTRAST and SATURATION are applied.
-        factors: (B, 3) float, the factors f of brightness, contrast and saturation.
+        orders: (B, 3) or (B, 4) int64, for each image the order in which BRIGHTNESS, CONTRAST, SATURATION and HUE are
+            applied.
+        factors: (B, 3) or (B, 4) float, the factors f of brightness, contrast and saturation, and by which part of the
+            colour circle the hue turns, in -0.5..0.5.
 
     Returns:
         (B, 3, H, W) float32, whole numbers in 0..255.
@@ -108,13 +111,80 @@ def jitter(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) ->
     from torchvision.transforms.v2.functional import rgb_to_grayscale
 
     for change in orders.T:
+        turned = (change == HUE).nonzero().flatten()
+        hues = turn_hue(images[turned], factors[turned, -1].to(images.dtype))
         change = change[:, None, None, None]
         grey = rgb_to_grayscale(images).floor_()
         degenerate = torch.where(change == SATURATION, grey, grey.mean((1, 2, 3), keepdim=True))
         degenerate = torch.where(change == BRIGHTNESS, 0.0, degenerate)
         factor = factors.gather(1, change.flatten(1)).to(images.dtype)[:, :, None, None]
         images = torch.lerp(degenerate.expand_as(images), images, factor).clamp_(0, 255).floor_()
+        images[turned] = hues
     return images
+
+
+def turn_hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Turn the hue of each image; value and saturation stay.
+
+    With v and m the largest and the smallest colour of a pixel and h its hue in 0..6, the new colours are
+
+        v - (v - m) min(max(min(k, 4 - k), 0), 1),   k = (n + h + 6 turn) mod 6,   n = 5, 3, 1 (red, green, blue)
+
+    Args:
+        images: (B, 3, H, W) float32, whole numbers in 0..255.
+        turns: (B,) float, parts of the colour circle.
+
+    Returns:
+        (B, 3, H, W) float32, whole numbers in 0..255.
+    """
+    red, green, blue = images.unbind(1)
+    least, value = images.aminmax(dim=1)
+    spread = value - least
+    divisor = spread.clamp_min(1)  # grey has no hue, and no spread
+    hue = torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor)
+    hue = torch.where(value == red, (green - blue) / divisor, hue)
+    offsets = images.new_tensor([5, 3, 1])[:, None, None]
+    k = (hue[:, None] + offsets + 6 * turns[:, None, None, None]).remainder_(6)
+    colours = value[:, None] - spread[:, None] * torch.minimum(k, 4 - k).clamp_(0, 1)
+    return colours.mul_(255.999 / 255).floor_()  # as torchvision rounds
+
+
+class Views:
+    """Random crop, flip, colour jitter and greyscale of each image (reference code of SoftCon, and of SimCLR before).
+
+    Args:
+        size: height and width of the views.
+    """
+
+    JITTER, TURN = 0.4, 0.1
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        from torchvision.transforms.v2 import RandomResizedCrop
+
+        self.crop = RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True)
+
+    def __call__(self, raw: torch.Tensor) -> torch.Tensor:
+        """Draw from PyTorch's global random state, and apply.
+
+        Args:
+            raw: (B, 3, H, W) uint8.
+
+        Returns:
+            (B, 3, height, width) float32, whole numbers in 0..255.
+        """
+        from torchvision.transforms.v2.functional import rgb_to_grayscale
+
+        count, device = len(raw), raw.device
+        images = torch.stack([self.crop(image) for image in raw]).float()
+        flipped, jittered, grey = (torch.rand(count) < share for share in (0.5, 0.8, 0.2))
+        spread = torch.tensor([self.JITTER] * 3 + [self.TURN])
+        drawn = (2 * torch.rand(count, 4) - 1) * spread * jittered[:, None]
+        factors, orders = drawn + torch.tensor([1.0, 1.0, 1.0, 0.0]), torch.rand(count, 4).argsort(1)
+        flipped, grey = (to_device(chosen, device)[:, None, None, None] for chosen in (flipped, grey))
+        images = jitter(
+            torch.where(flipped, images.flip(3), images), to_device(orders, device), to_device(factors, device)
+        )
+        return torch.where(grey, rgb_to_grayscale(images).floor_(), images)
 
 
 def light(noise: torch.Tensor) -> torch.Tensor:

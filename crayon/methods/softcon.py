@@ -76,8 +76,10 @@ class SoftCon(Method):
         """Return a function that runs the network on the batch, and on views of the images drawn for the contrast."""
         import torch
 
+        from crayon.data.augment import Views
+
         height, width = problem.images.raw(torch.tensor([0])).shape[2:]
-        augment = augmentation((height, width)) if self.views > 1 else None
+        augment = Views((height, width)) if self.views > 1 else None
         count = min(self.images, len(problem.labels))
 
         def run(index: torch.Tensor) -> Batch:
@@ -88,7 +90,7 @@ class SoftCon(Method):
             drawn = drawn.repeat(self.views)
             raw = problem.images.raw(drawn)
             if augment is not None:
-                raw = torch.stack([augment(image) for image in raw])
+                raw = augment(raw)
             batch = self.one_pass(problem, index, problem.images(index))
             network = problem.network
             features = network.pool(network.features(problem.images.normalise(raw)))
@@ -153,18 +155,3 @@ def sampling_weights(bias: torch.Tensor, labels: torch.Tensor, gamma: float) -> 
     if not (marginal > 0).any():  # every image of a class has the same bias
         return torch.ones_like(marginal)
     return marginal.clamp_max(gamma * marginal[marginal > 0].min()) if gamma > 0 else marginal
-
-
-def augmentation(size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Build the random crop, flip, colour jitter and greyscale of one image (3, H, W) uint8 (reference code)."""
-    from torchvision.transforms import v2
-
-    transform: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
-            v2.RandomGrayscale(0.2),
-        ]
-    )
-    return transform

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from crayon.config.sections import Augmentation
-from crayon.data.augment import BRIGHTNESS, CONTRAST, SATURATION, Augmenter, jitter, light
+from crayon.data.augment import BRIGHTNESS, CONTRAST, HUE, SATURATION, Augmenter, Views, jitter, light, turn_hue
 from crayon.data.loader import augmented
 from crayon.methods import METHODS
 from crayon.methods.erm import ERM
@@ -231,3 +231,62 @@ def test_a_training_that_fails_leaves_the_images_as_they_are():
     with pytest.raises(TypeError):
         train(problem, ERM(), TRAINING, 0, problems.monitor(), "x")
     assert torch.equal(problem.images(torch.arange(4)), plain)
+
+
+@pytest.mark.parametrize(
+    ("colour", "turn", "expected"),
+    [
+        ((200, 0, 0), 1 / 3, [0, 200, 0]),
+        ((200, 0, 0), -1 / 3, [0, 0, 200]),
+        ((200, 0, 0), 1 / 6, [200, 200, 0]),
+        ((0, 90, 180), 0.5, [180, 90, 0]),
+        ((200, 100, 50), 0.0, [200, 100, 50]),
+        ((7, 7, 7), 0.3, [7, 7, 7]),  # grey has no hue
+    ],
+)
+def test_a_turned_hue_by_hand(colour, turn, expected):
+    assert turn_hue(flat(*colour), torch.tensor([turn]))[0, :, 0, 0].tolist() == expected
+
+
+def test_a_turned_hue_is_torchvisions_up_to_rounding():
+    rng = np.random.default_rng(0)
+    raw = torch.from_numpy(rng.integers(0, 256, (12, 3, 20, 16)).astype(np.uint8))
+    turns = torch.linspace(-0.5, 0.5, 12)
+    expected = torch.stack([functional.adjust_hue(image, float(turn)) for image, turn in zip(raw, turns, strict=True)])
+    difference = (turn_hue(raw.float(), turns) - expected).abs()
+    assert difference.max() <= 1
+    assert (difference > 0).double().mean() < 0.01
+
+
+def test_the_hue_turns_in_its_place_of_the_order():
+    picture, factors = flat(240, 100, 20), [OFF, 0.5, OFF, 1 / 3]
+    first = one(picture, [BRIGHTNESS, HUE, CONTRAST, SATURATION], factors)
+    assert first[0, :, 0, 0].tolist() == [89, 199, 129]  # (20, 240, 100) has the grey 158
+    last = one(picture, [CONTRAST, BRIGHTNESS, SATURATION, HUE], factors)
+    assert last[0, :, 0, 0].tolist() == [76, 186, 116]  # (240, 100, 20) has the grey 132
+
+
+def test_views_change_the_colours_of_most_images_and_make_a_fifth_grey():
+    torch.manual_seed(0)
+    count, raw = 4000, flat(200, 100, 50, size=4).to(torch.uint8)
+    views = Views((4, 4))(raw.repeat(count, 1, 1, 1))
+    assert views.shape == (count, 3, 4, 4)
+    assert torch.equal(views, views.clamp(0, 255).floor())
+    colours = views[:, :, 0, 0]
+    grey = (colours == colours[:, :1]).all(1)
+    same = (colours == raw[0, :, 0, 0]).all(1)
+    assert float(grey.double().mean()) == pytest.approx(0.2, abs=4 * (0.2 * 0.8 / count) ** 0.5)
+    assert float(same.double().mean()) == pytest.approx(0.2 * 0.8, abs=4 * (0.16 * 0.84 / count) ** 0.5)
+    brightest = colours[~grey].amax(1)  # brightness times 0.6 to 1.4
+    assert 70 < brightest.min() < 130
+    assert brightest.max() > 250
+
+
+def test_views_are_cropped_and_half_of_them_flipped():
+    torch.manual_seed(0)
+    raw = torch.zeros(2000, 3, 8, 8, dtype=torch.uint8)
+    raw[..., 4:] = 200
+    left, right = Views((8, 8))(raw)[:, 0, 4, [0, 7]].unbind(1)
+    whole = left != right
+    assert 0 < float((~whole).double().mean()) < 0.5  # crops of one half
+    assert float((left > right)[whole].double().mean()) == pytest.approx(0.5, abs=4 * 0.5 / int(whole.sum()) ** 0.5)
