@@ -49,6 +49,7 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
         attention=torch.randint(-1, 2, (count,), generator=generator).to(torch.int8),
         neurons=(torch.arange(6) % 3 != 0).to(torch.int8),
         masks=Masks(masks.numpy()),
+        groups=torch.arange(count) // 2 % 3 % 2,  # of each class, two thirds are in group 0
         logits=torch.randn(count, classes, generator=generator),
         stage_one=torch.randn(count, classes, generator=generator),
         bias_features=torch.rand(count, 5, generator=generator),

@@ -22,12 +22,17 @@ NEEDS = {
     "attention": "answers to the maps",
     "neurons": "answers to the neurons' patches",
     "masks": "masks of the relevant pixels",
+    "groups": "the groups of the training images",
     "bias_features": "the auxiliary network's features",
     "pretrained": "a pretrained backbone",
 }
 """Input that a method may need -> its description in error messages."""
 
-WHERE = {"masks": " (a column `mask` in the manifest)", "bias_features": " (`auxiliary` in params.yaml)"}
+WHERE = {
+    "masks": " (a column `mask` in the manifest)",
+    "groups": " (`groups` in params.yaml)",
+    "bias_features": " (`auxiliary` in params.yaml)",
+}
 """Input -> text that states where a benchmark declares this input."""
 
 
@@ -50,6 +55,7 @@ class Problem:
         attention: (N,) int8, labels of the maps: 1 relevant, 0 irrelevant, -1 answered but undecided, -2 not answered.
         neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
         masks: masks of the relevant pixels of the N images.
+        groups: (N,) int64, the group of each image, such as the kind of its background.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network.
         pretrained: function that creates a classifier: its backbone is pretrained; its head is new, with weights drawn
             from PyTorch's global random state.
@@ -73,6 +79,7 @@ class Problem:
     attention: torch.Tensor | None = None
     neurons: torch.Tensor | None = None
     masks: Masks | None = None
+    groups: torch.Tensor | None = None
     bias_features: torch.Tensor | None = None
     pretrained: Callable[[], Classifier] | None = None
     augmentation: Augmentation | None = None

@@ -51,6 +51,8 @@ def reason_left_out(method: str, benchmark: Benchmark) -> str | None:
     needs = method_class(method).needs
     if "masks" in needs and not has_masks(benchmark.source):
         return "it needs masks, and the source has none"
+    if "groups" in needs and len(benchmark.groups) == 1:
+        return "it needs groups, and the benchmark has none"
     if {"attention", "neurons"} & set(needs) and benchmark.annotation.source == "none":
         return "it needs answers, and nobody answers (annotation: none)"
     return None

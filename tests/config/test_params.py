@@ -289,7 +289,8 @@ def test_own_benchmark_needs_only_source_and_classes():
     assert settings_of("jtt", birds)[0].epochs == 7
     assert settings_of("jtt", pets)[0].epochs == own["defaults"]["refinement"]["epochs"]
     assert reason_left_out("rrr", pets) == "it needs masks, and the source has none"
-    assert reason_left_out("rrr", birds) is None
+    assert reason_left_out("rwg", pets) == "it needs groups, and the benchmark has none"
+    assert [reason_left_out(method, birds) for method in ("rrr", "rwg")] == [None, None]
     for method in METHODS:  # any of them may be added
         settings_of(method, birds)
 

@@ -47,6 +47,9 @@ SETTINGS = {
     },
     "crayon_margin": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
     "crayon_pruning_margin": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
+    "rwy": {},
+    "rwg": {},
+    "group_dro": {"adjustment": 1.0},
 }
 
 

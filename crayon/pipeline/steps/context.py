@@ -102,6 +102,12 @@ class Context:
         """Return the labels of a split, (n,) int64 on the device."""
         return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
 
+    def groups(self, split: str) -> torch.Tensor | None:
+        """Return the groups of a split, (n,) int64 on the device; None if the benchmark has only one."""
+        if len(self.benchmark.groups) == 1:
+            return None
+        return torch.from_numpy(self.data.group_ids[self.data.rows(split)]).to(self.device)
+
     def present(self, split: str) -> set[tuple[str, str]]:
         """Return the (class, group) pairs that have images in a split."""
         rows, data = self.data.rows(split), self.data
