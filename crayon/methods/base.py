@@ -38,6 +38,7 @@ Need = Literal[
     "neurons",
     "masks",
     "groups",
+    "validation",
     "bias_features",
     "pretrained",
 ]
