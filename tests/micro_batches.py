@@ -26,6 +26,7 @@ CASES = {
         "crayon_margin": {},
         "crayon_pruning_margin": {},
         "rwg": {},
+        "afr": {},
     }.items()
 }
 

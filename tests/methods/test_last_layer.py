@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from crayon.config.sections import Training
 from crayon.methods import dfr
+from crayon.methods.afr import AFR
 from crayon.methods.dfr import DFR, Examples, l1_logistic, unstandardised
 from crayon.training.fit import train
 from crayon.utils.errors import MethodError
@@ -164,3 +166,57 @@ def test_a_fit_to_balanced_groups_ignores_the_cue():
     fair, _ = l1_logistic(subset.inputs, subset.labels, 2, 0.1)
     assert abs(biased[1, 1]) > abs(biased[1, 0])
     assert abs(fair[1, 1]) < abs(fair[1, 0]) / 10
+
+
+def test_afr_weighs_by_the_originals_probability_and_the_size_of_the_class():
+    problem, method = problems.problem(5), AFR(gamma=2.0, distance_weight=0.0, share=1.0)
+    problem.labels = torch.tensor([0, 0, 0, 1, 0])
+    state = method.prepare(problem)
+    with torch.no_grad():
+        logits = problem.network.eval()(problem.images(torch.arange(5))).double()
+    p = [1 / (1 + math.exp(float(row[1 - y] - row[y]))) for row, y in zip(logits, problem.labels, strict=True)]
+    raw = [math.exp(-2 * value) / size for value, size in zip(p, [4, 4, 4, 1, 4], strict=True)]
+    assert state["mu"].tolist() == pytest.approx([value / sum(raw) for value in raw], rel=1e-4)
+
+
+def test_afr_draws_a_fifth_of_the_images_and_each_step_takes_all_of_them():
+    problem, method = problems.problem(23), AFR(gamma=2.0, distance_weight=0.0, steps_per_epoch=3)
+    torch.manual_seed(0)
+    drawn = []
+    for _ in range(40):
+        state = method.prepare(problem)
+        (first,), *others = method.steps(problem, state, TRAINING, torch.Generator())
+        assert [torch.equal(first, index) for (index,) in others] == [True, True]
+        assert len(set(first.tolist())) == 4
+        assert float(state["mu"].sum()) == pytest.approx(1)
+        assert sorted(first.tolist()) == state["mu"].nonzero().flatten().tolist()
+        drawn += first.tolist()
+    assert set(drawn) == set(range(23))
+
+
+def test_afr_by_hand():
+    problem, method = problems.problem(4), AFR(gamma=1.0, distance_weight=0.5, share=1.0)
+    state = method.prepare(problem)
+    batch = method.forward(problem, state)(torch.tensor([2, 0]))
+    assert float(method.loss(batch, state)["distance"].detach()) == 0
+    with torch.no_grad():
+        problem.network.head.weight[1, 2] += 3.0
+        problem.network.head.bias[0] -= 1.0
+    batch = method.forward(problem, state)(torch.tensor([2, 0]))
+    images = problem.network.eval()(problem.images(torch.tensor([2, 0]))).double()  # both of class 0
+    losses = [math.log(1 + math.exp(float(row[1] - row[0]))) for row in images.detach()]
+    terms = method.loss(batch, state)
+    assert float(terms["distance"].detach()) == pytest.approx(0.5 * (9 + 1))
+    expected = float(state["mu"][2]) * losses[0] + float(state["mu"][0]) * losses[1]
+    assert float(terms["classification"].detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_large_distance_weight_keeps_the_originals_last_layer():
+    moved = []
+    for weight in (0.0, 4.0):
+        problem = problems.problem()
+        before = problem.network.head.weight.detach().clone()
+        training = dataclasses.replace(TRAINING, optimiser="sgd", weight_decay=0.0)
+        train(problem, AFR(gamma=2.0, distance_weight=weight), training, 0, problems.monitor(), "x")
+        moved.append(float((problem.network.head.weight.detach() - before).norm()))
+    assert 0 < moved[1] < moved[0] / 4

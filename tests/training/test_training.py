@@ -51,8 +51,9 @@ SETTINGS = {
     "rwg": {},
     "group_dro": {"adjustment": 1.0},
     "dfr": {},
+    "afr": {"gamma": 4.0, "distance_weight": 0.1, "steps_per_epoch": 3},
 }
-LAST_LAYER = ("crayon_pruning", "dfr")
+LAST_LAYER = ("crayon_pruning", "dfr", "afr")
 """The methods that train only the last layer, here on inputs that are computed once."""
 
 
