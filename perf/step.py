@@ -49,7 +49,7 @@ from rate import Copies, Products, work
 
 from crayon.config.load import load
 from crayon.config.sections import Training
-from crayon.methods import METHODS, NOT_IN_TABLE_1
+from crayon.methods import IN_PAPER
 from crayon.methods.base import Batch, Method
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.problem import Problem
@@ -71,7 +71,7 @@ COMPARED = {
 }
 """What differs from the suite's hyper-parameters in the methods that are compared."""
 
-TIMED = [name for name in METHODS if name not in NOT_IN_TABLE_1]
+TIMED = list(IN_PAPER)
 """The methods with settings in the suite `paper`."""
 
 PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}

@@ -25,6 +25,8 @@ CASES = {
         "crayon_pruning_attention": {},
         "crayon_margin": {},
         "crayon_pruning_margin": {},
+        "rwg": {},
+        "afr": {},
     }.items()
 }
 

@@ -8,7 +8,7 @@ import torch
 from crayon.config.sections import Metric, Network, Normalisation
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
-from crayon.methods.problem import Problem
+from crayon.methods.problem import Problem, Validation
 from crayon.models.build import build_classifier
 from crayon.models.classifier import Classifier
 from crayon.training.fit import Monitor
@@ -49,11 +49,20 @@ def problem(count: int = 24, classes: int = 2, seed: int = 0) -> Problem:
         attention=torch.randint(-1, 2, (count,), generator=generator).to(torch.int8),
         neurons=(torch.arange(6) % 3 != 0).to(torch.int8),
         masks=Masks(masks.numpy()),
+        groups=torch.arange(count) // 2 % 3 % 2,  # of each class, two thirds are in group 0
+        validation=validation(classes),
         logits=torch.randn(count, classes, generator=generator),
         stage_one=torch.randn(count, classes, generator=generator),
         bias_features=torch.rand(count, 5, generator=generator),
         pretrained=lambda: build_classifier(NETWORK, classes),
     )
+
+
+def validation(classes: int = 2, count: int = 32) -> Validation:
+    """Validation images with two groups of each class."""
+    pictures, labels = images(count, seed=9)
+    groups = torch.arange(count) // 2 % 2
+    return Validation(images=reader(pictures), labels=torch.from_numpy(labels % classes), groups=groups)
 
 
 def monitor(count: int = 16, report=lambda line: None) -> Monitor:

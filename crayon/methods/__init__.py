@@ -1,4 +1,4 @@
-"""The methods: Crayon's three variants, two of our own, and the baselines, by the names in params.yaml."""
+"""The methods by the names in params.yaml: Crayon's variants, two of our own, the paper's baselines, and others."""
 
 from importlib import import_module
 
@@ -26,14 +26,22 @@ METHODS = {
     "crayon_pruning_attention": ("crayon.methods.crayon_pruning_attention", "CrayonPruningAttention"),
     "crayon_margin": ("crayon.methods.crayon_margin", "CrayonMargin"),
     "crayon_pruning_margin": ("crayon.methods.crayon_margin", "CrayonPruningMargin"),
+    "rwy": ("crayon.methods.rwy", "RWY"),
+    "rwg": ("crayon.methods.rwg", "RWG"),
+    "group_dro": ("crayon.methods.group_dro", "GroupDRO"),
+    "dfr": ("crayon.methods.dfr", "DFR"),
+    "afr": ("crayon.methods.afr", "AFR"),
 }
 """Name -> (module, class). A module is imported on demand, so that a run depends on the code of its own method only."""
 
 OURS = frozenset({"crayon_margin", "crayon_pruning_margin"})
 """The methods that are neither the paper's nor published elsewhere."""
 
-NOT_IN_TABLE_1 = OURS | {"res"}
-"""The methods that have no row in the paper's Table 1: ours, and published ones that the paper does not compare."""
+FURTHER = frozenset({"rwy", "rwg", "group_dro", "dfr", "afr", "res"})
+"""Published methods that the paper does not compare; most of them need groups."""
+
+IN_PAPER = tuple(name for name in METHODS if name not in OURS | FURTHER)
+"""The methods of the paper's Table 1."""
 
 
 def method_class(name: str) -> type[Method]:

@@ -30,7 +30,18 @@ weighted by the number of images.
 """
 
 
-Need = Literal["maps", "logits", "stage_one", "attention", "neurons", "masks", "bias_features", "pretrained"]
+Need = Literal[
+    "maps",
+    "logits",
+    "stage_one",
+    "attention",
+    "neurons",
+    "masks",
+    "groups",
+    "validation",
+    "bias_features",
+    "pretrained",
+]
 """An input that a method may need in addition to images and labels. `Problem` has an attribute of the same name."""
 
 

@@ -22,13 +22,34 @@ NEEDS = {
     "attention": "answers to the maps",
     "neurons": "answers to the neurons' patches",
     "masks": "masks of the relevant pixels",
+    "groups": "the groups of the training images",
+    "validation": "validation images with groups",
     "bias_features": "the auxiliary network's features",
     "pretrained": "a pretrained backbone",
 }
 """Input that a method may need -> its description in error messages."""
 
-WHERE = {"masks": " (a column `mask` in the manifest)", "bias_features": " (`auxiliary` in params.yaml)"}
+WHERE = {
+    "masks": " (a column `mask` in the manifest)",
+    "groups": " (`groups` in params.yaml)",
+    "validation": " (`groups` in params.yaml)",
+    "bias_features": " (`auxiliary` in params.yaml)",
+}
 """Input -> text that states where a benchmark declares this input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The validation images, for a method that learns from them.
+
+    Attributes:
+        images: reader of the images.
+        labels, groups: (M,) int64, the class and the group of each image.
+    """
+
+    images: ImageReader
+    labels: torch.Tensor
+    groups: torch.Tensor
 
 
 @dataclass(kw_only=True)
@@ -50,6 +71,8 @@ class Problem:
         attention: (N,) int8, labels of the maps: 1 relevant, 0 irrelevant, -1 answered but undecided, -2 not answered.
         neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
         masks: masks of the relevant pixels of the N images.
+        groups: (N,) int64, the group of each image, such as the kind of its background.
+        validation: the validation images with their groups.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network.
         pretrained: function that creates a classifier: its backbone is pretrained; its head is new, with weights drawn
             from PyTorch's global random state.
@@ -73,6 +96,8 @@ class Problem:
     attention: torch.Tensor | None = None
     neurons: torch.Tensor | None = None
     masks: Masks | None = None
+    groups: torch.Tensor | None = None
+    validation: Validation | None = None
     bias_features: torch.Tensor | None = None
     pretrained: Callable[[], Classifier] | None = None
     augmentation: Augmentation | None = None
@@ -89,6 +114,22 @@ class Problem:
             self.network, self.images, count, lambda features: self.network.pool(features).float()
         )
         return gathered(pooled, count)
+
+    def head_inputs(self, images: ImageReader, count: int) -> torch.Tensor:
+        """Compute the inputs of the network's last layer in evaluation mode.
+
+        Args:
+            images: reader of the training images, or of the validation images.
+            count: number of images.
+
+        Returns:
+            (count, D) float32.
+        """
+        network = self.network
+        inputs = forward_in_batches(
+            network, images, count, lambda features: network.norm(network.pool(features).float() * network.keep)
+        )
+        return gathered(inputs, count)
 
     def map_size(self) -> tuple[int, int]:
         """Compute the size (h, w) of the last convolutional map, in cells."""

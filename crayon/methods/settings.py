@@ -11,6 +11,7 @@ from crayon.config.problems import first_problem
 from crayon.config.sections import Training, adapter
 from crayon.config.source import has_masks
 from crayon.config.suite import Benchmark
+from crayon.data.splits import without_validation
 from crayon.methods import method_class
 from crayon.methods.base import Method
 from crayon.utils.errors import ParamsError
@@ -51,6 +52,10 @@ def reason_left_out(method: str, benchmark: Benchmark) -> str | None:
     needs = method_class(method).needs
     if "masks" in needs and not has_masks(benchmark.source):
         return "it needs masks, and the source has none"
+    if {"groups", "validation"} & set(needs) and len(benchmark.groups) == 1:
+        return "it needs groups, and the benchmark has none"
+    if "validation" in needs and without_validation(benchmark) is not None:
+        return "it needs a validation split, and `selection` names none"
     if {"attention", "neurons"} & set(needs) and benchmark.annotation.source == "none":
         return "it needs answers, and nobody answers (annotation: none)"
     return None

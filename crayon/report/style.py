@@ -44,6 +44,11 @@ LOOKS = {
     "gradia": (PINK, "P"),
     "bounding_box": (SKY, "s"),
     "res": (GREEN, "^"),
+    "rwy": (ORANGE, "v"),
+    "afr": (GREEN, "v"),
+    "rwg": (RED, "p"),
+    "group_dro": (PURPLE, "p"),
+    "dfr": (PINK, "p"),
     "random": (GREY, "o"),
     "uncertain": (ORANGE, "s"),
     "diverse": (BLUE, "D"),
@@ -91,11 +96,11 @@ def marker(method: str) -> str:
 
 
 def _look(method: str) -> tuple[str, str]:
-    """Colour and marker. A method that is not in `LOOKS` gets a hexagon, and a colour by its position in METHODS."""
+    """Colour and marker. What is not in `LOOKS` gets a hexagon; a method's colour depends on its place in METHODS."""
     if method in LOOKS:
         return LOOKS[method]
     colours = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY)
-    return colours[[*METHODS, method].index(method) % len(colours)], "h"
+    return colours[list(METHODS).index(method) % len(colours)] if method in METHODS else YELLOW, "h"
 
 
 def label(method: str) -> str:

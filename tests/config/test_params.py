@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from crayon.config.load import SafeLoader, load
-from crayon.config.sections import Section, Training
+from crayon.config.sections import Metric, Section, Training
 from crayon.config.source import COMPOSED, KINDS, OWN_KEYS, MaskPixels, expected
 from crayon.config.suite import Params
 from crayon.config.types import NUMBER, Count, Share
@@ -293,7 +293,10 @@ def test_own_benchmark_needs_only_source_and_classes():
     assert settings_of("jtt", birds)[0].epochs == 7
     assert settings_of("jtt", pets)[0].epochs == own["defaults"]["refinement"]["epochs"]
     assert reason_left_out("rrr", pets) == "it needs masks, and the source has none"
-    assert reason_left_out("rrr", birds) is None
+    assert reason_left_out("rwg", pets) == "it needs groups, and the benchmark has none"
+    assert [reason_left_out(method, birds) for method in ("rrr", "rwg", "dfr")] == [None, None, None]
+    unsplit = birds.model_copy(update={"selection": Metric(worst_group="test")})
+    assert reason_left_out("dfr", unsplit) == "it needs a validation split, and `selection` names none"
     for method in METHODS:  # any of them may be added
         settings_of(method, birds)
 

@@ -44,11 +44,11 @@ def harness(monkeypatch):
 
 @pytest.mark.slow
 def test_a_step_of_every_method_is_timed_and_four_are_compared(tmp_path):
-    from crayon.methods import METHODS, NOT_IN_TABLE_1, method_class
+    from crayon.methods import IN_PAPER, method_class
 
     rows, _ = run(tmp_path, "step", *SMALL, "--batch", "4")
     ours = {row["measured"]: row for row in rows if row["variant"] == "ours, float32"}
-    assert set(ours) == {method_class(name).label for name in METHODS if name not in NOT_IN_TABLE_1}
+    assert set(ours) == {method_class(name).label for name in IN_PAPER}
     assert all(float(row["images_per_second"]) > 0 for row in ours.values())
     compared = {"Crayon-Attention", "Crayon-Pruning", "Crayon-Pruning+Attention", "Bounding Box"}
     assert {row["measured"] for row in rows if row["variant"] == "plain, float32"} == compared

@@ -48,7 +48,14 @@ SETTINGS = {
     },
     "crayon_margin": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
     "crayon_pruning_margin": {"alpha": 5.0, "beta": 5.0, "weighting": "published"},
+    "rwy": {},
+    "rwg": {},
+    "group_dro": {"adjustment": 1.0},
+    "dfr": {},
+    "afr": {"gamma": 4.0, "distance_weight": 0.1, "steps_per_epoch": 3},
 }
+LAST_LAYER = ("crayon_pruning", "dfr", "afr")
+"""The methods that train only the last layer, here on inputs that are computed once."""
 
 
 def run(name, training=TRAINING, seed=0, augmentation=None, **settings):
@@ -108,7 +115,7 @@ def test_in_bfloat16_maps_of_all_channels_can_be_guided(name, target):
     assert all(torch.isfinite(value) and value.dtype == torch.float32 for value in terms.values())
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "crayon_pruning"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in LAST_LAYER])
 def test_each_network_training_method_learns_an_easy_task(name):
     outcome = run(name, dataclasses.replace(TRAINING, epochs=15))
     assert outcome.history[-1]["validation"] >= 95
@@ -135,11 +142,11 @@ def test_measuring_epoch_0_changes_nothing_else(name):
     assert all(torch.equal(measured.last[key], value) for key, value in plain.last.items())
 
 
-def test_pruning_leaves_the_backbone_as_it_was():
+@pytest.mark.parametrize("name", LAST_LAYER)
+def test_training_the_last_layer_leaves_the_backbone_as_it_was(name):
     problem = problems.problem()
     before = {key: value.clone() for key, value in problem.network.backbone.state_dict().items()}
-    method = method_class("crayon_pruning")(batch_norm="frozen")
-    train(problem, method, TRAINING, 0, problems.monitor(), "x")
+    train(problem, method_class(name)(**SETTINGS[name]), TRAINING, 0, problems.monitor(), "x")
     assert all(torch.equal(value, before[key]) for key, value in problem.network.backbone.state_dict().items())
 
 

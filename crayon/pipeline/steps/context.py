@@ -13,7 +13,7 @@ import torch
 from crayon.config.sections import Network
 from crayon.data.dataset import Dataset, load_dataset
 from crayon.data.loader import ImageReader
-from crayon.methods.problem import Problem
+from crayon.methods.problem import Problem, Validation
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import load_checkpoint
 from crayon.models.classifier import Classifier
@@ -101,6 +101,20 @@ class Context:
     def labels(self, split: str) -> torch.Tensor:
         """Return the labels of a split, (n,) int64 on the device."""
         return torch.from_numpy(self.data.labels[self.data.rows(split)]).to(self.device)
+
+    def groups(self, split: str) -> torch.Tensor | None:
+        """Return the groups of a split, (n,) int64 on the device; None if the benchmark has only one."""
+        if len(self.benchmark.groups) == 1:
+            return None
+        return torch.from_numpy(self.data.group_ids[self.data.rows(split)]).to(self.device)
+
+    def validation(self) -> Validation | None:
+        """Return the images on which the selection metric is measured; None if the benchmark has no groups."""
+        split = self.benchmark.selection.splits[0]
+        groups = self.groups(split)
+        if groups is None:
+            return None
+        return Validation(images=self.images(split), labels=self.labels(split), groups=groups)
 
     def present(self, split: str) -> set[tuple[str, str]]:
         """Return the (class, group) pairs that have images in a split."""

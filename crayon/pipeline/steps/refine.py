@@ -13,7 +13,7 @@ from crayon.annotations.labels import read_labels
 from crayon.annotations.sampling import ORDERS, Pool, at_random
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
-from crayon.methods.problem import Problem
+from crayon.methods.problem import Problem, Validation
 from crayon.models.checkpoints import save_checkpoint
 from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.record import Digests, Recording
@@ -124,20 +124,25 @@ class Reader:
     Args:
         context: the benchmark.
         inputs: need -> file, the inputs of a job that trains with the method.
-        needs: the needs of the method. Masks are read from the data set, not from a file of `inputs`.
+        needs: the needs of the method. Masks, groups and validation images are read from the data set, not from a file
+            of `inputs`.
     """
 
     def __init__(self, context: Context, inputs: Mapping[str, str], needs: Sequence[str]) -> None:
         self.context = context
         self.paths = {need: inputs[need] for need in needs if need in inputs and need != "masks"}
         count, device = len(context.data.rows("train")), context.device
-        self.read: dict[str, torch.Tensor | Masks] = {
+        self.read: dict[str, torch.Tensor | Masks | Validation | None] = {
             need: torch.from_numpy(array(self.paths[need], count)).to(device)
             for need in ("maps", "logits", "stage_one", "bias_features")
             if need in self.paths
         }
         if "masks" in needs and context.data.masks is not None:
             self.read["masks"] = Masks(context.data.masks, device, context.data.rows("train"))
+        if "groups" in needs:
+            self.read["groups"] = context.groups("train")
+        if "validation" in needs:
+            self.read["validation"] = context.validation()
 
     def problem(self, model: str, images: ImageReader | None = None) -> Problem:
         """Create a problem.

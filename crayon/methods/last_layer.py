@@ -1,0 +1,49 @@
+"""Base of methods that retrain the last layer only, on inputs that are computed once.
+
+    z = W h + b,   h = norm(pool(A))
+
+The inputs h are those of the Original in evaluation mode, of images without augmentation; W and b change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crayon.config.sections import Training
+from crayon.methods.base import Batch, Method
+
+if TYPE_CHECKING:
+    import torch
+
+    from crayon.methods.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastLayer(Method):
+    """Retrain the last layer; the state's `inputs` (N, D) are its inputs for the training images."""
+
+    def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
+        """Return the parameters of the last layer. Arguments: see `Method.parameters`."""
+        return [{"params": list(problem.network.head.parameters())}]
+
+    def start_epoch(self, problem: Problem, state: Any, epoch: int, training: Training) -> None:
+        """Set the network to evaluation mode, so that its running statistics stay. Arguments: see `Method`."""
+        problem.network.eval()
+
+    def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
+        """Return a function that applies the last layer to the state's `inputs`."""
+        network, inputs = problem.network, state["inputs"]
+
+        def run(index: torch.Tensor) -> Batch:
+            return Batch(
+                index=index,
+                images=None,
+                labels=problem.labels[index],
+                features=None,
+                logits=network.head(inputs[index]),
+                network=network,
+            )
+
+        return run
