@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from crayon.annotations.agreement import agreement
@@ -91,14 +92,17 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
 
     Returns:
         `labels` (label -> count), `items` and `answers` (counts), `annotators` (names), `sources` (source -> number of
-        answers), and the entries of `agreement.agreement`.
+        answers), `seconds` (the median time of an answer, if times were recorded), and the entries of
+        `agreement.agreement`.
     """
+    times = [float(answer.seconds) for answer in answers if answer.seconds]
     return {
         "labels": {label: count for label in LABELS if (count := list(labels.values()).count(label))},
         "items": len({answer.item for answer in answers}),
         "answers": len(answers),
         "annotators": sorted({answer.annotator for answer in answers}),
         "sources": dict(sorted(Counter(answer.source or "unknown" for answer in answers).items())),
+        **({"seconds": median(times)} if times else {}),
         **agreement(answers),
     }
 

@@ -141,6 +141,31 @@ class Originals(Section):
     runs: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_once)]
 
 
+class Seconds(Section):
+    """How long a person takes for one annotation of an image, in seconds.
+
+    `answer`: a yes or no, where the answers have no recorded time. `group`: the name of an image's group. `box`: a box
+    around the object. `mask`: the object's outline.
+    """
+
+    answer: Positive
+    group: Positive
+    box: Positive
+    mask: Positive
+
+
+class Needs(Section):
+    """The methods by the annotation that they need, with its cost: those of Table 1, and further ones.
+
+    `benchmarks`: the benchmarks. `methods`: further methods, which are not in Table 1; each has all seeds of the suite.
+    `seconds`: see `Seconds`.
+    """
+
+    benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    methods: Annotated[tuple[Name, ...], AfterValidator(_once)] = ()
+    seconds: Seconds
+
+
 class Studies(Section):
     """The studies of a suite, in addition to Table 1 and the controls; those that are None are not run."""
 
@@ -151,6 +176,7 @@ class Studies(Section):
     sensitivity: Sensitivity | None = None
     runtime: Runtime | None = None
     originals: Originals | None = None
+    needs: Needs | None = None
 
 
 CRAYON = ("crayon_attention", "crayon_pruning", "crayon_pruning_attention")
@@ -165,5 +191,6 @@ STUDIED = {
     "sensitivity": ("crayon_attention", "crayon_pruning_attention"),
     "runtime": CRAYON,
     "originals": (),
+    "needs": (),
 }
 """Study -> the methods that it always runs."""

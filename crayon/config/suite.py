@@ -225,6 +225,11 @@ class Suite(Section):
             copied.__dict__.pop(derived, None)
         return copied
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The methods that only the study `needs` has."""
+        return () if self.studies.needs is None else self.studies.needs.methods
+
     @cached_property
     def every(self) -> dict[str, Benchmark]:
         """The benchmarks, and their repetitions in the study `originals`."""

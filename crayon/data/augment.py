@@ -87,8 +87,7 @@ class Changes:
         """
         images = raw.to(torch.float32, copy=True)
         if self.orders is not None and self.factors is not None:
-            orders, factors = (to_device(torch.from_numpy(drawn), raw.device) for drawn in (self.orders, self.factors))
-            images = jitter(images, orders, factors)
+            images = jitter(images, torch.from_numpy(self.orders), torch.from_numpy(self.factors))
         if self.noise is not None:
             noise = torch.from_numpy(self.noise)
             images += 255 * to_device(light(noise).float(), raw.device)[:, :, None, None]
@@ -100,24 +99,26 @@ def jitter(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) ->
 
     Args:
         images: (B, 3, H, W) float32, whole numbers in 0..255.
-        orders: (B, 3) or (B, 4) int64, for each image the order in which BRIGHTNESS, CONTRAST, SATURATION and HUE are
-            applied.
-        factors: (B, 3) or (B, 4) float, the factors f of brightness, contrast and saturation, and by which part of the
-            colour circle the hue turns, in -0.5..0.5.
+        orders: (B, 3) or (B, 4) int64 on the CPU, for each image the order in which BRIGHTNESS, CONTRAST, SATURATION
+            and HUE are applied.
+        factors: (B, 3) or (B, 4) float on the CPU, the factors f of brightness, contrast and saturation, and by which
+            part of the colour circle the hue turns, in -0.5..0.5.
 
     Returns:
         (B, 3, H, W) float32, whole numbers in 0..255.
     """
     from torchvision.transforms.v2.functional import rgb_to_grayscale
 
+    device, kind = images.device, images.dtype
     for change in orders.T:
         turned = (change == HUE).nonzero().flatten()
-        hues = turn_hue(images[turned], factors[turned, -1].to(images.dtype))
-        change = change[:, None, None, None]
+        turns, turned = to_device(factors[turned, -1].to(kind), device), to_device(turned, device)
+        hues = turn_hue(images[turned], turns)
+        factor = to_device(factors.gather(1, change[:, None]).to(kind), device)[:, :, None, None]
+        change = to_device(change, device)[:, None, None, None]
         grey = rgb_to_grayscale(images).floor_()
         degenerate = torch.where(change == SATURATION, grey, grey.mean((1, 2, 3), keepdim=True))
         degenerate = torch.where(change == BRIGHTNESS, 0.0, degenerate)
-        factor = factors.gather(1, change.flatten(1)).to(images.dtype)[:, :, None, None]
         images = torch.lerp(degenerate.expand_as(images), images, factor).clamp_(0, 255).floor_()
         images[turned] = hues
     return images
@@ -143,7 +144,7 @@ def turn_hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     divisor = spread.clamp_min(1)  # grey has no hue, and no spread
     hue = torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor)
     hue = torch.where(value == red, (green - blue) / divisor, hue)
-    offsets = images.new_tensor([5, 3, 1])[:, None, None]
+    offsets = to_device(torch.tensor([5.0, 3.0, 1.0]).to(images.dtype), images.device)[:, None, None]
     k = (hue[:, None] + offsets + 6 * turns[:, None, None, None]).remainder_(6)
     colours = value[:, None] - spread[:, None] * torch.minimum(k, 4 - k).clamp_(0, 1)
     return colours.mul_(255.999 / 255).floor_()  # as torchvision rounds
@@ -181,9 +182,7 @@ class Views:
         drawn = (2 * torch.rand(count, 4) - 1) * spread * jittered[:, None]
         factors, orders = drawn + torch.tensor([1.0, 1.0, 1.0, 0.0]), torch.rand(count, 4).argsort(1)
         flipped, grey = (to_device(chosen, device)[:, None, None, None] for chosen in (flipped, grey))
-        images = jitter(
-            torch.where(flipped, images.flip(3), images), to_device(orders, device), to_device(factors, device)
-        )
+        images = jitter(torch.where(flipped, images.flip(3), images), orders, factors)
         return torch.where(grey, rgb_to_grayscale(images).floor_(), images)
 
 

@@ -44,6 +44,9 @@ Need = Literal[
 ]
 """An input that a method may need in addition to images and labels. `Problem` has an attribute of the same name."""
 
+ANNOTATED: frozenset[Need] = frozenset({"attention", "neurons", "masks", "groups", "validation"})
+"""The inputs that come from people."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -98,6 +101,11 @@ class Method:
     changing: ClassVar[tuple[str, ...]] = ()
     differentiates_twice: ClassVar[bool] = False
     places_cells: ClassVar[bool] = False
+
+    @property
+    def annotated(self) -> tuple[Need, ...]:
+        """Those of `needs` that people annotate: answers, masks, and groups of the training or validation images."""
+        return tuple(need for need in self.needs if need in ANNOTATED)
 
     @property
     def reads_pixels(self) -> bool:

@@ -29,7 +29,7 @@ from pydantic import Field
 from crayon.config.sections import Training
 from crayon.config.types import Positive
 from crayon.methods.balanced import numbered_groups
-from crayon.methods.base import Batch, Reduction
+from crayon.methods.base import Batch, Need, Reduction
 from crayon.methods.last_layer import LastLayer
 from crayon.utils.checks import required
 from crayon.utils.errors import MethodError
@@ -57,6 +57,11 @@ class DFR(LastLayer):
 
     split: Literal["validation", "train"] = "validation"
     c_values: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
+
+    @property
+    def annotated(self) -> tuple[Need, ...]:
+        """`validation` reads no group of a training image; `train` reads those of both splits."""
+        return ("validation",) if self.split == "validation" else self.needs
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
         """Compute the inputs of the last layer, and choose C.

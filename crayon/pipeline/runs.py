@@ -13,7 +13,7 @@ A run is trained once for each seed on each of its benchmarks. Its name states w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,14 +101,16 @@ def expand(suite: Suite) -> dict[str, Run]:
     A run has only the benchmarks on which its method can run.
     """
 
-    study = suite.studies.originals
+    study, needs = suite.studies.originals, suite.studies.needs
 
     def common(run: str, method: str) -> dict[str, Any]:
-        there = suite.every if study is not None and run in study.runs else suite.benchmarks
-        able = tuple(name for name, benchmark in there.items() if reason_left_out(method, benchmark) is None)
+        names = needs.benchmarks if needs is not None and run in needs.methods else tuple(suite.benchmarks)
+        if study is not None and run in study.runs:
+            names += tuple(repetition for name in names for repetition in suite.repeated.get(name, ()))
+        able = tuple(name for name in names if reason_left_out(method, suite.every[name]) is None)
         return {"name": run, "method": method, "benchmarks": able, "seeds": suite.seeds}
 
-    runs = [Run(**common(method, method)) for method in suite.methods]
+    runs = [Run(**common(method, method)) for method in (*suite.methods, *suite.further)]
     runs += [Run(labels=control.labels, **common(name, control.method)) for name, control in suite.controls.items()]
     return {run.name: run for run in (*runs, *(run for part in studies(suite).values() for run in part))}
 
@@ -135,10 +137,10 @@ def _shared(found: dict[str, list[Run]]) -> dict[str, list[Run]]:
 def batches(suite: Suite) -> list[Batch]:
     """The batches of a suite: those of the methods and controls, and one for all variations of a method in a study.
 
-    With `runs_per_job`, a batch has so many methods, or controls, of a benchmark; they are dealt in turn, so that
-    neighbours in the list, which often take as long as each other, are in different batches. With `seeds_per_job: 1`,
-    each variation is a separate batch. The transferred Originals form a separate batch. The seed of `quick` is apart
-    from the other seeds of its runs, so that it can be trained before them.
+    With `runs_per_job`, a batch has so many methods, controls, or further methods of a benchmark; they are dealt in
+    turn, so that neighbours in the list, which often take as long as each other, are in different batches. With
+    `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch. The seed of
+    `quick` is apart from the other seeds of its runs, so that it can be trained before them.
     """
     able = expand(suite)
 
@@ -152,7 +154,7 @@ def batches(suite: Suite) -> list[Batch]:
         return [
             Batch(dealt, part, (benchmark,))
             for benchmark in on
-            for kind in (suite.methods, suite.controls)
+            for kind in _kinds(suite)
             for dealt in deal([name for name in names if name in kind and benchmark in able[name].benchmarks])
             for part in chunks(seeds)
         ]
@@ -161,7 +163,7 @@ def batches(suite: Suite) -> list[Batch]:
         count = math.ceil(len(names) / suite.runs_per_job)
         return [tuple(names[first::count]) for first in range(count)]
 
-    plain, benchmarks = (*suite.methods, *suite.controls), list(suite.every)
+    plain, benchmarks = [run for kind in _kinds(suite) for run in kind], list(suite.every)
     made, first = [], quick(suite)
     if first is not None and (suite.runs_per_job > 1 or chunks(suite.seeds)[0] != first.seeds):
         made = [first, *one_by_one(first.runs, first.benchmarks, suite.seeds[1:])]
@@ -187,10 +189,11 @@ def batches(suite: Suite) -> list[Batch]:
 def evaluations(suite: Suite) -> list[Batch]:
     """The batches that one process evaluates: those of `batches`, or with `evaluate_together` larger ones.
 
-    With `evaluate_together`, a batch has all methods of a benchmark, and another one its controls, which Table 1 does
-    not need. For a small suite, an evaluation takes less time than the start of its process.
+    With `evaluate_together`, a batch has all methods of a benchmark; another one has its controls, and a third one the
+    further methods, which Table 1 does not need. For a small suite, an evaluation takes less time than the start of its
+    process.
     """
-    runs, plain, made = expand(suite), (suite.methods, suite.controls), list[Batch]()
+    runs, plain, made = expand(suite), _kinds(suite), list[Batch]()
     if not suite.evaluate_together:
         return batches(suite)
     merged: dict[tuple[str, tuple[int, ...], int], list[str]] = {}
@@ -204,6 +207,11 @@ def evaluations(suite: Suite) -> list[Batch]:
                 if able:
                     merged.setdefault((name, batch.seeds, number), []).extend(able)
     return [Batch(tuple(names), seeds, (name,)) for (name, seeds, _), names in merged.items()] + made
+
+
+def _kinds(suite: Suite) -> tuple[Collection[str], ...]:
+    """The runs that are no variation of another: methods of Table 1, controls, and methods of the study `needs`."""
+    return suite.methods, suite.controls, suite.further
 
 
 def quick(suite: Suite) -> Batch | None:

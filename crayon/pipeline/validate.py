@@ -32,11 +32,14 @@ def validate(params: Params) -> None:
 
 def _validate_methods(suite: Suite) -> None:
     """Check the names of methods, controls and search spaces, and that the methods' inputs are available."""
-    for method in suite.methods:
-        if method not in METHODS:
-            raise ParamsError(f"methods: {unknown('method', method, METHODS)}")
-        if suite.auxiliary is None and "bias_features" in method_class(method).needs:
-            raise ParamsError(f"methods: {method} needs an auxiliary network; add the section auxiliary")
+    for key, methods in (("methods", suite.methods), ("studies.needs.methods", suite.further)):
+        for method in methods:
+            if method not in METHODS:
+                raise ParamsError(f"{key}: {unknown('method', method, METHODS)}")
+            if suite.auxiliary is None and "bias_features" in method_class(method).needs:
+                raise ParamsError(f"{key}: {method} needs an auxiliary network; add the section auxiliary")
+    if twice := set(suite.methods) & set(suite.further):
+        raise ParamsError(f"studies.needs.methods: {sorted(twice)[0]} is in methods of the suite, too; remove one")
     if clash := set(suite.controls) & set(METHODS):
         raise ParamsError(f"controls: {sorted(clash)[0]!r} is a method's name; choose another")
     for name, control in suite.controls.items():
@@ -61,7 +64,9 @@ def _validate_benchmarks(suite: Suite) -> None:
                     "annotation: simulated annotators need masks, but the source has none; use people's answers "
                     "(source: people) or no answers (source: none)."
                 )
-            runs = (method for method in suite.methods if reason_left_out(method, benchmark) is None)
+            needs = suite.studies.needs
+            further = suite.further if needs is not None and name in needs.benchmarks else ()
+            runs = (method for method in (*suite.methods, *further) if reason_left_out(method, benchmark) is None)
             for method in (*benchmark.methods, *runs):
                 if method not in (*METHODS, *suite.controls):
                     known = [*METHODS, *suite.controls]
@@ -88,7 +93,7 @@ def _validate_studies(suite: Suite) -> None:
                 if (why := reason_left_out(method, suite.benchmarks[benchmark])) is not None:
                     raise ParamsError(f"studies.{name}.benchmarks: {method} cannot run on {benchmark}: {why}")
     if (originals := suite.studies.originals) is not None:
-        known = [*suite.methods, *suite.controls]
+        known = [*suite.methods, *suite.controls, *suite.further]
         for run in originals.runs:
             if run not in known:
                 raise ParamsError(f"studies.originals.runs: {unknown('method or control of the suite', run, known)}")

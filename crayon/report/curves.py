@@ -1,4 +1,4 @@
-"""Grids of curves with mean and standard deviation over seeds, for Figures 4 and 5 and the runtime figure."""
+"""Panels with mean and standard deviation over seeds: curves, dots, and points for the table by need."""
 
 from __future__ import annotations
 
@@ -87,6 +87,30 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
     better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
     field.set_title(style.wrapped(panel.title, PANEL, TITLE))
     field.set(xlabel=panel.x, ylabel=panel.y + better)
+
+
+def points(panels: Sequence[Panel], footer: str) -> Figure:
+    """Draw panels side by side, with one point per method: the mean over runs, and the sample standard deviation.
+
+    The x axis is linear up to 10, and logarithmic beyond.
+    """
+    with style.theme():
+        figure = Figure(figsize=(3.1 * max(len(panels), 2), 4.4), layout="constrained")
+        handles: dict[str, matplotlib.artist.Artist] = {}
+        for field, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for method, runs in panel.data.groupby("method", sort=False):
+                name, spread = str(method), runs["value"].std() if len(runs) > 1 else 0.0
+                look = {"color": style.colour(name), "marker": style.marker(name), "markersize": 5, "linestyle": "none"}
+                drawn = field.errorbar(runs["x"].iloc[:1], [runs["value"].mean()], spread, elinewidth=0.7, **look)
+                handles.setdefault(name, drawn)
+            field.set_xscale("symlog", linthresh=10)
+            field.set_xlim(left=-1)
+            better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
+            field.set(title=style.wrapped(panel.title, PANEL, TITLE), xlabel=panel.x, ylabel=panel.y + better)
+        labels = [style.label(method) for method in handles]
+        figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=2 * len(panels), frameon=False)
+        style.foot(figure, footer)
+    return figure
 
 
 def dots(panels: Sequence[Panel], footer: str) -> Figure:

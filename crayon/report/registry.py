@@ -201,6 +201,22 @@ def _originals(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     return plan.evaluations(["original", *study.runs], there), _shown(plan, study=dump(study), controls=controls)
 
 
+def _needs(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The evaluations of the methods of Table 1 and of the study, and what their annotation is counted from."""
+    suite = plan.params.active
+    if (study := suite.studies.needs) is None:
+        return None
+    runs = [plan.runs[method] for method in (*suite.methods, *suite.further)]
+    inputs = plan.evaluations(["original", *(run.name for run in runs)], study.benchmarks)
+    inputs |= plan.summaries(study.benchmarks)
+    annotated = {}
+    for name in study.benchmarks:
+        inputs[f"{name}/manifest"] = plan.find("download", benchmark=name).outputs["manifest"]
+        benchmark = suite.benchmarks[name]
+        annotated[name] = {run.name: run.settings(benchmark)[1].annotated for run in runs if name in run.benchmarks}
+    return inputs, _shown(plan, study=dump(study), annotated=annotated)
+
+
 def _attention(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     """The evaluations of the Original and of all methods; None if no benchmark has masks."""
     suite = plan.params.active
@@ -486,6 +502,18 @@ _ALL = (
         shown="table",
         printed=True,
         recomputed=True,
+    ),
+    Result(
+        name="needs",
+        files=_named("needs", TABLE | FIGURE | {"latex": "tex"}),
+        reads=_needs,
+        title="What each method needs",
+        caption="The metrics against the minutes of annotation that a method needs beyond the classes of the images: "
+        "mean and sample standard deviation over seeds, after the last epoch.",
+        shown="table",
+        printed=True,
+        recomputed=True,
+        cells=("needs.csv",),
     ),
     Result(
         name="page",

@@ -13,6 +13,7 @@ from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report.comparison import TEST
+from crayon.report.latex import escaped, plus_minus
 from crayon.report.tables import (
     answers_sentence,
     fallen,
@@ -252,14 +253,14 @@ def _latex(plan: Plan, evaluated: dict) -> str:
     columns = [(name, metric) for name, benchmark in suite.benchmarks.items() for metric in benchmark.metrics]
     signs = {(name, metric): marks_of(plan, evaluated, name, metric) for name, metric in columns}
     titles = {name: headings(plan, evaluated, name) for name in suite.benchmarks}
-    spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{_escaped(b.title)}}}" for b in suite.benchmarks.values()]
+    spans = [f"\\multicolumn{{{len(b.metrics)}}}{{c}}{{{escaped(b.title)}}}" for b in suite.benchmarks.values()]
     lines = [
         f"% Table 1 of suite {plan.suite}: {suite.title}. Packages booktabs, xcolor.",
         f"% Bold: the best of a column, and all that {TEST}.",
         f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}",
         "\\toprule",
         f"& & {' & '.join(spans)} \\\\",
-        f"Method & Annotation & {' & '.join(_escaped(titles[name][metric]) for name, metric in columns)} \\\\",
+        f"Method & Annotation & {' & '.join(escaped(titles[name][metric]) for name, metric in columns)} \\\\",
         "\\midrule",
     ]
     for method in ("original", *suite.methods):
@@ -267,11 +268,11 @@ def _latex(plan: Plan, evaluated: dict) -> str:
         for name, metric in columns:
             worse = worse or any(map(fell, evaluated.get((name, method), {}).values()))
             value = cell(evaluated.get((name, method), {}), metric)
-            text = "" if value is None else _plus_minus(str(value))
+            text = "" if value is None else plus_minus(str(value))
             ours.append(LATEX[signs[name, metric].get(method, "")].format(text) if text else "--")
-            shown = _plus_minus(spread(*paper.get((method, name, metric), (None, None))))
+            shown = plus_minus(spread(*paper.get((method, name, metric), (None, None))))
             theirs.append(f"\\textcolor{{gray}}{{{shown}}}" if shown else "")
-        label, annotation = map(_escaped, naming(method))
+        label, annotation = map(escaped, naming(method))
         label += " $\\downarrow$" * worse
         lines.append(f"{label} & {annotation} & {' & '.join(ours)} \\\\")
         if any(theirs):
@@ -282,12 +283,3 @@ def _latex(plan: Plan, evaluated: dict) -> str:
         for sentence in fallen(plan, evaluated, name)
     ]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, ""])
-
-
-def _plus_minus(text: str) -> str:
-    return text.replace(" ± ", " $\\pm$ ")
-
-
-def _escaped(text: str) -> str:
-    """Escape the special characters of LaTeX."""
-    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)

@@ -57,7 +57,8 @@ def uses_maps(job: Job) -> bool:
     benchmark = required(job.params.benchmark, "job.params.benchmark")
     if benchmark.annotation.source != "none":
         return True
-    return any(m in job.params.suite.methods and reason_left_out(m, benchmark) is None for m in COMPARING)
+    used = (*job.params.suite.methods, *job.params.suite.further)
+    return any(m in used and reason_left_out(m, benchmark) is None for m in COMPARING)
 
 
 def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:

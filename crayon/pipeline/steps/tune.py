@@ -85,8 +85,10 @@ def run(plan: Plan, name: str, methods: Sequence[str] = ()) -> Path:
 def _reason(plan: Plan, name: str, method: str) -> str | None:
     """Return why a method is not tuned on a benchmark; None if it can be."""
     suite = plan.params.active
-    if method not in (*suite.methods, *suite.controls):
-        return f"neither methods nor controls of suites.{plan.suite} have it"
+    if method not in (*suite.methods, *suite.controls, *suite.further):
+        return f"neither methods nor controls of suites.{plan.suite} have it, nor the study needs"
+    if name not in plan.runs[method].benchmarks and method in suite.further:
+        return f"studies.needs.benchmarks of suites.{plan.suite} lacks the benchmark"
     return reason_left_out(plan.runs[method].method, suite.benchmarks[name])
 
 
