@@ -164,7 +164,7 @@ def _markdown(plan: Plan, evaluated: Mapping) -> str:
         lines = []
         for method, spent in costs(plan, evaluated, name).items():
             counts = " + ".join(f"{count:,}" for count in spent.counts.values())
-            line = [naming(method)[0], spent.needs, counts or "0", number(spent.seconds / 60, 0)]
+            line = [naming(method)[0], spent.needs, counts or "0", number(spent.seconds / 60, 1)]
             for metric in benchmark.metrics:
                 line += [str(cell(evaluated[name, method], metric, of) or "") for of in ("last", "selected")]
             lines.append(line)
@@ -194,7 +194,7 @@ def _latex(plan: Plan, evaluated: Mapping) -> str:
             values = [plus_minus(str(full_cell(evaluated[name, method], metric))) for metric in metrics]
             values += [""] * (2 - len(values))
             counts = " + ".join(str(count) for count in spent.counts.values()) or "0"
-            line = [escaped(naming(method)[0]), spent.needs, counts, number(spent.seconds / 60, 0), *values]
+            line = [escaped(naming(method)[0]), spent.needs, counts, number(spent.seconds / 60, 1), *values]
             lines.append(f"{' & '.join(line)} \\\\")
         lines.append("\\midrule")
     return "\n".join([*lines[:-1], "\\bottomrule", "\\end{tabular}", ""])

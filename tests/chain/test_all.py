@@ -28,6 +28,9 @@ def whole(tmp_path_factory) -> Project:
     suite["studies"]["sensitivity"] |= {"alphas": [10], "betas": [10]}
     compared = ["crayon_attention", "crayon_pruning", "shuffled_answers"]
     suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2, 3], "runs": compared}
+    seconds = {"answer": 2.0, "group": 2.0, "box": 7.0, "mask": 79.0}
+    further = ["rwy", "afr", "dfr", "rwg", "group_dro", "res"]
+    suite["studies"]["needs"] = {"benchmarks": ["waterbirds"], "methods": further, "seconds": seconds}
     found = Project(tiny.write(tmp_path_factory.mktemp("all") / "project", content))
     found.quick_output = found.snakemake("results/quick.md")
     found.quick_files = {path: path.stat().st_ino for path in found.folder.glob("[!.]*/mini/**/record.json")}
@@ -59,9 +62,9 @@ def test_the_first_result_needs_one_seed_and_is_continued(whole):
 
 
 def test_every_table_and_figure_is_there(whole):
-    tables = ("table1", "table2", "table3", "controls", "attention", "quick", "originals")
+    tables = ("table1", "table2", "table3", "controls", "attention", "quick", "originals", "needs")
     figures = ("figure2", "figure3", "figure4", "figure5", "figure_order", "figure_runtime")
-    figures += ("attention", "before_after", "quick")
+    figures += ("attention", "before_after", "quick", "needs")
     for name in tables:
         assert rows(whole, f"results/mini/{name}.csv")
         assert whole.read(f"results/mini/{name}.md")

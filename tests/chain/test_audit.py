@@ -80,7 +80,7 @@ def of_each_kind() -> list[tuple[str, str]]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("fault", [flip, truncate, delete])
+@pytest.mark.parametrize("fault", [flip, pytest.param(truncate, marks=pytest.mark.slow), delete])
 def test_audit_names_only_the_faulty_file_of_any_kind(here, fault):
     place = random.Random(7)
     kinds = of_each_kind()

@@ -148,6 +148,7 @@ def test_a_killed_server_loses_no_answer(project, tab):
     assert said == {item: "yes" if number < 4 else "no" for number, item in enumerate(order[:8])}
 
 
+@pytest.mark.slow
 def test_an_outdated_tab_reports_it_and_writes_nothing(project, tab):
     with Server(project, "--annotator", "ann") as server:
         one = tab(server.links[0])
@@ -291,6 +292,7 @@ def test_it_fits_a_small_screen_and_names_what_it_shows(served, tab, scheme, kin
     one.close()
 
 
+@pytest.mark.slow
 def test_ten_quick_keys_are_each_counted_or_refused(project, tab):
     with Server(project, "--annotator", "ann", min_seconds=1.5) as server:
         one = tab(server.links[0])

@@ -1,0 +1,168 @@
+"""The table of the methods by the annotation that they need: its runs, its costs by hand, and its texts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from crayon.config.suite import Params
+from crayon.pipeline import runs
+from crayon.pipeline.evaluations import evaluations
+from crayon.report import needs
+from crayon.report.build import build_plan
+from crayon.report.registry import RESULTS
+from crayon.utils.errors import ParamsError
+from crayon.utils.files import write_csv, write_json
+
+from .. import tiny
+
+SECONDS = {"answer": 3.0, "group": 2.0, "box": 7.0, "mask": 60.0}
+FURTHER = ["rwy", "dfr", "rwg", "res"]
+STUDY = {"benchmarks": ["waterbirds"], "methods": FURTHER, "seconds": SECONDS}
+METHODS = ["crayon_attention", "crayon_pruning_attention", "bounding_box", "rrr", "gradia", "erm"]
+
+
+def plan(change=lambda suite: None, **changes):
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite |= {"methods": METHODS, "controls": {}, "studies": {"needs": STUDY | changes}}
+    change(suite)
+    return build_plan(Params.model_validate(content))
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The study's plan, in a folder with evaluations, 10 training images of which 8 have a mask, and answers."""
+    monkeypatch.chdir(tmp_path)
+    plan_ = plan()
+    job = plan_.find("needs")
+    rows = [("train", "m.png")] * 8 + [("train", "")] * 2 + [("validation", "m.png")] * 5 + [("test", "m.png")] * 3
+    write_csv(job.inputs["waterbirds/manifest"], ("split", "mask"), rows)
+    write_json(job.inputs["waterbirds/attention"], {"answers": 20})
+    write_json(job.inputs["waterbirds/neurons"], {"answers": 6, "seconds": 1.5})
+    for name, path in job.inputs.items():
+        if path.endswith("metrics.json"):
+            _, run, *seed = name.split("/")
+            at = {"metrics": {"WGA": 40.0 + int(seed[0]) if seed else 10.0, "MGA": 80.0}}
+            write_json(
+                path,
+                {"last": at} | ({} if run == "original" else {"selected": {"metrics": {"WGA": 70.0, "MGA": 90.0}}}),
+            )
+    return plan_
+
+
+def test_the_costs_by_hand(made):
+    found = needs.costs(made, evaluations(made.find("needs").inputs), "waterbirds")
+    assert {method: (dict(cost.counts), cost.seconds) for method, cost in found.items()} == {
+        "original": ({}, 0),
+        "erm": ({}, 0),
+        "rwy": ({}, 0),
+        "dfr": ({"validation": 5}, 10),
+        "rwg": ({"groups": 10}, 20),
+        "crayon_attention": ({"answers": 20}, 60),  # their times were not recorded
+        "crayon_pruning_attention": ({"answers": 26}, 69),  # 20 * 3 + 6 * 1.5
+        "bounding_box": ({"boxes": 8}, 56),
+        "rrr": ({"masks": 8}, 480),
+        "gradia": ({"answers": 20, "masks": 8}, 540),
+        "res": ({"masks": 8}, 480),
+    }
+    assert list(found)[:5] == ["original", "erm", "rwy", "dfr", "rwg"]  # by kind of annotation
+    assert found["gradia"].needs == "yes-no answers, masks"
+
+
+def test_dfr_on_training_images_needs_the_groups_of_both_splits(made):
+    made.params.active.benchmarks["waterbirds"].methods["dfr"]["split"] = "train"
+    cost = needs.cost(made, "waterbirds", "dfr")
+    assert (dict(cost.counts), cost.seconds) == ({"validation": 5, "groups": 10}, 30)
+
+
+def test_all_files_are_written(made, tmp_path):
+    job = made.find("needs")
+    for key, write in needs.render(made, job).items():
+        write(tmp_path / key)
+    table = (tmp_path / "table").read_text()
+    assert "\nmini,waterbirds,dfr,groups of validation images,5,,,,,0.2,WGA,40.5000,0.7071,70.0000,0.0000,2\n" in table
+    assert "\nmini,waterbirds,original,nothing,,,,,,0.0,WGA,10.0000,,,,1\n" in table
+    text = (tmp_path / "markdown").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| GradIA"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:6] == ["GradIA", "yes-no answers, masks", "20 + 8", "9.0", "40.50 ± 0.71", "70.00 ± 0.00"]
+    assert "at 3 s for an answer" in text
+    latex = (tmp_path / "latex").read_text()
+    assert re.search(r"^RWG & groups of training images & 10 & 0\.3 & 40\.50 \$\\pm\$ 0\.71 &", latex, re.M)
+    assert (tmp_path / "png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_benchmark_without_groups_leaves_out_the_methods_that_need_them():
+    def ungroup(suite):
+        of = suite["benchmarks"]["waterbirds"]
+        del of["groups"]
+        of["metrics"], of["selection"] = {"Accuracy": {"accuracy": "test"}}, {"accuracy": "validation"}
+
+    made = plan(ungroup)
+    assert [run for run in FURTHER if "waterbirds" not in made.runs[run].benchmarks] == ["dfr", "rwg"]
+    assert needs.left_out_sentences(made, "waterbirds", FURTHER) == [
+        "Left out: DFR, RWG (it needs groups, and the benchmark has none)."
+    ]
+
+
+def test_the_further_methods_run_on_the_benchmarks_of_the_study_and_are_in_no_other_table():
+    made = plan()
+    suite = made.params.active
+    assert suite.further == tuple(FURTHER)
+    assert {run: made.runs[run].benchmarks for run in FURTHER} == dict.fromkeys(FURTHER, ("waterbirds",))
+    assert made.runs["rwy"].seeds == suite.seeds
+    read = {name: made.find(name).inputs for name in ("table1", "attention")}
+    assert not [key for inputs in read.values() for key in inputs if any(f"/{run}/" in key for run in FURTHER)]
+    assert {key.split("/")[1] for key, path in made.find("needs").inputs.items() if path.endswith("metrics.json")} == {
+        *("original", *METHODS, *FURTHER)
+    }
+
+
+@pytest.mark.parametrize("runs_per_job", [1, 3])
+def test_further_methods_share_processes_with_each_other_only(runs_per_job):
+    suite = plan(lambda suite: suite.update(runs_per_job=runs_per_job, evaluate_together=True)).params.active
+    found = [set(batch.runs) for batch in runs.batches(suite) if batch.together]
+    assert all(of <= set(FURTHER) or not of & set(FURTHER) for of in found)
+    together = [batch.runs for batch in runs.evaluations(suite) if set(batch.runs) & set(FURTHER)]
+    assert [set(of) for of in together] == [set(FURTHER)]
+    trained = [
+        (run, name, seed) for b in runs.batches(suite) for run in b.runs for name in b.benchmarks for seed in b.seeds
+    ]
+    assert len(trained) == len(set(trained))
+    assert {run for run, _, _ in trained} == {*METHODS, *FURTHER}
+
+
+def test_further_methods_may_be_repeated_with_other_originals():
+    def repeat(suite):
+        suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [2, 4, 7], "runs": ["erm", "rwg"]}
+
+    made = plan(repeat)
+    assert made.runs["rwg"].benchmarks == ("waterbirds", "waterbirds-4", "waterbirds-7")
+    assert made.runs["rwy"].benchmarks == ("waterbirds",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"methods": ["rwz"]}, "studies.needs.methods: There is no method 'rwz'"),
+        ({"methods": ["erm"]}, "studies.needs.methods: erm is in methods of the suite, too; remove one"),
+        ({"methods": ["rwy", "rwy"]}, "names rwy twice"),
+        ({"benchmarks": ["ducks"]}, "studies.needs.benchmarks: There is no benchmark 'ducks'"),
+        ({"seconds": {"answer": 1.0, "group": 1.0, "box": 1.0}}, "mask"),
+        ({"seconds": SECONDS | {"group": 0.0}}, "group"),
+        ({"methods": ["cnc"]}, "methods has no entry 'cnc'"),
+    ],
+)
+def test_wrong_settings_of_the_study_are_named(changes, says):
+    def change(suite):
+        suite["benchmarks"]["waterbirds"]["methods"].pop("cnc")
+
+    with pytest.raises((ParamsError, ValueError), match=re.escape(says)):
+        plan(change, **changes)
+
+
+def test_the_study_is_on_the_page():
+    assert RESULTS["needs"].title
+    assert RESULTS["needs"].recomputed
