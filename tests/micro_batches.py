@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from crayon.config.sections import Augmentation, Training
@@ -27,6 +29,7 @@ CASES = {
         "crayon_pruning_margin": {},
         "rwg": {},
         "afr": {},
+        "self": {},
     }.items()
 }
 
@@ -57,6 +60,7 @@ def run(name: str, batch_size: int, micro_batch: int | None = None, norms: bool 
     """Two epochs of a method with jittered images; without `norms`, batch normalisation stays as it is."""
     problem = problems.problem()
     problem.network.double()
+    problem.validation = replace(problem.validation, images=Doubles(problem.validation.images))
     problem.images, problem.micro_batch = Doubles(problem.images), micro_batch
     problem.augmentation = Augmentation(jitter=0.2, lighting=0.1)
     method = method_class(name)(**CASES[name])

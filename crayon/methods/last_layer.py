@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LastLayer(Method):
-    """Retrain the last layer; the state's `inputs` (N, D) are its inputs for the training images."""
+    """Retrain the last layer.
+
+    The state's `inputs` (N, D) are its inputs for the training images; or for others, whose classes are `labels` (N,)
+    of the state.
+    """
 
     def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
         """Return the parameters of the last layer. Arguments: see `Method.parameters`."""
@@ -34,13 +38,13 @@ class LastLayer(Method):
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
         """Return a function that applies the last layer to the state's `inputs`."""
-        network, inputs = problem.network, state["inputs"]
+        network, inputs, labels = problem.network, state["inputs"], state.get("labels", problem.labels)
 
         def run(index: torch.Tensor) -> Batch:
             return Batch(
                 index=index,
                 images=None,
-                labels=problem.labels[index],
+                labels=labels[index],
                 features=None,
                 logits=network.head(inputs[index]),
                 network=network,

@@ -23,7 +23,7 @@ NEEDS = {
     "neurons": "answers to the neurons' patches",
     "masks": "masks of the relevant pixels",
     "groups": "the groups of the training images",
-    "validation": "validation images with groups",
+    "validation": "validation images",
     "bias_features": "the auxiliary network's features",
     "pretrained": "a pretrained backbone",
 }
@@ -32,7 +32,7 @@ NEEDS = {
 WHERE = {
     "masks": " (a column `mask` in the manifest)",
     "groups": " (`groups` in params.yaml)",
-    "validation": " (`groups` in params.yaml)",
+    "validation": " (`selection` in params.yaml)",
     "bias_features": " (`auxiliary` in params.yaml)",
 }
 """Input -> text that states where a benchmark declares this input."""
@@ -44,7 +44,7 @@ class Validation:
 
     Attributes:
         images: reader of the images.
-        labels, groups: (M,) int64, the class and the group of each image.
+        labels, groups: (M,) int64, the class and the group of each image; without groups, all groups are 0.
     """
 
     images: ImageReader
@@ -72,7 +72,7 @@ class Problem:
         neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
         masks: masks of the relevant pixels of the N images.
         groups: (N,) int64, the group of each image, such as the kind of its background.
-        validation: the validation images with their groups.
+        validation: the validation images.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network.
         pretrained: function that creates a classifier: its backbone is pretrained; its head is new, with weights drawn
             from PyTorch's global random state.

@@ -52,7 +52,7 @@ def reason_left_out(method: str, benchmark: Benchmark) -> str | None:
     needs = method_class(method).needs
     if "masks" in needs and not has_masks(benchmark.source):
         return "it needs masks, and the source has none"
-    if {"groups", "validation"} & set(needs) and len(benchmark.groups) == 1:
+    if "groups" in needs and len(benchmark.groups) == 1:
         return "it needs groups, and the benchmark has none"
     if "validation" in needs and without_validation(benchmark) is not None:
         return "it needs a validation split, and `selection` names none"

@@ -46,6 +46,7 @@ LOOKS = {
     "res": (GREEN, "^"),
     "rwy": (ORANGE, "v"),
     "afr": (GREEN, "v"),
+    "self": (GREY, "v"),
     "rwg": (RED, "p"),
     "group_dro": (PURPLE, "p"),
     "dfr": (PINK, "p"),

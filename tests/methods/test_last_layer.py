@@ -13,6 +13,7 @@ from crayon.config.sections import Training
 from crayon.methods import dfr
 from crayon.methods.afr import AFR
 from crayon.methods.dfr import DFR, Examples, l1_logistic, unstandardised
+from crayon.methods.self_ import SELF
 from crayon.training.fit import train
 from crayon.utils.errors import MethodError
 
@@ -220,3 +221,55 @@ def test_a_large_distance_weight_keeps_the_originals_last_layer():
         train(problem, AFR(gamma=2.0, distance_weight=weight), training, 0, problems.monitor(), "x")
         moved.append(float((problem.network.head.weight.detach() - before).norm()))
     assert 0 < moved[1] < moved[0] / 4
+
+
+def test_self_takes_the_images_of_a_half_that_the_original_predicts_worst():
+    problem = problems.problem()
+    held = problem.validation
+    with torch.no_grad():
+        logits = problem.network.eval()(held.images(torch.arange(32))).double()
+    losses = [
+        math.log(1 + math.exp(float(row[1 - y] - row[y]))) for row, y in zip(logits, held.labels.tolist(), strict=True)
+    ]
+    inputs = problem.head_inputs(held.images, 32)
+    seen = set()
+    for seed in range(6):
+        torch.manual_seed(seed)
+        half = torch.randperm(32)[:16].tolist()
+        worst = sorted(half, key=lambda position: -losses[position])[:5]
+        torch.manual_seed(seed)
+        state = SELF(images=5).prepare(problem)
+        torch.testing.assert_close(state["inputs"], inputs[worst])
+        assert state["labels"].tolist() == held.labels[worst].tolist()
+        seen |= set(worst)
+    assert len(seen) > 5
+    assert len(SELF(images=100).prepare(problem)["inputs"]) == 16  # no more than there are
+
+
+def test_self_draws_each_class_equally_often_and_reads_the_classes_of_its_images():
+    problem, method = problems.problem(), SELF(images=4, steps_per_epoch=50)
+    problem.validation.labels[:] = torch.tensor([0] * 8 + [1] * 24)
+    state = method.prepare(problem)
+    state |= {"labels": torch.tensor([0, 1, 1, 1]), "weights": torch.tensor([4, 4 / 3, 4 / 3, 4 / 3]).double()}
+    steps = [index for (index,) in method.steps(problem, state, TRAINING, torch.Generator().manual_seed(0))]
+    assert [len(index) for index in steps] == [TRAINING.batch_size] * 50
+    share = float((torch.cat(steps) == 0).double().mean())
+    assert share == pytest.approx(0.5, abs=4 * 0.5 / 400**0.5)
+    batch = method.forward(problem, state)(torch.tensor([0, 3]))
+    assert batch.labels.tolist() == [0, 1]
+    expected = problem.network.head(state["inputs"][[0, 3]]).double().log_softmax(1)[[0, 1], [0, 1]]
+    assert float(method.loss(batch, state)["classification"].detach()) == pytest.approx(
+        -float(expected.mean()), rel=1e-5
+    )
+
+
+def test_self_trains_the_last_layer_alone_and_reads_no_group():
+    outcomes = []
+    for groups in (0, 1):
+        problem = problems.problem()
+        problem.validation.groups[:] = groups
+        before = {key: value.clone() for key, value in problem.network.state_dict().items()}
+        outcomes.append(train(problem, SELF(images=6, steps_per_epoch=4), TRAINING, 0, problems.monitor(), "x").last)
+        changed = {key for key, value in outcomes[-1].items() if not torch.equal(value, before[key])}
+        assert changed == {"head.weight", "head.bias"}
+    assert all(torch.equal(outcomes[0][key], outcomes[1][key]) for key in outcomes[0])

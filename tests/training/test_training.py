@@ -53,8 +53,9 @@ SETTINGS = {
     "group_dro": {"adjustment": 1.0},
     "dfr": {},
     "afr": {"gamma": 4.0, "distance_weight": 0.1, "steps_per_epoch": 3},
+    "self": {"images": 6, "steps_per_epoch": 3},
 }
-LAST_LAYER = ("crayon_pruning", "dfr", "afr")
+LAST_LAYER = ("crayon_pruning", "dfr", "afr", "self")
 """The methods that train only the last layer, here on inputs that are computed once."""
 
 

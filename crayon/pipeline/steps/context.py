@@ -108,13 +108,12 @@ class Context:
             return None
         return torch.from_numpy(self.data.group_ids[self.data.rows(split)]).to(self.device)
 
-    def validation(self) -> Validation | None:
-        """Return the images on which the selection metric is measured; None if the benchmark has no groups."""
+    def validation(self) -> Validation:
+        """Return the images on which the selection metric is measured."""
         split = self.benchmark.selection.splits[0]
-        groups = self.groups(split)
-        if groups is None:
-            return None
-        return Validation(images=self.images(split), labels=self.labels(split), groups=groups)
+        labels, groups = self.labels(split), self.groups(split)
+        of_one = torch.zeros_like(labels) if groups is None else groups
+        return Validation(images=self.images(split), labels=labels, groups=of_one)
 
     def present(self, split: str) -> set[tuple[str, str]]:
         """Return the (class, group) pairs that have images in a split."""
