@@ -252,6 +252,7 @@ def _recounted(plan: Plan, read: dict) -> Iterator[str]:
                     split: Accuracies(
                         {(row["label"], row["group"]): row["correct"] for row in rows},
                         {(row["label"], row["group"]): row["count"] for row in rows},
+                        {(row["label"], row["group"]): row.get("trained", 0) for row in rows},
                     )
                     for split, rows in values["splits"].items()
                 }

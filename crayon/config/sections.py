@@ -228,19 +228,21 @@ class Interpret(Section):
 class Metric(Section):
     """A metric and the split on which it is measured, as exactly one key (the metric) with its value (the split).
 
-    `worst_group`, `mean_group`: the lowest and the mean accuracy of the groups. `accuracy`: that of all images.
+    `worst_group`, `mean_group`: the lowest and the mean accuracy of the groups. `adjusted_average`: their mean,
+    weighted by the groups' numbers of training images. `accuracy`: that of all images.
     `difference: [a, b]`: the accuracy on the split a minus the accuracy on the split b.
     """
 
     worst_group: Name | None = None
     mean_group: Name | None = None
+    adjusted_average: Name | None = None
     accuracy: Name | None = None
     difference: tuple[Name, Name] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Metric:
         if len(self.model_fields_set) != 1:
-            raise ValueError("needs exactly one of worst_group, mean_group, accuracy, difference")
+            raise ValueError("needs exactly one of worst_group, mean_group, adjusted_average, accuracy, difference")
         return self
 
     @property
@@ -256,8 +258,8 @@ class Metric(Section):
 
     @property
     def by_group(self) -> bool:
-        """Whether the metric is computed from the accuracies of the groups: true of `worst_group` and `mean_group`."""
-        return self.kind in ("worst_group", "mean_group")
+        """Whether the metric is computed from the accuracies of the groups."""
+        return self.kind in ("worst_group", "mean_group", "adjusted_average")
 
     @property
     def lower_is_better(self) -> bool:

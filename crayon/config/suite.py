@@ -115,6 +115,8 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:
+        if self.selection.kind == "adjusted_average":
+            raise ValueError("selection: adjusted_average is for `metrics` only; choose another metric")
         for key, names in (("classes", self.classes), ("groups", self.groups)):
             if repeated := [name for name in names if names.count(name) > 1]:
                 raise ValueError(f"{key}: {repeated[0]!r} is listed twice; remove one")

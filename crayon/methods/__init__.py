@@ -1,5 +1,6 @@
 """The methods by the names in params.yaml: Crayon's variants, two of our own, the paper's baselines, and others."""
 
+from functools import cache
 from importlib import import_module
 
 from crayon.methods.base import Method
@@ -45,6 +46,7 @@ IN_PAPER = tuple(name for name in METHODS if name not in OURS | FURTHER)
 """The methods of the paper's Table 1."""
 
 
+@cache
 def method_class(name: str) -> type[Method]:
     """Return the class of the method `name`.
 

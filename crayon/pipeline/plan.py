@@ -147,14 +147,14 @@ class Plan:
                 yield self._auxiliary(name)
             if benchmark.stage_one and any("stage_one" in run.needs for run in used):
                 yield self._stage_one(name)
-            yield self._evaluate(name, benchmark, "original", None)
+            yield from self._evaluations(name, benchmark, "original", (None,))
             for number in transfer.originals if transfer is not None and name in transfer.benchmarks else ():
                 yield self._original(name, benchmark, number)
-                yield self._evaluate(name, benchmark, TRANSFERRED, number)
+                yield from self._evaluations(name, benchmark, TRANSFERRED, (number,))
             for run in used:
-                for seed in run.seeds:
-                    yield self._refine(name, benchmark, run, seed)
-                    yield self._evaluate(name, benchmark, run.name, seed)
+                evaluated = self._evaluations(name, benchmark, run.name, run.seeds)
+                for refine, evaluate in zip(self._refinements(name, benchmark, run), evaluated, strict=True):
+                    yield from (refine, evaluate)
         for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
             yield self._measure(name, suite.benchmarks[name])
 
@@ -216,18 +216,21 @@ class Plan:
     def _pretrain(self, transfer: bool = False) -> Job:
         suite = self.params.active
         study = suite.studies.transfer if transfer else None
-        folder = f"models/{self.suite}/transfer" if study else f"models/{self.suite}"
+        model = self._pretrained_model(transfer)
         pretraining = (study.pretraining if study else None) or suite.pretraining
         return Job(
             rule="pretrain",
             wildcards={"network": "transfer"} if study else {},
             inputs=_weights(self.network(transfer)),
-            outputs={"model": f"{folder}/pretrained.safetensors"},
-            record=f"{folder}/pretrained.record.json",
+            outputs={"model": model},
+            record=model.replace(".safetensors", ".record.json"),
             steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.pipeline.steps.pretrain",),
             step_params=self._params(transfer=transfer),
         )
+
+    def _pretrained_model(self, transfer: bool) -> str:
+        return f"models/{self.suite}/{'transfer/' if transfer else ''}pretrained.safetensors"
 
     def _pretrained(self, transfer: bool = False) -> dict[str, str]:
         """The input from which a training starts: `pretrained` -> path of the backbone, or `weights`, see `_weights`.
@@ -236,7 +239,7 @@ class Plan:
         """
         if self.params.active.pretraining is None:
             return _weights(self.network(transfer))
-        return {"pretrained": self._pretrain(transfer).outputs["model"]}
+        return {"pretrained": self._pretrained_model(transfer)}
 
     def network(self, transfer: bool = False) -> Network:
         """The suite's network, or the one of the transfer study."""
@@ -304,22 +307,24 @@ class Plan:
         """The paths of a benchmark's published files."""
         return tuple(raw_file(self.suite, name, archive) for archive in archives)
 
-    def _model(self, name: str) -> str:
-        return f"models/{self.suite}/{name}/original.safetensors"
+    def _model(self, name: str, number: int | None = None) -> str:
+        """The benchmark's Original or, with a number, an Original of the transfer study's network."""
+        return f"models/{self.suite}/{name}/{'' if number is None else f'transfer/{number}/'}original.safetensors"
 
     def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
         """The job of the benchmark's Original or, with a number, of an Original of the transfer study's network."""
         transfer = number is not None
         if benchmark.imported is not None and not transfer:
             return self._imported(name, benchmark, benchmark.imported)
-        folder = f"models/{self.suite}/{name}" + (f"/transfer/{number}" if transfer else "")
+        model = self._model(name, number)
+        folder = Path(model).parent.as_posix()
         training = changed(benchmark.original, self._transfer.original) if transfer else benchmark.original
         seed = benchmark.original_seed if number is None else number
         return Job(
             rule="original",
             wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
             inputs=self._data(name) | self._pretrained(transfer),
-            outputs={"model": f"{folder}/original.safetensors", "history": f"{folder}/history.csv"},
+            outputs={"model": model, "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark, transfer)
             | {"training": dump(training), "selection": dump(benchmark.selection)}
@@ -523,7 +528,8 @@ class Plan:
     def _auxiliary(self, name: str) -> Job:
         benchmark, auxiliary = self.params.active.benchmark(name), self.params.active.auxiliary
         assert auxiliary is not None  # `validate` requires it where a method needs its features
-        folder = f"auxiliary/{self.suite}/{name}/bagnet"
+        features = self._bias_features(name)
+        folder = Path(features).parent.as_posix()
         return Job(
             rule="auxiliary",
             wildcards={"benchmark": name},
@@ -531,7 +537,7 @@ class Plan:
             outputs={
                 "model": f"{folder}/model.safetensors",
                 "history": f"{folder}/history.csv",
-                "bias_features": f"{folder}/features.npy",
+                "bias_features": features,
             },
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark)
@@ -544,14 +550,21 @@ class Plan:
             step_params=self._params(benchmark, training=auxiliary.training),
         )
 
+    def _bias_features(self, name: str) -> str:
+        return f"auxiliary/{self.suite}/{name}/bagnet/features.npy"
+
+    def _stage_one_logits(self, name: str) -> str:
+        return f"auxiliary/{self.suite}/{name}/stage_one/logits.npy"
+
     def _stage_one(self, name: str) -> Job:
         benchmark = self.params.active.benchmark(name)
-        folder = f"auxiliary/{self.suite}/{name}/stage_one"
+        logits = self._stage_one_logits(name)
+        folder = Path(logits).parent.as_posix()
         return Job(
             rule="stage_one",
             wildcards={"benchmark": name},
             inputs=self._data(name) | self._pretrained(),
-            outputs={"stage_one": f"{folder}/logits.npy", "history": f"{folder}/history.csv"},
+            outputs={"stage_one": logits, "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark)
             | {"training": dump(benchmark.stage_one), "selection": dump(benchmark.selection)},
@@ -564,39 +577,43 @@ class Plan:
         needs, made = method_class(method).needs, self._interpretation(name)
         early = self.params.active.benchmark(name).stage_one is not None
         paths = self._labels(name) | self._pretrained() | {"maps": made["maps"], "logits": made["logits"]}
-        paths["stage_one"] = self._stage_one(name).outputs["stage_one"] if early else made["logits"]
-        if "bias_features" in needs:
-            paths["bias_features"] = self._auxiliary(name).outputs["bias_features"]
+        paths["stage_one"] = self._stage_one_logits(name) if early else made["logits"]
+        paths["bias_features"] = self._bias_features(name)
         found: dict[str, str] = {need: paths[need] for need in needs if need in paths}
         if "pretrained" in needs and "weights" in paths:
             found["weights"] = paths["weights"]
         return found
 
-    def _refine(self, name: str, benchmark: Benchmark, run: Run, seed: int) -> Job:
+    def _refinements(self, name: str, benchmark: Benchmark, run: Run) -> Iterator[Job]:
+        """Yield the job of each seed of a run."""
         training, settings = run.settings(benchmark)
-        model = self._original(name, benchmark, run.original).outputs["model"]
+        transferred = self.transferred(run.name)
+        inputs = self._data(name) | {"model": self._model(name, run.original)} | self.needed(name, run.method)
         varied = {"labels": run.labels, "answers": run.answers, "order": run.order}
-        return Job(
-            rule="refine",
-            wildcards={"benchmark": name, "run": run.name, "seed": str(seed)},
-            inputs=self._data(name) | {"model": model} | self.needed(name, run.method),
-            outputs=self._refined(name, run.name, seed),
-            record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
-            steering=self.training_params(benchmark, self.transferred(run.name), settings)
+        steering = (
+            self.training_params(benchmark, transferred, settings)
             | {
                 "method": run.method,
                 "settings": dump(settings),
                 "training": dump(training),
                 "selection": dump(benchmark.selection),
-                "seed": seed,
             }
             | {key: value for key, value in varied.items() if value is not None}
-            | (self.placed(benchmark) if settings.places_cells or self.transferred(run.name) else {}),
-            code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
-            step_params=self._params(
-                benchmark, self.transferred(run.name), training=training, method=settings, seed=seed, run=run
-            ),
+            | (self.placed(benchmark) if settings.places_cells or transferred else {})
         )
+        for seed in run.seeds:
+            yield Job(
+                rule="refine",
+                wildcards={"benchmark": name, "run": run.name, "seed": str(seed)},
+                inputs=inputs,
+                outputs=self._refined(name, run.name, seed),
+                record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
+                steering=steering | {"seed": seed},
+                code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
+                step_params=self._params(
+                    benchmark, transferred, training=training, method=settings, seed=seed, run=run
+                ),
+            )
 
     def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
         """The outputs of a refinement."""
@@ -611,26 +628,33 @@ class Plan:
         """The folder of an evaluation."""
         return f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
 
-    def _evaluate(self, name: str, benchmark: Benchmark, run: str, seed: int | None) -> Job:
-        if run in self.runs:
-            assert seed is not None  # only the Original has no seed
-            models = self._refined(name, run, seed)
-        else:  # an Original, which has no checkpoint of the selected epoch
-            original = self._original(name, benchmark, seed).outputs
-            models = {"last": original["model"], "history": original["history"]}
-        folder = self._evaluated(name, run, seed)
-        return Job(
-            rule="evaluate",
-            wildcards={"benchmark": name, "run": run} | ({} if seed is None else {"seed": str(seed)}),
-            inputs=self._data(name) | models,
-            outputs={"metrics": f"{folder}/metrics.json"},
-            record=f"{folder}/record.json",
-            steering=self.network_params(benchmark, self.transferred(run))
+    def _evaluations(self, name: str, benchmark: Benchmark, run: str, seeds: Iterable[int | None]) -> Iterator[Job]:
+        """Yield the job of each seed of a run; of an Original, `seeds` is its number in the study, or None."""
+        data, transferred = self._data(name), self.transferred(run)
+        steering = (
+            self.network_params(benchmark, transferred)
             | {"placement": benchmark.placement}
-            | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}},
-            code=("crayon.pipeline.steps.evaluate",),
-            step_params=self._params(benchmark, self.transferred(run)),
+            | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}}
         )
+        params = self._params(benchmark, transferred)
+        for seed in seeds:
+            if run in self.runs:
+                assert seed is not None  # only the Original has no seed
+                models = self._refined(name, run, seed)
+            else:  # an Original, which has no checkpoint of the selected epoch
+                original = self._original(name, benchmark, seed).outputs
+                models = {"last": original["model"], "history": original["history"]}
+            folder = self._evaluated(name, run, seed)
+            yield Job(
+                rule="evaluate",
+                wildcards={"benchmark": name, "run": run} | ({} if seed is None else {"seed": str(seed)}),
+                inputs=data | models,
+                outputs={"metrics": f"{folder}/metrics.json"},
+                record=f"{folder}/record.json",
+                steering=steering,
+                code=("crayon.pipeline.steps.evaluate",),
+                step_params=params,
+            )
 
     def _measure(self, name: str, benchmark: Benchmark) -> Job:
         """The job that measures the time of the Crayon variants, for several sizes of the training set."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from crayon.config.studies import Needs
+from crayon.data.dataset import load_dataset
 from crayon.pipeline.evaluations import cell, evaluations, number
 from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
@@ -15,12 +16,13 @@ from crayon.pipeline.record import Writer
 from crayon.report import curves, style
 from crayon.report.latex import escaped, plus_minus
 from crayon.report.tables import full_cell, headings, left_out_sentences, markdown, naming, shown, study, writers
+from crayon.utils.chunks import parts
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
-from crayon.utils.tables import read_csv
 
 KINDS_OF_NEED = {
     "nothing": "nothing",
+    "images": "validation images to train with",
     "validation": "groups of validation images",
     "groups": "groups of training images",
     "answers": "yes-no answers",
@@ -65,6 +67,28 @@ class Cost:
         return ", ".join(KINDS_OF_NEED[kind] for kind in self.counts) or KINDS_OF_NEED["nothing"]
 
 
+@dataclass(frozen=True)
+class Images:
+    """Numbers of images of a benchmark: of training, of validation, and of training images with a mask."""
+
+    train: int
+    validation: int
+    masked: int
+
+    @classmethod
+    def of(cls, plan: Plan, name: str) -> Images:
+        """Count the images of a packed data set."""
+        benchmark = plan.params.active.benchmarks[name]
+        data = load_dataset(f"data/{plan.suite}/{name}", benchmark.classes, benchmark.groups)
+        train, masks = data.rows("train"), data.masks
+        masked = 0 if masks is None else sum(int(masks[train[part]].any((1, 2)).sum()) for part in parts(len(train)))
+        return cls(len(train), len(data.rows(benchmark.selection.splits[0])), masked)
+
+
+Costs = dict[str, dict[str, Cost]]
+"""Benchmark -> method -> cost."""
+
+
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write needs.csv, needs.md, needs.tex and the figure.
 
@@ -72,17 +96,23 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
         plan, job, partly: see `crayon.report.registry`.
     """
     evaluated = evaluations(job.inputs)
-    table = tables(plan, evaluated)[job.outputs["table"]]
-    figure = curves.points(_panels(plan, evaluated), style.origin(plan, _section(plan).benchmarks))
-    latex = partial(write_text, text=_latex(plan, evaluated))
-    return writers(table, _markdown(plan, evaluated)) | {"latex": latex} | style.writers(figure)
+    spent = costs(plan, evaluated)
+    figure = curves.points(_panels(plan, evaluated, spent), style.origin(plan, _section(plan).benchmarks))
+    latex = partial(write_text, text=_latex(plan, evaluated, spent))
+    table = (COLUMNS, _rows(plan, evaluated, spent))
+    return writers(table, _markdown(plan, evaluated, spent)) | {"latex": latex} | style.writers(figure)
 
 
 def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Compute the content of each CSV file from the evaluations, as path -> (columns, rows)."""
+    rows = _rows(plan, evaluated, costs(plan, evaluated))
+    return {plan.find("needs").outputs["table"]: (COLUMNS, rows)}
+
+
+def _rows(plan: Plan, evaluated: Mapping, spent: Costs) -> list[list[Any]]:
     suite, written = plan.params.active, []
-    for name in _section(plan).benchmarks:
-        for method, cost in costs(plan, evaluated, name).items():
+    for name, of_method in spent.items():
+        for method, cost in of_method.items():
             counts = [cost.counts.get(kind, "") for kind in COUNTED]
             for metric in suite.benchmarks[name].metrics:
                 last = full_cell(evaluated[name, method], metric)
@@ -91,31 +121,32 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
                 values += ["", ""] if selected is None else [number(selected.mean), number(selected.std)]
                 minutes = number(cost.seconds / 60, 1)
                 written.append([plan.suite, name, method, cost.needs, *counts, minutes, metric, *values, last.seeds])
-    return {plan.find("needs").outputs["table"]: (COLUMNS, written)}
+    return written
 
 
-def costs(plan: Plan, evaluated: Mapping, name: str) -> dict[str, Cost]:
-    """The cost of each method that has been evaluated on a benchmark, in the order of the rows."""
-    suite = plan.params.active
-    found = {"original": Cost({}, 0.0)}
-    for method in (*suite.methods, *suite.further):
-        if (name, method) in evaluated:
-            found[method] = cost(plan, name, method)
-    places = list(KINDS_OF_NEED)
-    last = {method: max((places.index(kind) for kind in of.counts), default=0) for method, of in found.items()}
-    return {method: found[method] for method in sorted(found, key=last.__getitem__)}
-
-
-def cost(plan: Plan, name: str, method: str) -> Cost:
-    """What people annotate for a method: the answers that were given, and all images for the other kinds.
+def costs(plan: Plan, evaluated: Mapping) -> Costs:
+    """The cost of each method that has been evaluated, in the order of the rows: benchmark -> method -> cost.
 
     Raises:
-        RecordError: the manifest of the images, or the summary of the answers, is missing or damaged.
+        DataError: a file of a data set is missing or damaged.
+        RecordError: the summary of the answers is missing or damaged.
     """
+    suite, spent = plan.params.active, Costs()
+    places = list(KINDS_OF_NEED)
+    for name in _section(plan).benchmarks:
+        images, found = Images.of(plan, name), {"original": Cost({}, 0.0)}
+        for method in (*suite.methods, *suite.further):
+            if (name, method) in evaluated:
+                found[method] = cost(plan, name, method, images)
+        last = {method: max((places.index(kind) for kind in of.counts), default=0) for method, of in found.items()}
+        spent[name] = {method: found[method] for method in sorted(found, key=last.__getitem__)}
+    return spent
+
+
+def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
+    """What people annotate for a method: the answers that were given, and all images for the other kinds."""
     job, benchmark, seconds = plan.find("needs"), plan.params.active.benchmarks[name], _section(plan).seconds
     annotated = plan.run(method).settings(benchmark)[1].annotated
-    manifest = read_csv(job.inputs[f"{name}/manifest"], ("split", "mask"), RecordError)
-    train = [row for row in manifest if row["split"] == "train"]
     counts, took = dict[str, int](), 0.0
 
     def count(kind: str, images: int, each: float) -> None:
@@ -123,18 +154,19 @@ def cost(plan: Plan, name: str, method: str) -> Cost:
         counts[kind] = counts.get(kind, 0) + images
         took += images * each
 
+    if "validation" in plan.run(method).needs and "validation" not in annotated:
+        count("images", images.validation, 0.0)  # their classes are known, since the selection reads them
     if "validation" in annotated:
-        count("validation", sum(row["split"] == benchmark.selection.splits[0] for row in manifest), seconds.group)
+        count("validation", images.validation, seconds.group)
     if "groups" in annotated:
-        count("groups", len(train), seconds.group)
+        count("groups", images.train, seconds.group)
     for kind in KINDS:
         if kind in annotated:
             summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
             count("answers", summary["answers"], summary.get("seconds", seconds.answer))
     if "masks" in annotated:
         boxes = naming(method)[1] == "Bounding Box"
-        masked = sum(bool(row["mask"]) for row in train)
-        count("boxes" if boxes else "masks", masked, seconds.box if boxes else seconds.mask)
+        count("boxes" if boxes else "masks", images.masked, seconds.box if boxes else seconds.mask)
     return Cost(counts, took)
 
 
@@ -154,7 +186,7 @@ def _introduction(plan: Plan) -> str:
     )
 
 
-def _markdown(plan: Plan, evaluated: Mapping) -> str:
+def _markdown(plan: Plan, evaluated: Mapping, spent: Costs) -> str:
     suite = plan.params.active
     parts = [f"# What each method needs: {suite.title} (suite `{plan.suite}`)\n", _introduction(plan) + "\n"]
     for name in _section(plan).benchmarks:
@@ -162,11 +194,11 @@ def _markdown(plan: Plan, evaluated: Mapping) -> str:
         header = ["method", "needs", "annotations", "minutes"]
         header += [f"{titles[metric]} {family}" for metric in benchmark.metrics for family in ("last", "selected")]
         lines = []
-        for method, spent in costs(plan, evaluated, name).items():
-            counts = " + ".join(f"{count:,}" for count in spent.counts.values())
-            line = [naming(method)[0], spent.needs, counts or "0", number(spent.seconds / 60, 1)]
+        for method, of in spent[name].items():
+            counts = " + ".join(f"{count:,}" for count in of.counts.values())
+            line = [naming(method)[0], of.needs, counts or "0", number(of.seconds / 60, 1)]
             for metric in benchmark.metrics:
-                line += [str(cell(evaluated[name, method], metric, of) or "") for of in ("last", "selected")]
+                line += [str(cell(evaluated[name, method], metric, family) or "") for family in ("last", "selected")]
             lines.append(line)
         left_out = left_out_sentences(plan, name, (*suite.methods, *suite.further))
         parts.append(f"\n## {benchmark.title}\n")
@@ -175,7 +207,7 @@ def _markdown(plan: Plan, evaluated: Mapping) -> str:
     return "\n".join(parts)
 
 
-def _latex(plan: Plan, evaluated: Mapping) -> str:
+def _latex(plan: Plan, evaluated: Mapping, spent: Costs) -> str:
     """A LaTeX table (package booktabs) with one block of rows per benchmark; values are of the last epoch."""
     suite = plan.params.active
     lines = [
@@ -190,17 +222,17 @@ def _latex(plan: Plan, evaluated: Mapping) -> str:
         heads = [escaped(titles[metric]) for metric in metrics] + [""] * (2 - len(metrics))
         lines += [f"{escaped(suite.benchmarks[name].title)} & Needs & Annotations & Minutes & {' & '.join(heads)} \\\\"]
         lines += ["\\midrule"]
-        for method, spent in costs(plan, evaluated, name).items():
+        for method, of in spent[name].items():
             values = [plus_minus(str(full_cell(evaluated[name, method], metric))) for metric in metrics]
             values += [""] * (2 - len(values))
-            counts = " + ".join(str(count) for count in spent.counts.values()) or "0"
-            line = [escaped(naming(method)[0]), spent.needs, counts, number(spent.seconds / 60, 1), *values]
+            counts = " + ".join(str(count) for count in of.counts.values()) or "0"
+            line = [escaped(naming(method)[0]), of.needs, counts, number(of.seconds / 60, 1), *values]
             lines.append(f"{' & '.join(line)} \\\\")
         lines.append("\\midrule")
     return "\n".join([*lines[:-1], "\\bottomrule", "\\end{tabular}", ""])
 
 
-def _panels(plan: Plan, evaluated: Mapping) -> list[curves.Panel]:
+def _panels(plan: Plan, evaluated: Mapping, spent: Costs) -> list[curves.Panel]:
     """One panel per benchmark, with its first metric."""
     from pandas import DataFrame
 
@@ -208,8 +240,8 @@ def _panels(plan: Plan, evaluated: Mapping) -> list[curves.Panel]:
     for name in _section(plan).benchmarks:
         metric, better = shown(plan, name)[0]
         rows = [
-            (method, spent.seconds / 60, run["last"]["metrics"][metric])
-            for method, spent in costs(plan, evaluated, name).items()
+            (method, of.seconds / 60, run["last"]["metrics"][metric])
+            for method, of in spent[name].items()
             for run in evaluated[name, method].values()
         ]
         title = plan.params.active.benchmarks[name].title

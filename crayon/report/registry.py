@@ -211,7 +211,7 @@ def _needs(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     inputs |= plan.summaries(study.benchmarks)
     annotated = {}
     for name in study.benchmarks:
-        inputs[f"{name}/manifest"] = plan.find("download", benchmark=name).outputs["manifest"]
+        inputs |= plan.data(name)
         benchmark = suite.benchmarks[name]
         annotated[name] = {run.name: run.settings(benchmark)[1].annotated for run in runs if name in run.benchmarks}
     return inputs, _shown(plan, study=dump(study), annotated=annotated)

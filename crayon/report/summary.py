@@ -19,6 +19,7 @@ from crayon.utils.text import listed
 WORDS = {
     "worst_group": "the accuracy of the worst group of the split {}",
     "mean_group": "the mean accuracy over the groups of the split {}",
+    "adjusted_average": "the mean accuracy over the groups of the split {}, weighted by their training images",
     "accuracy": "the accuracy on the split {}",
     "difference": "the difference of the accuracies on the splits {}",
 }

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from crayon.config.suite import Params
+from crayon.data.dataset import write_manifest
 from crayon.pipeline import runs
 from crayon.pipeline.evaluations import evaluations
 from crayon.report import needs
 from crayon.report.build import build_plan
 from crayon.report.registry import RESULTS
 from crayon.utils.errors import ParamsError
-from crayon.utils.files import write_csv, write_json
+from crayon.utils.files import write_json, write_npy
 
 from .. import tiny
 
 SECONDS = {"answer": 3.0, "group": 2.0, "box": 7.0, "mask": 60.0}
-FURTHER = ["rwy", "dfr", "rwg", "res"]
+FURTHER = ["rwy", "dfr", "rwg", "res", "self"]
 STUDY = {"benchmarks": ["waterbirds"], "methods": FURTHER, "seconds": SECONDS}
 METHODS = ["crayon_attention", "crayon_pruning_attention", "bounding_box", "rrr", "gradia", "erm"]
 
@@ -37,8 +39,13 @@ def made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan_ = plan()
     job = plan_.find("needs")
-    rows = [("train", "m.png")] * 8 + [("train", "")] * 2 + [("validation", "m.png")] * 5 + [("test", "m.png")] * 3
-    write_csv(job.inputs["waterbirds/manifest"], ("split", "mask"), rows)
+    splits = ["train"] * 10 + ["validation"] * 5 + ["test"] * 3
+    rows = [(f"{number}.png", split, "landbird", "land") for number, split in enumerate(splits)]
+    masks = np.zeros((18, 4, 4), bool)
+    masks[:8, 1, 2] = masks[10:] = True
+    write_manifest(job.inputs["waterbirds/manifest"], rows)
+    write_npy(job.inputs["waterbirds/images"], np.zeros((18, 4, 4, 3), np.uint8))
+    write_npy(job.inputs["waterbirds/masks"], masks)
     write_json(job.inputs["waterbirds/attention"], {"answers": 20})
     write_json(job.inputs["waterbirds/neurons"], {"answers": 6, "seconds": 1.5})
     for name, path in job.inputs.items():
@@ -53,11 +60,12 @@ def made(tmp_path, monkeypatch):
 
 
 def test_the_costs_by_hand(made):
-    found = needs.costs(made, evaluations(made.find("needs").inputs), "waterbirds")
+    found = needs.costs(made, evaluations(made.find("needs").inputs))["waterbirds"]
     assert {method: (dict(cost.counts), cost.seconds) for method, cost in found.items()} == {
         "original": ({}, 0),
         "erm": ({}, 0),
         "rwy": ({}, 0),
+        "self": ({"images": 5}, 0),
         "dfr": ({"validation": 5}, 10),
         "rwg": ({"groups": 10}, 20),
         "crayon_attention": ({"answers": 20}, 60),  # their times were not recorded
@@ -67,13 +75,13 @@ def test_the_costs_by_hand(made):
         "gradia": ({"answers": 20, "masks": 8}, 540),
         "res": ({"masks": 8}, 480),
     }
-    assert list(found)[:5] == ["original", "erm", "rwy", "dfr", "rwg"]  # by kind of annotation
+    assert list(found)[:6] == ["original", "erm", "rwy", "self", "dfr", "rwg"]  # by kind of annotation
     assert found["gradia"].needs == "yes-no answers, masks"
 
 
 def test_dfr_on_training_images_needs_the_groups_of_both_splits(made):
     made.params.active.benchmarks["waterbirds"].methods["dfr"]["split"] = "train"
-    cost = needs.cost(made, "waterbirds", "dfr")
+    cost = needs.cost(made, "waterbirds", "dfr", needs.Images.of(made, "waterbirds"))
     assert (dict(cost.counts), cost.seconds) == ({"validation": 5, "groups": 10}, 30)
 
 
@@ -82,8 +90,8 @@ def test_all_files_are_written(made, tmp_path):
     for key, write in needs.render(made, job).items():
         write(tmp_path / key)
     table = (tmp_path / "table").read_text()
-    assert "\nmini,waterbirds,dfr,groups of validation images,5,,,,,0.2,WGA,40.5000,0.7071,70.0000,0.0000,2\n" in table
-    assert "\nmini,waterbirds,original,nothing,,,,,,0.0,WGA,10.0000,,,,1\n" in table
+    assert "\nmini,waterbirds,dfr,groups of validation images,,5,,,,,0.2,WGA,40.5000,0.7071,70.0000,0.0000,2\n" in table
+    assert "\nmini,waterbirds,original,nothing,,,,,,,0.0,WGA,10.0000,,,,1\n" in table
     text = (tmp_path / "markdown").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| GradIA"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]

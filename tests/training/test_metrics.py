@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,3 +74,14 @@ def test_metrics_are_those_of_counting_one_by_one(some):
     whole = measure(Metric(accuracy="a"), {"a": accuracies(some)})
     assert whole == pytest.approx(100 * sum(p == y for p, y, _ in some) / len(some))
     assert found["worst_group"] - 1e-9 <= whole <= max(shares) + 1e-9
+
+
+def test_the_adjusted_average_is_weighted_by_training_images():
+    """Accuracies 75, 50 and 100 with 10, 30 and 0 training images; the fourth group has no image in the split."""
+    found = replace(accuracies(ROWS), trained={(0, 0): 10, (0, 1): 30, (1, 0): 7})
+    metric = Metric(adjusted_average="a")
+    assert measure(metric, {"a": found}) == (10 * 75 + 30 * 50) / 40
+    assert metric.by_group
+    assert not metric.lower_is_better
+    with pytest.raises(DataError, match="no group of it has a training image"):
+        measure(metric, {"a": replace(found, trained={(1, 0): 7})})

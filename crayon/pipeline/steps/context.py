@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,12 @@ class Context:
     def accuracies(self, predictions: np.ndarray, split: str) -> Accuracies:
         """Count the correct predictions for a split's images; `predictions` is (n,) int64."""
         rows = self.data.rows(split)
-        return Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
+        found = Accuracies.of(predictions, self.data.labels[rows], self.data.group_ids[rows])
+        if any(metric.kind == "adjusted_average" for metric in self.benchmark.metrics.values()):
+            train = self.data.rows("train")
+            pairs = zip(self.data.labels[train].tolist(), self.data.group_ids[train].tolist(), strict=True)
+            return replace(found, trained=Counter(pairs))
+        return found
 
     def shift(self, network: Network | None = None) -> Shift:
         """Compute where the cells of a network's maps lie on the images; the default is this job's network."""

@@ -55,7 +55,8 @@ def evaluate(context: Context, job: Job, images: dict[str, ImageReader]) -> dict
         - `epoch`: number of the epoch; 0 is the Original.
         - `validation`: the selection metric after this epoch, in percent.
         - `metrics`: name -> percent.
-        - `splits`: split -> list of {label, group, correct, count}.
+        - `splits`: split -> list of {label, group, correct, count}, and the number `trained` of training images if a
+          metric reads it.
         - `attention`: split -> list, see `where_it_looks`.
 
         For a refinement, `before` has the `validation` of epoch 0.
@@ -101,6 +102,7 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
                     "correct": values.correct[label, group],
                     "count": count,
                 }
+                | ({"trained": values.trained.get((label, group), 0)} if values.trained else {})
                 for (label, group), count in values.count.items()
             ]
             for split, values in accuracies.items()
