@@ -62,6 +62,23 @@ class Augmentation(Section):
     lighting: NonNegative = 0.0
 
 
+class OriginalAugmentation(Augmentation):
+    """Random changes of the images in the Original's own training, also of position: there are no maps yet to match.
+
+    `crop`: least and greatest share of the image's area in a random crop, which is resized to the image's size.
+    `flip`: mirror every other image, from left to right.
+    """
+
+    crop: tuple[Share, Share] | None = None
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> OriginalAugmentation:
+        if self.crop is not None and not 0 < self.crop[0] <= self.crop[1]:
+            raise ValueError("crop: the least share must be above 0 and not above the greatest")
+        return self
+
+
 class Compute(Section):
     """The machine: where and how numbers are computed.
 

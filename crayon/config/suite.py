@@ -25,6 +25,7 @@ from crayon.config.sections import (
     Metric,
     Network,
     Normalisation,
+    OriginalAugmentation,
     Pretraining,
     Section,
     Training,
@@ -40,6 +41,7 @@ class Benchmark(Section):
 
     `classes`, `groups`: names of the classes and groups. `source`: the data source, see `crayon.config.source`.
     `augmentation`: random changes of the images in every training; none by default.
+    `original_augmentation`: takes the place of `augmentation` in the training of the Original alone.
     `original`: training of the Original. If `imported` is given, only the transfer study uses it.
     `original_seed`: seed of this training.
     `imported`: files of an Original that is not trained here.
@@ -64,6 +66,7 @@ class Benchmark(Section):
     normalisation: Normalisation
     augmentation: Augmentation | None = None
     original: Training
+    original_augmentation: OriginalAugmentation | None = None
     original_seed: Int = 0
     imported: Imported | None = None
     stage_one: Training | None = None

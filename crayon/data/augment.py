@@ -1,8 +1,9 @@
 """Random colour changes of training images: colour jitter as in torchvision, and AlexNet's lighting noise.
 
-`Augmenter` changes only colours, never positions, so the maps and masks of the original images stay aligned. `Views`
-are for methods that compare an image with itself. Brightness, contrast and saturation each blend the image x with a
-degenerate image g, f x + (1 - f) g, with f in [1 - jitter, 1 + jitter]:
+In refinements, `Augmenter` changes only colours, never positions, so the maps and masks of the original images stay
+aligned; the Original's own training may also crop and flip. `Views` are for methods that compare an image with itself.
+Brightness, contrast and saturation each blend the image x with a degenerate image g, f x + (1 - f) g, with f in
+[1 - jitter, 1 + jitter]:
 
     brightness: g = 0      contrast: g = mean of x in grey      saturation: g = x in grey
 
@@ -18,7 +19,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import torch
 
-from crayon.config.sections import Augmentation
+from crayon.config.sections import Augmentation, OriginalAugmentation
 from crayon.utils.device import to_device
 
 EIGENVALUES = (0.2175, 0.0188, 0.0045)
@@ -28,6 +29,9 @@ EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836
 """V: the eigenvectors as columns, in the order of `EIGENVALUES`; rows are red, green, blue (same source)."""
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+RATIO, TRIES = (3 / 4, 4 / 3), 10
+"""Range of a random crop's width over its height, and how often a crop is drawn until one fits (torchvision's)."""
 
 
 class Augmenter:
@@ -44,14 +48,20 @@ class Augmenter:
         self.rng = np.random.default_rng([seed, epoch, 5])
 
     def draw(self, count: int) -> Changes:
-        """Draw orders, factors and noise for the next `count` images."""
-        orders = factors = noise = None
+        """Draw crops, flips, orders, factors and noise for the next `count` images."""
+        orders = factors = noise = crops = flips = None
+        if isinstance(self.options, OriginalAugmentation):
+            if self.options.crop is not None:
+                crops = self.rng.random((count, TRIES, 4))
+                crops[..., 0] = self.options.crop[0] + crops[..., 0] * (self.options.crop[1] - self.options.crop[0])
+            if self.options.flip:
+                flips = self.rng.random(count) < 0.5
         if self.options.jitter:
             orders = self.rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1)
             factors = self.rng.uniform(1 - self.options.jitter, 1 + self.options.jitter, (count, 3))
         if self.options.lighting:
             noise = self.rng.normal(0, self.options.lighting, (count, 3))
-        return Changes(orders, factors, noise)
+        return Changes(orders, factors, noise, crops, flips)
 
     def __call__(self, raw: torch.Tensor) -> torch.Tensor:
         """Draw changes and apply them; arguments and result as in `Changes.__call__`."""
@@ -60,17 +70,21 @@ class Augmenter:
 
 @dataclass(frozen=True)
 class Changes:
-    """Colour changes drawn for the images of a batch.
+    """Changes drawn for the images of a batch.
 
     Attributes:
         orders: (B, 3) int64, as in `jitter`; None without jitter.
         factors: (B, 3) float64, as in `jitter`; None without jitter.
         noise: (B, 3) float64, as in `light`; None without lighting.
+        crops: (B, TRIES, 4) float64, as in `box`; None without crops.
+        flips: (B,) bool, which images are mirrored; None without flips.
     """
 
     orders: np.ndarray | None
     factors: np.ndarray | None
     noise: np.ndarray | None
+    crops: np.ndarray | None = None
+    flips: np.ndarray | None = None
 
     def part(self, start: int, stop: int) -> Changes:
         """The changes for the images `start` to `stop - 1` of the batch."""
@@ -85,13 +99,50 @@ class Changes:
         Returns:
             (B, 3, H, W) float32, a new tensor. Lighting may take values below 0 or above 255.
         """
-        images = raw.to(torch.float32, copy=True)
+        images = (raw if self.crops is None else cropped(raw, self.crops)).to(torch.float32, copy=True)
+        if self.flips is not None:
+            flipped = to_device(torch.from_numpy(self.flips), raw.device)[:, None, None, None]
+            images = torch.where(flipped, images.flip(3), images)
         if self.orders is not None and self.factors is not None:
             images = jitter(images, torch.from_numpy(self.orders), torch.from_numpy(self.factors))
         if self.noise is not None:
             noise = torch.from_numpy(self.noise)
             images += 255 * to_device(light(noise).float(), raw.device)[:, :, None, None]
         return images
+
+
+def cropped(raw: torch.Tensor, crops: np.ndarray) -> torch.Tensor:
+    """Crop each image and resize the crop to the image's size, as torchvision's RandomResizedCrop does.
+
+    Args:
+        raw: (B, 3, H, W) uint8.
+        crops: (B, TRIES, 4), as in `box`.
+
+    Returns:
+        (B, 3, H, W) uint8.
+    """
+    from torchvision.transforms.v2.functional import resized_crop
+
+    height, width = raw.shape[2:]
+    boxes = [box(tries, height, width) for tries in crops]
+    pairs = zip(raw, boxes, strict=True)
+    return torch.stack([resized_crop(image, *place, [height, width], antialias=True) for image, place in pairs])
+
+
+def box(tries: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+    """The first crop that fits into the image, else the whole image, as (top, left, height, width).
+
+    Args:
+        tries: (TRIES, 4) float: the share of the area, and three numbers in [0, 1) for ratio, top and left.
+        height, width: of the image.
+    """
+    low, high = np.log(RATIO)
+    for share, ratio, top, left in tries:
+        area, by = share * height * width, np.exp(low + ratio * (high - low))
+        w, h = round(float(np.sqrt(area * by))), round(float(np.sqrt(area / by)))
+        if 0 < w <= width and 0 < h <= height:
+            return int(top * (height - h + 1)), int(left * (width - w + 1)), h, w
+    return 0, 0, height, width
 
 
 def jitter(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:

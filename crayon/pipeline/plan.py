@@ -318,6 +318,7 @@ class Plan:
             return self._imported(name, benchmark, benchmark.imported)
         model = self._model(name, number)
         folder = Path(model).parent.as_posix()
+        own = benchmark.original_augmentation
         training = changed(benchmark.original, self._transfer.original) if transfer else benchmark.original
         seed = benchmark.original_seed if number is None else number
         return Job(
@@ -328,6 +329,7 @@ class Plan:
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark, transfer)
             | {"training": dump(training), "selection": dump(benchmark.selection)}
+            | ({"augmentation": dump(own)} if own is not None else {})
             | ({"seed": seed} if transfer or seed else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
             step_params=self._params(benchmark, transfer, training=training, seed=seed),

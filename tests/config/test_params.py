@@ -147,6 +147,14 @@ def test_a_bare_number_is_found():
             ["benchmarks.waterbirds.augmentation.jitter", "1.1"],
         ),
         (
+            lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"flip": True}),  # maps would no longer match
+            ["benchmarks.waterbirds.augmentation", "'flip'"],
+        ),
+        (
+            lambda s: s["benchmarks"]["waterbirds"].update(original_augmentation={"crop": [1.0, 0.7]}),
+            ["benchmarks.waterbirds.original_augmentation", "crop: the least share"],
+        ),
+        (
             lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"lighting": -0.1}),
             ["benchmarks.waterbirds.augmentation.lighting", "-0.1"],
         ),

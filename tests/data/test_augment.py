@@ -7,8 +7,20 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from crayon.config.sections import Augmentation
-from crayon.data.augment import BRIGHTNESS, CONTRAST, HUE, SATURATION, Augmenter, Views, jitter, light, turn_hue
+from crayon.config.sections import Augmentation, OriginalAugmentation
+from crayon.data.augment import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    SATURATION,
+    Augmenter,
+    Views,
+    box,
+    cropped,
+    jitter,
+    light,
+    turn_hue,
+)
 from crayon.data.loader import augmented
 from crayon.methods import METHODS
 from crayon.methods.erm import ERM
@@ -290,3 +302,43 @@ def test_views_are_cropped_and_half_of_them_flipped():
     whole = left != right
     assert 0 < float((~whole).double().mean()) < 0.5  # crops of one half
     assert float((left > right)[whole].double().mean()) == pytest.approx(0.5, abs=4 * 0.5 / int(whole.sum()) ** 0.5)
+
+
+def test_a_crop_is_the_first_of_its_tries_that_fits():
+    """Of 144 pixels, all at a ratio of 4:3 are 14 wide; a quarter at a ratio of 1 is 6 by 6."""
+    tries = np.array([(1.0, 1.0, 0.0, 0.0), (0.25, 0.5, 0.5, 0.99), (1.0, 0.5, 0.0, 0.0)])
+    assert box(tries, 12, 12) == (3, 6, 6, 6)
+    assert box(tries[:1], 12, 12) == (0, 0, 12, 12)
+    assert box(np.array([(0.5, 0.0, 0.0, 0.0)]), 24, 12) == (0, 0, 14, 10)  # 144 at 3:4 are 10.4 by 13.9
+
+
+def test_crops_are_resized_as_torchvisions():
+    raw = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 12, 12)).astype(np.uint8))
+    tries = np.array([(0.25, 0.5, 0.5, 0.99)])
+    found = cropped(raw, np.stack([tries, tries]))
+    assert torch.equal(found, functional.resize(raw[..., 3:9, 6:12], [12, 12], antialias=True))
+
+
+def test_the_originals_images_are_cropped_and_every_other_one_mirrored():
+    raw = torch.zeros(600, 3, 20, 20, dtype=torch.uint8)
+    raw[..., 10:] = 200
+    for seed in range(2):
+        images = Augmenter(OriginalAugmentation(crop=(0.5, 1.0), flip=True), seed, 1)(raw)
+        left, right = images[:, 0, 10, 0], images[:, 0, 10, -1]
+        assert {float(value) for value in torch.cat([left, right])} <= {0.0, 200.0}
+        assert float((left > right).double().mean()) == pytest.approx(0.5, abs=0.1)
+        edges = (images[:, 0, 10] > 100).sum(1).double()  # 10 where the crop is central
+        assert edges.min() < 8
+        assert edges.max() > 12
+    again = Augmenter(OriginalAugmentation(crop=(0.5, 1.0), flip=True), seed, 1)
+    assert torch.equal(again(raw), images)
+
+
+def test_a_batch_in_parts_has_the_crops_and_flips_of_the_whole():
+    raw = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 16, 16)).astype(np.uint8))
+    options = OriginalAugmentation(crop=(0.5, 1.0), flip=True, jitter=0.2)
+    changes = Augmenter(options, 0, 1).draw(6)
+    assert torch.equal(torch.cat([changes.part(0, 2)(raw[:2]), changes.part(2, 6)(raw[2:])]), changes(raw))
+    only_mirrored = Augmenter(OriginalAugmentation(flip=True), 0, 1).draw(6)
+    expected = [image.flip(2) if turned else image for image, turned in zip(raw, only_mirrored.flips, strict=True)]
+    assert torch.equal(only_mirrored(raw), torch.stack(expected).float())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crayon.config.load import load
-from crayon.config.sections import Augmentation
+from crayon.config.sections import Augmentation, OriginalAugmentation
 from crayon.methods import IN_PAPER
 from crayon.report.build import build_plan
 from crayon.utils.errors import ParamsError, RecordError
@@ -107,6 +107,23 @@ def test_the_paper_suite_has_a_plan_of_its_own_files(plan):
     assert (
         paper.find("download", benchmark="waterbirds").inputs == {}
     )  # what it downloads lies in raw/, and is no step's
+
+
+def test_the_originals_own_augmentation_steers_no_other_training(plan):
+    own = OriginalAugmentation(jitter=0.1, crop=(0.7, 1.0), flip=True)
+    suite = plan.params.active
+    changes = {"augmentation": Augmentation(jitter=0.2), "original_augmentation": own}
+    content = suite.benchmarks["waterbirds"].model_copy(update=changes)
+    suite = suite.model_copy(update={"benchmarks": suite.benchmarks | {"waterbirds": content}})
+    changed = build_plan(plan.params.model_copy(update={"suites": plan.params.suites | {"mini": suite}}))
+    found = {
+        job.rule: job.steering["augmentation"]
+        for job in changed.jobs.values()
+        if job.wildcards.get("benchmark") == "waterbirds" and "augmentation" in job.steering
+    }
+    assert found.pop("original") == {"jitter": 0.1, "lighting": 0.0, "crop": [0.7, 1.0], "flip": True}
+    assert set(found) == {"stage_one", "auxiliary", "refine", "measure"}
+    assert all(value == {"jitter": 0.2, "lighting": 0.0} for value in found.values())
 
 
 def test_augmentation_is_in_training_job_params_only_if_set(plan):

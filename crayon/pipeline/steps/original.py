@@ -30,6 +30,7 @@ def run(jobs: Sequence[Job]) -> None:
         torch.manual_seed(params.seed)
         network = context.pretrained(job.inputs.get("pretrained"))
         problem = context.problem(network)
+        problem.augmentation = context.benchmark.original_augmentation or problem.augmentation
         saved = context.saved(recording)
         training = required(params.training, "job.params.training")
         outcome = train(problem, ERM(), training, params.seed, context.monitor(report), job.name, saved)
