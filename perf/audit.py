@@ -108,10 +108,10 @@ def _evaluation(job: Job) -> dict:
 
     metrics = {key: adapter(Metric).validate_python(value) for key, value in job.steering["metrics"].items()}
     classes, groups = job.steering["classes"], job.steering["groups"]
-    counts = {(label, group): (3, 4) for label in classes for group in groups}
-    found = Accuracies({k: v[0] for k, v in counts.items()}, {k: v[1] for k, v in counts.items()})
+    pairs = [(label, group) for label in classes for group in groups]
+    found = Accuracies(dict.fromkeys(pairs, 3), dict.fromkeys(pairs, 4), dict.fromkeys(pairs, 5))
     splits = {split for metric in metrics.values() for split in metric.splits}
-    rows = [{"label": k[0], "group": k[1], "correct": v[0], "count": v[1]} for k, v in counts.items()]
+    rows = [{"label": label, "group": group, "correct": 3, "count": 4, "trained": 5} for label, group in pairs]
     values = {key: measure(metric, dict.fromkeys(splits, found)) for key, metric in metrics.items()}
     epoch = {"epoch": 1, "metrics": values, "splits": dict.fromkeys(splits, rows)}
     return {"last": epoch} | ({} if job.wildcards["run"] == "original" else {"selected": epoch})
