@@ -66,7 +66,7 @@ class OriginalAugmentation(Augmentation):
     """Random changes of the images in the Original's own training, also of position: there are no maps yet to match.
 
     `crop`: least and greatest share of the image's area in a random crop, which is resized to the image's size.
-    `flip`: mirror every other image, from left to right.
+    `flip`: whether to mirror an image from left to right, at random, half of the times.
     """
 
     crop: tuple[Share, Share] | None = None

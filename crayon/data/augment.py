@@ -114,6 +114,8 @@ class Changes:
 def cropped(raw: torch.Tensor, crops: np.ndarray) -> torch.Tensor:
     """Crop each image and resize the crop to the image's size, as torchvision's RandomResizedCrop does.
 
+    That transform draws from the global random state; here, the crops depend on seed and epoch only.
+
     Args:
         raw: (B, 3, H, W) uint8.
         crops: (B, TRIES, 4), as in `box`.
@@ -160,18 +162,19 @@ def jitter(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) ->
     """
     from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-    device, kind = images.device, images.dtype
-    for change in orders.T:
-        turned = (change == HUE).nonzero().flatten()
-        turns, turned = to_device(factors[turned, -1].to(kind), device), to_device(turned, device)
-        hues = turn_hue(images[turned], turns)
-        factor = to_device(factors.gather(1, change[:, None]).to(kind), device)[:, :, None, None]
-        change = to_device(change, device)[:, None, None, None]
+    device = images.device
+    turned = [to_device((change == HUE).nonzero().flatten(), device) for change in orders.T]
+    orders, factors = to_device(orders, device), to_device(factors.to(images.dtype), device)
+    for change, positions in zip(orders.T, turned, strict=True):
+        hues = turn_hue(images[positions], factors[positions, -1]) if factors.shape[1] > HUE else None
+        factor = factors.gather(1, change[:, None])[:, :, None, None]
+        change = change[:, None, None, None]
         grey = rgb_to_grayscale(images).floor_()
         degenerate = torch.where(change == SATURATION, grey, grey.mean((1, 2, 3), keepdim=True))
         degenerate = torch.where(change == BRIGHTNESS, 0.0, degenerate)
         images = torch.lerp(degenerate.expand_as(images), images, factor).clamp_(0, 255).floor_()
-        images[turned] = hues
+        if hues is not None:
+            images[positions] = hues
     return images
 
 

@@ -29,7 +29,7 @@ from pydantic import Field
 from crayon.config.sections import Training
 from crayon.config.types import Positive
 from crayon.methods.balanced import numbered_groups
-from crayon.methods.base import Batch, Need, Reduction
+from crayon.methods.base import Need
 from crayon.methods.last_layer import LastLayer
 from crayon.utils.checks import required
 from crayon.utils.errors import MethodError
@@ -111,16 +111,8 @@ class DFR(LastLayer):
             head.bias.lerp_(torch.from_numpy(bias).to(head.bias), 1 / epoch)
 
     def parameters(self, problem: Problem, state: Any, training: Training) -> list[dict[str, Any]]:
-        """Return the last layer with learning rate 0: its weights are fitted, not trained. Arguments: see `Method`."""
+        """Return the last layer with learning rate 0: its weights are fitted; the loss is reported only."""
         return [group | {"lr": 0.0} for group in super().parameters(problem, state, training)]
-
-    def term_reductions(self) -> dict[str, Reduction]:
-        """The term is a mean over the images."""
-        return {"classification": "mean"}
-
-    def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
-        """Compute the mean cross-entropy of the training images, which is reported, but changes no weight."""
-        return {"classification": batch.cross_entropy().mean()}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crayon.config.sections import Training
-from crayon.methods.base import Batch, Method
+from crayon.methods.base import Batch, Method, Reduction
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LastLayer(Method):
-    """Retrain the last layer.
+    """Retrain the last layer, by default with the mean cross-entropy.
 
     The state's `inputs` (N, D) are its inputs for the training images; or for others, whose classes are `labels` (N,)
     of the state.
@@ -51,3 +51,11 @@ class LastLayer(Method):
             )
 
         return run
+
+    def term_reductions(self) -> dict[str, Reduction]:
+        """The term is a mean over the images."""
+        return {"classification": "mean"}
+
+    def loss(self, batch: Batch, state: Any) -> dict[str, torch.Tensor]:
+        """Compute the mean cross-entropy of the batch."""
+        return {"classification": batch.cross_entropy().mean()}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crayon.config.sections import Training
 from crayon.config.types import Count
 from crayon.methods.balanced import inverse_sizes
-from crayon.methods.base import Batch, Need, Reduction
+from crayon.methods.base import Need
 from crayon.methods.last_layer import LastLayer
 from crayon.methods.losses import cross_entropies
 from crayon.utils.checks import required
@@ -71,11 +71,3 @@ class SELF(LastLayer):
         """Yield steps of images that are drawn with replacement. Arguments: see `Method.steps`."""
         for _ in range(self.steps_per_epoch):
             yield [state["weights"].multinomial(training.batch_size, replacement=True, generator=generator)]
-
-    def term_reductions(self) -> dict[str, Reduction]:
-        """The term is a mean over the images."""
-        return {"classification": "mean"}
-
-    def loss(self, batch: Batch, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Compute the mean cross-entropy of the batch."""
-        return {"classification": batch.cross_entropy().mean()}

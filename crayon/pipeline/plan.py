@@ -147,13 +147,13 @@ class Plan:
                 yield self._auxiliary(name)
             if benchmark.stage_one and any("stage_one" in run.needs for run in used):
                 yield self._stage_one(name)
-            yield from self._evaluations(name, benchmark, "original", (None,))
+            yield from self._evaluation_jobs(name, benchmark, "original", (None,))
             for number in transfer.originals if transfer is not None and name in transfer.benchmarks else ():
                 yield self._original(name, benchmark, number)
-                yield from self._evaluations(name, benchmark, TRANSFERRED, (number,))
+                yield from self._evaluation_jobs(name, benchmark, TRANSFERRED, (number,))
             for run in used:
-                evaluated = self._evaluations(name, benchmark, run.name, run.seeds)
-                for refine, evaluate in zip(self._refinements(name, benchmark, run), evaluated, strict=True):
+                evaluated = self._evaluation_jobs(name, benchmark, run.name, run.seeds)
+                for refine, evaluate in zip(self._refine_jobs(name, benchmark, run), evaluated, strict=True):
                     yield from (refine, evaluate)
         for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
             yield self._measure(name, suite.benchmarks[name])
@@ -586,7 +586,7 @@ class Plan:
             found["weights"] = paths["weights"]
         return found
 
-    def _refinements(self, name: str, benchmark: Benchmark, run: Run) -> Iterator[Job]:
+    def _refine_jobs(self, name: str, benchmark: Benchmark, run: Run) -> Iterator[Job]:
         """Yield the job of each seed of a run."""
         training, settings = run.settings(benchmark)
         transferred = self.transferred(run.name)
@@ -630,7 +630,7 @@ class Plan:
         """The folder of an evaluation."""
         return f"evaluations/{self.suite}/{name}/{run}" + ("" if seed is None else f"/{seed}")
 
-    def _evaluations(self, name: str, benchmark: Benchmark, run: str, seeds: Iterable[int | None]) -> Iterator[Job]:
+    def _evaluation_jobs(self, name: str, benchmark: Benchmark, run: str, seeds: Iterable[int | None]) -> Iterator[Job]:
         """Yield the job of each seed of a run; of an Original, `seeds` is its number in the study, or None."""
         data, transferred = self._data(name), self.transferred(run)
         steering = (

@@ -37,6 +37,11 @@ class Panel:
     better: str | None = None
     level: tuple[str, float] | None = None
 
+    @property
+    def y_with_arrow(self) -> str:
+        """The label of the y axis, with an arrow that points to better values."""
+        return self.y + {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[self.better]
+
 
 def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True) -> Figure:
     """Draw a grid of panels: the mean over runs as a line, the sample standard deviation as a band.
@@ -84,9 +89,8 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
         field.axhline(panel.level[1], linestyle=":", color="black", linewidth=1, label=panel.level[0])
     if log:
         field.set_xscale("log")
-    better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
     field.set_title(style.wrapped(panel.title, PANEL, TITLE))
-    field.set(xlabel=panel.x, ylabel=panel.y + better)
+    field.set(xlabel=panel.x, ylabel=panel.y_with_arrow)
 
 
 def points(panels: Sequence[Panel], footer: str) -> Figure:
@@ -105,8 +109,7 @@ def points(panels: Sequence[Panel], footer: str) -> Figure:
                 handles.setdefault(name, drawn)
             field.set_xscale("symlog", linthresh=10)
             field.set_xlim(left=-1)
-            better = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[panel.better]
-            field.set(title=style.wrapped(panel.title, PANEL, TITLE), xlabel=panel.x, ylabel=panel.y + better)
+            field.set(title=style.wrapped(panel.title, PANEL, TITLE), xlabel=panel.x, ylabel=panel.y_with_arrow)
         labels = [style.label(method) for method in handles]
         figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=2 * len(panels), frameon=False)
         style.foot(figure, footer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -147,27 +148,25 @@ def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
     """What people annotate for a method: the answers that were given, and all images for the other kinds."""
     job, benchmark, seconds = plan.find("needs"), plan.params.active.benchmarks[name], _section(plan).seconds
     annotated = plan.run(method).settings(benchmark)[1].annotated
-    counts, took = dict[str, int](), 0.0
-
-    def count(kind: str, images: int, each: float) -> None:
-        nonlocal took
-        counts[kind] = counts.get(kind, 0) + images
-        took += images * each
-
+    spent: list[tuple[str, int, float]] = []  # kind, number, seconds of one
     if "validation" in plan.run(method).needs and "validation" not in annotated:
-        count("images", images.validation, 0.0)  # their classes are known, since the selection reads them
+        spent.append(("images", images.validation, 0.0))  # their classes are known, since the selection reads them
     if "validation" in annotated:
-        count("validation", images.validation, seconds.group)
+        spent.append(("validation", images.validation, seconds.group))
     if "groups" in annotated:
-        count("groups", images.train, seconds.group)
+        spent.append(("groups", images.train, seconds.group))
     for kind in KINDS:
         if kind in annotated:
             summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
-            count("answers", summary["answers"], summary.get("seconds", seconds.answer))
-    if "masks" in annotated:
-        boxes = naming(method)[1] == "Bounding Box"
-        count("boxes" if boxes else "masks", images.masked, seconds.box if boxes else seconds.mask)
-    return Cost(counts, took)
+            spent.append(("answers", summary["answers"], summary.get("seconds", seconds.answer)))
+    if "masks" in annotated and naming(method)[1] == "Bounding Box":
+        spent.append(("boxes", images.masked, seconds.box))
+    elif "masks" in annotated:
+        spent.append(("masks", images.masked, seconds.mask))
+    counts = Counter[str]()
+    for kind, count, _ in spent:
+        counts[kind] += count
+    return Cost(counts, sum(count * each for _, count, each in spent))
 
 
 def _section(plan: Plan) -> Needs:
@@ -181,7 +180,7 @@ def _introduction(plan: Plan) -> str:
         "no label of a group chooses. *selected*: after the epoch that is best on validation by the selection metric, "
         "which reads the groups of its images. Cost: what people annotate beyond the classes of the images, at "
         f"{seconds.answer:g} s for an answer (where answers have no recorded times), {seconds.group:g} s for the group "
-        f"of an image, {seconds.box:g} s for a box and {seconds.mask:g} s for a mask; sources: params.yaml. The "
+        f"of an image, {seconds.box:g} s for a box and {seconds.mask:g} s for a mask; sources: docs/needs.md. The "
         "settings of a method that has a search space were chosen by the selection metric, whatever the method needs."
     )
 

@@ -155,6 +155,10 @@ def test_a_bare_number_is_found():
             ["benchmarks.waterbirds.original_augmentation", "crop: the least share"],
         ),
         (
+            lambda s: s["benchmarks"]["waterbirds"].update(selection={"adjusted_average": "validation"}),
+            ["benchmarks.waterbirds", "selection: adjusted_average is for `metrics` only"],
+        ),
+        (
             lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"lighting": -0.1}),
             ["benchmarks.waterbirds.augmentation.lighting", "-0.1"],
         ),
