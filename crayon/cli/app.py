@@ -56,7 +56,7 @@ def batch(
     """The jobs of some runs and seeds; with `token`, those of them that this sentinel file names, see `to_run`."""
     from crayon.pipeline.validity import to_run
 
-    jobs = plan_of(context).select(rule, benchmark, runs, seeds)
+    jobs = plan_of(context, only=[benchmark]).select(rule, benchmark, runs, seeds)
     return jobs if token is None else to_run(token, jobs)
 
 
@@ -150,7 +150,7 @@ def pretrain(
     ] = False,
 ) -> None:
     """Train the backbone on figures and textures (stands in for ImageNet)."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[])
     from crayon.pipeline.steps.pretrain import run
 
     run(plan.find("pretrain", **({"network": "transfer"} if transfer else {})))
@@ -159,7 +159,7 @@ def pretrain(
 @app.command()
 def compose(context: typer.Context, benchmark: BenchmarkName, local: From = None) -> None:
     """Compose a benchmark's folder of images from pictures of Python packages or Debian packages."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.compose import run
 
     run(plan.find("compose", benchmark=benchmark), local)
@@ -168,7 +168,7 @@ def compose(context: typer.Context, benchmark: BenchmarkName, local: From = None
 @app.command()
 def download(context: typer.Context, benchmark: BenchmarkName, local: From = None) -> None:
     """Generate, read, compose or download a benchmark's images, and pack them into one data set."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.download import run
 
     job = plan.find("download", benchmark=benchmark)
@@ -191,7 +191,7 @@ def original(
     ] = None,
 ) -> None:
     """Train the Original, or import it."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     if plan.params.active.benchmark(benchmark).imported is not None and not transfer:
         from crayon.pipeline.steps.published import run_original
 
@@ -224,7 +224,7 @@ def import_original(
 @app.command()
 def interpret(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Compute the Original's maps and its neuron concept patches."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.interpret import run
 
     run(plan.find("interpret", benchmark=benchmark))
@@ -267,7 +267,7 @@ def annotate(
 @app.command()
 def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Simulate answers to maps or neurons' patches, or take published ones; for people's, print how to start."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     if plan.params.active.benchmark(benchmark).annotation.source == "people":
         report(f"{plan.answers(benchmark, kind)}: has people's answers")
         return
@@ -284,7 +284,7 @@ def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
 @app.command()
 def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Validate the answers and turn them into labels."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.ingest import run
 
     job = plan.find("ingest", benchmark=benchmark, kind=kind)
@@ -308,7 +308,7 @@ def stats(
 @app.command()
 def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Train the biased network that SoftCon and FLAC take features from."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.auxiliary import run
 
     run(plan.find("auxiliary", benchmark=benchmark))
@@ -317,7 +317,7 @@ def auxiliary(context: typer.Context, benchmark: BenchmarkName) -> None:
 @app.command()
 def stage_one(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Train the first stage, a network whose mistakes JtT and CnC use."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.stage_one import run
 
     run(plan.find("stage_one", benchmark=benchmark))
@@ -357,7 +357,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a refined network as a state dict for torchvision, after checking that its logits there are the same."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.export import run
 
     run(plan.one("evaluate", benchmark, method, seed), output, selected)
@@ -366,7 +366,7 @@ def export(
 @app.command()
 def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Time the Crayon variants on training sets of several sizes."""
-    plan = plan_of(context)
+    plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.timing import run
 
     run(plan.find("measure", benchmark=benchmark))

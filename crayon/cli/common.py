@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
@@ -24,11 +24,11 @@ class Answer(Protocol):
         """The content of the JSON document."""
 
 
-def plan_of(context: typer.Context, suite: str | None = None) -> Plan:
-    """Load the plan of the params file given on the command line; `suite` replaces the active suite."""
+def plan_of(context: typer.Context, suite: str | None = None, only: Collection[str] | None = None) -> Plan:
+    """Load the plan of the params file given on the command line; see `crayon.report.build.load_plan`."""
     from crayon.report.build import load_plan  # pydantic and the plan take 0.2 s, which `--help` need not wait for
 
-    return load_plan(context.obj, suite)
+    return load_plan(context.obj, suite, only)
 
 
 def show(answer: Answer, as_json: bool) -> None:

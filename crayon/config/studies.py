@@ -133,12 +133,14 @@ class Originals(Section):
     `repeats`: numbers of the repetitions. A repetition has its number as the seed of the images, if the source draws or
     composes them, of the Original's training and of the simulated answers. A benchmark whose `original_seed` is among
     them is itself this repetition.
-    `runs`: the methods and controls that are repeated, each with all seeds of the suite.
+    `runs`: the methods and controls that are repeated. `seeds`: the seeds of a run on a repetition, some of the suite's
+    seeds; all if it is left out.
     """
 
     benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
     repeats: Annotated[Seeds, Field(min_length=3), AfterValidator(_once)]
     runs: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_once)]
+    seeds: Annotated[Seeds, AfterValidator(_once)] | None = None
 
 
 class Seconds(Section):

@@ -194,6 +194,10 @@ class Suite(Section):
             raise ValueError("seeds: names a seed twice")
         if self.tuning is not None and (common := set(self.tuning.seeds) & set(self.seeds)):
             raise ValueError(f"tuning.seeds: {min(common)} is also in `seeds` of the suite; choose another")
+        if others := set(self.repeated_seeds) - set(self.seeds):
+            raise ValueError(
+                f"studies.originals.seeds: {min(others)} is not in `seeds` of the suite; choose one that is"
+            )
         transfer = self.studies.transfer
         used = [("network", self.network, self.pretraining)]
         if transfer is not None:
@@ -234,6 +238,12 @@ class Suite(Section):
     def further(self) -> tuple[str, ...]:
         """The methods that only the study `needs` has."""
         return () if self.studies.needs is None else self.studies.needs.methods
+
+    @property
+    def repeated_seeds(self) -> tuple[int, ...]:
+        """The seeds of each run on a repetition in the study `originals`."""
+        study = self.studies.originals
+        return self.seeds if study is None or study.seeds is None else study.seeds
 
     @cached_property
     def every(self) -> dict[str, Benchmark]:

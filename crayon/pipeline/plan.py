@@ -10,7 +10,7 @@ rules execute the jobs, and each job writes a record beside its outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,9 +37,16 @@ def _weights(network: Network) -> dict[str, str]:
 
 @dataclass
 class Plan:
-    """All jobs of the active suite."""
+    """All jobs of the active suite, or the steps of some benchmarks only.
+
+    Attributes:
+        params: the params.
+        only: plan these benchmarks; None for all. Except for results, no job reads files of several benchmarks.
+        jobs: name -> job.
+    """
 
     params: Params
+    only: Collection[str] | None = None
     jobs: dict[str, Job] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,7 +73,7 @@ class Plan:
         if "benchmark" in wildcards:
             self.params.active.benchmark(str(wildcards["benchmark"]))
         if "run" in wildcards:
-            self._where(str(wildcards["run"]))
+            self._benchmarks(str(wildcards["run"]))
         if wildcards.get("kind", KINDS[0]) not in KINDS:
             raise ParamsError(unknown("kind", str(wildcards["kind"]), KINDS))
         if "kind" in wildcards:
@@ -133,6 +140,8 @@ class Plan:
             if transfer is not None:
                 yield self._pretrain(transfer=True)
         for name, benchmark in suite.every.items():
+            if self.only is not None and name not in self.only:
+                continue
             used = [run for run in self.runs.values() if name in run.benchmarks]
             if "compose" in benchmark.source:
                 yield self._compose(name, benchmark)
@@ -152,11 +161,11 @@ class Plan:
                 yield self._original(name, benchmark, number)
                 yield from self._evaluation_jobs(name, benchmark, TRANSFERRED, (number,))
             for run in used:
-                evaluated = self._evaluation_jobs(name, benchmark, run.name, run.seeds)
+                evaluated = self._evaluation_jobs(name, benchmark, run.name, run.seeds_on(name))
                 for refine, evaluate in zip(self._refine_jobs(name, benchmark, run), evaluated, strict=True):
                     yield from (refine, evaluate)
-        for name in suite.studies.runtime.benchmarks if suite.studies.runtime is not None else ():
-            yield self._measure(name, suite.benchmarks[name])
+            if suite.studies.runtime is not None and name in suite.studies.runtime.benchmarks:
+                yield self._measure(name, benchmark)
 
     def _params(self, benchmark: Benchmark | None = None, transfer: bool = False, **own: Any) -> StepParams:
         """The params of a step: the suite, the benchmark, and `own`, the values of further attributes of StepParams."""
@@ -184,7 +193,7 @@ class Plan:
         """
         chosen = []
         for run in runs:
-            _, of_run = self._where(run)
+            of_run = self._seeds(run, benchmark)
             for seed in of_run if seeds is None or None in of_run else seeds:
                 wildcards = {"benchmark": benchmark, "run": run} | ({} if seed is None else {"seed": seed})
                 chosen.append(self.find(rule, **wildcards))
@@ -603,7 +612,7 @@ class Plan:
             | {key: value for key, value in varied.items() if value is not None}
             | (self.placed(benchmark) if settings.places_cells or transferred else {})
         )
-        for seed in run.seeds:
+        for seed in run.seeds_on(name):
             yield Job(
                 rule="refine",
                 wildcards={"benchmark": name, "run": run.name, "seed": str(seed)},
@@ -700,9 +709,9 @@ class Plan:
             if name not in (wanted or self.params.active.benchmarks):
                 continue
             for run in runs:
-                there, of_run = self._where(run)
-                if name not in there:
+                if name not in self._benchmarks(run):
                     continue
+                of_run = self._seeds(run, name)
                 for seed in of_run if seeds is None or None in of_run else [s for s in of_run if s in set(seeds)]:
                     key = f"{name}/{run}" if seed is None else f"{name}/{run}/{seed}"
                     paths[key] = f"{self._evaluated(name, run, seed)}/metrics.json"
@@ -722,11 +731,16 @@ class Plan:
         """Whether a run uses the network of the transfer study."""
         return run == TRANSFERRED or (run in self.runs and self.runs[run].original is not None)
 
-    def _where(self, run: str) -> tuple[Iterable[str], tuple[int | None, ...]]:
-        """The benchmarks and seeds on which a run is evaluated; the Original has one seed, None."""
-        if run == "original":
-            return self.params.active.every, (None,)
+    def _benchmarks(self, run: str) -> Iterable[str]:
+        """The benchmarks on which a run is evaluated."""
         study = self.params.active.studies.transfer
         if run == TRANSFERRED and study is not None:
-            return study.benchmarks, study.originals
-        return self.run(run).benchmarks, self.run(run).seeds
+            return study.benchmarks
+        return self.params.active.every if run == "original" else self.run(run).benchmarks
+
+    def _seeds(self, run: str, benchmark: str) -> tuple[int | None, ...]:
+        """The seeds with which a run is evaluated on a benchmark; the Original has one seed, None."""
+        study = self.params.active.studies.transfer
+        if run == TRANSFERRED and study is not None:
+            return study.originals
+        return (None,) if run == "original" else self.run(run).seeds_on(benchmark)

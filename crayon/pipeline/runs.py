@@ -13,7 +13,7 @@ A run is trained once for each seed on each of its benchmarks. Its name states w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ class Run:
         method: the method's name.
         benchmarks: names of the benchmarks.
         seeds: one training per seed.
+        repeated: repetition in the study `originals` -> its seeds.
         labels: how a control replaces the answers; None to keep them.
         factors: hyper-parameter -> factor by which the benchmark's own value is multiplied.
         answers: how many annotated items are used; None for all.
@@ -49,6 +50,7 @@ class Run:
     method: str
     benchmarks: tuple[str, ...]
     seeds: tuple[int, ...]
+    repeated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     labels: str | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     answers: int | None = None
@@ -61,6 +63,10 @@ class Run:
         training, method = settings_of(self.method, benchmark, self.name if self.labels else None)
         varied = {key: getattr(method, key) * factor for key, factor in self.factors.items()}
         return changed(training, self.training), replace(method, **varied)
+
+    def seeds_on(self, benchmark: str) -> tuple[int, ...]:
+        """The seeds of the run on a benchmark."""
+        return self.repeated.get(benchmark, self.seeds)
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -108,7 +114,8 @@ def expand(suite: Suite) -> dict[str, Run]:
         if study is not None and run in study.runs:
             names += tuple(repetition for name in names for repetition in suite.repeated.get(name, ()))
         able = tuple(name for name in names if reason_left_out(method, suite.every[name]) is None)
-        return {"name": run, "method": method, "benchmarks": able, "seeds": suite.seeds}
+        repeated = {name: suite.repeated_seeds for name in able if name not in suite.benchmarks}
+        return {"name": run, "method": method, "benchmarks": able, "seeds": suite.seeds, "repeated": repeated}
 
     runs = [Run(**common(method, method)) for method in (*suite.methods, *suite.further)]
     runs += [Run(labels=control.labels, **common(name, control.method)) for name, control in suite.controls.items()]
@@ -140,7 +147,8 @@ def batches(suite: Suite) -> list[Batch]:
     With `runs_per_job`, a batch has so many methods, controls, or further methods of a benchmark; they are dealt in
     turn, so that neighbours in the list, which often take as long as each other, are in different batches. With
     `seeds_per_job: 1`, each variation is a separate batch. The transferred Originals form a separate batch. The seed of
-    `quick` is apart from the other seeds of its runs, so that it can be trained before them.
+    `quick` is apart from the other seeds of its runs, so that it can be trained before them. A batch of a repetition in
+    the study `originals` has runs of all these kinds, because only that study needs them.
     """
     able = expand(suite)
 
@@ -154,7 +162,7 @@ def batches(suite: Suite) -> list[Batch]:
         return [
             Batch(dealt, part, (benchmark,))
             for benchmark in on
-            for kind in _kinds(suite)
+            for kind in _kinds(suite, benchmark)
             for dealt in deal([name for name in names if name in kind and benchmark in able[name].benchmarks])
             for part in chunks(seeds)
         ]
@@ -163,13 +171,14 @@ def batches(suite: Suite) -> list[Batch]:
         count = math.ceil(len(names) / suite.runs_per_job)
         return [tuple(names[first::count]) for first in range(count)]
 
-    plain, benchmarks = [run for kind in _kinds(suite) for run in kind], list(suite.every)
+    plain, benchmarks = [run for kind in _kinds(suite) for run in kind], list(suite.benchmarks)
     made, first = [], quick(suite)
     if first is not None and (suite.runs_per_job > 1 or chunks(suite.seeds)[0] != first.seeds):
         made = [first, *one_by_one(first.runs, first.benchmarks, suite.seeds[1:])]
         made += one_by_one([run for run in plain if run not in first.runs], first.benchmarks, suite.seeds)
         benchmarks = [name for name in benchmarks if name not in first.benchmarks]
     made += one_by_one(plain, benchmarks, suite.seeds)
+    made += one_by_one(plain, [name for name in suite.every if name not in suite.benchmarks], suite.repeated_seeds)
     known: set[str] = set()
     for part in studies(suite).values():
         kinds: dict[tuple, list[str]] = {}
@@ -189,29 +198,34 @@ def batches(suite: Suite) -> list[Batch]:
 def evaluations(suite: Suite) -> list[Batch]:
     """The batches that one process evaluates: those of `batches`, or with `evaluate_together` larger ones.
 
-    With `evaluate_together`, a batch has all methods of a benchmark; another one has its controls, and a third one the
-    further methods, which Table 1 does not need. For a small suite, an evaluation takes less time than the start of its
-    process.
+    With `evaluate_together`, a batch has all methods of a benchmark; another one has its controls, a third one the
+    further methods, which Table 1 does not need, and one the variations of each study. For a small suite, an evaluation
+    takes less time than the start of its process.
     """
-    runs, plain, made = expand(suite), _kinds(suite), list[Batch]()
     if not suite.evaluate_together:
         return batches(suite)
+    runs, apart = expand(suite), list[Batch]()
     merged: dict[tuple[str, tuple[int, ...], int], list[str]] = {}
     for batch in batches(suite):
-        if not any(batch.runs[0] in kind for kind in plain):
-            made.append(batch)
+        if TRANSFERRED in batch.runs:
+            apart.append(batch)
             continue
         for name in batch.benchmarks:
-            for number, kind in enumerate(plain):
+            varied = ([run.name for run in part] for part in studies(suite).values())
+            for number, kind in enumerate((*_kinds(suite, name), *varied)):
                 able = [run for run in batch.runs if run in kind and name in runs[run].benchmarks]
                 if able:
                     merged.setdefault((name, batch.seeds, number), []).extend(able)
-    return [Batch(tuple(names), seeds, (name,)) for (name, seeds, _), names in merged.items()] + made
+    return [Batch(tuple(names), seeds, (name,)) for (name, seeds, _), names in merged.items()] + apart
 
 
-def _kinds(suite: Suite) -> tuple[Collection[str], ...]:
-    """The runs that are no variation of another: methods of Table 1, controls, and methods of the study `needs`."""
-    return suite.methods, suite.controls, suite.further
+def _kinds(suite: Suite, benchmark: str | None = None) -> list[list[str]]:
+    """The runs that are no variation of another: methods of Table 1, controls, and methods of the study `needs`.
+
+    Those of a repetition in the study `originals` are all of one kind.
+    """
+    kinds = [list(suite.methods), list(suite.controls), list(suite.further)]
+    return kinds if benchmark is None or benchmark in suite.benchmarks else [[run for kind in kinds for run in kind]]
 
 
 def quick(suite: Suite) -> Batch | None:

@@ -48,7 +48,7 @@ class Row:
         method: its method.
         labels: how a control replaces the answers; `as answered` for a method that uses them, else empty.
         means: the mean over the seeds for each Original, in percent.
-        seeds: how many runs there are for each Original.
+        seeds: how many runs there are, for each Original.
         against: the run with which it is compared; empty for the run with which others are compared.
         compared: mean difference, lower and upper end of its 95 % interval, and corrected p-value; None without
             comparison.
@@ -58,7 +58,7 @@ class Row:
     method: str
     labels: str
     means: tuple[float, ...]
-    seeds: int
+    seeds: tuple[int, ...]
     against: str = ""
     compared: tuple[float, float, float, float] | None = None
 
@@ -80,7 +80,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
         for row in rows(plan, evaluated, name, metric):
             cell = Cell.of(row.means)
             named = (plan.suite, row.run, row.method, row.labels, name, metric)
-            values = (number(cell.mean), number(cell.std), len(row.means), row.seeds)
+            values = (number(cell.mean), number(cell.std), len(row.means), " ".join(map(str, row.seeds)))
             compared = ("",) * 4 if row.compared is None else tuple(number(value) for value in row.compared)
             written.append([*named, *values, row.against, *compared])
     return {plan.find("originals").outputs["table"]: (COLUMNS, written)}
@@ -102,7 +102,7 @@ def rows(plan: Plan, evaluated: dict, name: str, metric: str) -> list[Row]:
         method, labels = run, "as answered" if asked else ""
         if run in controls:
             method, labels = controls[run].method, controls[run].labels
-        found[run] = Row(run, method, labels, tuple(cell.mean for cell in cells), cells[0].seeds)
+        found[run] = Row(run, method, labels, tuple(cell.mean for cell in cells), tuple(c.seeds for c in cells))
     refined = [run for run in found if run in CRAYON] or [run for run in found if run not in ("original", *controls)]
     best = min if suite.benchmark(name).metrics[metric].lower_is_better else max
     reference = best(refined, key=lambda run: statistics.fmean(found[run].means)) if refined else ""
@@ -135,10 +135,11 @@ def _markdown(plan: Plan, evaluated: dict) -> str:
     parts = [
         f"# Several Originals: {suite.title} (suite `{plan.suite}`)\n",
         "Percent. Each benchmark has several Originals, each with its own answers and, where images are drawn or "
-        f"composed, its own images; the first one is that of Table 1. Means over {len(suite.seeds)} seeds, then over "
-        "the Originals, ± sample standard deviation between these. The difference is the row less the method named "
-        "behind it, with the 95 % interval (Student's t, one difference for each Original); p has Holm's correction "
-        "for the table's rows.\n",
+        "composed, its own images; the first one is that of Table 1. Means over seeds "
+        f"({len(suite.seeds)} of the first Original, {len(suite.repeated_seeds)} of each other one), then over the "
+        "Originals, ± sample standard deviation between these. The difference is the row less the method named behind "
+        "it, with the 95 % interval (Student's t, one difference for each Original); p has Holm's correction for the "
+        "table's rows.\n",
     ]
     for name, metric in _metrics(plan):
         lines = []

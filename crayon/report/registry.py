@@ -257,7 +257,7 @@ def _before_after(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
     if run is None:  # all methods are left out
         return None
     inputs: dict[str, str] = {}
-    for name in run.benchmarks:
+    for name in [name for name in run.benchmarks if name in suite.benchmarks]:  # no repetition of `originals`
         refine = plan.find("refine", benchmark=name, run=run.name, seed=suite.seeds[0])
         inputs |= plan.data(name) | {
             f"{name}/original": refine.inputs["model"],

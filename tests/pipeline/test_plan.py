@@ -166,3 +166,13 @@ def test_an_unknown_job_or_target_names_the_nearest(plan):
         plan.find("refine", benchmark="waterbirds", run="erm", seed=77)
     with pytest.raises(ParamsError, match="did you mean 'waterbirds'"):
         plan.find("refine", benchmark="waterbird", run="erm", seed=0)
+
+
+@pytest.mark.parametrize("name", ["waterbirds", "digits-3"])
+def test_the_plan_of_one_benchmark_has_the_same_jobs_as_the_whole_plan(plan, name):
+    alone = build_plan(plan.params, only=[name])
+    assert set(alone.jobs) == {
+        *("pretrain", "pretrain transfer"),
+        *(key for key, job in plan.jobs.items() if job.wildcards.get("benchmark") == name),
+    }
+    assert all(job == plan.jobs[key] for key, job in alone.jobs.items())

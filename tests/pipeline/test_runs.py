@@ -157,6 +157,14 @@ def test_one_process_evaluates_all_methods_of_a_benchmark_and_one_all_controls()
     assert evaluations(apart) == batches(apart)
 
 
+def test_one_process_evaluates_the_variations_of_a_study_on_a_benchmark():
+    suite = plan().params.active.model_copy(update={"evaluate_together": True})
+    found = [set(batch.runs) for batch in evaluations(suite) if batch.benchmarks == ("waterbirds",)]
+    parts = [[run.name for run in part if "waterbirds" in run.benchmarks] for part in studies(suite).values()]
+    assert all(set(part) in found for part in parts if part)
+    assert {TRANSFERRED} in [set(batch.runs) for batch in evaluations(suite)]  # before the runs that refine them
+
+
 def test_one_process_trains_several_methods_dealt_in_turn():
     """Seven methods, two for each process; a control, which Table 1 does not need, has another one."""
     content = tiny.params()

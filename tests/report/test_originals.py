@@ -6,6 +6,7 @@ import pytest
 
 from crayon.config.suite import Params
 from crayon.pipeline.job import TABLE1
+from crayon.pipeline.runs import batches, evaluations
 from crayon.report import originals
 from crayon.report.build import build_plan
 from crayon.report.comparison import paired
@@ -68,6 +69,44 @@ def test_only_the_runs_of_the_study_are_trained_on_repetitions():
     )
 
 
+@pytest.mark.parametrize("runs_per_job", [1, 8])
+def test_repetitions_have_seeds_of_their_own(runs_per_job):
+    suite = {"runs_per_job": runs_per_job, "evaluate_together": runs_per_job > 1}
+    made = plan(suite, seeds=[1])
+    for rule, rule_batches in (("refine", batches), ("evaluate", evaluations)):
+        jobs = {
+            (job.wildcards["benchmark"], job.wildcards["run"], job.wildcards["seed"])
+            for job in made.jobs.values()
+            if job.rule == rule and "seed" in job.wildcards
+        }
+        assert {key for key in jobs if key[1] == "erm"} == {
+            *((name, "erm", seed) for name in ("waterbirds", "digits") for seed in "01"),
+            *((name, "erm", "1") for name in made.params.active.every if "-" in name),
+        }
+        found = rule_batches(made.params.active)
+        planned = {(name, run, str(seed)) for b in found for name in b.benchmarks for run in b.runs for seed in b.seeds}
+        assert jobs <= planned
+        if runs_per_job > 1:  # one process for methods and controls of a repetition
+            assert jobs == planned
+            assert [set(b.runs) for b in found if b.benchmarks == ("digits-7",)] == [set(STUDY["runs"])]
+    paths = made.find("originals").inputs
+    assert [path for path in paths if path.startswith("waterbirds") and "/erm/" in path] == [
+        *("waterbirds/erm/0", "waterbirds/erm/1", "waterbirds-4/erm/1", "waterbirds-7/erm/1"),
+    ]
+
+
+def test_other_results_do_not_wait_for_repetitions():
+    made = plan()
+    assert {key.split("/")[0] for key in made.find("before_after").inputs} == {"waterbirds", "digits"}
+    waiting = {name for name, job in made.jobs.items() if any("waterbirds-4" in path for path in job.inputs.values())}
+    assert {name for name in waiting if "waterbirds-4" not in name} == {"originals"}
+
+
+def test_the_seeds_of_repetitions_are_among_those_of_the_suite():
+    with pytest.raises(ValueError, match=r"studies.originals.seeds: 5 is not in `seeds` of the suite"):
+        plan(seeds=[0, 5])
+
+
 def test_the_table_of_several_originals_by_hand():
     """Means of two seeds; Crayon-Attention 50, 60, 70 is best; the differences of ERM, -10, -20, -30, have std 10."""
     made = plan()
@@ -84,7 +123,7 @@ def test_the_table_of_several_originals_by_hand():
     assert list(rows) == ["original", *STUDY["runs"]]
     assert rows["crayon_attention"].means == (50, 60, 70)
     assert rows["crayon_attention"].compared is None
-    assert (rows["crayon_attention"].seeds, rows["original"].seeds) == (2, 1)
+    assert (rows["crayon_attention"].seeds, rows["original"].seeds) == ((2, 2, 2), (1, 1, 1))
     erm = rows["erm"]
     assert (erm.against, erm.means) == ("crayon_attention", (40, 40, 40))
     assert erm.compared[:3] == pytest.approx((-20, -44.84, 4.84), abs=0.01)  # 4.303 * 10 / sqrt(3) = 24.84
