@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from crayon.annotations.answers import Answer
 from crayon.config.annotation import AttentionAnswers, NeuronAnswers
 from crayon.saliency.patches import Patch
-from crayon.saliency.placement import CENTRED, Shift, upsample
 from crayon.utils.chunks import parts
+
+if TYPE_CHECKING:
+    from crayon.saliency.placement import Shift
 
 SOURCE, INTERFACE = "simulated", "simulation 1"
 
 
 def relevant_share(
-    maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers, shift: Shift = CENTRED
+    maps: np.ndarray, masks: np.ndarray, options: AttentionAnswers, shift: Shift = (0.0, 0.0)
 ) -> np.ndarray:
     """The share of the strong highlight that is on the object, or the share of the object that is highlighted.
 
@@ -30,6 +32,10 @@ def relevant_share(
     Returns:
         (n,) float32 in [0, 1]; 0 if the denominator is empty: no highlight (`highlight`) or no mask (`coverage`).
     """
+    import torch  # answers to patches need neither PyTorch nor the second that it takes to load
+
+    from crayon.saliency.placement import upsample
+
     strong = upsample(torch.from_numpy(np.array(maps, np.float32)), masks.shape[1:], shift) > options.strong
     mask = torch.from_numpy(np.array(masks, np.float32))
     if options.dilation:
@@ -48,7 +54,7 @@ def answer_attention(
     seed: int,
     digest: str,
     rows: np.ndarray | None = None,
-    shift: Shift = CENTRED,
+    shift: Shift = (0.0, 0.0),
 ) -> list[Answer]:
     """Simulate answers to "is the highlight mainly on the object?".
 
