@@ -10,7 +10,6 @@ from crayon.annotations.simulate import answer_attention, answer_neurons
 from crayon.data.dataset import load_dataset
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
-from crayon.pipeline.steps.map_size import map_shift
 from crayon.pipeline.steps.people import shown_digest
 from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
@@ -39,6 +38,8 @@ def run(job: Job) -> None:
     annotation = benchmark.annotation
     seed = required(annotation.seed, "annotation.seed")
     if kind == "attention":
+        from crayon.pipeline.steps.map_size import map_shift  # loads PyTorch, which answers to patches do not need
+
         maps = read_npy(job.inputs["shown"], DataError)
         ids = [data.image_ids[row] for row in rows]
         attention = required(annotation.attention, "annotation.attention")
