@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 from crayon.annotations.agreement import agreement
 from crayon.annotations.answers import Answer
@@ -17,6 +18,9 @@ from crayon.utils.tables import read_csv
 LABELS = ("relevant", "irrelevant", "unused", "unasked")
 """Labels of images: `unused` if the answers are undecided, `unasked` if there is none. Neurons have the first two only.
 """
+
+CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
+"""Label of an item -> its code in `Problem.attention` and `Problem.neurons`."""
 
 
 def label_images(
@@ -112,15 +116,58 @@ def answered(counts: Mapping[str, Any]) -> int:
     return sum(count for label, count in counts["labels"].items() if label != "unasked")
 
 
-def write_labels(path: str | Path, item_column: str, labels: Mapping[str, str]) -> None:
+def derived_text(found: Mapping[str, Any]) -> str:
+    """The derived labels in a line, from the entry `derived` of a summary (`crayon.pipeline.steps.ingest.derive`)."""
+    counts = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
+    right = "too few answers to estimate how many are right"
+    if found["right"] is not None:
+        right = f"{found['right']:.0%} right in cross-validation (mean of relevant and irrelevant maps)"
+    return f"{counts}, {found['without']} without, by {found['learner']}; {right}"
+
+
+class Origin(NamedTuple):
+    """Where a derived label comes from: its estimated probability, and the items whose labels decided it.
+
+    Without items, all given labels did.
+    """
+
+    confidence: float
+    items: Sequence[str] = ()
+
+
+def origin(row: Mapping[str, str]) -> Origin | None:
+    """The origin of a row of a labels file; None for a label that is not derived."""
+    if row.get("source") != "derived":
+        return None
+    return Origin(float(row["confidence"]), [unquote(item) for item in row["from"].split()])
+
+
+def write_labels(
+    path: str | Path,
+    item_column: str,
+    labels: Mapping[str, str],
+    derived: Mapping[str, Origin] | None = None,
+) -> None:
     """Write labels as CSV.
 
     Args:
         path: the file.
         item_column: `image` or `neuron`.
         labels: item -> label.
+        derived: item -> origin of its label, for derived ones. If it is given, the file has three more columns:
+            `source`, which is `given`, `derived` or empty (no label); and for derived labels `confidence`, and `from`,
+            the items as in URLs, separated by spaces.
     """
-    write_csv(path, (item_column, "label"), labels.items())
+    if derived is None:
+        write_csv(path, (item_column, "label"), labels.items())
+        return
+    rows = (
+        (item, label, "derived", f"{derived[item].confidence:.4f}", " ".join(map(quote, derived[item].items)))
+        if item in derived
+        else (item, label, "given" if label in LABELS[:2] else "", "", "")
+        for item, label in labels.items()
+    )
+    write_csv(path, (item_column, "label", "source", "confidence", "from"), rows)
 
 
 def read_labels(path: str | Path, items: Sequence[str]) -> list[str]:

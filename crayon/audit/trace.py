@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from crayon.annotations.answers import read_raw
-from crayon.annotations.labels import LABELS
+from crayon.annotations.labels import LABELS, origin
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.audit.check import cells, evaluations_of, named, number_of
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.utils.errors import AnnotationError, RecordError
-from crayon.utils.tables import read_csv
-from crayon.utils.text import unknown
+from crayon.utils.tables import Row, read_csv
+from crayon.utils.text import listed, unknown
 
 
 @dataclass
@@ -110,8 +110,14 @@ def _choose(plan: Plan, reach: Reach, item: str | None, annotator: str | None) -
     )
     if ingest is None:
         raise AnnotationError(f"{reach.source}: is no file of answers; leave out --item and --annotator.")
+    labels = _labels(ingest)
+    given = {image for image, row in labels.items() if row.get("source") == "given"}
+    origins = {image: found for image, row in labels.items() if (found := origin(row)) is not None}
     rows = read_raw(reach.source)
-    chosen = [row for row in rows if item in (None, row["item"]) and annotator in (None, row["annotator"])]
+    items = None if item is None else {item}
+    if item in origins:
+        items = set(origins[item].items) or given
+    chosen = [row for row in rows if (items is None or row["item"] in items) and annotator in (None, row["annotator"])]
     if not chosen:
         column, wanted = ("item", item) if item is not None else ("annotator", str(annotator))
         names = list(dict.fromkeys(row[column] for row in rows))
@@ -121,15 +127,30 @@ def _choose(plan: Plan, reach: Reach, item: str | None, annotator: str | None) -
     reach.answers = chosen
     if item is None:
         counts = {answer: sum(row["answer"] == answer for row in chosen) for answer in ANSWERS}
-        listed = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
-        reach.about.append(f"{annotator}: {listed}, of {len(rows)} answers")
+        shares = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
+        reach.about.append(f"{annotator}: {shares}, of {len(rows)} answers")
         return
+    if item in origins:
+        maps = {row["item"] for row in chosen}
+        reach.about.append(
+            f"{item}: nobody answered; its label is {labels[item]['label']} (confidence {origins[item].confidence:g}), "
+            f"derived from {len(chosen)} answers to {len(maps)} other maps"
+        )
     reach.about += [
-        f"{row['annotator']} answered {item}: {row['answer']} (source {row['source'] or 'unknown'})" for row in chosen
+        f"{row['annotator']} answered {row['item']}: {row['answer']} (source {row['source'] or 'unknown'})"
+        for row in chosen
     ]
-    if ingest.wildcards["kind"] == "attention" and Path(ingest.outputs["labels"]).exists():
-        labels = {
-            row["image"]: row["label"] for row in read_csv(ingest.outputs["labels"], ("image", "label"), RecordError)
-        }
-        label = labels.get(item, "none")
+    if labels and item not in origins:
+        label = labels[item]["label"] if item in labels else "none"
         reach.about.append(f"its label: {label}" + ("" if label in LABELS[:2] else " (not used in any map loss)"))
+        if item in given and origins:
+            others = [other for other, found in origins.items() if not found.items or item in found.items]
+            reach.about.append(f"labels derived from it: {listed(others, 12) or 'none'}")
+
+
+def _labels(ingest: Job) -> dict[str, Row]:
+    """Image -> row of the labels file; empty for neurons, or if there is no file."""
+    path = ingest.outputs["labels"]
+    if ingest.wildcards["kind"] != "attention" or not Path(path).exists():
+        return {}
+    return {row["image"]: row for row in read_csv(path, ("image", "label"), RecordError)}

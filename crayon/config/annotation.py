@@ -104,6 +104,25 @@ class Questions(Section):
         return question.replace("{class}", label.replace("_", " "))
 
 
+class Propagation(Section):
+    """Labels of maps that nobody was asked about, derived from the answers to other maps.
+
+    `learner`: how they are learned, see `crayon.annotations.propagation`. `neighbours`: how many neighbours `nearest`
+    and `spreading` look at. `confidence`: a map whose derived label has a lower estimated probability gets none; with
+    one neighbour, all are 1.
+    """
+
+    learner: Literal["nearest", "spreading", "logistic"] = "nearest"
+    neighbours: Count = 1
+    confidence: Annotated[Float, Field(ge=0.5, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _odd(self) -> Propagation:
+        if self.learner == "nearest" and self.neighbours % 2 == 0:
+            raise ValueError(f"neighbours: must be odd, so that there is a majority; is {self.neighbours}")
+        return self
+
+
 class Consensus(Section):
     """How answers become labels (paper, Sec. IV-B).
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from crayon.config.annotation import Propagation
 from crayon.config.sections import Network, Pretraining, Section
 from crayon.config.types import Count, Float, Int, Name, Positive, Seeds
 
@@ -95,14 +96,38 @@ OrderName = Literal["random", "uncertain", "diverse"]
 """Acquisition: the order in which items are annotated."""
 
 
-class Order(Study):
-    """Crayon-Attention if maps are annotated in several orders, and only the first ones are used.
+LabelKind = Literal["given", "derived", "shuffled"]
+"""Labels of a run with some of the answers: of answered maps only; those of the others are derived from them; derived
+from shuffled ones."""
 
-    `maps`: numbers of annotated maps to compare. `orders`: the orders in which maps are annotated.
+
+class Order(Study):
+    """What some of the answers are worth: maps are annotated in several orders, and only the first ones are used.
+
+    `method`: the method that uses them, with all answers to neurons. `maps`: numbers of annotated maps to compare.
+    `orders`: the orders in which maps are annotated. `propagation`: compare these runs with others in which the labels
+    of the other maps are derived from the answers; null does not. `shuffled`: as a control, derive labels from shuffled
+    answers as well, in the first order.
     """
 
+    method: Literal["crayon_attention", "crayon_pruning_attention"] = "crayon_attention"
     maps: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_once)]
     orders: Annotated[tuple[OrderName, ...], Field(min_length=1), AfterValidator(_once)]
+    propagation: Propagation | None = None
+    shuffled: bool = False
+
+    @model_validator(mode="after")
+    def _something_to_shuffle(self) -> Order:
+        if self.shuffled and self.propagation is None:
+            raise ValueError("shuffled: is a control of derived labels; add `propagation`, or remove it")
+        return self
+
+    @property
+    def kinds(self) -> tuple[tuple[OrderName, LabelKind], ...]:
+        """The order and the labels of each curve."""
+        labels: tuple[LabelKind, ...] = ("given",) if self.propagation is None else ("given", "derived")
+        control: tuple[tuple[OrderName, LabelKind], ...] = ((self.orders[0], "shuffled"),) if self.shuffled else ()
+        return (*((order, kind) for kind in labels for order in self.orders), *control)
 
 
 class Sensitivity(Study):
@@ -189,10 +214,19 @@ STUDIED = {
     "ablation": ("crayon_attention",),
     "transfer": ("crayon_attention",),
     "annotations": CRAYON,
-    "order": ("crayon_attention",),
     "sensitivity": ("crayon_attention", "crayon_pruning_attention"),
     "runtime": CRAYON,
     "originals": (),
     "needs": (),
 }
-"""Study -> the methods that it always runs."""
+"""Study -> the methods that it always runs, if its params do not say."""
+
+
+def studied(name: str, study: Section) -> tuple[str, ...]:
+    """The methods that a study always runs.
+
+    Args:
+        name: name of the study.
+        study: its params.
+    """
+    return (study.method,) if isinstance(study, Order) else STUDIED[name]

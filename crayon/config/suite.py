@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from crayon.config.annotation import Annotation, Consensus, Imported, Questions
+from crayon.config.annotation import Annotation, Consensus, Imported, Propagation, Questions
 from crayon.config.levels import register, unknown_key
 from crayon.config.sections import (
     Augmentation,
@@ -53,6 +53,7 @@ class Benchmark(Section):
     `shown_images`: patterns of image ids, in which `*` stands for any characters. Figures show only images that match
     one, for instance because of licences or privacy; all by default. Annotators see all images.
     `annotation`, `consensus`: the source of the answers, and how they become labels.
+    `propagation`: derive labels for the maps that nobody was asked about; null does not.
     `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. The defaults
     of both depend on whether there are groups.
     `refinement`: training of the methods. `methods`: method -> its hyper-parameters, and its changes of `refinement`;
@@ -80,6 +81,7 @@ class Benchmark(Section):
     shown_images: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     annotation: Annotation
     consensus: Consensus
+    propagation: Propagation | None = None
     metrics: dict[Title, Metric]
     selection: Metric
     refinement: Training

@@ -522,6 +522,9 @@ class Plan:
             inputs["manifest"] = self._data(name)["manifest"]
         else:
             inputs["model"] = self._model(name)
+        propagation = benchmark.propagation if kind == "attention" else None
+        if propagation is not None:
+            inputs["logits"] = self._interpretation(name)["logits"]
         folder = f"labels/{self.suite}/{name}"
         return Job(
             rule="ingest",
@@ -531,7 +534,8 @@ class Plan:
             record=f"{folder}/{kind}.record.json",
             steering={"consensus": dump(benchmark.consensus)}
             | (self.placed(benchmark) if kind == "attention" else {})
-            | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
+            | ({"allow_stale": True} if benchmark.annotation.allow_stale else {})
+            | ({} if propagation is None else {"propagation": dump(propagation)}),
             code=("crayon.pipeline.steps.ingest",),
             step_params=self._params(benchmark),
         )
@@ -600,7 +604,14 @@ class Plan:
         training, settings = run.settings(benchmark)
         transferred = self.transferred(run.name)
         inputs = self._data(name) | {"model": self._model(name, run.original)} | self.needed(name, run.method)
-        varied = {"labels": run.labels, "answers": run.answers, "order": run.order}
+        if run.propagation is not None:
+            inputs["logits"] = self._interpretation(name)["logits"]
+        varied = {
+            "labels": run.labels,
+            "answers": run.answers,
+            "order": run.order,
+            "propagation": None if run.propagation is None else dump(run.propagation),
+        }
         steering = (
             self.training_params(benchmark, transferred, settings)
             | {

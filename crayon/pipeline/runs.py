@@ -7,6 +7,7 @@ A run is trained once for each seed on each of its benchmarks. Its name states w
     crayon_attention-beta-0         the hyper-parameter beta is multiplied by 0 (ablation, sensitivity)
     crayon_attention-answers-100    only the first 100 items of a random order are annotated
     crayon_attention-diverse-100    only the first 100 items in the order of the strategy `diverse` are annotated
+    crayon_attention-diverse-100-derived    as above; the labels of the other items are derived from these 100
     crayon_attention-transfer-2     refines another network's Original number 2 with this network's maps and answers
 """
 
@@ -15,8 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
+from crayon.config.annotation import Propagation
 from crayon.config.sections import Training, changed
 from crayon.config.studies import CRAYON, STUDIED, OrderName
 from crayon.config.suite import Benchmark, Suite
@@ -42,6 +45,7 @@ class Run:
         factors: hyper-parameter -> factor by which the benchmark's own value is multiplied.
         answers: how many annotated items are used; None for all.
         order: the acquisition strategy that selects these items; None for a random selection.
+        propagation: how labels of the other maps are derived from these; None leaves them without.
         original: number of the other network's Original that is refined; None for the benchmark's Original.
         training: params of the training that differ from the benchmark's.
     """
@@ -55,6 +59,7 @@ class Run:
     factors: Mapping[str, float] = field(default_factory=dict)
     answers: int | None = None
     order: OrderName | None = None
+    propagation: Propagation | None = None
     original: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -70,8 +75,9 @@ class Run:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """The inputs that the method of the run needs."""
-        return method_class(self.method).needs
+        """The inputs that the run needs."""
+        needs = method_class(self.method).needs
+        return needs if self.propagation is None or "logits" in needs else (*needs, "logits")
 
     @property
     def sampled(self) -> str:
@@ -282,11 +288,16 @@ def _annotations(study, there) -> Iterator[Run]:
 
 
 def _order(study, there) -> Iterator[Run]:
-    for order in study.orders:
-        for count in study.maps:
-            name = f"crayon_attention-{order}-{count}"
-            chosen = None if order == "random" else order
-            yield Run(name=name, method="crayon_attention", answers=count, order=chosen, **there)
+    for (order, kind), count in product(study.kinds, study.maps):
+        yield Run(
+            name=f"{study.method}-{order}-{count}" + ("" if kind == "given" else f"-{kind}"),
+            method=study.method,
+            labels="shuffle" if kind == "shuffled" else None,
+            answers=count,
+            order=None if order == "random" else order,
+            propagation=None if kind == "given" else study.propagation,
+            **there,
+        )
 
 
 def _transfer(study, there) -> Iterator[Run]:

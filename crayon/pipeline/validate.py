@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from crayon.config.sections import Training, changed
 from crayon.config.source import has_masks
-from crayon.config.studies import STUDIED
+from crayon.config.studies import studied
 from crayon.config.suite import Params, Suite
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
@@ -86,7 +86,12 @@ def _validate_studies(suite: Suite) -> None:
         for benchmark in study.benchmarks:
             if benchmark not in suite.benchmarks:
                 raise ParamsError(f"studies.{name}.benchmarks: {unknown('benchmark', benchmark, suite.benchmarks)}")
-        for method in STUDIED[name]:
+            if name in ("annotations", "order") and suite.benchmarks[benchmark].propagation is not None:
+                raise ParamsError(
+                    f"studies.{name}.benchmarks: {benchmark} has derived labels, but the study counts given ones; "
+                    "leave it out of the study, or remove its `propagation`."
+                )
+        for method in studied(name, study):
             if method not in suite.methods:
                 raise ParamsError(f"studies.{name}: needs {method}; add it to methods, or leave the study out")
             for benchmark in study.benchmarks:

@@ -1,4 +1,4 @@
-"""The metrics of Crayon-Attention against the number of maps answered, for several acquisition orders."""
+"""The metrics against the number of maps answered, for several acquisition orders, with and without derived labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
-COLUMNS = ("suite", "benchmark", "order", "annotations", "metric", "seed", "value")
-KEYS = ("benchmark", "order", "annotations", "metric", "seed")
+COLUMNS = ("suite", "benchmark", "order", "labels", "annotations", "metric", "seed", "value")
+KEYS = ("benchmark", "order", "labels", "annotations", "metric", "seed")
 
 ANY = "any"
 """Value of the column `order` for runs with no answers or with all answers, where the order makes no difference."""
+
+LABELS = {"given": "", "derived": ", others derived", "shuffled": ", others derived (shuffled answers)"}
+"""Value of the column `labels` -> end of the name of a curve."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -47,13 +50,15 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
     for name in order_study.benchmarks:
         items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
         asked = [
-            (*point, run.name) for point, run in zip(product(order_study.orders, order_study.maps), runs, strict=True)
+            (*kind, count, run.name)
+            for (kind, count), run in zip(product(order_study.kinds, order_study.maps), runs, strict=True)
         ]
-        for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
+        ends = ((ANY, "given", 0, "original"), (ANY, "given", items, order_study.method))
+        for order, labels, count, run_name in (ends[0], *asked, ends[1]):
             for metric in suite.benchmarks[name].metrics:
                 for seed, value in evaluated[name, run_name].items():
                     of_seed = number(value["last"]["metrics"][metric])
-                    rows.append([plan.suite, name, order, count, metric, seed, of_seed])
+                    rows.append([plan.suite, name, order, labels, count, metric, seed, of_seed])
     return {job.outputs["table"]: (COLUMNS, rows)}
 
 
@@ -67,6 +72,7 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     order_study = study(plan.params.active.studies.order, "order")
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
     table = table.rename(columns={"annotations": "x", "order": "method"})
+    table["method"] += table["labels"].map(LABELS)
     grid = []
     for name in order_study.benchmarks:
         fields: list[curves.Panel] = []
@@ -74,8 +80,8 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
             here = table[(table["benchmark"] == name) & (table["metric"] == metric)]
             none, every = (here[(here["method"] == ANY) & side] for side in (here["x"] == 0, here["x"] > 0))
             parts: list[DataFrame] = []
-            for order in order_study.orders:
-                parts += [none.assign(method=order), here[here["method"] == order]]
+            for curve in (order + LABELS[labels] for order, labels in order_study.kinds):
+                parts += [none.assign(method=curve), here[here["method"] == curve]]
             series = concat(parts)
             title, level = plan.params.active.benchmarks[name].title, ("all maps answered", every["value"].mean())
             fields.append(curves.Panel(series, title, "maps answered", f"{metric} (%)", better, level))

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crayon.annotations.labels import LABELS
+from crayon.annotations.labels import LABELS, derived_text
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -188,6 +188,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
                     "answers": summary.get("answers", ""),
                     **{key: "-" if value is None else f"{value:.2f}" for key, value in shares.items()},
                     **{label: summary["labels"].get(label, 0) for label in LABELS},
+                    "derived": derived_text(summary["derived"]) if "derived" in summary else "",
                     "file": file,
                     "digest": digest,
                 }

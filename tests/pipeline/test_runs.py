@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crayon.annotations.controls import subset
+from crayon.annotations.controls import control, subset
 from crayon.annotations.sampling import ORDERS, Pool
+from crayon.config.annotation import Propagation
 from crayon.config.load import load
 from crayon.config.studies import CRAYON
 from crayon.config.suite import Params
@@ -222,6 +223,18 @@ def test_quick_shows_erm_and_the_variants_that_can_run(methods, annotation, show
         ({"order": ORDER | {"maps": [10, 20, 10]}}, r"studies\.order\.maps: names 10 twice"),
         ({"ablation": {"benchmarks": ["waterbirds"], "seeds": []}}, "studies.ablation.seeds"),
         ({"runtime": {"benchmarks": ["waterbirds"], "sizes": [0.5], "repeats": 1}}, "studies.runtime.sizes"),
+        (
+            {
+                "order": {
+                    "benchmarks": ["waterbirds"],
+                    "seeds": [0],
+                    "maps": [5],
+                    "orders": ["random"],
+                    "shuffled": True,
+                }
+            },
+            "shuffled: is a control of derived labels; add `propagation`, or remove it",
+        ),
     ],
 )
 def test_a_wrong_study_is_refused_before_anything_is_computed(changes, sentence, tmp_path):
@@ -299,6 +312,56 @@ def test_acquisition_order_reads_maps_and_is_in_the_job_params():
     assert (job.steering["order"], job.steering["answers"]) == ("diverse", 10)
     own = found.find("refine", benchmark="waterbirds", run="crayon_attention-answers-10", seed=1)
     assert "order" not in own.steering
+
+
+def test_labels_of_the_other_maps_are_derived_from_the_first_ones():
+    """The maps of even images are relevant; those of the others, which are not asked, become like the nearest one."""
+    found = problems.problem(24)
+    found.attention[:] = 1
+    found.attention[1::2] = 0
+    found.maps[:], found.logits = 0.5, torch.zeros(24, 2)
+    found.maps[1::2, 0, 0] = 1.0
+    varied(found, run_of("crayon_attention", answers=6, propagation=Propagation()), seed=1)
+    assert found.attention.tolist() == [1, 0] * 12
+    one_kind = problems.problem(24)
+    one_kind.attention[:], one_kind.logits = 1, torch.zeros(24, 2)
+    with pytest.raises(MethodError, match="varied: labels can be derived only"):
+        varied(one_kind, run_of("crayon_attention", answers=6, propagation=Propagation()), seed=1)
+
+
+def test_shuffled_answers_of_maps_leave_those_of_neurons():
+    """The labels derived from them are as shuffled; without fewer answers, both kinds are shuffled."""
+    found = problems.problem(24)
+    found.attention[:] = torch.arange(24) % 2
+    found.neurons[:] = torch.arange(len(found.neurons)) % 2
+    found.logits = torch.zeros(24, 2)
+    before = found.neurons.clone()
+    run = run_of("crayon_pruning_attention", labels="shuffle", answers=20, propagation=Propagation())
+    varied(found, run, seed=1)
+    expected = control((np.arange(24) % 2).astype(np.int8), "shuffle", 1)
+    asked = np.random.default_rng([1, 3]).permutation(24)[:20]
+    assert found.attention.numpy()[asked].tolist() == expected[asked].tolist()
+    assert found.neurons.tolist() == before.tolist()
+
+
+def test_runs_with_derived_labels_read_logits_and_stand_beside_those_without():
+    study = tiny.params()["suites"]["mini"]["studies"]["order"]
+    method = "crayon_pruning_attention"
+    found = plan(order=study | {"propagation": {"learner": "logistic"}, "method": method, "shuffled": True})
+    names = [run.name for run in studies(found.params.active)["order"]]
+    plain = [f"{method}-{order}-10" for order in ("answers", "uncertain", "diverse")]
+    derived = [f"{method}-{order}-10-derived" for order in study["orders"]]
+    assert names == [*plain, *derived, f"{method}-random-10-shuffled"]
+    assert found.run(names[-1]).labels == "shuffle"
+    names.pop()
+    job = found.find("refine", benchmark="waterbirds", run=names[-1], seed=1)
+    assert job.inputs["logits"] == "interpretations/mini/waterbirds/logits.npy"
+    assert job.steering["propagation"]["learner"] == "logistic"
+    assert job.steering["order"] == "diverse"
+    without = found.find("refine", benchmark="waterbirds", run=names[2], seed=1)
+    assert "propagation" not in without.steering
+    assert "logits" not in without.inputs
+    assert "waterbirds/crayon_pruning_attention/0" in found.find("figure_order").inputs
 
 
 def test_random_runs_that_figure4_has_are_not_trained_again():

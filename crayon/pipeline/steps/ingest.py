@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from crayon.annotations.answers import Answer, read_answers, refuse_mixed
 from crayon.annotations.io.published import neuron_item
-from crayon.annotations.labels import label_images, label_neurons, summary, write_labels
+from crayon.annotations.labels import (
+    CODES,
+    LABELS,
+    Origin,
+    derived_text,
+    label_images,
+    label_neurons,
+    summary,
+    write_labels,
+)
 from crayon.config.annotation import Consensus
 from crayon.data.dataset import training_images
 from crayon.models.formats import channels_of
@@ -18,8 +30,8 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.people import shown_digest
 from crayon.saliency.patches import read_patches
 from crayon.utils.checks import required
-from crayon.utils.errors import AnnotationError
-from crayon.utils.files import write_json
+from crayon.utils.errors import AnnotationError, DataError
+from crayon.utils.files import read_npy, write_json
 from crayon.utils.log import report
 
 
@@ -78,11 +90,16 @@ def run(job: Job) -> None:
         refuse_mixed({answer.source for answer in answered.answers}, MADE, job.inputs["answers"])
     labels = labels_of(answered, consensus, job.inputs["answers"])
     summarised = summary(labels, answered.answers)
+    derived = None
+    if "logits" in job.inputs:
+        labels, derived, found = derive(labels, job)
+        summarised["derived"] = found
     if allow_stale:
         summarised["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in answered.answers)
+    item = "image" if kind == "attention" else "neuron"
     recording.publish(
         {
-            "labels": partial(write_labels, item_column="image" if kind == "attention" else "neuron", labels=labels),
+            "labels": partial(write_labels, item_column=item, labels=labels, derived=derived),
             "summary": partial(write_json, value=summarised),
         },
         sources=summarised["sources"],
@@ -91,6 +108,57 @@ def run(job: Job) -> None:
     counts = "  ".join(f"{count} {label}" for label, count in summarised["labels"].items())
     stale = f"; {summarised['stale']} answers were given to other maps or patches (allow_stale)" if allow_stale else ""
     report(f"{name}/ingest {kind}  {summarised['answers']} answers on {summarised['items']} items: {counts}{stale}")
+    if "derived" in summarised:
+        report(f"{name}/ingest {kind}  derived: {derived_text(summarised['derived'])}")
+
+
+def derive(labels: Mapping[str, str], job: Job) -> tuple[dict[str, str], dict[str, Origin], dict[str, Any]]:
+    """Derive the labels of the maps that nobody was asked about, see `crayon.annotations.propagation`.
+
+    Args:
+        labels: image -> label, by the answers.
+        job: the job of the rule `ingest`.
+
+    Returns:
+        Image -> label, with the derived ones; image -> origin, of the derived ones; and what the summary says:
+        `labels` (label -> count of derived ones), `without` (maps that no label was derived for, since they are blank
+        or the confidence is too low), `learner`, and `right`, see `Derived`.
+
+    Raises:
+        AnnotationError: there are no relevant maps, or no irrelevant ones, to learn from.
+        DataError: the maps or logits are damaged, or of other images.
+    """
+    from crayon.annotations.propagation import propagate
+
+    options = required(required(job.params.benchmark, "job.params.benchmark").propagation, "propagation")
+    maps, logits = (read_npy(job.inputs[key], DataError) for key in ("shown", "logits"))
+    if not len(maps) == len(logits) == len(labels):
+        raise DataError(
+            f"{job.inputs['logits']}: has {len(logits)} rows, not {len(labels)}, one per training image; delete it to "
+            "regenerate it."
+        )
+    codes = np.array([CODES[label] for label in labels.values()], np.int8)
+    try:
+        made = propagate(codes, maps, logits, options)
+    except ValueError as error:
+        raise AnnotationError(f"{job.inputs['answers']}: {error}, or remove `propagation` from params.yaml.") from error
+    images = list(labels)
+    changed = {images[row]: ("irrelevant", "relevant")[made.codes[row]] for row in np.flatnonzero(made.derived)}
+    origins = {
+        images[row]: Origin(
+            float(made.confidence[row]),
+            () if made.sources is None else [images[source] for source in made.sources[row]],
+        )
+        for row in np.flatnonzero(made.derived)
+    }
+    counts = Counter(changed.values())
+    found = {
+        "labels": {label: counts[label] for label in LABELS[:2]},
+        "without": int((codes == CODES["unasked"]).sum()) - len(changed),
+        "learner": options.learner,
+        "right": made.right,
+    }
+    return {**labels, **changed}, origins, found
 
 
 def labels_of(answered: Answered, consensus: Consensus, path: str) -> dict[str, str]:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from crayon.annotations.controls import control, subset
-from crayon.annotations.labels import read_labels
+from crayon.annotations.labels import CODES, read_labels
+from crayon.annotations.propagation import propagate
 from crayon.annotations.sampling import ORDERS, Pool, at_random
 from crayon.data.loader import ImageReader
 from crayon.data.masks import Masks
@@ -27,9 +28,6 @@ from crayon.utils.errors import DataError, DivergedError, MethodError
 from crayon.utils.files import read_npy
 from crayon.utils.log import report
 
-CODES = {"relevant": 1, "irrelevant": 0, "unused": -1, "unasked": -2}
-"""Label of an item -> its code in `Problem.attention` and `Problem.neurons`."""
-
 
 def run(jobs: Sequence[Job]) -> None:
     """Train methods, controls or variations on one benchmark; the outputs of each job are published when it ends.
@@ -41,7 +39,7 @@ def run(jobs: Sequence[Job]) -> None:
     recordings = [Recording(job, digests) for job in jobs]
     context: Context | None = None
     diverged: list[DivergedError] = []
-    readers: dict[str, Reader] = {}
+    readers: dict[tuple[str, ...], Reader] = {}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
         params = job.params
@@ -49,10 +47,10 @@ def run(jobs: Sequence[Job]) -> None:
         training = required(params.training, "job.params.training")
         if context is None or context.options != params.network:
             context, readers = Context(job), {}
-        if run.method not in readers:
-            readers[run.method] = Reader(context, job.inputs, run.needs)
+        if run.needs not in readers:
+            readers[run.needs] = Reader(context, job.inputs, run.needs)
         shift = CENTRED if run.original is None else context.shift(context.suite.network)
-        problem = varied(readers[run.method].problem(job.inputs["model"]), run, params.seed, shift)
+        problem = varied(readers[run.needs].problem(job.inputs["model"]), run, params.seed, shift)
         environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
@@ -93,13 +91,14 @@ def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Pro
         `problem`.
 
     Raises:
-        MethodError: the run needs more annotated items than there are.
+        MethodError: the run needs more annotated items than there are, or other labels to derive further ones from.
     """
     for kind in set(KINDS) & set(run.needs):
         codes = getattr(problem, kind).cpu().numpy()
-        if run.labels is not None:
+        of_run = run.answers is None or kind == run.sampled  # with fewer answers of one kind, those of the other stay
+        if run.labels is not None and of_run:
             codes = control(codes, run.labels, seed)
-        if run.answers is not None and kind == run.sampled:
+        if run.answers is not None and of_run:
             if run.order is None:
                 order = at_random(len(codes), seed)
             else:
@@ -111,11 +110,28 @@ def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Pro
                     f"{run.name}: a study in params.yaml needs {run.answers} annotated items, but there are "
                     f"{len(order)}; remove {run.answers} from the study's numbers of answers."
                 )
-            codes = subset(codes, order[: run.answers], otherwise=-1 if kind == "attention" else 1)
+            without = CODES["unused" if run.propagation is None else "unasked"] if kind == "attention" else 1
+            codes = subset(codes, order[: run.answers], otherwise=without)
+        if run.propagation is not None and kind == "attention":
+            codes = derived(problem, codes, run)
         setattr(problem, kind, torch.from_numpy(codes).to(problem.labels.device))
     if run.original is not None:
         problem.maps = moved(required(problem.maps, "maps"), problem.map_size(), shift, problem.shift())
     return problem
+
+
+def derived(problem: Problem, codes: np.ndarray, run: Run) -> np.ndarray:
+    """The codes (N,) of maps, with derived labels for those that were not asked about.
+
+    Raises:
+        MethodError: no map is labelled relevant, or none irrelevant.
+    """
+    maps, logits = required(problem.maps, "maps"), required(problem.logits, "logits")
+    try:
+        made = propagate(codes, maps.cpu().numpy(), logits.cpu().numpy(), required(run.propagation, "propagation"))
+    except ValueError as error:
+        raise MethodError(f"{run.name}: {error}") from error
+    return made.codes
 
 
 class Reader:
