@@ -31,7 +31,9 @@ def params() -> dict:
         "ablation": dict(there),
         "transfer": there | {"network": network, "originals": [0, 1]},
         "annotations": there | {"maps": [0, 10, 20], "neurons": [0, 2, 4]},
-        "order": there | {"maps": [10], "orders": ["random", "uncertain", "diverse"]},
+        "order": there
+        | {"maps": [10], "orders": ["random", "uncertain", "diverse"]}
+        | {"propagation": {"learner": "nearest"}, "shuffled": True},
         "sensitivity": there | {"seeds": [0], "alphas": [0.1, 10], "betas": [10]},
         "runtime": {"benchmarks": ["waterbirds", "digits"], "sizes": [0.5, 1], "repeats": 2},
     }

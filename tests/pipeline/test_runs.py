@@ -366,7 +366,7 @@ def test_runs_with_derived_labels_read_logits_and_stand_beside_those_without():
 
 def test_random_runs_that_figure4_has_are_not_trained_again():
     found = plan()
-    names = [run.name for run in studies(found.params.active)["order"]]
+    names = [run.name for run in studies(found.params.active)["order"] if run.propagation is None]
     ours = ["crayon_attention-uncertain-10", "crayon_attention-diverse-10"]
     assert names == ["crayon_attention-answers-10", *ours]
     assert "crayon_attention-random-10" not in found.runs

@@ -20,6 +20,7 @@ VALUES = {
     "crayon_attention-transfer-1": (50.0, 60.0),
     "crayon_attention-alpha-0.1": (65.0,),
     "crayon_attention-diverse-10": (68.0, 64.0),
+    "crayon_attention-diverse-10-derived": (69.0, 71.0),
 }
 
 
