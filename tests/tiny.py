@@ -33,7 +33,7 @@ def params() -> dict:
         "annotations": there | {"maps": [0, 10, 20], "neurons": [0, 2, 4]},
         "order": there
         | {"maps": [10], "orders": ["random", "uncertain", "diverse"]}
-        | {"propagation": {"learner": "nearest"}, "shuffled": True},
+        | {"propagation": {"learner": "nearest"}, "shuffled": True, "neurons": [2]},
         "sensitivity": there | {"seeds": [0], "alphas": [0.1, 10], "betas": [10]},
         "runtime": {"benchmarks": ["waterbirds", "digits"], "sizes": [0.5, 1], "repeats": 2},
     }

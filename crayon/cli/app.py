@@ -243,7 +243,8 @@ def annotate(
     order: Annotated[
         str | None,
         typer.Option(
-            help="what comes first: random, uncertain, diverse; without it, uncertain for maps, random for patches"
+            help="what comes first: random, uncertain, diverse; of patches random, implicated; without it, uncertain "
+            "for maps, random for patches"
         ),
     ] = None,
     goal: Annotated[

@@ -93,7 +93,10 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 OrderName = Literal["random", "uncertain", "diverse"]
-"""Acquisition: the order in which items are annotated."""
+"""Acquisition: the order in which maps are annotated."""
+
+NeuronOrderName = Literal["random", "implicated"]
+"""Acquisition: the order in which neurons are annotated."""
 
 
 LabelKind = Literal["given", "derived", "shuffled"]
@@ -107,7 +110,8 @@ class Order(Study):
     `method`: the method that uses them, with all answers to neurons. `maps`: numbers of annotated maps to compare.
     `orders`: the orders in which maps are annotated. `propagation`: compare these runs with others in which the labels
     of the other maps are derived from the answers; null does not. `shuffled`: as a control, derive labels from shuffled
-    answers as well, in the first order.
+    answers as well, in the first order. `neurons`: numbers of annotated neurons to compare, with Crayon-Pruning.
+    `neuron_orders`: the orders in which neurons are annotated.
     """
 
     method: Literal["crayon_attention", "crayon_pruning_attention"] = "crayon_attention"
@@ -115,6 +119,8 @@ class Order(Study):
     orders: Annotated[tuple[OrderName, ...], Field(min_length=1), AfterValidator(_once)]
     propagation: Propagation | None = None
     shuffled: bool = False
+    neurons: Annotated[tuple[Count, ...], AfterValidator(_once)] = ()
+    neuron_orders: Annotated[tuple[NeuronOrderName, ...], AfterValidator(_once)] = ("random", "implicated")
 
     @model_validator(mode="after")
     def _something_to_shuffle(self) -> Order:
@@ -229,4 +235,6 @@ def studied(name: str, study: Section) -> tuple[str, ...]:
         name: name of the study.
         study: its params.
     """
-    return (study.method,) if isinstance(study, Order) else STUDIED[name]
+    if isinstance(study, Order):
+        return (study.method, "crayon_pruning") if study.neurons else (study.method,)
+    return STUDIED[name]

@@ -23,7 +23,7 @@ from crayon.config.suite import Benchmark, Params
 from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
-from crayon.methods.base import Method
+from crayon.methods.base import Method, Need
 from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of, package_file, raw_file
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
@@ -587,9 +587,9 @@ class Plan:
             step_params=self._params(benchmark, training=benchmark.stage_one),
         )
 
-    def needed(self, name: str, method: str) -> dict[str, str]:
-        """The inputs of a method besides the data and the Original: need -> path."""
-        needs, made = method_class(method).needs, self._interpretation(name)
+    def needed(self, name: str, needs: Iterable[Need]) -> dict[str, str]:
+        """The inputs of a method or run with these needs, besides the data and the Original: need -> path."""
+        made = self._interpretation(name)
         early = self.params.active.benchmark(name).stage_one is not None
         paths = self._labels(name) | self._pretrained() | {"maps": made["maps"], "logits": made["logits"]}
         paths["stage_one"] = self._stage_one_logits(name) if early else made["logits"]
@@ -603,9 +603,7 @@ class Plan:
         """Yield the job of each seed of a run."""
         training, settings = run.settings(benchmark)
         transferred = self.transferred(run.name)
-        inputs = self._data(name) | {"model": self._model(name, run.original)} | self.needed(name, run.method)
-        if run.propagation is not None:
-            inputs["logits"] = self._interpretation(name)["logits"]
+        inputs = self._data(name) | {"model": self._model(name, run.original)} | self.needed(name, run.needs)
         varied = {
             "labels": run.labels,
             "answers": run.answers,
@@ -681,7 +679,7 @@ class Plan:
     def _measure(self, name: str, benchmark: Benchmark) -> Job:
         """The job that measures the time of the Crayon variants, for several sizes of the training set."""
         suite = self.params.active
-        needed = {need: path for method in CRAYON for need, path in self.needed(name, method).items()}
+        needed = self.needed(name, dict.fromkeys(need for method in CRAYON for need in method_class(method).needs))
         folder = f"evaluations/{self.suite}/{name}"
         return Job(
             rule="measure",

@@ -7,6 +7,7 @@ A run is trained once for each seed on each of its benchmarks. Its name states w
     crayon_attention-beta-0         the hyper-parameter beta is multiplied by 0 (ablation, sensitivity)
     crayon_attention-answers-100    only the first 100 items of a random order are annotated
     crayon_attention-diverse-100    only the first 100 items in the order of the strategy `diverse` are annotated
+    crayon_pruning-implicated-32    only the first 32 neurons in the order `implicated` are annotated
     crayon_attention-diverse-100-derived    as above; the labels of the other items are derived from these 100
     crayon_attention-transfer-2     refines another network's Original number 2 with this network's maps and answers
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 from crayon.config.annotation import Propagation
 from crayon.config.sections import Training, changed
-from crayon.config.studies import CRAYON, STUDIED, OrderName
+from crayon.config.studies import CRAYON, STUDIED, NeuronOrderName, OrderName
 from crayon.config.suite import Benchmark, Suite
 from crayon.methods import method_class
 from crayon.methods.base import Method, Need
@@ -58,7 +59,7 @@ class Run:
     labels: str | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     answers: int | None = None
-    order: OrderName | None = None
+    order: OrderName | NeuronOrderName | None = None
     propagation: Propagation | None = None
     original: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -77,12 +78,16 @@ class Run:
     def needs(self) -> tuple[Need, ...]:
         """The inputs that the run needs."""
         needs = method_class(self.method).needs
-        return needs if self.propagation is None or "logits" in needs else (*needs, "logits")
+        if self.propagation is not None:
+            needs = (*needs, "logits")
+        if self.order == "implicated":
+            needs = (*needs, "maps", "attention")
+        return tuple(dict.fromkeys(needs))
 
     @property
     def sampled(self) -> str:
         """The kind of annotation that `answers` limits: `neurons` if the method uses only these, else `attention`."""
-        return "attention" if "attention" in self.needs else "neurons"
+        return "attention" if "attention" in method_class(self.method).needs else "neurons"
 
 
 @dataclass(frozen=True)
@@ -298,6 +303,9 @@ def _order(study, there) -> Iterator[Run]:
             propagation=None if kind == "given" else study.propagation,
             **there,
         )
+    for order, count in product(study.neuron_orders, study.neurons):
+        chosen = None if order == "random" else order
+        yield Run(name=f"crayon_pruning-{order}-{count}", method="crayon_pruning", answers=count, order=chosen, **there)
 
 
 def _transfer(study, there) -> Iterator[Run]:

@@ -8,8 +8,10 @@ from itertools import product
 from typing import Any
 
 from crayon.annotations.labels import answered
+from crayon.config.studies import Order as OrderStudy
+from crayon.config.studies import studied
 from crayon.pipeline.evaluations import evaluations, number
-from crayon.pipeline.job import Job
+from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.pipeline.runs import studies
@@ -18,8 +20,8 @@ from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_csv
 
-COLUMNS = ("suite", "benchmark", "order", "labels", "annotations", "metric", "seed", "value")
-KEYS = ("benchmark", "order", "labels", "annotations", "metric", "seed")
+COLUMNS = ("suite", "benchmark", "kind", "order", "labels", "annotations", "metric", "seed", "value")
+KEYS = ("benchmark", "kind", "order", "labels", "annotations", "metric", "seed")
 
 ANY = "any"
 """Value of the column `order` for runs with no answers or with all answers, where the order makes no difference."""
@@ -45,45 +47,53 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
     The point without answers is the Original; the point with all answers is the run of Table 1.
     """
     job, suite = plan.find("figure_order"), plan.params.active
-    order_study, runs = study(suite.studies.order, "order"), studies(suite)["order"]
+    section, runs = study(suite.studies.order, "order"), iter(studies(suite)["order"])
+    points: dict[str, list[tuple[str, str, int]]] = {
+        "attention": [(order, labels, count) for (order, labels), count in product(section.kinds, section.maps)],
+        "neurons": [(order, "given", count) for order, count in product(section.neuron_orders, section.neurons)],
+    }
+    asked = {kind: [(*point, next(runs).name) for point in of_kind] for kind, of_kind in points.items()}
     rows = []
-    for name in order_study.benchmarks:
-        items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
-        asked = [
-            (*kind, count, run.name)
-            for (kind, count), run in zip(product(order_study.kinds, order_study.maps), runs, strict=True)
-        ]
-        ends = ((ANY, "given", 0, "original"), (ANY, "given", items, order_study.method))
-        for order, labels, count, run_name in (ends[0], *asked, ends[1]):
+    for name, (kind, method) in product(section.benchmarks, methods(section).items()):
+        items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
+        none, every = (ANY, "given", 0, "original"), (ANY, "given", items, method)
+        for order, labels, count, run_name in (none, *asked[kind], every):
             for metric in suite.benchmarks[name].metrics:
                 for seed, value in evaluated[name, run_name].items():
                     of_seed = number(value["last"]["metrics"][metric])
-                    rows.append([plan.suite, name, order, labels, count, metric, seed, of_seed])
+                    rows.append([plan.suite, name, kind, order, labels, count, metric, seed, of_seed])
     return {job.outputs["table"]: (COLUMNS, rows)}
 
 
+def methods(section: OrderStudy) -> dict[str, str]:
+    """Kind of annotation -> the method that some of its answers are given to."""
+    return dict(zip(KINDS, studied("order", section), strict=False))
+
+
 def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
-    """One row of panels per benchmark, one column per metric.
+    """One row of panels per benchmark, one column per kind of annotation and metric.
 
     Each curve starts at the Original. A dotted line shows the run with all answers.
     """
     from pandas import DataFrame, concat
 
-    order_study = study(plan.params.active.studies.order, "order")
+    section = study(plan.params.active.studies.order, "order")
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
     table = table.rename(columns={"annotations": "x", "order": "method"})
     table["method"] += table["labels"].map(LABELS)
+    named = {"attention": [order + LABELS[labels] for order, labels in section.kinds], "neurons": section.neuron_orders}
     grid = []
-    for name in order_study.benchmarks:
+    for name in section.benchmarks:
         fields: list[curves.Panel] = []
-        for metric, better in shown(plan, name):
-            here = table[(table["benchmark"] == name) & (table["metric"] == metric)]
+        for kind, (metric, better) in product(methods(section), shown(plan, name)):
+            of_kind = (table["benchmark"] == name) & (table["metric"] == metric) & (table["kind"] == kind)
+            here = table[of_kind]
             none, every = (here[(here["method"] == ANY) & side] for side in (here["x"] == 0, here["x"] > 0))
             parts: list[DataFrame] = []
-            for curve in (order + LABELS[labels] for order, labels in order_study.kinds):
+            for curve in named[kind]:
                 parts += [none.assign(method=curve), here[here["method"] == curve]]
-            series = concat(parts)
-            title, level = plan.params.active.benchmarks[name].title, ("all maps answered", every["value"].mean())
-            fields.append(curves.Panel(series, title, "maps answered", f"{metric} (%)", better, level))
+            what = {"attention": "maps", "neurons": "neurons"}[kind]
+            title, level = plan.params.active.benchmarks[name].title, (f"all {what} answered", every["value"].mean())
+            fields.append(curves.Panel(concat(parts), title, f"{what} answered", f"{metric} (%)", better, level))
         grid.append(fields)
     return grid

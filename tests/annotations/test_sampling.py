@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from crayon.annotations.sampling import DEFAULTS, ORDERS, Pool, at_random, diverse, in_proportion, uncertain
 from crayon.config.studies import OrderName
+from crayon.pipeline.steps import annotation_order
 from crayon.pipeline.steps.annotation_order import order_items
 from crayon.report.build import load_plan
 from crayon.saliency.patches import Patch, write_patches
-from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.errors import AnnotationError, DataError, ParamsError
 from crayon.utils.files import write_csv, write_npy
 
 from .. import tiny
@@ -153,11 +154,22 @@ def test_where_no_order_is_asked_for_the_kinds_own_is_taken(project):
         assert (own == order_items(plan, "waterbirds", kind, name, 3)).all()
 
 
-def test_patches_are_asked_about_at_random_only(project):
+def test_patches_are_asked_about_at_random_or_by_the_neurons_order(project, monkeypatch):
+    """Neuron 1 first: the patches of i0, which both neurons share, and of i2; then that of i1."""
     plan, _ = project
+    monkeypatch.setattr(annotation_order, "_implicated", lambda plan, benchmark: np.array([1, 0]))
+    assert order_items(plan, "waterbirds", "neurons", "implicated", 3).tolist() == [0, 2, 1]
+    with pytest.raises(ParamsError, match="implicated is of neurons; for maps, use random, uncertain, diverse"):
+        order_items(plan, "waterbirds", "attention", "implicated", 3)
     assert (order_items(plan, "waterbirds", "neurons", "random", 3) == at_random(3, 3)).all()
-    with pytest.raises(ParamsError, match=r"'diverse' is computed from the maps of images.*order random"):
+    with pytest.raises(ParamsError, match=r"'diverse' is computed from the maps of images.*order random or implicated"):
         order_items(plan, "waterbirds", "neurons", "diverse", 3)
+
+
+def test_the_order_of_neurons_needs_labels_of_maps(project):
+    plan, _ = project
+    with pytest.raises(AnnotationError, match=r"attention.csv: does not exist, .*`crayon ingest waterbirds attention`"):
+        order_items(plan, "waterbirds", "neurons", "implicated", 3)
 
 
 def test_an_unknown_order_or_benchmark_is_named(project):

@@ -347,7 +347,8 @@ def test_shuffled_answers_of_maps_leave_those_of_neurons():
 def test_runs_with_derived_labels_read_logits_and_stand_beside_those_without():
     study = tiny.params()["suites"]["mini"]["studies"]["order"]
     method = "crayon_pruning_attention"
-    found = plan(order=study | {"propagation": {"learner": "logistic"}, "method": method, "shuffled": True})
+    changes = {"propagation": {"learner": "logistic"}, "method": method, "shuffled": True, "neurons": []}
+    found = plan(order=study | changes)
     names = [run.name for run in studies(found.params.active)["order"]]
     plain = [f"{method}-{order}-10" for order in ("answers", "uncertain", "diverse")]
     derived = [f"{method}-{order}-10-derived" for order in study["orders"]]
@@ -368,7 +369,7 @@ def test_random_runs_that_figure4_has_are_not_trained_again():
     found = plan()
     names = [run.name for run in studies(found.params.active)["order"] if run.propagation is None]
     ours = ["crayon_attention-uncertain-10", "crayon_attention-diverse-10"]
-    assert names == ["crayon_attention-answers-10", *ours]
+    assert names == ["crayon_attention-answers-10", *ours, "crayon_pruning-answers-2", "crayon_pruning-implicated-2"]
     assert "crayon_attention-random-10" not in found.runs
 
 

@@ -21,6 +21,7 @@ VALUES = {
     "crayon_attention-alpha-0.1": (65.0,),
     "crayon_attention-diverse-10": (68.0, 64.0),
     "crayon_attention-diverse-10-derived": (69.0, 71.0),
+    "crayon_pruning-implicated-2": (55.0, 55.0),
 }
 
 

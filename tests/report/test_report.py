@@ -305,6 +305,14 @@ def test_figure4_goes_from_no_answers_to_all(project):
 def test_figure_order_spans_from_original_to_all_answers(project):
     render(project, "figure_order")
     rows = [row for row in read("results/mini/figure_order.csv") if row["metric"] == "WGA"]
+    of_neurons = [row for row in rows if row["kind"] == "neurons"]
+    assert [(r["order"], r["annotations"], r["value"]) for r in of_neurons if r["seed"] != "1"] == [
+        ("any", "0", "10.0000"),
+        ("random", "2", "10.0000"),
+        ("implicated", "2", "55.0000"),
+        ("any", "5", "60.0000"),
+    ]
+    rows = [row for row in rows if row["kind"] == "attention"]
     assert [(r["order"], r["labels"], r["annotations"], r["value"]) for r in rows if r["seed"] != "1"] == [
         ("any", "given", "0", "10.0000"),
         ("random", "given", "10", "10.0000"),
@@ -318,7 +326,8 @@ def test_figure_order_spans_from_original_to_all_answers(project):
     ]
     assert Path("results/mini/figure_order.png").read_bytes().startswith(b"\x89PNG")
     rows = figure_order.tables(project, figure_order.evaluations(project.find("figure_order").inputs))
-    panel = figure_order._grid(project, rows["results/mini/figure_order.csv"][1])[0][0]
+    panel, *_, last = figure_order._grid(project, rows["results/mini/figure_order.csv"][1])[0]
+    assert last.level == ("all neurons answered", 70.0)  # MGA
     assert panel.level == ("all maps answered", 72.0)
     means = panel.data.groupby(["method", "x"])["value"].mean().to_dict()
     assert means[("diverse", 0)] == means[("random", 0)] == 10.0  # each starts at the Original

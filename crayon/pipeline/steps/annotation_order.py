@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from crayon.annotations.labels import CODES, read_labels
 from crayon.annotations.sampling import DEFAULTS, ORDERS, Order, Pool, at_random, to_ask
 from crayon.data.dataset import load_dataset
 from crayon.pipeline.plan import Plan
 from crayon.saliency.patches import read_patches
-from crayon.utils.errors import DataError, ParamsError
+from crayon.utils.errors import AnnotationError, DataError, ParamsError
 from crayon.utils.files import read_npy
-from crayon.utils.text import unknown
+from crayon.utils.text import listed, unknown
+
+IMPLICATED = "implicated"
+"""The order of neurons that `crayon.annotations.implicated` defines."""
 
 BLOCK = 20
 """Number of consecutive items that are shuffled for each annotator, in orders other than random."""
@@ -71,21 +76,19 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
         patches.csv.
 
     Raises:
-        ParamsError: the benchmark or the order is unknown, or the order is not available for neurons.
+        ParamsError: the benchmark or the order is unknown, or the order is not available for this kind.
         DataError: the maps or patches are missing, or belong to other images.
+        AnnotationError: the order needs labels of maps, and there are none.
     """
     section = plan.params.active.benchmark(benchmark)
     name = name or DEFAULTS[kind]
-    if name not in ORDERS:
-        raise ParamsError(unknown("order", name, ORDERS))
+    if name not in (*ORDERS, IMPLICATED):
+        raise ParamsError(unknown("order", name, (*ORDERS, IMPLICATED)))
     job = plan.find("interpret", benchmark=benchmark)
     if kind == "neurons":
-        if name != "random":
-            raise ParamsError(
-                f"The order {name!r} is computed from the maps of images, and patches of neurons have no maps; for "
-                "neurons, use the order random."
-            )
-        return at_random(len({patch.patch for patch in read_patches(job.outputs["patches"])}), seed)
+        return _patches(plan, benchmark, name, seed)
+    if name == IMPLICATED:
+        raise ParamsError(f"The order {name} is of neurons; for maps, use {listed(list(ORDERS))}.")
     data = load_dataset(f"data/{plan.suite}/{benchmark}", section.classes, section.groups)
     labels = data.labels[data.rows("train")]
     maps = read_npy(job.outputs["maps"], DataError)
@@ -96,3 +99,46 @@ def order_items(plan: Plan, benchmark: str, kind: str, name: str | None, seed: i
         )
     asked = to_ask(maps)
     return ORDERS[name](Pool(np.array(maps[asked], np.float32), labels[asked]), seed)
+
+
+def _patches(plan: Plan, benchmark: str, name: str, seed: int) -> np.ndarray:
+    """The order of the distinct patches, see `order_items`; with `implicated`, those of a neuron come together."""
+    patches = read_patches(plan.find("interpret", benchmark=benchmark).outputs["patches"])
+    distinct = list(dict.fromkeys(patch.patch for patch in patches))
+    if name == "random":
+        return at_random(len(distinct), seed)
+    if name != IMPLICATED:
+        raise ParamsError(
+            f"The order {name!r} is computed from the maps of images, and patches of neurons have no maps; for "
+            f"neurons, use the order random or {IMPLICATED}."
+        )
+    place = {int(neuron): place for place, neuron in enumerate(_implicated(plan, benchmark))}
+    first: dict[str, int] = {}
+    for patch in patches:
+        first[patch.patch] = min(place[patch.neuron], first.get(patch.patch, len(place)))
+    return np.argsort([first[patch] for patch in distinct], kind="stable")
+
+
+def _implicated(plan: Plan, benchmark: str) -> np.ndarray:
+    """The neurons (C,) int64 in the order `implicated`, computed from the labels of maps."""
+    import torch
+
+    from crayon.annotations.implicated import implicated, implication
+    from crayon.pipeline.steps.context import Context
+
+    path = plan.find("ingest", benchmark=benchmark, kind="attention").outputs["labels"]
+    if not Path(path).exists():
+        raise AnnotationError(
+            f"{path}: does not exist, but the order {IMPLICATED} needs labels of maps; answer some maps, then run "
+            f"`crayon ingest {benchmark} attention`."
+        )
+    job = plan.find("interpret", benchmark=benchmark)
+    context = Context(job)
+    images = [context.data.image_ids[row] for row in context.data.rows("train")]
+    codes = np.array([CODES[label] for label in read_labels(path, images)], np.int8)
+    maps = torch.from_numpy(np.array(read_npy(job.outputs["maps"], DataError), np.float32))
+    network, target = context.trained(job.inputs["model"]), context.benchmark.interpret.target
+    try:
+        return implicated(implication(network, context.images("train"), context.labels("train"), maps, codes, target))
+    except ValueError as error:
+        raise AnnotationError(f"{path}: {error}.") from error

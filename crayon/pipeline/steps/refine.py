@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 
 from crayon.annotations.controls import control, subset
+from crayon.annotations.implicated import implicated, implication
 from crayon.annotations.labels import CODES, read_labels
 from crayon.annotations.propagation import propagate
 from crayon.annotations.sampling import ORDERS, Pool, at_random
@@ -50,7 +52,8 @@ def run(jobs: Sequence[Job]) -> None:
         if run.needs not in readers:
             readers[run.needs] = Reader(context, job.inputs, run.needs)
         shift = CENTRED if run.original is None else context.shift(context.suite.network)
-        problem = varied(readers[run.needs].problem(job.inputs["model"]), run, params.seed, shift)
+        problem = readers[run.needs].problem(job.inputs["model"])
+        varied(problem, run, params.seed, shift, context.benchmark.interpret.target)
         environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
@@ -78,7 +81,13 @@ def run(jobs: Sequence[Job]) -> None:
         raise diverged[0]
 
 
-def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Problem:
+def varied(
+    problem: Problem,
+    run: Run,
+    seed: int,
+    shift: Shift = CENTRED,
+    target: Literal["label", "prediction"] = "label",
+) -> Problem:
     """Apply the variation of a run: replaced labels, fewer answers, or an Original of another architecture.
 
     Args:
@@ -86,6 +95,7 @@ def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Pro
         run: the run.
         seed: seed of the replaced labels and of the random order of the answers.
         shift: where the cells of the maps lie on the images; only an Original of another architecture needs it.
+        target: the class whose maps were made (`interpret.target`); only the order `implicated` needs it.
 
     Returns:
         `problem`.
@@ -99,11 +109,7 @@ def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Pro
         if run.labels is not None and of_run:
             codes = control(codes, run.labels, seed)
         if run.answers is not None and of_run:
-            if run.order is None:
-                order = at_random(len(codes), seed)
-            else:
-                maps = required(problem.maps, "maps").cpu().numpy()
-                order = ORDERS[run.order](Pool(maps, problem.labels.cpu().numpy()), seed)
+            order = order_of(problem, run, len(codes), seed, target)
             order = order[codes[order] != CODES["unasked"]]
             if run.answers > len(order):
                 raise MethodError(
@@ -118,6 +124,21 @@ def varied(problem: Problem, run: Run, seed: int, shift: Shift = CENTRED) -> Pro
     if run.original is not None:
         problem.maps = moved(required(problem.maps, "maps"), problem.map_size(), shift, problem.shift())
     return problem
+
+
+def order_of(problem: Problem, run: Run, count: int, seed: int, target: Literal["label", "prediction"]) -> np.ndarray:
+    """The positions (count,) int64 of a run's items in the order in which they are annotated; see `varied`."""
+    if run.order is None:
+        return at_random(count, seed)
+    maps = required(problem.maps, "maps")
+    if run.order != "implicated":
+        return ORDERS[run.order](Pool(maps.cpu().numpy(), problem.labels.cpu().numpy()), seed)
+    codes = required(problem.attention, "attention").cpu().numpy()
+    try:
+        scores = implication(problem.network, problem.images, problem.labels, maps, codes, target)
+    except ValueError as error:
+        raise MethodError(f"{run.name}: {error}") from error
+    return implicated(scores)
 
 
 def derived(problem: Problem, codes: np.ndarray, run: Run) -> np.ndarray:

@@ -119,7 +119,7 @@ def _search(plan: Plan, context: Context, name: str) -> list[dict[str, str]]:
     job = plan.find("original", benchmark=context.name)
     run = plan.runs[name]
     current = benchmark.methods.get(name) or {}
-    reader = Reader(context, plan.needed(context.name, run.method), run.needs)
+    reader = Reader(context, plan.needed(context.name, run.needs), run.needs)
     trials, started = [], time.monotonic()
     for number, settings in enumerate(draw(tuning.spaces[run.method], tuning.trials, tuning.seed, run.method), start=1):
         changed = benchmark.model_copy(update={"methods": benchmark.methods | {name: current | settings}})
