@@ -449,10 +449,12 @@ _ALL = (
         name="figure_order",
         files=_named("figure_order", FIGURE),
         reads=partial(_study, "order", ("original",), True),
-        title="What to ask first",
-        caption="The metrics against the number of maps answered, for several orders in which maps are shown to "
-        "annotators. The dotted line is the result with all maps answered. The band is one sample standard deviation "
-        "over seeds; the seed changes the training, and the random part of an order.",
+        title="What some of the answers are worth",
+        caption="The metrics against the number of maps or neurons answered, for several orders in which they are "
+        "shown to annotators. 'Others derived': the labels of the maps that nobody was asked about are derived from "
+        "the answers; as a control, also from shuffled answers. The dotted line is the result with all answers. The "
+        "band is one sample standard deviation over seeds; the seed changes the training, and the random part of an "
+        "order.",
         shown="png",
         recomputed=True,
     ),
