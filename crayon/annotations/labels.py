@@ -36,7 +36,7 @@ def label_images(
     Returns:
         Image -> one of `LABELS`.
     """
-    answers_of = _by_item(answers)
+    answers_of = by_item(answers)
     labels = {}
     for image in image_ids:
         own = answers_of.get(image, [])
@@ -45,6 +45,40 @@ def label_images(
         undecided = "unused" if own else "unasked"
         labels[image] = {"yes": "relevant", "no": "irrelevant"}[agreed[0]] if agreed else undecided
     return labels
+
+
+def label_images_inferred(
+    image_ids: Sequence[str],
+    answers: Iterable[Answer],
+    yes: Mapping[str, float],
+    minimum_answers: int,
+    confidence: float,
+) -> dict[str, str]:
+    """Label images by the inferred probability that yes is right.
+
+    Args:
+        image_ids: the images to label.
+        answers: answers of all annotators.
+        yes: image -> the probability, see `crayon.annotations.truth`.
+        minimum_answers: an image with fewer yes and no is unused.
+        confidence: smallest probability of yes (relevant) or of no (irrelevant), above one half.
+
+    Returns:
+        Image -> one of `LABELS`.
+    """
+    answers_of = by_item(answers)
+    labels = {}
+    for image in image_ids:
+        own = answers_of.get(image, [])
+        decided = decision(yes[image], confidence) if len(own) - own.count("unsure") >= minimum_answers else 0
+        undecided = "unused" if own else "unasked"
+        labels[image] = "relevant" if decided > 0 else "irrelevant" if decided < 0 else undecided
+    return labels
+
+
+def decision(yes: float, confidence: float) -> int:
+    """1 if yes is right with at least the probability `confidence`, -1 if no is, otherwise 0."""
+    return int(yes >= confidence) - int(1 - yes >= confidence)
 
 
 def label_neurons(
@@ -64,7 +98,22 @@ def label_neurons(
     Returns:
         Neuron, as text -> relevant or irrelevant.
     """
-    votes = {item: _sign(words.count("yes") - words.count("no")) for item, words in _by_item(answers).items()}
+    votes = {item: _sign(words.count("yes") - words.count("no")) for item, words in by_item(answers).items()}
+    return label_neurons_by_votes(neurons, patches, votes, tie)
+
+
+def label_neurons_by_votes(
+    neurons: int, patches: Mapping[int, Sequence[str]], votes: Mapping[str, int], tie: str
+) -> dict[str, str]:
+    """Label each neuron by the votes of its patches, see `label_neurons`.
+
+    Args:
+        neurons, patches, tie: as of `label_neurons`.
+        votes: patch -> 1 for yes, -1 for no; a patch with 0, or none, has no vote.
+
+    Returns:
+        Neuron, as text -> relevant or irrelevant.
+    """
     labels = {}
     for neuron in range(neurons):
         own = patches.get(neuron, ())
@@ -79,7 +128,7 @@ def _sign(value: int) -> int:
     return (value > 0) - (value < 0)
 
 
-def _by_item(answers: Iterable[Answer]) -> dict[str, list[str]]:
+def by_item(answers: Iterable[Answer]) -> dict[str, list[str]]:
     """Item -> the answers to it."""
     answers_of = defaultdict(list)
     for answer in answers:
@@ -107,20 +156,48 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
     }
 
 
+def inferred_by(counts: Mapping[str, Any]) -> str:
+    """By which model labels were inferred, and whose answers were left out, from a `summary`; empty if neither."""
+    truth, left_out = counts.get("truth"), counts.get("left_out")
+    parts = [f"inferred by {truth['model']} with a probability of at least {truth['confidence']:g}"] if truth else []
+    if left_out:
+        named = ", ".join(f"{name} ({count})" for name, count in left_out.items())
+        parts.append(f"answers left out by gold items: {named}")
+    return "; ".join(parts)
+
+
 def answered(counts: Mapping[str, Any]) -> int:
     """The number of images or neurons with answers, from a `summary`."""
     return sum(count for label, count in counts["labels"].items() if label != "unasked")
 
 
-def write_labels(path: str | Path, item_column: str, labels: Mapping[str, str]) -> None:
+def write_labels(
+    path: str | Path,
+    item_column: str,
+    labels: Mapping[str, str],
+    truth: str | None = None,
+    yes: Mapping[str, float] | None = None,
+) -> None:
     """Write labels as CSV.
 
     Args:
         path: the file.
         item_column: `image` or `neuron`.
         labels: item -> label.
+        truth: the model by which the labels were inferred, for the column `inferred_by`; None if votes decided.
+        yes: item -> the inferred probability that yes is right, for the column `probability_yes`.
     """
-    write_csv(path, (item_column, "label"), labels.items())
+    columns = (
+        item_column,
+        "label",
+        *(["inferred_by"] if truth else []),
+        *(["probability_yes"] if yes is not None else []),
+    )
+    rows = (
+        (item, label, truth, "" if yes is None or item not in yes else f"{yes[item]:.4f}")
+        for item, label in labels.items()
+    )
+    write_csv(path, columns, (row[: len(columns)] for row in rows))
 
 
 def read_labels(path: str | Path, items: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crayon.annotations.labels import inferred_by
 from crayon.audit.check import Verdict, evaluations_of, known, number_of
 from crayon.pipeline.job import below
 from crayon.pipeline.plan import Plan
@@ -247,6 +248,7 @@ def _ingest(record: dict[str, Any]) -> str:
         f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
         f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"
         + (f"; {summary['stale']} given to other maps or patches (allow_stale)" if "stale" in summary else "")
+        + (f"; {how}" if (how := inferred_by(summary)) else "")
     )
 
 

@@ -513,6 +513,11 @@ class Plan:
             inputs["manifest"] = self._data(name)["manifest"]
         else:
             inputs["model"] = self._model(name)
+        consensus, gold = dump(benchmark.consensus), benchmark.consensus.gold
+        consensus.pop("gold", None)
+        if gold is not None and (path := getattr(gold, kind)) is not None:
+            inputs["gold"] = path
+            consensus["gold"] = {"leave_out": gold.leave_out}
         folder = f"labels/{self.suite}/{name}"
         return Job(
             rule="ingest",
@@ -520,7 +525,7 @@ class Plan:
             inputs=inputs,
             outputs={"labels": self._labels(name)[kind], "summary": f"{folder}/{kind}.summary.json"},
             record=f"{folder}/{kind}.record.json",
-            steering={"consensus": dump(benchmark.consensus)}
+            steering={"consensus": consensus}
             | (self.placed(benchmark) if kind == "attention" else {})
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {}),
             code=("crayon.pipeline.steps.ingest",),

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from crayon.annotations.labels import inferred_by
 from crayon.data.splits import gaps
 from crayon.methods import method_class
 from crayon.methods.settings import reason_left_out
@@ -192,7 +193,8 @@ def answers_sentence(plan: Plan, job: Job, name: str) -> str:
         summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
         sources = " and ".join(f"{count} {source}" for source, count in summary["sources"].items())
         labels = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
-        parts.append(f"{kind}: {sources} answers -> {labels}")
+        how = inferred_by(summary)
+        parts.append(f"{kind}: {sources} answers -> {labels}{f' ({how})' if how else ''}")
     return f"Answers: {'; '.join(parts) or 'none'}."
 
 
