@@ -36,7 +36,7 @@ def label_images(
     Returns:
         Image -> one of `LABELS`.
     """
-    answers_of = by_item(answers)
+    answers_of = _by_item(answers)
     labels = {}
     for image in image_ids:
         own = answers_of.get(image, [])
@@ -66,19 +66,17 @@ def label_images_inferred(
     Returns:
         Image -> one of `LABELS`.
     """
-    answers_of = by_item(answers)
+    answers_of = _by_item(answers)
     labels = {}
     for image in image_ids:
         own = answers_of.get(image, [])
-        decided = decision(yes[image], confidence) if len(own) - own.count("unsure") >= minimum_answers else 0
-        undecided = "unused" if own else "unasked"
-        labels[image] = "relevant" if decided > 0 else "irrelevant" if decided < 0 else undecided
+        labels[image] = "unused" if own else "unasked"
+        if len(own) - own.count("unsure") >= minimum_answers:
+            if yes[image] >= confidence:
+                labels[image] = "relevant"
+            elif 1 - yes[image] >= confidence:
+                labels[image] = "irrelevant"
     return labels
-
-
-def decision(yes: float, confidence: float) -> int:
-    """1 if yes is right with at least the probability `confidence`, -1 if no is, otherwise 0."""
-    return int(yes >= confidence) - int(1 - yes >= confidence)
 
 
 def label_neurons(
@@ -98,22 +96,27 @@ def label_neurons(
     Returns:
         Neuron, as text -> relevant or irrelevant.
     """
-    votes = {item: _sign(words.count("yes") - words.count("no")) for item, words in by_item(answers).items()}
-    return label_neurons_by_votes(neurons, patches, votes, tie)
+    votes = {item: _sign(words.count("yes") - words.count("no")) for item, words in _by_item(answers).items()}
+    return _by_votes(neurons, patches, votes, tie)
 
 
-def label_neurons_by_votes(
-    neurons: int, patches: Mapping[int, Sequence[str]], votes: Mapping[str, int], tie: str
+def label_neurons_inferred(
+    neurons: int, patches: Mapping[int, Sequence[str]], yes: Mapping[str, float], tie: str
 ) -> dict[str, str]:
-    """Label each neuron by the votes of its patches, see `label_neurons`.
+    """Label each neuron by a vote of its patches. A patch votes for the answer that is more probably right.
 
     Args:
-        neurons, patches, tie: as of `label_neurons`.
-        votes: patch -> 1 for yes, -1 for no; a patch with 0, or none, has no vote.
+        neurons, patches, tie: see `label_neurons`.
+        yes: patch -> the probability that yes is right, see `crayon.annotations.truth`.
 
     Returns:
         Neuron, as text -> relevant or irrelevant.
     """
+    return _by_votes(neurons, patches, {patch: _sign(value - 0.5) for patch, value in yes.items()}, tie)
+
+
+def _by_votes(neurons: int, patches: Mapping[int, Sequence[str]], votes: Mapping[str, int], tie: str) -> dict[str, str]:
+    """Label neurons by votes: patch -> 1 for yes, -1 for no; a patch with 0, or without an entry, has no vote."""
     labels = {}
     for neuron in range(neurons):
         own = patches.get(neuron, ())
@@ -124,11 +127,11 @@ def label_neurons_by_votes(
     return labels
 
 
-def _sign(value: int) -> int:
+def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def by_item(answers: Iterable[Answer]) -> dict[str, list[str]]:
+def _by_item(answers: Iterable[Answer]) -> dict[str, list[str]]:
     """Item -> the answers to it."""
     answers_of = defaultdict(list)
     for answer in answers:
@@ -159,7 +162,9 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
 def inferred_by(counts: Mapping[str, Any]) -> str:
     """By which model labels were inferred, and whose answers were left out, from a `summary`; empty if neither."""
     truth, left_out = counts.get("truth"), counts.get("left_out")
-    parts = [f"inferred by {truth['model']} with a probability of at least {truth['confidence']:g}"] if truth else []
+    parts = [f"inferred by {truth['model']}"] if truth else []
+    if truth and "confidence" in truth:
+        parts[0] += f" with a probability of at least {truth['confidence']:g}"
     if left_out:
         named = ", ".join(f"{name} ({count})" for name, count in left_out.items())
         parts.append(f"answers left out by gold items: {named}")

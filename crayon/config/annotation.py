@@ -156,9 +156,9 @@ class Consensus(Section):
     many relevant as irrelevant patches, it gets the label `tie`.
 
     `truth`: `votes`, the default, counts answers as above. `dawid_skene` and `one_coin` infer the right answers
-    and each annotator's error rates, see `crayon.annotations.truth`. Then an image is labelled, and a patch
-    has a vote, if yes or no is right with at least the probability `confidence` (0.9); `agreement` has no effect, and
-    `minimum_answers` counts yes and no only.
+    and each annotator's error rates, see `crayon.annotations.truth`. Then an image is labelled if yes or no is right
+    with at least the probability `confidence` (0.9), and a patch votes for the more probable answer; `agreement` has no
+    effect, and `minimum_answers` counts yes and no only.
     `gold`: items whose right answers are known.
 
     After validation, `truth` is None instead of `votes`, so that a record is the same with and without this default.

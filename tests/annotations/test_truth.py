@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crayon.annotations.agreement import by_annotator
 from crayon.annotations.answers import Answer
 from crayon.annotations.gold import on_gold, read_gold, wilson
-from crayon.annotations.labels import decision, label_images_inferred
+from crayon.annotations.labels import label_images_inferred, label_neurons_inferred
 from crayon.annotations.truth import infer
 from crayon.utils.errors import AnnotationError
 
@@ -118,7 +118,6 @@ def test_without_smoothing_the_results_are_those_of_crowd_kit(model, name):
 
 
 def test_labels_of_probabilities_by_hand():
-    assert [decision(yes, 0.9) for yes in (1, 0.9, 0.89, 0.5, 0.11, 0.1, 0)] == [1, 1, 0, 0, 0, -1, -1]
     answers = said(a="yynyu", b="yynu.")
     yes = {"0": 0.95, "1": 0.8, "2": 0.02, "3": 0.99}
     assert label_images_inferred("012345", answers, yes, 2, 0.9) == {
@@ -128,6 +127,13 @@ def test_labels_of_probabilities_by_hand():
         "3": "unused",  # unsure does not count as an answer
         "4": "unused",
         "5": "unasked",
+    }
+    patches = {0: ["0", "1", "2"], 1: ["2", "3"], 2: ["2", "5"]}
+    assert label_neurons_inferred(4, patches, yes, "relevant") == {
+        "0": "relevant",  # two of three patches
+        "1": "relevant",  # a tie
+        "2": "irrelevant",  # nobody answered patch 5
+        "3": "irrelevant",  # no patch
     }
 
 

@@ -12,12 +12,11 @@ from crayon.annotations.answers import Answer, read_answers, refuse_mixed
 from crayon.annotations.gold import OnGold, on_gold, read_gold
 from crayon.annotations.io.published import neuron_item
 from crayon.annotations.labels import (
-    decision,
     inferred_by,
     label_images,
     label_images_inferred,
     label_neurons,
-    label_neurons_by_votes,
+    label_neurons_inferred,
     summary,
     write_labels,
 )
@@ -95,7 +94,7 @@ def run(job: Job) -> None:
     labels = labels_of(replace(answered, answers=used.answers), consensus, job.inputs["answers"], truth)
     asked = {one.item for one in answered.answers}
     labels = {item: "unused" if label == "unasked" and item in asked else label for item, label in labels.items()}
-    summarised = summary(labels, used.answers) | how(consensus, truth, used)
+    summarised = summary(labels, used.answers) | how(consensus, kind, truth, used)
     if allow_stale:
         summarised["stale"] = sum(bool(answer.digest) and answer.digest != digest for answer in used.answers)
     column = "image" if kind == "attention" else "neuron"
@@ -176,14 +175,14 @@ def inferred(answers: Sequence[Answer], consensus: Consensus, path: str) -> Trut
     return truth
 
 
-def how(consensus: Consensus, truth: Truth | None, used: Chosen) -> dict[str, Any]:
+def how(consensus: Consensus, kind: str, truth: Truth | None, used: Chosen) -> dict[str, Any]:
     """The entries of a summary that say how labels were inferred and annotators were measured; empty by default."""
     entries: dict[str, Any] = {}
     if truth is not None:
         rates = {name: {key: round(rate, 4) for key, rate in asdict(own).items()} for name, own in truth.errors.items()}
         entries["truth"] = {
             "model": consensus.truth,
-            "confidence": consensus.confidence,
+            **({"confidence": consensus.confidence} if kind == "attention" else {}),
             "iterations": truth.iterations,
             "errors": rates,
         }
@@ -226,9 +225,7 @@ def labels_of(answered: Answered, consensus: Consensus, path: str, truth: Truth 
     if truth is None:
         labels = label_neurons(answered.neurons, patches, answered.answers, consensus.tie)
     else:
-        confidence = required(consensus.confidence, "consensus.confidence")
-        votes = {item: decision(yes, confidence) for item, yes in truth.yes.items()}
-        labels = label_neurons_by_votes(answered.neurons, patches, votes, consensus.tie)
+        labels = label_neurons_inferred(answered.neurons, patches, truth.yes, consensus.tie)
     if "relevant" not in labels.values():
         raise AnnotationError(
             f"{path}: labels all {len(labels)} neurons irrelevant, and pruning would switch off the whole network; "
