@@ -10,6 +10,7 @@ are measured on validation images, after the last epoch. Everything is simulated
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import random
 import tempfile
@@ -20,8 +21,10 @@ from typing import Any
 
 import yaml
 from harness import parser
+from scipy.stats import binom
 
-from crayon.annotations.answers import read_raw
+from crayon.annotations.answers import Answer, read_raw
+from crayon.annotations.gold import on_gold
 from crayon.config.suite import Params
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps import ingest, refine, simulate
@@ -55,6 +58,7 @@ def main() -> None:
         Path(".crayon").mkdir()
         for seed in options.seeds:
             rows += measure(content, options, seed)
+    print("\n| labels by | maps labelled | of these right | neurons right | error rates off by | WGA, validation |")
     for name in dict.fromkeys(row["labels"] for row in rows):
         cells = []
         for column in COLUMNS[2:]:
@@ -62,6 +66,9 @@ def main() -> None:
             spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{fmean(values):.1f}{spread}" if values else "-")
         print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\nLeft out, of 100 annotators:\n| gold items | {' | '.join(f'slips {slip:g}' for slip in options.slips)} |")
+    for count in (10, 20, 40, 80):
+        print(f"| {count} | {' | '.join(f'{100 * left_out(count, slip):.0f}' for slip in options.slips)} |")
     write_csv(target, COLUMNS, ([_cell(row[column]) for column in COLUMNS] for row in rows))
     print(f"\nwritten: {target}")
 
@@ -134,6 +141,19 @@ def _row(
         "rate_error": off,
         "validation": validation,
     }
+
+
+def left_out(gold: int, slip: float) -> float:
+    """The probability that an annotator fails on gold items, of which half have the answer yes."""
+    half = gold // 2
+    right = binom(half, 1 - slip).pmf(range(half + 1))
+    known = {str(item): "yes" if item < half else "no" for item in range(gold)}
+    share = 0.0
+    for yes, no in itertools.product(range(half + 1), repeat=2):
+        said = ["yes"] * yes + ["no"] * (half - yes) + ["no"] * no + ["yes"] * (half - no)
+        answers = [Answer(str(item), "a", word) for item, word in enumerate(said)]
+        share += right[yes] * right[no] * on_gold(answers, known)["a"].fails
+    return share
 
 
 def _write_gold(answers: str, path: str, count: int, seed: int) -> None:
