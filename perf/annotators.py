@@ -87,6 +87,7 @@ def rules(annotators: int) -> dict[str, dict[str, Any]]:
         },
         "dawid_skene": all_of_them | {"truth": "dawid_skene"},
         "one_coin": all_of_them | {"truth": "one_coin"},
+        "one_coin, 0.9": all_of_them | {"truth": "one_coin", "confidence": 0.9},
     }
 
 

@@ -61,7 +61,8 @@ def label_images_inferred(
         answers: answers of all annotators.
         yes: image -> the probability, see `crayon.annotations.truth`.
         minimum_answers: an image with fewer yes and no is unused.
-        confidence: smallest probability of yes (relevant) or of no (irrelevant), above one half.
+        confidence: smallest probability of yes (relevant) or of no (irrelevant), at least one half. If both are one
+            half, the image is unused.
 
     Returns:
         Image -> one of `LABELS`.
@@ -72,9 +73,9 @@ def label_images_inferred(
         own = answers_of.get(image, [])
         labels[image] = "unused" if own else "unasked"
         if len(own) - own.count("unsure") >= minimum_answers:
-            if yes[image] >= confidence:
+            if yes[image] > 0.5 and yes[image] >= confidence:
                 labels[image] = "relevant"
-            elif 1 - yes[image] >= confidence:
+            elif yes[image] < 0.5 and 1 - yes[image] >= confidence:
                 labels[image] = "irrelevant"
     return labels
 

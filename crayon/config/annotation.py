@@ -156,9 +156,9 @@ class Consensus(Section):
     many relevant as irrelevant patches, it gets the label `tie`.
 
     `truth`: `votes`, the default, counts answers as above. `dawid_skene` and `one_coin` infer the right answers
-    and each annotator's error rates, see `crayon.annotations.truth`. Then an image is labelled if yes or no is right
-    with at least the probability `confidence` (0.9), and a patch votes for the more probable answer; `agreement` has no
-    effect, and `minimum_answers` counts yes and no only.
+    and each annotator's error rates, see `crayon.annotations.truth`. Then an image gets the label of the more
+    probable answer, if its probability is at least `confidence` (0.5), and a patch votes for the more probable answer;
+    `agreement` has no effect, and `minimum_answers` counts yes and no only.
     `gold`: items whose right answers are known.
 
     After validation, `truth` is None instead of `votes`, so that a record is the same with and without this default.
@@ -168,7 +168,7 @@ class Consensus(Section):
     agreement: Annotated[Float, Field(gt=0.5, le=1)] = 1.0
     tie: Literal["relevant", "irrelevant"]
     truth: Literal["votes", "dawid_skene", "one_coin"] | None = None
-    confidence: Annotated[Float, Field(gt=0.5, lt=1)] | None = None
+    confidence: Annotated[Float, Field(ge=0.5, lt=1)] | None = None
     gold: Gold | None = None
 
     @model_validator(mode="before")
@@ -179,7 +179,7 @@ class Consensus(Section):
             return value
         truth = value.get("truth")
         if truth not in (None, "votes"):
-            return {**value, "confidence": 0.9 if value.get("confidence") is None else value["confidence"]}
+            return {**value, "confidence": 0.5 if value.get("confidence") is None else value["confidence"]}
         if value.get("confidence") is not None:
             raise ValueError("confidence: is for `truth: dawid_skene` or `one_coin`; add one of them, or remove it")
         return {key: own for key, own in value.items() if key != "truth"}

@@ -128,6 +128,7 @@ def test_labels_of_probabilities_by_hand():
         "4": "unused",
         "5": "unasked",
     }
+    assert label_images_inferred("01", answers, {"0": 0.5, "1": 0.51}, 2, 0.5) == {"0": "unused", "1": "relevant"}
     patches = {0: ["0", "1", "2"], 1: ["2", "3"], 2: ["2", "5"]}
     assert label_neurons_inferred(4, patches, yes, "relevant") == {
         "0": "relevant",  # two of three patches

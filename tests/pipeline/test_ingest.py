@@ -222,7 +222,7 @@ def test_labels_edited_by_hand_are_kept_before_they_are_made_again(suite):
         ({"confidence": 0.9}, "confidence: is for `truth: dawid_skene` or `one_coin`"),
         ({"truth": "votes", "confidence": 0.9}, "confidence: is for `truth: dawid_skene` or `one_coin`"),
         ({"truth": "glad"}, "should be 'votes', 'dawid_skene' or 'one_coin'"),
-        ({"truth": "one_coin", "confidence": 0.5}, "confidence\n.*greater than 0.5"),
+        ({"truth": "one_coin", "confidence": 0.4}, "confidence\n.*greater than or equal to 0.5"),
         ({"gold": {}}, "needs a file, in `attention` or `neurons`"),
         ({"gold": {"atention": "gold.csv"}}, "did you mean 'attention'"),
     ],
