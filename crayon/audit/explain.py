@@ -255,7 +255,11 @@ def _ingest(record: dict[str, Any]) -> str:
 def _annotate(record: dict[str, Any]) -> str:
     if "published" in record["params"]:
         return "the authors' published answers"
-    return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in _flat(record["params"]))
+    params = dict(_flat(record["params"]))
+    for section in record["params"].values():
+        if isinstance(section, dict) and isinstance(flip := section.get("flip"), list):
+            params["flip"] = " ".join(map(str, flip))  # one an annotator
+    return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in params.items())
 
 
 def _original(record: dict[str, Any]) -> str:
