@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from math import sqrt
 from statistics import median
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from crayon.annotations.answers import Answer
+from crayon.annotations.gold import OnGold
 from crayon.annotations.io.spreadsheet import harmless
+from crayon.annotations.truth import ErrorRates
 from crayon.annotations.vocabulary import ANSWERS
 
 ENOUGH = 20
@@ -79,6 +81,11 @@ class Annotator:
         shared: number of this annotator's answers to items that other annotators answered as well.
         agrees: share of these `shared` answers that equal the majority of the other annotators. If k answers tie for
             the majority, an answer equal to one of them counts 1/k. None if `shared` is 0.
+        wrong_if_yes: estimated share of wrong answers where yes is right; None if it was not estimated.
+        wrong_if_no: the same where no is right.
+        gold: number of yes and no to gold items.
+        gold_right: how many of these are right.
+        gold_low, gold_high: the 95% interval of this share; None if `gold` is 0.
         remark: why the answers should be checked, or empty.
     """
 
@@ -89,21 +96,37 @@ class Annotator:
     unsure: float
     shared: int
     agrees: float | None
+    wrong_if_yes: float | None
+    wrong_if_no: float | None
+    gold: int
+    gold_right: int
+    gold_low: float | None
+    gold_high: float | None
     remark: str
 
 
 COLUMNS = tuple(field.name for field in fields(Annotator))
 
 
-def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
+def by_annotator(
+    answers: Sequence[Answer],
+    errors: Mapping[str, ErrorRates] | None = None,
+    gold: Mapping[str, OnGold] | None = None,
+) -> list[Annotator]:
     """Statistics of each annotator, sorted by name.
 
-    An annotator with at least `ENOUGH` answers gets a remark in two cases:
+    An annotator who is not shown to do better than chance on gold items gets a remark. With at least `ENOUGH` answers,
+    an annotator also gets a remark in two cases:
 
     - All their answers are the same, and nothing shows that this is right: either nobody else answered these items, or
       the others' majority differs for some of them.
     - They agree with the others no better than chance: the upper 95% bound of Cohen's kappa with the others' majority
       is below `SLIGHT`. If there are only two annotators, both get this remark.
+
+    Args:
+        answers: answers of all annotators.
+        errors: annotator -> estimated error rates, see `crayon.annotations.truth`.
+        gold: annotator -> answers to gold items, see `crayon.annotations.gold`.
     """
     of_item: dict[str, Counter[str]] = defaultdict(Counter)
     of_annotator: dict[str, list[Answer]] = defaultdict(list)
@@ -120,6 +143,8 @@ def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
                 pairs.append((answer.answer, _majority(item_counts, answer.answer)))
         agrees = sum(_hit(word, most) for word, most in pairs) / len(pairs) if pairs else None
         times = [float(answer.seconds) for answer in own if answer.seconds]
+        rates, known = (errors or {}).get(name), (gold or {}).get(name)
+        remarks = [_remark(counts, pairs), known.remark if known is not None else ""]
         annotators.append(
             Annotator(
                 annotator=name,
@@ -129,7 +154,13 @@ def by_annotator(answers: Sequence[Answer]) -> list[Annotator]:
                 unsure=counts["unsure"] / len(own),
                 shared=len(pairs),
                 agrees=agrees,
-                remark=_remark(counts, pairs),
+                wrong_if_yes=rates.if_yes if rates is not None else None,
+                wrong_if_no=rates.if_no if rates is not None else None,
+                gold=known.answers if known is not None else 0,
+                gold_right=known.right if known is not None else 0,
+                gold_low=known.low if known is not None else None,
+                gold_high=known.high if known is not None else None,
+                remark="; ".join(filter(None, remarks)),
             )
         )
     return annotators

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -51,6 +51,39 @@ def label_images(
     return labels
 
 
+def label_images_inferred(
+    image_ids: Sequence[str],
+    answers: Iterable[Answer],
+    yes: Mapping[str, float],
+    minimum_answers: int,
+    confidence: float,
+) -> dict[str, str]:
+    """Label images by the inferred probability that yes is right.
+
+    Args:
+        image_ids: the images to label.
+        answers: answers of all annotators.
+        yes: image -> the probability, see `crayon.annotations.truth`.
+        minimum_answers: an image with fewer yes and no is unused.
+        confidence: smallest probability of yes (relevant) or of no (irrelevant), at least one half. If both are one
+            half, the image is unused.
+
+    Returns:
+        Image -> one of `LABELS`.
+    """
+    answers_of = _by_item(answers)
+    labels = {}
+    for image in image_ids:
+        own = answers_of.get(image, [])
+        labels[image] = "unused" if own else "unasked"
+        if len(own) - own.count("unsure") >= minimum_answers:
+            if yes[image] > 0.5 and yes[image] >= confidence:
+                labels[image] = "relevant"
+            elif yes[image] < 0.5 and 1 - yes[image] >= confidence:
+                labels[image] = "irrelevant"
+    return labels
+
+
 def label_neurons(
     neurons: int, patches: Mapping[int, Sequence[str]], answers: Iterable[Answer], tie: str
 ) -> dict[str, str]:
@@ -69,6 +102,26 @@ def label_neurons(
         Neuron, as text -> relevant or irrelevant.
     """
     votes = {item: _sign(words.count("yes") - words.count("no")) for item, words in _by_item(answers).items()}
+    return _by_votes(neurons, patches, votes, tie)
+
+
+def label_neurons_inferred(
+    neurons: int, patches: Mapping[int, Sequence[str]], yes: Mapping[str, float], tie: str
+) -> dict[str, str]:
+    """Label each neuron by a vote of its patches. A patch votes for the answer that is more probably right.
+
+    Args:
+        neurons, patches, tie: see `label_neurons`.
+        yes: patch -> the probability that yes is right, see `crayon.annotations.truth`.
+
+    Returns:
+        Neuron, as text -> relevant or irrelevant.
+    """
+    return _by_votes(neurons, patches, {patch: _sign(value - 0.5) for patch, value in yes.items()}, tie)
+
+
+def _by_votes(neurons: int, patches: Mapping[int, Sequence[str]], votes: Mapping[str, int], tie: str) -> dict[str, str]:
+    """Label neurons by votes: patch -> 1 for yes, -1 for no; a patch with 0, or without an entry, has no vote."""
     labels = {}
     for neuron in range(neurons):
         own = patches.get(neuron, ())
@@ -79,7 +132,7 @@ def label_neurons(
     return labels
 
 
-def _sign(value: int) -> int:
+def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
@@ -109,6 +162,18 @@ def summary(labels: Mapping[str, str], answers: Sequence[Answer]) -> dict[str, A
         **({"seconds": median(times)} if times else {}),
         **agreement(answers),
     }
+
+
+def inferred_by(counts: Mapping[str, Any]) -> str:
+    """By which model labels were inferred, and whose answers were left out, from a `summary`; empty if neither."""
+    truth, left_out = counts.get("truth"), counts.get("left_out")
+    parts = [f"inferred by {truth['model']}"] if truth else []
+    if truth and "confidence" in truth:
+        parts[0] += f" with a probability of at least {truth['confidence']:g}"
+    if left_out:
+        named = ", ".join(f"{name} ({count})" for name, count in left_out.items())
+        parts.append(f"answers left out by gold items: {named}")
+    return "; ".join(parts)
 
 
 def answered(counts: Mapping[str, Any]) -> int:
@@ -147,6 +212,8 @@ def write_labels(
     item_column: str,
     labels: Mapping[str, str],
     derived: Mapping[str, Origin] | None = None,
+    truth: str | None = None,
+    yes: Mapping[str, float] | None = None,
 ) -> None:
     """Write labels as CSV.
 
@@ -157,17 +224,22 @@ def write_labels(
         derived: item -> origin of its label, for derived ones. If it is given, the file has three more columns:
             `source`, which is `given`, `derived` or empty (no label); and for derived labels `confidence`, and `from`,
             the items as in URLs, separated by spaces.
+        truth: the model by which the labels were inferred, for the column `inferred_by`; None if votes decided.
+        yes: item -> the inferred probability that yes is right, for the column `probability_yes`.
     """
-    if derived is None:
-        write_csv(path, (item_column, "label"), labels.items())
-        return
-    rows = (
-        (item, label, "derived", f"{derived[item].confidence:.4f}", " ".join(map(quote, derived[item].items)))
-        if item in derived
-        else (item, label, "given" if label in LABELS[:2] else "", "", "")
-        for item, label in labels.items()
-    )
-    write_csv(path, (item_column, "label", "source", "confidence", "from"), rows)
+    columns: dict[str, Callable[[str], str]] = {item_column: lambda item: item, "label": lambda item: labels[item]}
+    if derived is not None:
+        given = {label: "given" for label in LABELS[:2]}
+        columns |= {
+            "source": lambda item: "derived" if item in derived else given.get(labels[item], ""),
+            "confidence": lambda item: f"{derived[item].confidence:.4f}" if item in derived else "",
+            "from": lambda item: " ".join(map(quote, derived[item].items)) if item in derived else "",
+        }
+    if truth is not None:
+        columns["inferred_by"] = lambda item: "" if derived is not None and item in derived else truth
+    if yes is not None:
+        columns["probability_yes"] = lambda item: f"{yes[item]:.4f}" if item in yes else ""
+    write_csv(path, tuple(columns), ([cell(item) for cell in columns.values()] for item in labels))
 
 
 def read_labels(path: str | Path, items: Sequence[str]) -> list[str]:

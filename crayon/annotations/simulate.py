@@ -109,10 +109,15 @@ def answer_neurons(
 
 
 def _answers(
-    items: Sequence[str], truth: np.ndarray, annotators: int, flip: float, generator: np.random.Generator, digest: str
+    items: Sequence[str],
+    truth: np.ndarray,
+    annotators: int,
+    flip: float | Sequence[float],
+    generator: np.random.Generator,
+    digest: str,
 ) -> list[Answer]:
     """One answer per item and annotator; each differs from `truth` (n,) bool with the probability `flip`."""
-    given = truth[:, None] ^ (generator.random((len(items), annotators)) < flip)
+    given = truth[:, None] ^ (generator.random((len(items), annotators)) < np.asarray(flip))
     return [
         Answer(
             item=item,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crayon.annotations.labels import derived_text
+from crayon.annotations.labels import derived_text, inferred_by
 from crayon.audit.check import Verdict, evaluations_of, known, number_of
 from crayon.pipeline.job import below
 from crayon.pipeline.plan import Plan
@@ -248,6 +248,7 @@ def _ingest(record: dict[str, Any]) -> str:
         f"{counts}; {summary['answers']} answers to {summary['items']} items by {', '.join(summary['annotators'])}"
         f"{agreed}; source: {', '.join(f'{count} {source}' for source, count in summary['sources'].items())}"
         + (f"; {summary['stale']} given to other maps or patches (allow_stale)" if "stale" in summary else "")
+        + (f"; {how}" if (how := inferred_by(summary)) else "")
         + (f"; derived: {derived_text(summary['derived'])}" if "derived" in summary else "")
     )
 
@@ -255,7 +256,11 @@ def _ingest(record: dict[str, Any]) -> str:
 def _annotate(record: dict[str, Any]) -> str:
     if "published" in record["params"]:
         return "the authors' published answers"
-    return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in _flat(record["params"]))
+    params = dict(_flat(record["params"]))
+    for section in record["params"].values():
+        if isinstance(section, dict) and isinstance(flip := section.get("flip"), list):
+            params["flip"] = " ".join(map(str, flip))  # one an annotator
+    return "simulated annotators, " + ", ".join(f"{key} {value}" for key, value in params.items())
 
 
 def _original(record: dict[str, Any]) -> str:

@@ -286,10 +286,14 @@ def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None
 def ingest(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Validate the answers and turn them into labels."""
     plan = plan_of(context, only=[benchmark])
+    from crayon.pipeline.record import Digests, keep_edited
     from crayon.pipeline.steps.ingest import run
+    from crayon.utils.log import report
 
     job = plan.find("ingest", benchmark=benchmark, kind=kind)
     plan.answers(benchmark, kind)  # raises an error if people have to answer first
+    for sentence in keep_edited(job, Digests()):
+        report(sentence)
     run(job)
 
 

@@ -3,32 +3,58 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from crayon.config.sections import Section
-from crayon.config.types import Archive, Count, Float, Int, Share
+from crayon.config.types import Archive, Count, Float, Int, Share, Slips
 from crayon.utils.text import unknown
 
 
 class AttentionAnswers(Section):
-    """Simulated answers to maps: yes if the share of the highlight inside the dilated mask exceeds `threshold`."""
+    """Simulated answers to maps: yes if the share of the highlight inside the dilated mask exceeds `threshold`.
+
+    `flip`: how often an annotator gives the wrong answer: one share for all, or a list with one for each.
+    """
 
     measure: Literal["highlight", "coverage"]
     threshold: Share
     strong: Share
     dilation: Annotated[Int, Field(ge=0)]
-    flip: Share
+    flip: Slips
     annotators: Count
+
+    @model_validator(mode="after")
+    def _one_each(self) -> AttentionAnswers:
+        return _check_slips(self)
 
 
 class NeuronAnswers(Section):
-    """Simulated answers to patches: yes if the mask covers more than the share `coverage` of the rectangle."""
+    """Simulated answers to patches: yes if the mask covers more than the share `coverage` of the rectangle.
+
+    `flip`: as for maps.
+    """
 
     coverage: Share
-    flip: Share
+    flip: Slips
     annotators: Count
+
+    @model_validator(mode="after")
+    def _one_each(self) -> NeuronAnswers:
+        return _check_slips(self)
+
+
+_Simulated = TypeVar("_Simulated", AttentionAnswers, NeuronAnswers)
+
+
+def _check_slips(options: _Simulated) -> _Simulated:
+    if isinstance(options.flip, tuple) and len(options.flip) != options.annotators:
+        raise ValueError(
+            f"flip: lists {len(options.flip)} shares, but there are {options.annotators} annotators; give one each"
+        )
+    return options
 
 
 class Published(Section):
@@ -123,14 +149,56 @@ class Propagation(Section):
         return self
 
 
+class Gold(Section):
+    """CSV files (columns `item`, `answer`) of items whose right answers are known; they measure the annotators.
+
+    `attention`, `neurons`: the file for maps, and the one for patches. `leave_out`: whether the answers of annotators
+    who are not shown to do better than chance on these items are left out of the labels.
+    """
+
+    attention: str | None = None
+    neurons: str | None = None
+    leave_out: bool = False
+
+    @model_validator(mode="after")
+    def _some(self) -> Gold:
+        if self.attention is None and self.neurons is None:
+            raise ValueError("needs a file, in `attention` or `neurons`")
+        return self
+
+
 class Consensus(Section):
     """How answers become labels (paper, Sec. IV-B).
 
     An image with at least `minimum_answers` answers is labelled relevant if at least the share `agreement` of them is
     yes, and irrelevant if at least this share is no. A neuron gets the label of most of its patches. If there are as
     many relevant as irrelevant patches, it gets the label `tie`.
+
+    `truth`: `votes`, the default, counts answers as above. `dawid_skene` and `one_coin` infer the right answers
+    and each annotator's error rates, see `crayon.annotations.truth`. Then an image gets the label of the more
+    probable answer, if its probability is at least `confidence` (0.5), and a patch votes for the more probable answer;
+    `agreement` has no effect, and `minimum_answers` counts yes and no only.
+    `gold`: items whose right answers are known.
+
+    After validation, `truth` is None instead of `votes`, so that a record is the same with and without this default.
     """
 
     minimum_answers: Count
     agreement: Annotated[Float, Field(gt=0.5, le=1)] = 1.0
     tie: Literal["relevant", "irrelevant"]
+    truth: Literal["votes", "dawid_skene", "one_coin"] | None = None
+    confidence: Annotated[Float, Field(ge=0.5, lt=1)] | None = None
+    gold: Gold | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inferred(cls, value: Any) -> Any:
+        """Read `votes` as None; fill in `confidence` where it is used."""
+        if not isinstance(value, Mapping):
+            return value
+        truth = value.get("truth")
+        if truth not in (None, "votes"):
+            return {**value, "confidence": 0.5 if value.get("confidence") is None else value["confidence"]}
+        if value.get("confidence") is not None:
+            raise ValueError("confidence: is for `truth: dawid_skene` or `one_coin`; add one of them, or remove it")
+        return {key: own for key, own in value.items() if key != "truth"}

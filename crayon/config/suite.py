@@ -110,8 +110,11 @@ class Benchmark(Section):
 
     @property
     def repeatable(self) -> bool:
-        """Whether another Original can be trained and have answers; people, or a publication, answered for one only."""
-        return self.imported is None and self.annotation.source in ("simulated", "none")
+        """Whether another Original can be trained and have answers.
+
+        People, or a publication, answered for one only; and gold items belong to the maps and patches of one.
+        """
+        return self.imported is None and self.annotation.source in ("simulated", "none") and self.consensus.gold is None
 
     @property
     def placement(self) -> str:

@@ -53,6 +53,9 @@ Count = Annotated[Int, Field(ge=1)]
 
 Share = Annotated[Float, Field(ge=0, le=1)]
 
+Slips = Share | Annotated[tuple[Share, ...], Field(min_length=1)]
+"""How often simulated annotators are wrong: one share for all of them, or a list with one for each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:

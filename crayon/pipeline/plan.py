@@ -525,6 +525,11 @@ class Plan:
         propagation = benchmark.propagation if kind == "attention" else None
         if propagation is not None:
             inputs["logits"] = self._interpretation(name)["logits"]
+        consensus, gold = dump(benchmark.consensus), benchmark.consensus.gold
+        consensus.pop("gold", None)
+        if gold is not None and (path := getattr(gold, kind)) is not None:
+            inputs["gold"] = path
+            consensus["gold"] = {"leave_out": gold.leave_out}
         folder = f"labels/{self.suite}/{name}"
         return Job(
             rule="ingest",
@@ -532,7 +537,7 @@ class Plan:
             inputs=inputs,
             outputs={"labels": self._labels(name)[kind], "summary": f"{folder}/{kind}.summary.json"},
             record=f"{folder}/{kind}.record.json",
-            steering={"consensus": dump(benchmark.consensus)}
+            steering={"consensus": consensus}
             | (self.placed(benchmark) if kind == "attention" else {})
             | ({"allow_stale": True} if benchmark.annotation.allow_stale else {})
             | ({} if propagation is None else {"propagation": dump(propagation)}),

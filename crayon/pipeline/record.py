@@ -28,7 +28,7 @@ from crayon.models import cache
 from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.utils.errors import CrayonError, DataError, EditedError, OutputError, RecordError
-from crayon.utils.files import canonical, read_json, sha256, write_json, write_text
+from crayon.utils.files import canonical, read_json, sha256, write_bytes, write_json, write_text
 from crayon.utils.packaged import located, remedy
 from crayon.utils.version import __version__
 from crayon.utils.walk import walk
@@ -304,7 +304,7 @@ def lacking(job: Job, path: str) -> CrayonError:
     """
     if path.startswith(TORCHVISION):
         return cache.lacking(path, f"`{job.name}`")
-    if path in job.read_once:
+    if path in job.read_once or path == job.inputs.get("gold"):
         return absent(job, path)
     return RecordError(
         f"{path}: there is no such file, and `{job.name}` reads it; make it with `snakemake --cores 2 {path}`, or put "
@@ -346,6 +346,32 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if sealed({key: value for key, value in record.items() if key != "seal"}) != record:
         raise EditedError(f"{path}: was changed after it was written; delete it to regenerate it.")
     return record
+
+
+def keep_edited(job: Job, digests: Digests) -> list[str]:
+    """Copy those outputs of a job that were edited by hand, because the job would overwrite them when it runs again.
+
+    Args:
+        job: a job whose outputs are small.
+        digests: the cache of digests.
+
+    Returns:
+        A sentence for each copied file.
+    """
+    try:
+        recorded = read_record(job.record)["outputs"]
+    except RecordError:  # nothing to compare with
+        return []
+    sentences = []
+    for path in job.outputs.values():
+        if digests.of(path) not in (None, recorded.get(path)):
+            kept = Path(".crayon/edited", path)
+            write_bytes(kept, Path(path).read_bytes())
+            sentences.append(
+                f"{path}: was edited by hand, but `{job.name}` makes it again from {job.inputs['answers']}; the edited "
+                f"file is kept as {kept}. To change a label, change the answers."
+            )
+    return sentences
 
 
 def _cpu_seconds() -> float:

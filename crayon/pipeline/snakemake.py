@@ -20,7 +20,7 @@ from crayon.methods import METHODS
 from crayon.pipeline import slurm
 from crayon.pipeline.job import MADE, TABLE1, WILDCARDS, Job, name_of
 from crayon.pipeline.plan import Plan
-from crayon.pipeline.record import lacking
+from crayon.pipeline.record import keep_edited, lacking
 from crayon.pipeline.runs import TRANSFERRED, Batch, batches, evaluations, heads
 from crayon.pipeline.validity import Ledger
 from crayon.utils import gpu
@@ -108,6 +108,9 @@ class Workflow:
         if enforce:
             # All at once and before Snakemake starts, since it lists each folder only once.
             for name, jobs in groups.items():
+                for job in jobs:
+                    for sentence in keep_edited(job, self.ledger.digests) if job.rule == "ingest" else ():
+                        print(f"crayon: {sentence}", file=sys.stderr)
                 self.ledger.token(jobs, name)
             refresh_copies(self.plan)
 
@@ -226,11 +229,13 @@ class Workflow:
     def _seen(self, job: Job) -> dict[str, str]:
         """The inputs of a job that Snakemake checks: all except those in READ_ONCE, and one file for those of a batch.
 
-        If an input in READ_ONCE does not exist and the job has to run, or its name is unknown, the process prints one
-        sentence and exits. Snakemake would print an exception of an input function with lines of a traceback.
+        If an input in READ_ONCE or a file of gold items does not exist and the job has to run, or its name is unknown,
+        the process prints one sentence and exits. Snakemake would print an exception of an input function with lines of
+        a traceback.
         """
         try:
-            for path in job.read_once if self._enforce else ():
+            gold = [path for name, path in job.inputs.items() if name == "gold"]
+            for path in (*job.read_once, *gold) if self._enforce else ():
                 if not self.ledger.digests.place(path).exists() and self.ledger.breaks(job):
                     raise lacking(job, path)
         except CrayonError as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crayon.annotations.labels import LABELS, derived_text
+from crayon.annotations.labels import LABELS, derived_text, inferred_by
 from crayon.pipeline.evaluations import cell, evaluations, number, spread
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -61,6 +61,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     return {"page": partial(write_text, text=text)}
 
 
+OF = {"attention": "maps", "neurons": "neurons' patches"}
+"""Kind of annotation -> what the answers are about."""
+
+
 def content(plan: Plan, job: Job) -> dict[str, Any]:
     """The variables of the template."""
     suite = plan.params.active
@@ -83,6 +87,7 @@ def content(plan: Plan, job: Job) -> dict[str, Any]:
         "story": _story(plan, measured),
         "benchmarks": [_table(plan, name, evaluated) for name in suite.benchmarks],
         "answers": answers,
+        "annotators": _annotators(plan, job),
         "annotated": bool(plan.annotated),
         "kept_answers": plan.find("answers").outputs["answers"] if plan.annotated and not answers else "",
         "sections": [_section(plan, rule) for rule, result in RESULTS.items() if result.title and rule in plan.jobs],
@@ -182,7 +187,7 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
             rows.append(
                 {
                     "title": benchmark.title,
-                    "of": {"attention": "maps", "neurons": "neurons' patches"}[kind],
+                    "of": OF[kind],
                     "sources": ", ".join(f"{count} {source}" for source, count in summary["sources"].items()),
                     "items": summary.get("items", ""),
                     "answers": summary.get("answers", ""),
@@ -194,6 +199,35 @@ def _answers(plan: Plan, job: Job, provenance: Provenance | None) -> list[dict[s
                 }
             )
     return rows
+
+
+def _annotators(plan: Plan, job: Job) -> dict[str, Any]:
+    """How labels were inferred, in `sentences`, and what is known of annotators, in `rows`; both empty by default."""
+    sentences, rows = [], []
+    for name in plan.annotated:
+        title = plan.params.active.benchmarks[name].title
+        for kind in plan.kinds(name):
+            path = job.inputs[f"{name}/{kind}"]
+            if not Path(path).exists():
+                continue
+            summary, of = read_json(path, RecordError), OF[kind]
+            errors = summary.get("truth", {}).get("errors", {})
+            gold, left_out = summary.get("gold", {}), summary.get("left_out", {})
+            if how := inferred_by(summary):
+                sentences.append(f"{title}, {of}: labels {how}.")
+            for annotator in sorted({*errors, *gold}):
+                wrong, known = errors.get(annotator), gold.get(annotator)
+                rows.append(
+                    [
+                        f"{title}, {of}",
+                        annotator,
+                        *([f"{wrong[key]:.0%}" for key in ("if_yes", "if_no")] if wrong else ["-", "-"]),
+                        f"{known['right']} of {known['answers']}" if known else "-",
+                        f"{known['low']:.0%} to {known['high']:.0%}" if known else "-",
+                        "no" if annotator in left_out else "yes",
+                    ]
+                )
+    return {"sentences": sentences, "rows": rows}
 
 
 def _section(plan: Plan, rule: str) -> dict[str, Any]:

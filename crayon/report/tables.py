@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crayon.annotations.labels import derived_text
+from crayon.annotations.labels import derived_text, inferred_by
 from crayon.data.splits import gaps
 from crayon.methods import method_class
 from crayon.methods.settings import reason_left_out
@@ -193,8 +193,9 @@ def answers_sentence(plan: Plan, job: Job, name: str) -> str:
         summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
         sources = " and ".join(f"{count} {source}" for source, count in summary["sources"].items())
         labels = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
-        derived = f" (derived: {derived_text(summary['derived'])})" if "derived" in summary else ""
-        parts.append(f"{kind}: {sources} answers -> {labels}{derived}")
+        derived = f"derived: {derived_text(summary['derived'])}" if "derived" in summary else ""
+        how = "; ".join(filter(None, (inferred_by(summary), derived)))
+        parts.append(f"{kind}: {sources} answers -> {labels}{f' ({how})' if how else ''}")
     return f"Answers: {'; '.join(parts) or 'none'}."
 
 

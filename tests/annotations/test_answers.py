@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from crayon.annotations.answers import Answer, read_answers, read_raw, write_answers
 from crayon.annotations.controls import control
@@ -264,6 +265,18 @@ def test_slips_are_as_frequent_as_asked_and_repeat_by_seed():
     assert np.mean([one.answer == "no" for one in answers]) == pytest.approx(0.07, abs=0.012)
     assert answers == answer_attention(ids, maps, masks, attention_options(flip=0.07), 3, "")
     assert answers != answer_attention(ids, maps, masks, attention_options(flip=0.07), 4, "")
+
+
+def test_each_annotator_may_have_an_own_slip_rate():
+    maps, masks = np.ones((2000, 2, 2)), np.ones((2000, 2, 2), bool)
+    ids = [str(n) for n in range(2000)]
+    answers = answer_attention(ids, maps, masks, attention_options(flip=[0.0, 0.3]), 3, "")
+    wrong = [np.mean([one.answer == "no" for one in answers if one.annotator == f"simulated-{n}"]) for n in (1, 2)]
+    assert wrong == [0, pytest.approx(0.3, abs=0.03)]
+    same = answer_attention(ids, maps, masks, attention_options(flip=[0.2, 0.2]), 3, "")
+    assert same == answer_attention(ids, maps, masks, attention_options(flip=0.2), 3, "")
+    with pytest.raises(ValidationError, match="flip: lists 3 shares, but there are 2 annotators"):
+        attention_options(flip=[0.1, 0.2, 0.3])
 
 
 def test_patch_with_enough_mask_is_relevant_and_asked_once():

@@ -388,6 +388,28 @@ def test_candidates_of_a_miniature_are_drawn_from_the_choices(harness):
 
 
 @pytest.mark.slow
+def test_labels_of_annotators_who_slip_are_measured(tmp_path, refinable):
+    command = [sys.executable, FOLDER / "annotators.py", refinable, "--slips", "0", "0.1", "0.5", "--seeds", "0"]
+    table = tmp_path / "annotators.csv"
+    done = subprocess.run([*command, "--gold", "8", "--csv", table], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["labels"]: row for row in csv.DictReader(table.open(encoding="utf-8", newline=""))}
+    one_coin = ("one_coin", "one_coin, 0.9")
+    assert list(rows) == ["without slips", "unanimity", "majority", "majority, gold", "dawid_skene", *one_coin]
+    for name, row in rows.items():
+        assert (row["rate_error"] != "") == (name in ("dawid_skene", *one_coin))
+        assert all(0 <= float(row[key]) <= 100 for key in list(row)[2:] if row[key])
+    assert rows["unanimity"]["maps_right"] == rows["without slips"]["maps_right"] == "100.00"  # one never slips
+    assert float(rows["unanimity"]["maps_labelled"]) < float(rows["majority"]["maps_labelled"])
+
+
+def test_share_of_annotators_left_out_by_hand(harness):
+    annotators = importlib.import_module("annotators")
+    # four gold items: all right passes, three right do not
+    assert annotators.left_out(4, 0.1) == pytest.approx(1 - 0.9**4)
+
+
+@pytest.mark.slow
 def test_a_candidate_of_each_miniature_is_measured(tmp_path):
     for name in ("waterbirds", "backgrounds"):
         table = tmp_path / f"{name}.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,28 @@ def page(plan) -> str:
     Path("results/mini/table1.provenance.json").unlink(missing_ok=True)  # stood in for, above
     render(plan, "page", partly=True)
     return " ".join(Path("results/mini/report.html").read_text().replace("&#39;", "'").split())
+
+
+def test_the_page_shows_what_is_known_of_annotators(birds):
+    assert "Wrong if yes" not in page(birds)
+    job = birds.find("ingest", benchmark="birds", kind="attention")
+    put(
+        job.outputs["summary"],
+        json.loads(Path(job.outputs["summary"]).read_bytes())
+        | {
+            "truth": {"model": "one_coin", "confidence": 0.9, "errors": {"ann": {"if_yes": 0.04, "if_no": 0.12}}},
+            "gold": {"ben": {"right": 5, "answers": 10, "low": 0.2366, "high": 0.7634}},
+            "left_out": {"ben": 10},
+        },
+    )
+    text = page(birds)
+    assert "maps: labels inferred by one_coin with a probability of at least 0.9; answers left out by gold" in text
+    cells = re.findall(r">([^<>]+)<", text.split("Wrong if yes, wrong if no")[1].split("</table>")[0])
+    cells = [cell for cell in cells if cell.strip()]
+    assert cells[-14:] == [
+        *[f"{birds.params.active.benchmarks['birds'].title}, maps", "ann", "4%", "12%", "-", "-", "yes"],
+        *[f"{birds.params.active.benchmarks['birds'].title}, maps", "ben", "-", "-", "5 of 10", "24% to 76%", "no"],
+    ]
 
 
 def test_the_page_counts_and_gives_intervals(birds):

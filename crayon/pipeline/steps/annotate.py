@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from crayon.annotations.answers import refuse_mixed
+from crayon.annotations.gold import read_gold
 from crayon.annotations.sampling import DEFAULTS
 from crayon.annotations.ui.app import build
 from crayon.annotations.ui.security import Guard, is_loopback, names_of, tokens_for
 from crayon.annotations.ui.serve import _held, _links, _listen, _serve
 from crayon.annotations.ui.session import NAME, NAMED, Page
 from crayon.annotations.ui.store import Store
+from crayon.config.annotation import Gold
 from crayon.pipeline.job import KINDS, MADE
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.annotation_order import order_of
@@ -56,7 +58,7 @@ def run(
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
             allowed; or the benchmark does not take people's answers.
         AnnotationError: the answers file is malformed, contains simulated or published answers, or does not allow the
-            name of an annotator (see `Store.refuse`).
+            name of an annotator (see `Store.refuse`); or the file of gold items is missing or malformed.
         DataError: the maps, patches or images are missing or malformed.
     """
     benchmark = plan.params.active.benchmark(name)
@@ -79,7 +81,8 @@ def run(
             f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
     torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
-    item_set, order_for = load_items(plan, name, kind), order_of(plan, name, kind, order)
+    item_set = load_items(plan, name, kind)
+    order_for = order_of(plan, name, kind, order, gold_of(benchmark.consensus.gold, kind, item_set.known))
     allow_stale = benchmark.annotation.allow_stale
     store = Store(answers, item_set.known, item_set.digest, item_set.shown, allow_stale=allow_stale)
     try:
@@ -114,6 +117,21 @@ def run(
         report(f"{store.given} answer{'s' * (store.given != 1)} given; {answers} holds {_held(store)}.")
     finally:
         store.close()
+
+
+def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> Collection[str]:
+    """The gold items of a kind; empty if there are none.
+
+    Args:
+        gold: the section of params.yaml.
+        kind: `attention` or `neurons`.
+        known: all items.
+
+    Raises:
+        AnnotationError: the file of gold items is missing or malformed, or names an unknown item.
+    """
+    path = None if gold is None else getattr(gold, kind)
+    return () if path is None else read_gold(path, known).keys()
 
 
 def default_goal(kind: str, order: str | None, minimum: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +23,24 @@ IMPLICATED = "implicated"
 BLOCK = 20
 """Number of consecutive items that are shuffled for each annotator, in orders other than random."""
 
+PLANTED = 5
+"""One of so many consecutive items is a gold item, until all gold items have been shown."""
 
-def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
+
+def order_of(plan: Plan, benchmark: str, kind: str, name: str | None, gold: Collection[str] = ()) -> Order:
     """Return the function that sorts the items for an annotator; its result is the same each time.
 
     With a random order, every annotator gets an independent permutation. With any other order, all annotators get the
     same first `BLOCK` items, so that these soon have enough answers for the consensus, then the same next `BLOCK`
-    items, and so on; within a block, every annotator has a different order.
+    items, and so on; within a block, every annotator has a different order. Gold items are planted among the first
+    items, see `plant`.
 
     Args:
         plan: the plan of the active suite.
         benchmark: name of the benchmark.
         kind: `attention` or `neurons`.
         name: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
+        gold: the gold items.
 
     Raises:
         ParamsError: the order is unknown, or not available for this kind.
@@ -50,9 +55,27 @@ def order_of(plan: Plan, benchmark: str, kind: str, name: str | None) -> Order:
         else:
             starts = range(0, len(common), BLOCK)
             positions = np.concatenate([rng.permutation(common[start : start + BLOCK]) for start in starts])
-        return [items[position] for position in positions]
+        asked = [items[position] for position in positions]
+        return plant(asked, gold, rng) if gold else asked
 
     return ordered
+
+
+def plant(items: Sequence[str], gold: Collection[str], rng: np.random.Generator) -> list[str]:
+    """Move gold items forward: each `PLANTED` items contain one, at a random place, until all have been shown.
+
+    Args:
+        items: the items, in the order in which an annotator would get them.
+        gold: the gold items among them, and possibly others.
+        rng: draws the places.
+    """
+    known, others = [item for item in items if item in gold], [item for item in items if item not in gold]
+    planted: list[str] = []
+    for number, item in enumerate(known):
+        part = others[number * (PLANTED - 1) : (number + 1) * (PLANTED - 1)]
+        part.insert(int(rng.integers(len(part) + 1)), item)
+        planted += part
+    return planted + others[len(known) * (PLANTED - 1) :]
 
 
 def seed_of(annotator: str) -> int:

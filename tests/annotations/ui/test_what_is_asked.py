@@ -53,6 +53,16 @@ def test_each_order_asks_every_other_map_once(project, order):
     assert sorted(order_of(project, made.NAME, "attention", order)(items, "ann")) == items
 
 
+def test_gold_items_come_early_one_in_five(project):
+    items = list(load_items(project, made.NAME, "attention").items)
+    gold = [*items[-4:], "train-00000"]  # the map of the last is blank
+    orders = [order_of(project, made.NAME, "attention", "random", gold)(items, name) for name in ("ann", "ben")]
+    for order in orders:
+        assert sorted(order) == items
+        assert [sum(item in gold for item in order[start : start + 5]) for start in range(0, 25, 5)] == [1, 1, 1, 1, 0]
+    assert [item in gold for item in orders[0]] != [item in gold for item in orders[1]]
+
+
 def test_only_blank_maps_are_refused(project):
     write_npy(MAPS, np.zeros_like(np.load(MAPS)))
     with pytest.raises(DataError, match="all 30 maps are zero everywhere, so there is nothing to ask about"):
