@@ -11,6 +11,7 @@ from PIL import Image
 
 from crayon.config.source import MaskPixels
 from crayon.data import registry
+from crayon.data.dataset import load_dataset, write_manifest
 from crayon.data.pack import decode, pack
 from crayon.data.releases import backgrounds, celeba, waterbirds
 from crayon.data.releases.download import unpacked
@@ -68,6 +69,24 @@ def test_waterbirds_are_those_of_the_metadata_in_its_order(birds, tmp_path):
     whole[64:192, 68:171] = True
     assert abs(mask.mean() - whole[16:240, 16:240].mean()) < 0.01  # pixels of which one annotator is sure are left out
     assert listed(waterbirds, BIRDS, birds, tmp_path, threshold=1).mask_pixels.threshold == 1
+
+
+def test_boxes_of_birds_enclose_every_marked_pixel(birds, tmp_path):
+    """CUB's annotators disagree about columns 20 to 23: they are in the box, and not in the mask."""
+    listing = listed(waterbirds, BIRDS, birds, tmp_path, resize=[20, 30], crop=[20, 30])
+    listing.entries[:] = [entry for entry in listing.entries if entry.split == "train"]
+    _, images, masks = pack(listing, tmp_path / "work")
+    write_manifest(tmp_path / "work/manifest.csv", [(e.image, e.split, e.label, e.group) for e in listing.entries])
+    data = load_dataset(images.parent, *BIRDS)
+    assert data.masks.shape == data.boxes.shape == (12, 20, 30)
+    for pixels, columns in ((data.masks, slice(8, 20)), (data.boxes, slice(8, 24))):
+        expected = np.zeros((20, 30), bool)
+        expected[5:15, columns] = True
+        assert (pixels == expected).all()
+    one = listed(waterbirds, BIRDS, birds, tmp_path, box_threshold=128)
+    assert one.box_pixels is None  # boxes of the masks
+    masks = np.load(pack(one, tmp_path / "one")[2], mmap_mode="r")
+    assert masks.shape == (36, 224, 224)
 
 
 def test_waterbirds_go_without_masks(birds, tmp_path):
@@ -213,6 +232,79 @@ def test_a_wrong_tree_is_named(nine, tmp_path, spoil, words):
     with pytest.raises(DataError, match=words) as caught:
         registry.read(source, files, *NINE)
     assert "\n" not in str(caught.value)
+
+
+def moved(files, folder, *pairs):
+    """Move parts of unpacked archives into one folder: (archive, path in it, path in the folder)."""
+    for name, old, new in pairs:
+        (folder / new).parent.mkdir(parents=True, exist_ok=True)
+        source = files[name] / old if files[name].is_dir() else files[name]
+        source.rename(folder / new)
+    return folder
+
+
+CHALLENGE = [
+    ("training", "original", "original"),
+    *(("challenge", f"bg_challenge/{name}", name) for name in ("mixed_same", "mixed_rand", "only_fg")),
+]
+BIRD_FOLDER = "waterbird_complete95_forest2water2"
+AUTHORS = {
+    "birds": (
+        waterbirds,
+        BIRDS,
+        [("images", f"{BIRD_FOLDER}/metadata.csv", "metadata.csv"), ("images", BIRD_FOLDER, "images")],
+        "source.archives.segmentations",
+        "contains no segmentations",
+    ),
+    "faces": (
+        celeba,
+        FACES,
+        [
+            ("images", "img_align_celeba", "celeba/img_align_celeba"),
+            ("attributes", "", "list_attr_celeba.txt"),
+            ("train", "", "biased_celeba_black_hair_1_100_train.csv"),
+            ("test", "", "biased_celeba_black_hair_test.csv"),
+        ],
+        "source.archives.landmarks",
+        "contains no list_landmarks_align_celeba.txt",
+    ),
+    "nine": (backgrounds, NINE, CHALLENGE, "source.archives.foregrounds", "contains no only_fg/train"),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORS)
+def test_the_folders_that_the_authors_recommend_are_read(request, name, tmp_path):
+    """Their README has no masks; the message names the key of params.yaml to leave out."""
+    archives = request.getfixturevalue(name)
+    module, names, pairs, key, words = AUTHORS[name]
+    packed = kinds(listed(module, names, archives, tmp_path / "packed"))
+    folder = moved(files_of(archives, tmp_path / "files"), tmp_path / "data", *pairs)
+
+    def read(*without):
+        source = {"kind": f"{module.__name__.split('.')[-1]}_release", "tree": str(folder)}
+        source["archives"] = {entry: {} for entry in archives if entry not in without}
+        return registry.read(source, dict.fromkeys(source["archives"], folder), *names)
+
+    with pytest.raises(DataError, match=f"{words}; .*, or remove {key} from params.yaml to work without masks"):
+        read()
+    listing = read(key.rpartition(".")[2])
+    assert kinds(listing) == packed
+    assert not listing.masks
+    assert all(entry.path.exists() for entry in listing.entries)
+
+
+def test_a_table_of_images_that_are_elsewhere_is_one_fault(birds, tmp_path):
+    files = files_of(birds, tmp_path / "files")
+    source = {"kind": "waterbirds_release", "tree": "t", "archives": {name: {} for name in birds}}
+    next(files["segmentations"].rglob("segmentations")).rename(tmp_path / "kept")
+    (files["segmentations"] / "segmentations").mkdir()
+    with pytest.raises(DataError, match=r"none of the masks of its 36 images is there.* remove source.archives.segm"):
+        registry.read(source, files, *BIRDS)
+    (files["images"] / BIRD_FOLDER).rename(tmp_path / "birds")
+    (files["images"] / BIRD_FOLDER).mkdir()
+    (tmp_path / "birds/metadata.csv").rename(files["images"] / BIRD_FOLDER / "metadata.csv")
+    with pytest.raises(DataError, match=r"metadata.csv: none of the 36 images that it lists is in .*source\.tree"):
+        registry.read(source, files, *BIRDS)
 
 
 def test_a_corrupt_jpeg_is_named_and_counted(birds, tmp_path):

@@ -44,6 +44,8 @@ class Options(Release):
         resize: length of the short side in pixels, as in the published code.
         crop: (height, width), as in the published code.
         threshold: lowest grey value (0..255) of a foreground pixel that is not black.
+        resize_masks_first: whether the threshold applies to the foreground's image after it is resized, as in the
+            published code; false applies it before.
     """
 
     variants: tuple[str, ...] = ("mixed_same", "mixed_rand", "only_fg")
@@ -53,6 +55,7 @@ class Options(Release):
     resize: Int = 256
     crop: tuple[Int, Int] = (224, 224)
     threshold: Int = 1
+    resize_masks_first: bool = True
 
     def __post_init__(self) -> None:
         if (self.imagenet is None) != (self.class_map is None):
@@ -75,7 +78,9 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     of = str(files.get("training", files.get("challenge")))
     group = groups[0] if len(groups) == 1 else None
     entries = []
-    masks = _foregrounds(files["foregrounds"], "only_fg", "train") if "foregrounds" in files else None
+    masks = None
+    if "foregrounds" in files:
+        masks = _foregrounds(files["foregrounds"], "only_fg/train", ("source.archives.foregrounds", "masks"))
     if options.imagenet is None or options.class_map is None:
         root = inside(files["training"], "original/train")
         folders = [("train", root), ("validation", root.parent / "val")]
@@ -93,9 +98,10 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 mask=masks.get(_name(path)) if masks and split == "train" else None,
             )
         )
-    variant_masks = (
-        _foregrounds(files["challenge"], options.variant_masks, "val") if masks and options.variant_masks else {}
-    )
+    variant_masks = {}
+    if masks and options.variant_masks:
+        lacking = "source.variant_masks", "masks of the test images"
+        variant_masks = _foregrounds(files["challenge"], f"{options.variant_masks}/val", lacking)
     for variant in options.variants:
         for label, path in _numbered(inside(files["challenge"], f"{variant}/val"), classes):
             image = f"{variant}/{label}/{path.name}"
@@ -106,7 +112,9 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         for entry in entries:
             if entry.mask is None and (entry.split == "train" or (variant_masks and entry.split in options.variants)):
                 faults.add(f"has no mask of {entry.image}")
-        faults.stop("To work without masks, remove the archive foregrounds, or variant_masks, from params.yaml.")
+        faults.stop(
+            "To work without masks, remove source.archives.foregrounds, or source.variant_masks, from params.yaml."
+        )
     check_entries(entries, classes, groups, of)
     check_counts(entries, options.counts, options.subset, of)
     return Listing(
@@ -116,6 +124,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         on_error=options.on_error,
         masks=masks is not None,
         mask_pixels=MaskPixels(threshold=options.threshold, channel="colour"),
+        resize_masks_first=options.resize_masks_first,
     )
 
 
@@ -138,9 +147,9 @@ def _names(label: str) -> tuple[str, ...]:
     return label, *label.split("_")
 
 
-def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
-    """ImageNet name -> foreground file, for one part (train or val) of a variant."""
-    below = inside(folder, f"{variant}/{part}")
+def _foregrounds(folder: Path, part: str, optional: tuple[str, str]) -> dict[str, Path]:
+    """ImageNet name -> foreground file, for one part (train or val) of a variant; see `inside` for `optional`."""
+    below = inside(folder, part, optional)
     files = walk(below).files_below(below)
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crayon.config.types import Float, Int
 from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries, stray
-from crayon.data.releases.base import Release, inside
+from crayon.data.releases.base import Release, check_there, inside
 from crayon.utils.errors import DataError
 
 TRAINING = 162_770
@@ -66,9 +66,10 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         DataError: a file is missing, a row is wrong, or there is an unexpected number of images.
     """
     folder = inside(files["images"], "img_align_celeba")
-    faces = (
-        read_landmarks(_file(files, "landmarks", "list_landmarks_align_celeba.txt")) if "landmarks" in files else None
-    )
+    faces = None
+    if "landmarks" in files:
+        lacking = "source.archives.landmarks", "masks"
+        faces = read_landmarks(_file(files, "landmarks", "list_landmarks_align_celeba.txt", lacking))
     entries: list[Entry] = []
 
     def add(split: str, name: str, row: Mapping[str, int], where: str) -> None:
@@ -95,7 +96,8 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     if options.validation and "attributes" in files:
         taken = {entry.image for entry in entries}
         counts: Counter[tuple[int, int]] = Counter()
-        path = _file(files, "attributes", "list_attr_celeba.txt")
+        lacking = "source.archives.attributes", "a validation split"
+        path = _file(files, "attributes", "list_attr_celeba.txt", lacking)
         for number, (name, row, where) in enumerate(read_attributes(path, (*columns, "Black_Hair", "Blond_Hair"))):
             kind = (row[options.label], row[options.group])
             one_colour = row["Black_Hair"] != row["Blond_Hair"]
@@ -103,6 +105,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 counts[kind] += 1
                 add("validation", name, row, where)
     check_entries(entries, classes, groups, str(folder))
+    check_there(entries, str(folder), folder)
     check_counts(entries, options.counts, options.subset, str(folder))
     return Listing(
         of=str(folder),
@@ -113,9 +116,9 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     )
 
 
-def _file(files: Mapping[str, Path], name: str, usual: str) -> Path:
-    """The path of a list: the file itself, or the file with its usual name inside an unpacked tree."""
-    return files[name] if files[name].is_file() else inside(files[name], usual)
+def _file(files: Mapping[str, Path], name: str, usual: str, optional: tuple[str, str] | None = None) -> Path:
+    """The path of a list: the file itself, or the file with its usual name inside an unpacked tree, see `inside`."""
+    return files[name] if files[name].is_file() else inside(files[name], usual, optional)
 
 
 def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:

@@ -14,9 +14,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from crayon.config.types import Archive
+from crayon.data.releases.base import UNPACKED
 from crayon.utils.errors import DataError, OutputError, first_line
 from crayon.utils.files import sha256
 from crayon.utils.log import report
@@ -61,8 +63,8 @@ def take_all(archives: Mapping[Path, Archive], local: Path) -> None:
 
     Args:
         archives: the files and their paths.
-        local: a folder that has some of the files, or one of the files. A file is found by its name, and under any
-            other name by its SHA-256, if the archive has one.
+        local: a folder that has some of the files, or one of the files. A file is found by its SHA-256, whatever its
+            name is; if the archive has none, by its name.
 
     Raises:
         DataError: `local` does not exist, or is not one of the files; a file with the right name has another content.
@@ -74,7 +76,12 @@ def _there(path: Path, archive: Archive) -> bool:
     """Whether the file is already there, from the user or an earlier run; DataError if its content is wrong."""
     if not path.is_file():
         return False
-    _check(path, archive, f"delete it, or correct the digest of {archive.name} in params.yaml")
+    _check(
+        path,
+        archive,
+        "move it elsewhere, so that the right file can take its place, or correct its `sha256` or its local name "
+        "`file` in params.yaml",
+    )
     return True
 
 
@@ -84,16 +91,23 @@ def _take(missing: Mapping[Path, Archive], local: Path) -> None:
         raise DataError(f"{local}: there is no such file or folder; correct --from.")
     files = [local] if local.is_file() else sorted(path for path in local.iterdir() if path.is_file())
     named = {file.name: file for file in files}
-    found = {path: named[archive.name] for path, archive in missing.items() if archive.name in named}
-    wanted = {archive.sha256: path for path, archive in missing.items() if archive.sha256 and path not in found}
-    for file in files if wanted else ():
-        if file not in found.values() and (path := wanted.get(sha256(file))) is not None:
-            found[path] = file
-    if missing and not found and local.is_file():
-        names = ", ".join(archive.name for archive in missing.values())
-        raise DataError(f"{local}: is not one of the missing files ({names}); rename it, or correct --from.")
+    digest, found = cache(sha256), dict[Path, Path]()
+    for path, archive in sorted(missing.items(), key=lambda item: item[1].sha256 is None):
+        mine = named.get(archive.name)
+        if archive.sha256 is not None:
+            candidates = ([] if mine is None else [mine]) + files
+            mine = next((file for file in candidates if digest(file) == archive.sha256), mine)
+        elif mine in found.values():  # the digest of another archive shows that it is that one
+            continue
+        if mine is not None:
+            _check(mine, archive, "it is not the file that params.yaml expects")
+            found[path] = mine
+    absent = ", ".join(archive.name for path, archive in missing.items() if path not in found)
+    if local.is_file() and missing and not found:
+        raise DataError(f"{local}: is not one of the missing files ({absent}); rename it, or correct --from.")
+    if not local.is_file() and absent:
+        report(f"{local}: does not contain {absent}")
     for path, source in found.items():
-        _check(source, missing[path], "it is not the file that params.yaml expects")
         take(source, path)
 
 
@@ -278,7 +292,7 @@ def unpacked(path: Path, folder: Path) -> Path:
             a device. What was unpacked before that member stays.
         OutputError: the folder cannot be written to.
     """
-    if not path.name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
+    if not path.name.endswith(UNPACKED):
         return path
     if path.suffix != ".zip" and not hasattr(tarfile, "data_filter"):  # Python 3.11.0 to 3.11.3
         raise DataError(

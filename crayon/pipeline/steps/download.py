@@ -156,6 +156,8 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
         if marker.exists() and marker.read_text(encoding="utf-8") == stamp:
             files[key] = folder / key
             continue
+        marker.unlink(missing_ok=True)
+        shutil.rmtree(folder / key, ignore_errors=True)  # files of another version, or of an unpacking that was killed
         files[key] = unpacked(path, folder / key)
         if files[key] != path:
             marker.write_text(stamp, encoding="utf-8")

@@ -139,6 +139,8 @@ class Reader:
         }
         if "masks" in needs and context.data.masks is not None:
             self.read["masks"] = Masks(context.data.masks, device, context.data.rows("train"))
+            if context.data.boxes is not None:
+                self.read["boxes"] = Masks(context.data.boxes, device, context.data.rows("train"))
         if "groups" in needs:
             self.read["groups"] = context.groups("train")
         if "validation" in needs:
