@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crayon.config.sections import Training, changed
-from crayon.config.studies import CRAYON, STUDIED, OrderName
+from crayon.config.studies import CRAYON, STUDIED, OrderName, spread
 from crayon.config.suite import Benchmark, Suite
 from crayon.methods import method_class
 from crayon.methods.base import Method, Need
@@ -257,22 +257,24 @@ def _ablation(study, there) -> Iterator[Run]:
 def _sensitivity(study, there) -> Iterator[Run]:
     for method in STUDIED["sensitivity"]:
         for weight, factors in (("alpha", study.alphas), ("beta", study.betas)):
-            for factor in factors:
-                yield _varied(study, there, method, {weight: factor})
+            for factor, benchmarks in spread(study, factors).items():
+                yield _varied(study, there | {"benchmarks": benchmarks}, method, {weight: factor})
 
 
 def _annotations(study, there) -> Iterator[Run]:
     for method in STUDIED["annotations"]:
-        for count in study.neurons if method == "crayon_pruning" else study.maps:
-            yield Run(name=f"{method}-answers-{count}", method=method, answers=count, **there)
+        counts = study.neurons if method == "crayon_pruning" else study.maps
+        for count, benchmarks in spread(study, counts).items():
+            on = there | {"benchmarks": benchmarks}
+            yield Run(name=f"{method}-answers-{count}", method=method, answers=count, **on)
 
 
 def _order(study, there) -> Iterator[Run]:
     for order in study.orders:
-        for count in study.maps:
-            name = f"crayon_attention-{order}-{count}"
+        for count, benchmarks in spread(study, study.maps).items():
+            name, on = f"crayon_attention-{order}-{count}", there | {"benchmarks": benchmarks}
             chosen = None if order == "random" else order
-            yield Run(name=name, method="crayon_attention", answers=count, order=chosen, **there)
+            yield Run(name=name, method="crayon_attention", answers=count, order=chosen, **on)
 
 
 def _transfer(study, there) -> Iterator[Run]:

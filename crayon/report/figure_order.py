@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import product
 from typing import Any
 
 from crayon.annotations.labels import answered
@@ -46,9 +45,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
     rows = []
     for name in order_study.benchmarks:
         items = answered(read_json(job.inputs[f"{name}/attention"], RecordError))
-        asked = [
-            (*point, run.name) for point, run in zip(product(order_study.orders, order_study.maps), runs, strict=True)
-        ]
+        asked = [(run.order or "random", run.answers, run.name) for run in runs if name in run.benchmarks]
         for order, count, run_name in ((ANY, 0, "original"), *asked, (ANY, items, "crayon_attention")):
             for metric in suite.benchmarks[name].metrics:
                 for seed, value in evaluated[name, run_name].items():

@@ -197,6 +197,21 @@ def test_in9_is_sorted_by_class_and_name_and_variants_are_splits(nine, tmp_path)
     assert 0.4 < sharp.mean() < 0.55 < mask.mean()  # JPEG leaves pixels around a foreground that are not quite black
 
 
+def test_the_challenges_original_images_are_no_validation_images(nine, tmp_path):
+    """IN-9 and the challenge both have a folder original/val; the authors' folders have one of them."""
+    variants = ["mixed_rand", "original"]
+    listing = listed(backgrounds, NINE, nine, tmp_path, variants=variants)
+    images = {entry.split: entry.path for entry in listing.entries if entry.label == "fish"}
+    assert images["original"].name == "n00000008_00000200.JPEG"
+    assert images["validation"].name == "n00000008_100.JPEG"
+    files = files_of(nine, tmp_path / "again")
+    folder = moved(files, tmp_path / "data", *CHALLENGE)
+    source = {"kind": "backgrounds_release", "tree": "t", "archives": {"training": {}, "challenge": {}}}
+    given = dict.fromkeys(("training", "challenge"), folder)
+    with pytest.raises(DataError, match=r"original/val: has the validation images.* remove original from source\.vari"):
+        registry.read(source | {"variants": variants}, given, *NINE)
+
+
 def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
     folder, mapped = releases.imagenet(tmp_path / "imagenet")
     more = {"imagenet": str(folder), "class_map": str(mapped)}

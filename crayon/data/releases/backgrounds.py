@@ -102,8 +102,14 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     if masks and options.variant_masks:
         lacking = "source.variant_masks", "masks of the test images"
         variant_masks = _foregrounds(files["challenge"], f"{options.variant_masks}/val", lacking)
-    for variant in options.variants:
-        for label, path in _numbered(inside(files["challenge"], f"{variant}/val"), classes):
+    validation = {entry.path.parent.parent for entry in entries if entry.split == "validation"}
+    for variant, folder in _variants(files["challenge"], options.variants).items():
+        if folder in validation:
+            raise DataError(
+                f"{folder}: has the validation images, so that the variant {variant} cannot be a test split; remove "
+                f"{variant} from source.variants in params.yaml, and the metric that reads it."
+            )
+        for label, path in _numbered(folder, classes):
             image = f"{variant}/{label}/{path.name}"
             mask = variant_masks.get(_name(path))
             entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path, mask=mask))
@@ -126,6 +132,15 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         mask_pixels=MaskPixels(threshold=options.threshold, channel="colour"),
         resize_masks_first=options.resize_masks_first,
     )
+
+
+def _variants(challenge: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Variant -> its folder; all are beside the first one, since IN-9 has folders with the same names elsewhere."""
+    folders: dict[str, Path] = {}
+    for name in names:
+        beside = next(iter(folders.values())).parent.parent if folders else challenge
+        folders[name] = inside(beside, f"{name}/val")
+    return folders
 
 
 def _numbered(folder: Path, classes: Sequence[str]) -> Iterator[tuple[str, Path]]:
