@@ -104,6 +104,10 @@ def test_waterbirds_go_without_masks(birds, tmp_path):
         (lambda t: t.replace(",0,2,1,", ",0,3,1,"), "3 faults: line 29: split is '3', not 0 to 2; line 30"),
         (lambda t: t.replace("img_filename", "name"), "lacks the column img_filename"),
         (lambda t: t.replace("_0002_2.jpg", "_0001_1.jpg"), "line 3: .* is the id of line 2 already"),
+        (
+            lambda t: t.replace("\n9,", "\n99,"),
+            "metadata.csv: line 11: img_id 10 comes after 99, but the release is sort",
+        ),
         (lambda t: "\n".join(t.split("\n")[:-8]) + "\n", "test has 0 images of waterbird/water, not 3.*subset"),
     ],
 )
@@ -160,13 +164,19 @@ def test_a_list_of_one_and_minus_one_is_read_as_of_one_and_zero(faces):
         (
             "train",
             lambda t: t.replace("000003.jpg 0 1", "000003.jpg 0"),
-            "line 4: has 5 values, but the header has 6",
+            "line 4: has 5 values, not 6",
         ),
         ("train", lambda t: t.replace("000003.jpg", "000003.png"), "000003.png has no landmarks"),
         ("train", lambda t: t.replace("000003.jpg", "000002.jpg"), "line 4: '000002.jpg' is the id of .*line 3"),
         ("train", lambda t: "", "is empty"),
         ("landmarks", lambda t: t.replace("lefteye_x", "left"), "has no column lefteye_x"),
         ("landmarks", lambda t: t.replace("69", "sixty", 1), "line 3: could not convert"),
+        ("landmarks", lambda t: t.replace(" 154 ", "", 1), "line 3: has 10 values, not 11"),
+        (
+            "test",
+            lambda t: t.replace("000014", "x").replace("000015", "000014").replace("x", "000015"),
+            "test.csv, line 4: the image 000014.jpg comes after 000015.jpg, but the release is sorted",
+        ),
     ],
 )
 def test_a_wrong_list_is_named(faces, tmp_path, name, change, words):
@@ -235,7 +245,21 @@ def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
         (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "contains no mixed_rand/val"),
         (
             lambda p: next((p / "foregrounds/only_fg/train/08_fish").iterdir()).unlink(),
-            "has no mask of train/fish/n00000008",
+            "foregrounds: has no mask of train/fish/n00000008.* remove source.archives.foregrounds from params.yaml to",
+        ),
+        (
+            lambda p: next((p / "challenge/bg_challenge/fg_mask/val/08_fish").iterdir()).unlink(),
+            "challenge: 3 faults: has no mask of mixed_same/fish/.* remove source.variant_masks from params.yaml to",
+        ),
+        (
+            lambda p: next((p / "challenge/bg_challenge/only_fg/val/08_fish").iterdir()).unlink(),
+            "challenge: only_fg has 0 images of fish, not 1",
+        ),
+        (
+            lambda p: np.save(
+                next((p / "challenge/bg_challenge/fg_mask/val/08_fish").iterdir()), np.zeros((3, 20, 30))
+            ),
+            r"n00000008_00000200.npy has the shape \(3, 20, 30\), not \(height, width\)",
         ),
         (lambda p: [f.unlink() for f in (p / "training/original/train/08_fish").iterdir()], "of the class fish"),
     ],
@@ -244,8 +268,9 @@ def test_a_wrong_tree_is_named(nine, tmp_path, spoil, words):
     files = files_of(nine, tmp_path / "files")
     spoil(tmp_path / "files")
     source = {"kind": "backgrounds_release", "tree": "t", "archives": {name: {} for name in nine}}
+    source |= {"variant_masks": "fg_mask", "counts": {"only_fg": dict.fromkeys(releases.IN9, 1)}}
     with pytest.raises(DataError, match=words) as caught:
-        registry.read(source, files, *NINE)
+        pack(registry.read(source, files, *NINE), tmp_path / "work")
     assert "\n" not in str(caught.value)
 
 

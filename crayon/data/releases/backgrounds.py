@@ -22,11 +22,15 @@ from pathlib import Path
 from crayon.config.source import MaskPixels
 from crayon.config.types import Int
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, check_usable, is_image
-from crayon.data.releases.base import Release, inside
+from crayon.data.releases.base import Release, inside, without
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.walk import walk
 
 NUMBERED = re.compile(r"(\d\d)_(.+)")
+
+FOREGROUNDS = "source.archives.foregrounds", "masks"
+VARIANT_MASKS = "source.variant_masks", "masks of the test images"
+"""A key of params.yaml, and what the data set lacks without it."""
 
 WNID = re.compile(r"n\d{8}_\d+")
 """Name of an ImageNet image: its synset and number."""
@@ -80,7 +84,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     entries = []
     masks = None
     if "foregrounds" in files:
-        masks = _foregrounds(files["foregrounds"], "only_fg/train", ("source.archives.foregrounds", "masks"))
+        masks = _foregrounds(files["foregrounds"], "only_fg/train", FOREGROUNDS)
     if options.imagenet is None or options.class_map is None:
         root = inside(files["training"], "original/train")
         folders = [("train", root), ("validation", root.parent / "val")]
@@ -100,8 +104,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         )
     variant_masks = {}
     if masks and options.variant_masks:
-        lacking = "source.variant_masks", "masks of the test images"
-        variant_masks = _foregrounds(files["challenge"], f"{options.variant_masks}/val", lacking)
+        variant_masks = _foregrounds(files["challenge"], f"{options.variant_masks}/val", VARIANT_MASKS)
     validation = {entry.path.parent.parent for entry in entries if entry.split == "validation"}
     for variant, folder in _variants(files["challenge"], options.variants).items():
         if folder in validation:
@@ -114,15 +117,14 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
             mask = variant_masks.get(_name(path))
             entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path, mask=mask))
     if masks is not None:
-        faults = Faults(of)
-        for entry in entries:
-            if entry.mask is None and (entry.split == "train" or (variant_masks and entry.split in options.variants)):
-                faults.add(f"has no mask of {entry.image}")
-        faults.stop(
-            "To work without masks, remove source.archives.foregrounds, or source.variant_masks, from params.yaml."
-        )
+        _check_masks(entries, ("train",), str(files["foregrounds"]), FOREGROUNDS)
+    if variant_masks:
+        _check_masks(entries, options.variants, str(files["challenge"]), VARIANT_MASKS)
     check_entries(entries, classes, groups, of)
-    check_counts(entries, options.counts, options.subset, of)
+    of_variants = {split: counts for split, counts in options.counts.items() if split in options.variants}
+    others = {split: counts for split, counts in options.counts.items() if split not in options.variants}
+    check_counts(entries, of_variants, options.subset, str(files["challenge"]))
+    check_counts(entries, others, options.subset, of)
     return Listing(
         of=of,
         entries=entries,
@@ -132,6 +134,15 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         mask_pixels=MaskPixels(threshold=options.threshold, channel="colour"),
         resize_masks_first=options.resize_masks_first,
     )
+
+
+def _check_masks(entries: Sequence[Entry], splits: Sequence[str], of: str, optional: tuple[str, str]) -> None:
+    """Raise DataError if an image of these splits has no mask in the archive `of`; see `inside` for `optional`."""
+    faults = Faults(of)
+    for entry in entries:
+        if entry.split in splits and entry.mask is None:
+            faults.add(f"has no mask of {entry.image}")
+    faults.stop(f"Get the file again, or {without(*optional)}.")
 
 
 def _variants(challenge: Path, names: Sequence[str]) -> dict[str, Path]:

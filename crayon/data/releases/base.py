@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,11 +89,33 @@ def _remedy(folder: Path, optional: tuple[str, str] | None) -> str:
         )
     else:
         remedy = "check that it is the folder or archive of this release"
-    return f"{remedy}{'' if optional is None else f', or {_without(*optional)}'}."
+    return f"{remedy}{'' if optional is None else f', or {without(*optional)}'}."
 
 
-def _without(key: str, lacks: str) -> str:
+def without(key: str, lacks: str) -> str:
+    """How to do without a file: the key of params.yaml to remove, and what the data set then lacks."""
     return f"remove {key} from params.yaml to work without {lacks}"
+
+
+def check_ascending(rows: Iterable[tuple[str, str]], of: str, what: str) -> None:
+    """Refuse a list that is in another order than the release, since published maps and answers go by its order.
+
+    Args:
+        rows: for each row, where it is, such as `line 7`, and the number or name by which the release is sorted.
+        of: the list, for messages.
+        what: how messages call that number or name.
+
+    Raises:
+        DataError: a row comes after one with a greater number or name.
+    """
+    before = ""
+    for where, value in rows:
+        if before and (len(value), value) < (len(before), before):
+            raise DataError(
+                f"{of}: {where}: {what} {value} comes after {before}, but the release is sorted, and published maps "
+                "and answers go by its order; download the list again."
+            )
+        before = value
 
 
 def check_there(entries: Sequence[Entry], of: str, folder: Path, masks: tuple[str, str] | None = None) -> None:
@@ -117,5 +139,5 @@ def check_there(entries: Sequence[Entry], of: str, folder: Path, masks: tuple[st
     if files and masks is not None and not any(file.exists() for file in files):
         raise DataError(
             f"{of}: none of the masks of its {len(files)} images is there, such as {files[0]}; check that they are "
-            f"unpacked there, or {_without(*masks)}."
+            f"unpacked there, or {without(*masks)}."
         )

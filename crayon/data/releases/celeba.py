@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crayon.config.types import Float, Int
 from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries, stray
-from crayon.data.releases.base import Release, check_there, inside
+from crayon.data.releases.base import Release, check_ascending, check_there, inside
 from crayon.utils.errors import DataError
 
 TRAINING = 162_770
@@ -137,20 +137,16 @@ def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file ({error}); download it again.") from error
     start = 1 if lines and lines[0].strip().isdecimal() else 0
-    if len(lines) <= start or not any(lines):
+    rows = [(number, values) for number, line in enumerate(lines, 1) if number > start and (values := line.split())]
+    if not rows:
         raise DataError(f"{path}: is empty.")
-    columns = lines[start].split()
-    for number, line in enumerate(lines[start + 1 :], start + 2):
-        values = line.split()
-        if not values:
-            continue
-        if len(values) == len(columns) + 1:  # CelebA's own lists have no header for the image column
-            name, values = values[0], values[1:]
-            yield number, name, dict(zip(columns, values, strict=True))
-        elif len(values) == len(columns):
-            yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))
-        else:
-            raise DataError(f"{path}, line {number}: has {len(values)} values, but the header has {len(columns)}.")
+    columns = rows.pop(0)[1]
+    if start or (rows and len(rows[0][1]) == len(columns) + 1):
+        columns.insert(0, "")  # CelebA's own lists have no header for the image column
+    for number, values in rows:
+        if len(values) != len(columns):
+            raise DataError(f"{path}, line {number}: has {len(values)} values, not {len(columns)}.")
+        yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))
 
 
 def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[str, int], str]]:
@@ -160,7 +156,7 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[s
         For each row, the image, a dict attribute -> 0 or 1, and file and line for messages.
 
     Raises:
-        DataError: an attribute is missing, or a value is not 0, 1 or -1.
+        DataError: an attribute is missing, a value is not 0, 1 or -1, or the images are not in ascending order.
     """
     rows, faults = [], Faults(str(path))
     values = {"0": 0, "-1": 0, "1": 1}
@@ -172,6 +168,7 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[s
             continue
         rows.append((name, {attribute: values[row[attribute]] for attribute in wanted}, f"{path.name}, line {line}"))
     faults.stop()
+    check_ascending(((where, name) for name, _, where in rows), str(path.parent), "the image")
     return rows
 
 

@@ -64,12 +64,40 @@ def take_all(archives: Mapping[Path, Archive], local: Path) -> None:
     Args:
         archives: the files and their paths.
         local: a folder that has some of the files, or one of the files. A file is found by its SHA-256, whatever its
-            name is; if the archive has none, by its name.
+            name is; if the archive has none, by its name. Such a file replaces another one that was taken before.
 
     Raises:
         DataError: `local` does not exist, or is not one of the files; a file with the right name has another content.
     """
-    _take({path: archive for path, archive in archives.items() if not _there(path, archive)}, local)
+    if not local.exists():
+        raise DataError(f"{local}: there is no such file or folder; correct --from.")
+    files = [local] if local.is_file() else sorted(path for path in local.iterdir() if path.is_file())
+    named, digest = {file.name: file for file in files}, cache(sha256)
+    known = {archive.sha256 for archive in archives.values() if archive.sha256 is not None}
+    there = {path for path, archive in archives.items() if _there(path, archive)}
+    found: dict[Path, Path] = {}
+    for path, archive in archives.items():
+        mine = named.get(archive.name)
+        if archive.sha256 is None:
+            if mine is None or (known and digest(mine) in known):  # then it is another archive
+                continue
+            if path in there and (path.samefile(mine) or digest(path) == digest(mine)):
+                continue
+        elif path in there:
+            continue
+        else:
+            candidates = ([] if mine is None else [mine]) + files
+            mine = next((file for file in candidates if digest(file) == archive.sha256), mine)
+        if mine is not None:
+            _check(mine, archive, "it is not the file that params.yaml expects")
+            found[path] = mine
+    absent = ", ".join(archive.name for path, archive in archives.items() if path not in there | set(found))
+    if local.is_file() and absent and not found:
+        raise DataError(f"{local}: is not one of the missing files ({absent}); rename it, or correct --from.")
+    if local.is_dir() and absent:
+        report(f"{local}: does not contain {absent}")
+    for path, source in found.items():
+        take(source, path)
 
 
 def _there(path: Path, archive: Archive) -> bool:
@@ -83,32 +111,6 @@ def _there(path: Path, archive: Archive) -> bool:
         "`file` in params.yaml",
     )
     return True
-
-
-def _take(missing: Mapping[Path, Archive], local: Path) -> None:
-    """Link or copy each missing file that `local` has; `local` is a folder of files, or one file."""
-    if not local.exists():
-        raise DataError(f"{local}: there is no such file or folder; correct --from.")
-    files = [local] if local.is_file() else sorted(path for path in local.iterdir() if path.is_file())
-    named = {file.name: file for file in files}
-    digest, found = cache(sha256), dict[Path, Path]()
-    for path, archive in sorted(missing.items(), key=lambda item: item[1].sha256 is None):
-        mine = named.get(archive.name)
-        if archive.sha256 is not None:
-            candidates = ([] if mine is None else [mine]) + files
-            mine = next((file for file in candidates if digest(file) == archive.sha256), mine)
-        elif mine in found.values():  # the digest of another archive shows that it is that one
-            continue
-        if mine is not None:
-            _check(mine, archive, "it is not the file that params.yaml expects")
-            found[path] = mine
-    absent = ", ".join(archive.name for path, archive in missing.items() if path not in found)
-    if local.is_file() and missing and not found:
-        raise DataError(f"{local}: is not one of the missing files ({absent}); rename it, or correct --from.")
-    if not local.is_file() and absent:
-        report(f"{local}: does not contain {absent}")
-    for path, source in found.items():
-        take(source, path)
 
 
 def take(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from crayon.config.source import MaskPixels
 from crayon.config.types import Int
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, stray
 from crayon.data.names import Finder
-from crayon.data.releases.base import Release, check_there, inside
+from crayon.data.releases.base import Release, check_ascending, check_there, inside
 from crayon.utils.errors import DataError
 from crayon.utils.tables import read_csv
 
@@ -88,6 +88,7 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 )
             )
     faults.stop()
+    check_ascending(((f"line {row.line}", row["img_id"]) for row in rows if "img_id" in row), str(metadata), "img_id")
     check_entries(entries, classes, groups, str(metadata))
     check_there(entries, str(metadata), folder, without_masks)
     check_counts(entries, options.counts, options.subset, str(metadata))
