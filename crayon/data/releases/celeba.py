@@ -91,14 +91,18 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         ("test", "biased_celeba_black_hair_test.csv"),
     ):
         path = _file(files, split, usual)
-        for name, row, where in read_attributes(path, columns):
+        rows = read_attributes(path, columns)
+        for name, row, where in rows:
             add(split, name, row, where)
+        _check_order(rows, path)
     if options.validation and "attributes" in files:
         taken = {entry.image for entry in entries}
         counts: Counter[tuple[int, int]] = Counter()
         lacking = "source.archives.attributes", "a validation split"
         path = _file(files, "attributes", "list_attr_celeba.txt", lacking)
-        for number, (name, row, where) in enumerate(read_attributes(path, (*columns, "Black_Hair", "Blond_Hair"))):
+        rows = read_attributes(path, (*columns, "Black_Hair", "Blond_Hair"))
+        _check_order(rows, path)
+        for number, (name, row, where) in enumerate(rows):
             kind = (row[options.label], row[options.group])
             one_colour = row["Black_Hair"] != row["Blond_Hair"]
             if number >= TRAINING and one_colour and name not in taken and counts[kind] < options.validation:
@@ -114,6 +118,11 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         on_error=options.on_error,
         masks=faces is not None,
     )
+
+
+def _check_order(rows: Sequence[tuple[str, dict[str, int], str]], path: Path) -> None:
+    """Refuse the rows of `read_attributes` if the images are not in ascending order."""
+    check_ascending(((where, name) for name, _, where in rows), str(path.parent), "the image")
 
 
 def _file(files: Mapping[str, Path], name: str, usual: str, optional: tuple[str, str] | None = None) -> Path:
@@ -156,7 +165,7 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[s
         For each row, the image, a dict attribute -> 0 or 1, and file and line for messages.
 
     Raises:
-        DataError: an attribute is missing, a value is not 0, 1 or -1, or the images are not in ascending order.
+        DataError: an attribute is missing, or a value is not 0, 1 or -1.
     """
     rows, faults = [], Faults(str(path))
     values = {"0": 0, "-1": 0, "1": 1}
@@ -168,7 +177,6 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[s
             continue
         rows.append((name, {attribute: values[row[attribute]] for attribute in wanted}, f"{path.name}, line {line}"))
     faults.stop()
-    check_ascending(((where, name) for name, _, where in rows), str(path.parent), "the image")
     return rows
 
 
