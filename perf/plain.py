@@ -75,7 +75,7 @@ class Attention:
 
 @dataclass
 class Pruning:
-    """Crayon-Pruning: the last layer on a backbone that is frozen and runs all the same."""
+    """Crayon-Pruning: the last layer on a backbone that runs in every step; in training mode if `drifting`."""
 
     network: Classifier
     problem: Problem
@@ -83,10 +83,12 @@ class Pruning:
 
     def __call__(self, images: torch.Tensor, index: torch.Tensor) -> tuple[None, dict[str, torch.Tensor]]:
         """No maps; the one term."""
-        self.network.backbone.eval()
-        with torch.no_grad():
+        frozen = self.method.batch_norm == "frozen"
+        if frozen:
+            self.network.backbone.eval()
+        with torch.set_grad_enabled(not frozen):  # the published code records the backbone, too, and then detaches it
             pooled = self.network.backbone(images).mean((2, 3)) * self.network.keep
-        loss = functional.cross_entropy(self.network.head(pooled), self.problem.labels[index], reduction="sum")
+        loss = functional.cross_entropy(self.network.head(pooled.detach()), self.problem.labels[index], reduction="sum")
         return None, {"classification": loss}
 
 

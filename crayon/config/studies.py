@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -74,22 +75,56 @@ class Transfer(Study):
     originals: Seeds
 
 
-class Annotations(Study):
-    """Figure 4: the Crayon methods with only some of the answers.
-
-    `maps`, `neurons`: numbers of annotated maps and neurons to compare. The number of all gives the unchanged method,
-    and 0 its training without answers.
-    """
-
-    maps: Annotated[tuple[Annotated[Int, Field(ge=0)], ...], Field(min_length=1)]
-    neurons: Annotated[tuple[Annotated[Int, Field(ge=0)], ...], Field(min_length=1)]
-
-
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"names {value} twice")
     return values
+
+
+Value = TypeVar("Value")
+
+Varied = Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(_once)]
+"""The values that a study compares."""
+
+PerBenchmark = Varied[Value] | dict[Name, Varied[Value]]
+"""The values that a study compares, on all of its benchmarks; or a mapping from each benchmark to its values."""
+
+
+def spread(study: Study, values: PerBenchmark[Value]) -> dict[Value, tuple[str, ...]]:
+    """Value -> the benchmarks of the study on which it is compared; in ascending order if benchmarks differ."""
+    if not isinstance(values, Mapping):
+        return dict.fromkeys(values, study.benchmarks)
+    return {
+        value: tuple(name for name in study.benchmarks if value in values[name])
+        for value in sorted({value for own in values.values() for value in own})
+    }
+
+
+class Comparison(Study):
+    """Base class of the studies that compare values, which may differ between benchmarks."""
+
+    @model_validator(mode="after")
+    def _every_benchmark(self) -> Comparison:
+        for key in type(self).model_fields:
+            values = getattr(self, key)
+            if isinstance(values, Mapping) and set(values) != set(self.benchmarks):
+                raise ValueError(
+                    f"{key}: has lists for {', '.join(values)}; it needs one for each of {', '.join(self.benchmarks)}, "
+                    "or a single list for all"
+                )
+        return self
+
+
+class Annotations(Comparison):
+    """Figure 4: the Crayon methods with only some of the answers.
+
+    `maps`, `neurons`: numbers of annotated maps and neurons to compare: a list for all benchmarks, or one for each. The
+    number of all gives the unchanged method, and 0 its training without answers.
+    """
+
+    maps: PerBenchmark[Annotated[Int, Field(ge=0)]]
+    neurons: PerBenchmark[Annotated[Int, Field(ge=0)]]
 
 
 OrderName = Literal["random", "uncertain", "diverse"]
@@ -104,23 +139,27 @@ LabelKind = Literal["given", "derived", "shuffled"]
 from shuffled ones."""
 
 
-class Order(Study):
+class Order(Comparison):
     """What some of the answers are worth: maps are annotated in several orders, and only the first ones are used.
 
-    `method`: the method that uses them, with all answers to neurons. `maps`: numbers of annotated maps to compare.
-    `orders`: the orders in which maps are annotated. `propagation`: compare these runs with others in which the labels
-    of the other maps are derived from the answers; null does not. `shuffled`: as a control, derive labels from shuffled
-    answers as well, in the first order. `neurons`: numbers of annotated neurons to compare, with Crayon-Pruning.
-    `neuron_orders`: the orders in which neurons are annotated.
+    `method`: the method that uses them, with all answers to neurons. `maps`: numbers of annotated maps to compare: a
+    list for all benchmarks, or one for each. `orders`: the orders in which maps are annotated. `propagation`: compare
+    these runs with others in which the labels of the other maps are derived from the answers; null does not.
+    `shuffled`: as a control, derive labels from shuffled answers as well, in the first order. `neurons`: numbers of
+    annotated neurons to compare, with Crayon-Pruning; null compares none. `neuron_orders`: the orders in which neurons
+    are annotated.
     """
 
     method: Literal["crayon_attention", "crayon_pruning_attention"] = "crayon_attention"
-    maps: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_once)]
-    orders: Annotated[tuple[OrderName, ...], Field(min_length=1), AfterValidator(_once)]
+    maps: PerBenchmark[Count]
+    orders: Varied[OrderName]
     propagation: Propagation | None = None
     shuffled: bool = False
-    neurons: Annotated[tuple[Count, ...], AfterValidator(_once)] = ()
-    neuron_orders: Annotated[tuple[NeuronOrderName, ...], AfterValidator(_once)] = ("random", "implicated")
+    neurons: PerBenchmark[Count] | None = None
+    neuron_orders: Annotated[tuple[NeuronOrderName, ...], Field(min_length=1), AfterValidator(_once)] = (
+        "random",
+        "implicated",
+    )
 
     @model_validator(mode="after")
     def _something_to_shuffle(self) -> Order:
@@ -136,14 +175,15 @@ class Order(Study):
         return (*((order, kind) for kind in labels for order in self.orders), *control)
 
 
-class Sensitivity(Study):
+class Sensitivity(Comparison):
     """Figure 5: sensitivity to the weights of the map losses.
 
-    `alphas`, `betas`: factors that multiply a benchmark's alpha or beta; 1 gives the unchanged method.
+    `alphas`, `betas`: factors that multiply a benchmark's alpha or beta: a list for all benchmarks, or one for each.
+    The factor 1 gives the unchanged method.
     """
 
-    alphas: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    betas: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    alphas: PerBenchmark[Positive]
+    betas: PerBenchmark[Positive]
 
 
 class Runtime(Section):
@@ -236,5 +276,5 @@ def studied(name: str, study: Section) -> tuple[str, ...]:
         study: its params.
     """
     if isinstance(study, Order):
-        return (study.method, "crayon_pruning") if study.neurons else (study.method,)
+        return (study.method,) if study.neurons is None else (study.method, "crayon_pruning")
     return STUDIED[name]

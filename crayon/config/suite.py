@@ -56,6 +56,8 @@ class Benchmark(Section):
     `propagation`: derive labels for the maps that nobody was asked about; null does not.
     `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. The defaults
     of both depend on whether there are groups.
+    `metrics_every_epoch`: whether refinements also measure `metrics` after each epoch and write them to history.csv, as
+    columns test_NAME. Nothing reads these columns: no epoch is chosen by them.
     `refinement`: training of the methods. `methods`: method -> its hyper-parameters, and its changes of `refinement`;
     a control has those of its method, unless an entry with its name changes them.
     """
@@ -84,6 +86,7 @@ class Benchmark(Section):
     propagation: Propagation | None = None
     metrics: dict[Title, Metric]
     selection: Metric
+    metrics_every_epoch: bool = False
     refinement: Training
     methods: dict[str, dict[str, Any]]
 

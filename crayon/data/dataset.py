@@ -1,4 +1,8 @@
-"""A packed data set on disk: manifest.csv, images.npy and masks.npy. Row i of each file belongs to image i."""
+"""A packed data set on disk: manifest.csv, images.npy and masks.npy. Row i of each file belongs to image i.
+
+masks.npy is (N, H, W) bool; (N, 2, H, W), masks and boxes, if the boxes enclose other pixels than the masks have; or
+(0, H, W) without masks.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +62,7 @@ class Dataset:
         labels, group_ids: (N,) int64.
         images: (N, H, W, 3) uint8.
         masks: (N, H, W) bool, or None if the data set has no masks.
+        boxes: (N, H, W) bool, filled boxes; None if the boxes are those of the masks.
     """
 
     folder: Path
@@ -69,6 +74,7 @@ class Dataset:
     group_ids: np.ndarray
     images: np.ndarray
     masks: np.ndarray | None
+    boxes: np.ndarray | None = None
 
     def rows(self, split: str) -> np.ndarray:
         """The row numbers of a split, in file order.
@@ -169,7 +175,8 @@ def load_dataset(folder: str | Path, classes: Sequence[str], groups: Sequence[st
         raise DataError(
             f"{folder}/images.npy: is {images.dtype} {images.shape}, not uint8 ({len(rows)}, H, W, 3); {again}"
         )
-    if masks.dtype != bool or masks.shape not in (images.shape[:3], (0, *images.shape[1:3])):
+    count, *size = images.shape[:3]
+    if masks.dtype != bool or masks.shape not in ((count, *size), (count, 2, *size), (0, *size)):
         raise DataError(f"{folder}/masks.npy: is {masks.dtype} {masks.shape}, not bool {images.shape[:3]}; {again}")
     return Dataset(
         folder=folder,
@@ -180,5 +187,6 @@ def load_dataset(folder: str | Path, classes: Sequence[str], groups: Sequence[st
         labels=codes(manifest, rows, "label", classes),
         group_ids=codes(manifest, rows, "group", groups),
         images=images,
-        masks=masks if len(masks) else None,
+        masks=None if not len(masks) else masks if masks.ndim == 3 else masks[:, 0],
+        boxes=masks[:, 1] if masks.ndim == 4 else None,
     )

@@ -105,6 +105,8 @@ class Listing:
         on_error: what to do with an image that cannot be decoded.
         masks: whether the data set has masks.
         mask_pixels: which pixels of a mask file are relevant.
+        box_pixels: which pixels of a mask file the image's box encloses; None if these are the relevant ones.
+        resize_masks_first: whether `mask_pixels` applies to the mask file after it is resized (bilinear).
         background_colour: the colour behind transparent pixels of images.
     """
 
@@ -114,6 +116,8 @@ class Listing:
     on_error: OnError = "fail"
     masks: bool = False
     mask_pixels: MaskPixels = NOT_BLACK
+    box_pixels: MaskPixels | None = None
+    resize_masks_first: bool = False
     background_colour: Rgb = (255, 255, 255)
 
 

@@ -57,8 +57,8 @@ def relevant_pixels(picture: Picture, rule: MaskPixels) -> tuple[np.ndarray, str
             mask = bright >= rule.threshold
             if _seam(pixels, bright):
                 remarks.append(
-                    "mask with grey or almost black pixels (a JPEG, or soft edges); source.mask_pixels.threshold "
-                    "decides whether they are relevant"
+                    "mask with grey or almost black pixels (a JPEG, or soft edges); source.mask_pixels.threshold, or "
+                    "source.threshold of a release, decides whether they are relevant"
                 )
         elif rule.relevant:
             mask = np.isin(codes, _wanted(rule.relevant, pixels))

@@ -24,6 +24,7 @@ from crayon.config.source import MaskPixels
 from crayon.data.index import Entry, Frame, Listing, fault_message
 from crayon.data.mask_files import relevant_pixels
 from crayon.data.pictures import (
+    Picture,
     Undecodable,
     fault_of,
     framed,
@@ -55,6 +56,7 @@ class Decoded(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8.
         mask: (H, W) bool, or None if masks are not read.
+        box: (H, W) bool, the box around the pixels of `Listing.box_pixels`, or None if the listing has none.
         kind: the kind of the mask's pixels, as `relevant_pixels` describes it; empty without a mask file.
         remarks: remarks for the user about this image.
     """
@@ -63,6 +65,7 @@ class Decoded(NamedTuple):
     mask: np.ndarray | None
     kind: str = ""
     remarks: tuple[str, ...] = ()
+    box: np.ndarray | None = None
 
 
 @dataclass
@@ -117,8 +120,8 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
         workers: number of decoding threads; one per processor if left out (Pillow releases the interpreter lock).
 
     Returns:
-        The packed entries, in order; the path of images.npy (N, H, W, 3) uint8; the path of masks.npy, (N, H, W) bool,
-        or (0, H, W) if the listing has no masks.
+        The packed entries, in order; the path of images.npy (N, H, W, 3) uint8; the path of masks.npy: (N, H, W) bool;
+        (N, 2, H, W), masks and boxes, if the listing has `box_pixels`; (0, H, W) if it has no masks.
 
     Raises:
         DataError: some images cannot be used and `on_error` is `fail`, or no image can be used, or a class loses all of
@@ -129,7 +132,8 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     folder.mkdir(parents=True, exist_ok=True)
     images, masks, state = folder / "images.npy", folder / "masks.npy", folder / "state.json"
     done = _resumed(state, _key(listing))
-    channels = {images: 3, masks: 1 if listing.masks else 0}
+    planes = 0 if not listing.masks else 1 if listing.box_pixels is None else 2
+    channels = {images: 3, masks: planes}
     if any(not path.exists() or path.stat().st_size < done.bytes(count) for path, count in channels.items()):
         done = Packing(done.key)
     if done.read:
@@ -138,10 +142,11 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
         image_file, mask_file = (_appended(path, done.bytes(count)) for path, count in channels.items())
         with image_file, mask_file:
             for entries, block, faults, size in _decoded(listing, done, workers):
-                for image, mask, *_ in block:
-                    image_file.write(image.data)
-                    if mask is not None:
-                        mask_file.write(mask.data)
+                for decoded in block:
+                    image_file.write(decoded.image.data)
+                    for plane in (decoded.mask, decoded.box):
+                        if plane is not None:
+                            mask_file.write(plane.data)
                 done.remark(entries, block)
                 done.read = min(done.read + BLOCK, len(listing.entries))
                 done.faults |= faults
@@ -161,7 +166,7 @@ def pack(listing: Listing, folder: str | Path, workers: int | None = None) -> tu
     assert done.size is not None  # at least one image is left
     height, width = done.size
     _write_header(images, "|u1", (done.rows, height, width, 3))
-    _write_header(masks, "|b1", (done.rows if listing.masks else 0, height, width))
+    _write_header(masks, "|b1", (done.rows if planes else 0, *([2] if planes == 2 else []), height, width))
     return [entry for n, entry in enumerate(listing.entries) if n not in done.faults], images, masks
 
 
@@ -281,7 +286,14 @@ def _try(entry: Entry, listing: Listing) -> Decoded | str:
     try:
         what = "image" if rule is None else "image or mask"
         with pillow_warnings() as warned:
-            decoded = decode(entry, listing.frame, rule, listing.background_colour)
+            decoded = decode(
+                entry,
+                listing.frame,
+                rule,
+                listing.background_colour,
+                listing.box_pixels,
+                listing.resize_masks_first,
+            )
         return decoded._replace(remarks=(*decoded.remarks, *(_remark_on(text, what) for text in dict.fromkeys(warned))))
     except Undecodable as error:
         return f"{entry.called}: {error}"
@@ -298,6 +310,8 @@ def decode(
     frame: Frame,
     masks: MaskPixels | None = None,
     background_colour: tuple[int, int, int] = (255, 255, 255),
+    boxes: MaskPixels | None = None,
+    resize_first: bool = False,
 ) -> Decoded:
     """Decode one image, upright and in RGB, and its mask.
 
@@ -309,6 +323,8 @@ def decode(
         frame: how to resize and crop it.
         masks: which pixels of a mask file are relevant; None to read no mask.
         background_colour: the colour behind transparent pixels.
+        boxes: as `Listing.box_pixels`.
+        resize_first: as `Listing.resize_masks_first`.
 
     Raises:
         Undecodable: a file is missing or unreadable, it has more than 8 bits per channel, or image and mask differ in
@@ -326,26 +342,52 @@ def decode(
     if masks is None:
         return Decoded(image, None, kind, tuple(remarks))
     rotated = picture.orientation not in (None, 1)
+
+    def placed(mask: Image.Image, how: Image.Resampling) -> Image.Image:
+        """Rotate a mask, and resize and crop it, as its image."""
+        mask = turned(mask, picture.orientation) if rotated else mask
+        if mask.size != pixels.size:
+            raise Undecodable(f"the mask is {mask.size[0]}x{mask.size[1]}, its image {pixels.size[0]}x{pixels.size[1]}")
+        return framed(mask, frame, how)
+
+    def placed_pixels(covered: np.ndarray) -> np.ndarray:
+        return np.array(placed(Image.fromarray(covered.astype(np.uint8) * 255), Image.Resampling.NEAREST)) > 0
+
+    box = None
     if isinstance(entry.mask, Path):
         file = opened(entry.mask)
-        covered, kind, of_mask = relevant_pixels(file, masks)
-        remarks += of_mask
         rotated = rotated and file.orientation is None and file.pixels.size == picture.stored_size
+        if resize_first and file.pixels.mode != "1":  # between black and white pixels there is nothing to threshold
+            resized = placed(file.pixels.convert("RGB"), Image.Resampling.BILINEAR)
+            relevant, kind, of_mask = relevant_pixels(Picture(file.path, resized), masks)
+        else:
+            covered, kind, of_mask = relevant_pixels(file, masks)
+            relevant = placed_pixels(covered)
+        remarks += of_mask
         if rotated:
             both = file.pixels.size == pixels.size
             remarks.append(AMBIGUOUS if both else "mask rotated by the EXIF orientation of its image")
+        if boxes is not None:
+            box = placed_pixels(enclosed(relevant_pixels(file, boxes)[0]))
     else:
         covered = np.zeros(picture.stored_size[::-1], bool)
         for left, top, right, bottom in entry.mask or ():
             covered[max(round(top), 0) : max(round(bottom), 0), max(round(left), 0) : max(round(right), 0)] = True
-    mask = Image.fromarray(covered.astype(np.uint8) * 255)
-    mask = turned(mask, picture.orientation) if rotated else mask
-    if mask.size != pixels.size:
-        raise Undecodable(f"the mask is {mask.size[0]}x{mask.size[1]}, its image {pixels.size[0]}x{pixels.size[1]}")
-    relevant = np.array(framed(mask, frame, Image.Resampling.NEAREST)) > 0
+        relevant = placed_pixels(covered)
+        if boxes is not None:
+            box = placed_pixels(enclosed(covered))
     if entry.mask is not None and (not relevant.any() or relevant.all()):
         remarks.append("mask whose pixels are all relevant" if relevant.any() else "empty mask: no pixel is relevant")
-    return Decoded(image, relevant, kind, tuple(remarks))
+    return Decoded(image, relevant, kind, tuple(remarks), box)
+
+
+def enclosed(mask: np.ndarray) -> np.ndarray:
+    """Fill the smallest box around a mask's True pixels; both are (H, W) bool."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = np.zeros_like(mask)
+    if len(rows):
+        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return box
 
 
 def _key(listing: Listing) -> str:
@@ -353,6 +395,7 @@ def _key(listing: Listing) -> str:
     digest = hashlib.sha256()
     settings = {"frame": asdict(listing.frame), "masks": listing.masks, "block": BLOCK}
     settings |= {"mask_pixels": asdict(listing.mask_pixels), "background_colour": listing.background_colour}
+    settings |= {"box_pixels": listing.box_pixels and asdict(listing.box_pixels), "first": listing.resize_masks_first}
     digest.update(canonical(settings).encode())
     for entry in listing.entries:
         files = [entry.path, *([entry.mask] if isinstance(entry.mask, Path) else [])]

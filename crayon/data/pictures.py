@@ -126,6 +126,8 @@ def opened(path: Path) -> Picture:
     if path.suffix == ".npy":  # masks of the Backgrounds Challenge
         with fault_of(path, "is not an array that can be read"):
             array = np.squeeze(np.load(path, allow_pickle=False))
+            if array.ndim != 2:
+                raise Undecodable(f"{path.name} has the shape {array.shape}, not (height, width)")
             return Picture(path, Image.fromarray(array > 0))
     with fault_of(path, "is not an image that can be read"), Image.open(path) as picture:
         # The second picture of an MPO, a photograph of a telephone, is a preview.

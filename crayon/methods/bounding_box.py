@@ -41,7 +41,7 @@ class BoundingBox(Method):
     reduction: Literal["sum", "mean"] = "sum"
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
-        """Compute the boxes from the masks.
+        """Compute the boxes, from the masks if the problem has no boxes of its own.
 
         Returns:
             `covered`: (N, h, w) float32, the share of each cell that the image's box covers.
@@ -49,7 +49,8 @@ class BoundingBox(Method):
         """
         from crayon.models.inference import gathered
 
-        size, masks = problem.map_size(), required(problem.masks, "masks")
+        size = problem.map_size()
+        masks = required(problem.masks, "masks") if problem.boxes is None else problem.boxes
         shift = problem.shift()
         covered = gathered((box_coverage(part, size, shift) for part in masks.parts()), len(masks))
         return {"covered": covered, "boxed": covered.flatten(1).any(1)}

@@ -71,6 +71,7 @@ class Problem:
         attention: (N,) int8, labels of the maps: 1 relevant, 0 irrelevant, -1 answered but undecided, -2 not answered.
         neurons: (C,) int8, labels of the neurons: 1 relevant, 0 irrelevant.
         masks: masks of the relevant pixels of the N images.
+        boxes: filled boxes around the objects of the N images; None if these are the boxes around `masks`.
         groups: (N,) int64, the group of each image, such as the kind of its background.
         validation: the validation images.
         bias_features: (N, D) float32, pooled features of the auxiliary biased network.
@@ -96,6 +97,7 @@ class Problem:
     attention: torch.Tensor | None = None
     neurons: torch.Tensor | None = None
     masks: Masks | None = None
+    boxes: Masks | None = None
     groups: torch.Tensor | None = None
     validation: Validation | None = None
     bias_features: torch.Tensor | None = None

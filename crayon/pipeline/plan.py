@@ -35,6 +35,11 @@ def _weights(network: Network) -> dict[str, str]:
     return {} if network.initial is None else {"weights": network.initial}
 
 
+def _metrics(benchmark: Benchmark) -> dict[str, Any]:
+    """The benchmark's metrics, as params."""
+    return {key: dump(metric) for key, metric in benchmark.metrics.items()}
+
+
 @dataclass
 class Plan:
     """All jobs of the active suite, or the steps of some benchmarks only.
@@ -625,6 +630,7 @@ class Plan:
             }
             | {key: value for key, value in varied.items() if value is not None}
             | (self.placed(benchmark) if settings.places_cells or transferred else {})
+            | ({"every_epoch": _metrics(benchmark)} if benchmark.metrics_every_epoch else {})
         )
         for seed in run.seeds_on(name):
             yield Job(
@@ -659,7 +665,7 @@ class Plan:
         steering = (
             self.network_params(benchmark, transferred)
             | {"placement": benchmark.placement}
-            | {"metrics": {key: dump(metric) for key, metric in benchmark.metrics.items()}}
+            | {"metrics": _metrics(benchmark)}
         )
         params = self._params(benchmark, transferred)
         for seed in seeds:

@@ -22,7 +22,7 @@ from typing import Any
 
 from crayon.config.annotation import Propagation
 from crayon.config.sections import Training, changed
-from crayon.config.studies import CRAYON, STUDIED, NeuronOrderName, OrderName
+from crayon.config.studies import CRAYON, STUDIED, NeuronOrderName, OrderName, spread
 from crayon.config.suite import Benchmark, Suite
 from crayon.methods import method_class
 from crayon.methods.base import Method, Need
@@ -282,18 +282,20 @@ def _ablation(study, there) -> Iterator[Run]:
 def _sensitivity(study, there) -> Iterator[Run]:
     for method in STUDIED["sensitivity"]:
         for weight, factors in (("alpha", study.alphas), ("beta", study.betas)):
-            for factor in factors:
-                yield _varied(study, there, method, {weight: factor})
+            for factor, benchmarks in spread(study, factors).items():
+                yield _varied(study, there | {"benchmarks": benchmarks}, method, {weight: factor})
 
 
 def _annotations(study, there) -> Iterator[Run]:
     for method in STUDIED["annotations"]:
-        for count in study.neurons if method == "crayon_pruning" else study.maps:
-            yield Run(name=f"{method}-answers-{count}", method=method, answers=count, **there)
+        counts = study.neurons if method == "crayon_pruning" else study.maps
+        for count, benchmarks in spread(study, counts).items():
+            on = there | {"benchmarks": benchmarks}
+            yield Run(name=f"{method}-answers-{count}", method=method, answers=count, **on)
 
 
 def _order(study, there) -> Iterator[Run]:
-    for (order, kind), count in product(study.kinds, study.maps):
+    for (order, kind), (count, benchmarks) in product(study.kinds, spread(study, study.maps).items()):
         yield Run(
             name=f"{study.method}-{order}-{count}" + ("" if kind == "given" else f"-{kind}"),
             method=study.method,
@@ -301,11 +303,13 @@ def _order(study, there) -> Iterator[Run]:
             answers=count,
             order=None if order == "random" else order,
             propagation=None if kind == "given" else study.propagation,
-            **there,
+            **there | {"benchmarks": benchmarks},
         )
-    for order, count in product(study.neuron_orders, study.neurons):
-        chosen = None if order == "random" else order
-        yield Run(name=f"crayon_pruning-{order}-{count}", method="crayon_pruning", answers=count, order=chosen, **there)
+    if study.neurons is None:
+        return
+    for order, (count, benchmarks) in product(study.neuron_orders, spread(study, study.neurons).items()):
+        on, chosen = there | {"benchmarks": benchmarks}, None if order == "random" else order
+        yield Run(name=f"crayon_pruning-{order}-{count}", method="crayon_pruning", answers=count, order=chosen, **on)
 
 
 def _transfer(study, there) -> Iterator[Run]:

@@ -45,7 +45,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
         for method in CRAYON:
             kind = plan.run(method).sampled
             items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
-            varied = [run for run in studies(suite)["annotations"] if run.method == method]
+            varied = [run for run in studies(suite)["annotations"] if run.method == method and name in run.benchmarks]
             runs = {run.answers: run.name for run in varied if run.answers is not None} | {items: method}
             for count, run_name in runs.items():
                 for metric in suite.benchmarks[name].metrics:

@@ -40,7 +40,11 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
     for name in study(suite.studies.sensitivity, "sensitivity").benchmarks:
         for method in METHODS:
             for weight in ("alpha", "beta"):
-                varied = [run for run in plan.runs.values() if run.method == method and set(run.factors) == {weight}]
+                varied = [
+                    run
+                    for run in plan.runs.values()
+                    if run.method == method and set(run.factors) == {weight} and name in run.benchmarks
+                ]
                 runs = {1.0: plan.run(method)} | {run.factors[weight]: run for run in varied if run.factors[weight] > 0}
                 for factor in sorted(runs):
                     used = getattr(runs[factor].settings(suite.benchmarks[name])[1], weight)

@@ -14,7 +14,7 @@ from crayon.pipeline.evaluations import evaluations, number
 from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
-from crayon.pipeline.runs import studies
+from crayon.pipeline.runs import Run, studies
 from crayon.report import curves, style
 from crayon.report.tables import shown, study
 from crayon.utils.errors import RecordError
@@ -47,22 +47,24 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
     The point without answers is the Original; the point with all answers is the run of Table 1.
     """
     job, suite = plan.find("figure_order"), plan.params.active
-    section, runs = study(suite.studies.order, "order"), iter(studies(suite)["order"])
-    points: dict[str, list[tuple[str, str, int]]] = {
-        "attention": [(order, labels, count) for (order, labels), count in product(section.kinds, section.maps)],
-        "neurons": [(order, "given", count) for order, count in product(section.neuron_orders, section.neurons)],
-    }
-    asked = {kind: [(*point, next(runs).name) for point in of_kind] for kind, of_kind in points.items()}
+    section, runs = study(suite.studies.order, "order"), studies(suite)["order"]
     rows = []
     for name, (kind, method) in product(section.benchmarks, methods(section).items()):
         items = answered(read_json(job.inputs[f"{name}/{kind}"], RecordError))
+        here = [run for run in runs if name in run.benchmarks and run.sampled == kind]
+        asked = [(run.order or "random", _labels(run), run.answers, run.name) for run in here]
         none, every = (ANY, "given", 0, "original"), (ANY, "given", items, method)
-        for order, labels, count, run_name in (none, *asked[kind], every):
+        for order, labels, count, run_name in (none, *asked, every):
             for metric in suite.benchmarks[name].metrics:
                 for seed, value in evaluated[name, run_name].items():
                     of_seed = number(value["last"]["metrics"][metric])
                     rows.append([plan.suite, name, kind, order, labels, count, metric, seed, of_seed])
     return {job.outputs["table"]: (COLUMNS, rows)}
+
+
+def _labels(run: Run) -> str:
+    """The column `labels` of a run, a key of `LABELS`."""
+    return "given" if run.propagation is None else "derived" if run.labels is None else "shuffled"
 
 
 def methods(section: OrderStudy) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Monitor:
         metric: the selection metric of the benchmark.
         report: function that prints one line of progress.
         measured: name of the metric in the lines of progress.
+        further: function that measures more of a network, as name of a column of the history -> value in percent; no
+            epoch is selected by it. None measures nothing more.
     """
 
     images: ImageReader
@@ -42,9 +44,14 @@ class Monitor:
     metric: Metric
     report: Callable[[str], None]
     measured: str = ""
+    further: Callable[[Classifier], dict[str, float]] | None = None
 
     def __post_init__(self) -> None:
         self.measured = self.measured or f"validation {self.metric.kind.replace('_', ' ')}"
+
+    def columns(self, network: Classifier) -> dict[str, float]:
+        """The columns of the history that describe a network: `validation`, and those of `further`."""
+        return {"validation": self.measure(network)} | ({} if self.further is None else self.further(network))
 
     def measure(self, network: Classifier) -> float:
         """Compute the selection metric in percent."""
@@ -62,9 +69,9 @@ class Unwatched:
     metric: Metric
     measured = ""
 
-    def measure(self, network: Classifier) -> float:
+    def columns(self, network: Classifier) -> dict[str, float]:
         """Return 0 without evaluating the network."""
-        return 0.0
+        return {"validation": 0.0}
 
     def report(self, line: str) -> None:
         """Ignore the line."""
@@ -142,7 +149,7 @@ def train(
     content = None if saved is None else saved.load()
     if refines and content is None:
         outcome.selected = _copied(problem.network)
-        outcome.history.append({"epoch": 0, "validation": monitor.measure(problem.network)})
+        outcome.history.append({"epoch": 0} | monitor.columns(problem.network))
     torch.manual_seed(seed)
     trainer = Trainer(problem, method, training, seed, name, outcome, monitor.report)
     trained = [trainer.state[key] for key in method.changing]
@@ -160,7 +167,7 @@ def train(
             remedy = "lower its learning rate or the weights of its terms"
             remedy += " in params.yaml. No checkpoint was written." if problem.by_params else "."
             raise DivergedError(f"{name}: {method.label}'s loss is not finite in epoch {epoch}, step {fault}; {remedy}")
-        row = {"epoch": epoch, "learning_rate": rate} | sums.means() | {"validation": monitor.measure(network)}
+        row = {"epoch": epoch, "learning_rate": rate} | sums.means() | monitor.columns(network)
         outcome.history.append(row)
         if row["validation"] > best:
             best, outcome.selected_epoch = row["validation"], epoch

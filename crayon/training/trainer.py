@@ -257,8 +257,8 @@ class Outcome:
         selected: state dict after the epoch with the best validation metric (the earliest of several best ones). For a
             refinement, this may be epoch 0, the network before anything changed it.
         selected_epoch: number of that epoch.
-        history: one row per epoch: epoch, learning_rate, loss, each term (mean over steps), train_accuracy, validation.
-            The row of epoch 0 has only epoch and validation.
+        history: one row per epoch: epoch, learning_rate, loss, each term (mean over steps), train_accuracy, and
+            `Monitor.columns`. The row of epoch 0 has only epoch and these columns.
     """
 
     last: dict[str, torch.Tensor]

@@ -131,6 +131,18 @@ def test_the_releases_go_through_to_table_1(project):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_metrics_of_every_epoch_are_in_the_history(project):
+    run_folder = project / "runs/paper/backgrounds/erm/0"
+    with (run_folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["0", "1"]
+    metrics = json.loads((project / "evaluations/paper/backgrounds/erm/0/metrics.json").read_text())["last"]["metrics"]
+    assert set(metrics) == {"MR", "BG-Gap", "Only-FG", "Original-Images"}
+    assert {name: float(history[-1][f"test_{name}"]) for name in metrics} == pytest.approx(metrics)
+    record = json.loads((run_folder / "record.json").read_text())
+    assert set(record["params"]["every_epoch"]) == set(metrics)
+
+
 def test_the_audit_holds_and_names_the_archives(project):
     done = run(project, "crayon", "audit", "--allow-dirty", "results/table1.csv")
     assert done.returncode == 0, done.stdout + done.stderr

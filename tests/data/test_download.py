@@ -192,9 +192,25 @@ def test_a_file_under_another_name_is_taken_by_its_digest(tmp_path):
     assert (tmp_path / "again/data.tgz").read_bytes() == CONTENT
 
 
+def test_files_that_have_each_others_names_are_told_apart_by_digest(tmp_path, caplog):
+    """The authors' maps and answers have one name, so that people rename one of them."""
+    mine, raw = tmp_path / "mine", tmp_path / "raw"
+    mine.mkdir()
+    (mine / "gradcam.json").write_bytes(b"maps")
+    (mine / "maps.json").write_bytes(CONTENT)
+    answers, maps = Archive(file="gradcam.json", sha256=digest()), Archive(file="maps.json")
+    with caplog.at_level("INFO", logger="crayon"):
+        take_all({raw / "maps.json": maps, raw / "gradcam.json": answers}, mine)
+    assert [path.name for path in raw.iterdir()] == ["gradcam.json"]
+    assert (raw / "gradcam.json").read_bytes() == CONTENT
+    assert f"{mine}: does not contain maps.json" in caplog.text  # that name is the answers', and no digest is known
+    take_all({raw / "maps.json": Archive(file="maps.json", sha256=digest(b"maps"))}, mine)
+    assert (raw / "maps.json").read_bytes() == b"maps"
+
+
 def test_a_file_put_there_by_hand_is_checked(tmp_path):
     (tmp_path / "data.tgz").write_bytes(b"another")
-    with pytest.raises(DataError, match=r"has the sha256 .*; delete it, or correct the digest"):
+    with pytest.raises(DataError, match=r"has the sha256 .*; move it elsewhere, .* or correct its `sha256`"):
         fetch_all({tmp_path / "data.tgz": Archive(file="data.tgz", sha256="0" * 64)})
     with pytest.raises(DataError, match=r"params\.yaml names no address"):
         fetch_all({tmp_path / "other.tgz": Archive(file="other.tgz")})

@@ -231,7 +231,7 @@ def test_a_manifest_row_has_the_line_of_the_file(own):
 def test_other_separators_of_lines_do_not_count(tmp_path):
     text = "a b c\n1.jpg\u2028 1 -1 1\n2.jpg 1\n"  # Unicode's line separator is a blank here
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=r"list\.txt, line 3: has 2 values, but the header has 3"):
+    with pytest.raises(DataError, match=r"list\.txt, line 3: has 2 values, not 4"):
         list(celeba.read_table(tmp_path / "list.txt"))
 
 

@@ -182,10 +182,27 @@ def test_a_mask_gets_the_orientation_of_its_image(tmp_path, form, orientation):
     if form == "upright":
         upright.save(tmp_path / "mask.png")
     common = {"image": "i", "split": "train", "label": "a", "group": "all", "path": tmp_path / "image.png"}
-    image, mask, _, remarks = decode(Entry(**common, mask=tmp_path / "mask.png"), Frame(), MaskPixels())
+    image, mask, _, remarks, _ = decode(Entry(**common, mask=tmp_path / "mask.png"), Frame(), MaskPixels())
     assert np.array_equal(mask, image[..., 0] > 0)
     assert np.array_equal(mask, np.array(upright) > 0)
     told = any("EXIF" in remark for remark in remarks)
     assert told == (form == "stored" and orientation > 1)
     box = decode(Entry(**common, mask=((2, 1, 7, 3),)), Frame(), MaskPixels())
     assert np.array_equal(box.mask, mask)
+
+
+def test_a_threshold_before_resizing_loses_what_one_after_it_keeps(tmp_path):
+    """Of four pixels, the nearest neighbour keeps the lower right one; the mean of all is bright enough."""
+    pixels = np.zeros((4, 4), np.uint8)
+    pixels[0, 0] = 200
+    Image.fromarray(pixels).convert("RGB").save(tmp_path / "mask.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    common = {"image": "i", "split": "train", "label": "a", "group": "all", "path": tmp_path / "image.png"}
+    entry, frame = Entry(**common, mask=tmp_path / "mask.png"), Frame(resize=(2, 2))
+    rule = MaskPixels(threshold=1, channel="colour")
+    assert not decode(entry, frame, rule).mask.any()
+    assert decode(entry, frame, rule, resize_first=True).mask[0, 0]
+    (tmp_path / "array").mkdir()
+    np.save(tmp_path / "array/mask.npy", pixels > 0)  # has no grey between black and white
+    entry = Entry(**common, mask=tmp_path / "array/mask.npy")
+    assert not decode(entry, frame, rule, resize_first=True).mask.any()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from crayon.config.source import MaskPixels
 from crayon.data import registry
+from crayon.data.dataset import load_dataset, write_manifest
 from crayon.data.pack import decode, pack
 from crayon.data.releases import backgrounds, celeba, waterbirds
 from crayon.data.releases.download import unpacked
@@ -70,6 +71,24 @@ def test_waterbirds_are_those_of_the_metadata_in_its_order(birds, tmp_path):
     assert listed(waterbirds, BIRDS, birds, tmp_path, threshold=1).mask_pixels.threshold == 1
 
 
+def test_boxes_of_birds_enclose_every_marked_pixel(birds, tmp_path):
+    """CUB's annotators disagree about columns 20 to 23: they are in the box, and not in the mask."""
+    listing = listed(waterbirds, BIRDS, birds, tmp_path, resize=[20, 30], crop=[20, 30])
+    listing.entries[:] = [entry for entry in listing.entries if entry.split == "train"]
+    _, images, masks = pack(listing, tmp_path / "work")
+    write_manifest(tmp_path / "work/manifest.csv", [(e.image, e.split, e.label, e.group) for e in listing.entries])
+    data = load_dataset(images.parent, *BIRDS)
+    assert data.masks.shape == data.boxes.shape == (12, 20, 30)
+    for pixels, columns in ((data.masks, slice(8, 20)), (data.boxes, slice(8, 24))):
+        expected = np.zeros((20, 30), bool)
+        expected[5:15, columns] = True
+        assert (pixels == expected).all()
+    one = listed(waterbirds, BIRDS, birds, tmp_path, box_threshold=128)
+    assert one.box_pixels is None  # boxes of the masks
+    masks = np.load(pack(one, tmp_path / "one")[2], mmap_mode="r")
+    assert masks.shape == (36, 224, 224)
+
+
 def test_waterbirds_go_without_masks(birds, tmp_path):
     listing = listed(waterbirds, BIRDS, birds, tmp_path, without=("segmentations",))
     assert not listing.masks
@@ -85,6 +104,10 @@ def test_waterbirds_go_without_masks(birds, tmp_path):
         (lambda t: t.replace(",0,2,1,", ",0,3,1,"), "3 faults: line 29: split is '3', not 0 to 2; line 30"),
         (lambda t: t.replace("img_filename", "name"), "lacks the column img_filename"),
         (lambda t: t.replace("_0002_2.jpg", "_0001_1.jpg"), "line 3: .* is the id of line 2 already"),
+        (
+            lambda t: t.replace("\n9,", "\n99,"),
+            "metadata.csv: line 11: img_id 10 comes after 99, but the release is sort",
+        ),
         (lambda t: "\n".join(t.split("\n")[:-8]) + "\n", "test has 0 images of waterbird/water, not 3.*subset"),
     ],
 )
@@ -141,13 +164,19 @@ def test_a_list_of_one_and_minus_one_is_read_as_of_one_and_zero(faces):
         (
             "train",
             lambda t: t.replace("000003.jpg 0 1", "000003.jpg 0"),
-            "line 4: has 5 values, but the header has 6",
+            "line 4: has 5 values, not 6",
         ),
         ("train", lambda t: t.replace("000003.jpg", "000003.png"), "000003.png has no landmarks"),
         ("train", lambda t: t.replace("000003.jpg", "000002.jpg"), "line 4: '000002.jpg' is the id of .*line 3"),
         ("train", lambda t: "", "is empty"),
         ("landmarks", lambda t: t.replace("lefteye_x", "left"), "has no column lefteye_x"),
         ("landmarks", lambda t: t.replace("69", "sixty", 1), "line 3: could not convert"),
+        ("landmarks", lambda t: t.replace(" 154 ", "", 1), "line 3: has 10 values, not 11"),
+        (
+            "test",
+            lambda t: t.replace("000014", "x").replace("000015", "000014").replace("x", "000015"),
+            "test.csv, line 4: the image 000014.jpg comes after 000015.jpg, but the release is sorted",
+        ),
     ],
 )
 def test_a_wrong_list_is_named(faces, tmp_path, name, change, words):
@@ -178,6 +207,21 @@ def test_in9_is_sorted_by_class_and_name_and_variants_are_splits(nine, tmp_path)
     assert 0.4 < sharp.mean() < 0.55 < mask.mean()  # JPEG leaves pixels around a foreground that are not quite black
 
 
+def test_the_challenges_original_images_are_no_validation_images(nine, tmp_path):
+    """IN-9 and the challenge both have a folder original/val; the authors' folders have one of them."""
+    variants = ["mixed_rand", "original"]
+    listing = listed(backgrounds, NINE, nine, tmp_path, variants=variants)
+    images = {entry.split: entry.path for entry in listing.entries if entry.label == "fish"}
+    assert images["original"].name == "n00000008_00000200.JPEG"
+    assert images["validation"].name == "n00000008_100.JPEG"
+    files = files_of(nine, tmp_path / "again")
+    folder = moved(files, tmp_path / "data", *CHALLENGE)
+    source = {"kind": "backgrounds_release", "tree": "t", "archives": {"training": {}, "challenge": {}}}
+    given = dict.fromkeys(("training", "challenge"), folder)
+    with pytest.raises(DataError, match=r"original/val: has the validation images.* remove original from source\.vari"):
+        registry.read(source | {"variants": variants}, given, *NINE)
+
+
 def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
     folder, mapped = releases.imagenet(tmp_path / "imagenet")
     more = {"imagenet": str(folder), "class_map": str(mapped)}
@@ -201,7 +245,21 @@ def test_in9_is_rebuilt_from_a_local_imagenet_by_the_class_map(nine, tmp_path):
         (lambda p: (p / "challenge/bg_challenge/mixed_rand").rename(p / "challenge/x"), "contains no mixed_rand/val"),
         (
             lambda p: next((p / "foregrounds/only_fg/train/08_fish").iterdir()).unlink(),
-            "has no mask of train/fish/n00000008",
+            "foregrounds: has no mask of train/fish/n00000008.* remove source.archives.foregrounds from params.yaml to",
+        ),
+        (
+            lambda p: next((p / "challenge/bg_challenge/fg_mask/val/08_fish").iterdir()).unlink(),
+            "challenge: 3 faults: has no mask of mixed_same/fish/.* remove source.variant_masks from params.yaml to",
+        ),
+        (
+            lambda p: next((p / "challenge/bg_challenge/only_fg/val/08_fish").iterdir()).unlink(),
+            "challenge: only_fg has 0 images of fish, not 1",
+        ),
+        (
+            lambda p: np.save(
+                next((p / "challenge/bg_challenge/fg_mask/val/08_fish").iterdir()), np.zeros((3, 20, 30))
+            ),
+            r"n00000008_00000200.npy has the shape \(3, 20, 30\), not \(height, width\)",
         ),
         (lambda p: [f.unlink() for f in (p / "training/original/train/08_fish").iterdir()], "of the class fish"),
     ],
@@ -210,9 +268,83 @@ def test_a_wrong_tree_is_named(nine, tmp_path, spoil, words):
     files = files_of(nine, tmp_path / "files")
     spoil(tmp_path / "files")
     source = {"kind": "backgrounds_release", "tree": "t", "archives": {name: {} for name in nine}}
+    source |= {"variant_masks": "fg_mask", "counts": {"only_fg": dict.fromkeys(releases.IN9, 1)}}
     with pytest.raises(DataError, match=words) as caught:
-        registry.read(source, files, *NINE)
+        pack(registry.read(source, files, *NINE), tmp_path / "work")
     assert "\n" not in str(caught.value)
+
+
+def moved(files, folder, *pairs):
+    """Move parts of unpacked archives into one folder: (archive, path in it, path in the folder)."""
+    for name, old, new in pairs:
+        (folder / new).parent.mkdir(parents=True, exist_ok=True)
+        source = files[name] / old if files[name].is_dir() else files[name]
+        source.rename(folder / new)
+    return folder
+
+
+CHALLENGE = [
+    ("training", "original", "original"),
+    *(("challenge", f"bg_challenge/{name}", name) for name in ("mixed_same", "mixed_rand", "only_fg")),
+]
+BIRD_FOLDER = "waterbird_complete95_forest2water2"
+AUTHORS = {
+    "birds": (
+        waterbirds,
+        BIRDS,
+        [("images", f"{BIRD_FOLDER}/metadata.csv", "metadata.csv"), ("images", BIRD_FOLDER, "images")],
+        "source.archives.segmentations",
+        "contains no segmentations",
+    ),
+    "faces": (
+        celeba,
+        FACES,
+        [
+            ("images", "img_align_celeba", "celeba/img_align_celeba"),
+            ("attributes", "", "list_attr_celeba.txt"),
+            ("train", "", "biased_celeba_black_hair_1_100_train.csv"),
+            ("test", "", "biased_celeba_black_hair_test.csv"),
+        ],
+        "source.archives.landmarks",
+        "contains no list_landmarks_align_celeba.txt",
+    ),
+    "nine": (backgrounds, NINE, CHALLENGE, "source.archives.foregrounds", "contains no only_fg/train"),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORS)
+def test_the_folders_that_the_authors_recommend_are_read(request, name, tmp_path):
+    """Their README has no masks; the message names the key of params.yaml to leave out."""
+    archives = request.getfixturevalue(name)
+    module, names, pairs, key, words = AUTHORS[name]
+    packed = kinds(listed(module, names, archives, tmp_path / "packed"))
+    folder = moved(files_of(archives, tmp_path / "files"), tmp_path / "data", *pairs)
+
+    def read(*without):
+        source = {"kind": f"{module.__name__.split('.')[-1]}_release", "tree": str(folder)}
+        source["archives"] = {entry: {} for entry in archives if entry not in without}
+        return registry.read(source, dict.fromkeys(source["archives"], folder), *names)
+
+    with pytest.raises(DataError, match=f"{words}; .*, or remove {key} from params.yaml to work without masks"):
+        read()
+    listing = read(key.rpartition(".")[2])
+    assert kinds(listing) == packed
+    assert not listing.masks
+    assert all(entry.path.exists() for entry in listing.entries)
+
+
+def test_a_table_of_images_that_are_elsewhere_is_one_fault(birds, tmp_path):
+    files = files_of(birds, tmp_path / "files")
+    source = {"kind": "waterbirds_release", "tree": "t", "archives": {name: {} for name in birds}}
+    next(files["segmentations"].rglob("segmentations")).rename(tmp_path / "kept")
+    (files["segmentations"] / "segmentations").mkdir()
+    with pytest.raises(DataError, match=r"none of the masks of its 36 images is there.* remove source.archives.segm"):
+        registry.read(source, files, *BIRDS)
+    (files["images"] / BIRD_FOLDER).rename(tmp_path / "birds")
+    (files["images"] / BIRD_FOLDER).mkdir()
+    (tmp_path / "birds/metadata.csv").rename(files["images"] / BIRD_FOLDER / "metadata.csv")
+    with pytest.raises(DataError, match=r"metadata.csv: none of the 36 images that it lists is in .*source\.tree"):
+        registry.read(source, files, *BIRDS)
 
 
 def test_a_corrupt_jpeg_is_named_and_counted(birds, tmp_path):

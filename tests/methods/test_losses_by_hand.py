@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from crayon.data.masks import Masks
 from crayon.methods.actdiff import ActDiff, shuffle_pixels
 from crayon.methods.base import Batch
 from crayon.methods.biased_model import generalised_cross_entropy
@@ -417,6 +418,15 @@ def test_bounding_box_by_hand():
         batch(random(2, 2), torch.tensor([0, 1]), features=-features, network=network), state
     )
     assert float(terms["energy"]) == pytest.approx(3.0)  # a dead map: e = 1
+
+
+def test_boxes_of_the_problem_precede_those_of_its_masks():
+    problem = problems.problem(count=2)
+    boxes = torch.zeros(2, 24, 24, dtype=torch.bool)
+    boxes[:, 8:16, 16:20] = True
+    problem.boxes = Masks(boxes.numpy())
+    covered = BoundingBox(weight=1.0).prepare(problem)["covered"]
+    assert covered[0].tolist() == [[0, 0, 0], [0, 0, 0.5], [0, 0, 0]]  # cells of 8 x 8 pixels
 
 
 def test_boxes_are_tight_and_cover_cells_by_fractions():

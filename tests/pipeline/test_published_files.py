@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from crayon.config.types import Archive
-from crayon.pipeline.steps.download import fetched
+from crayon.pipeline.steps.download import fetched, run
 from crayon.report.build import load_plan
 from crayon.utils.errors import DataError, ParamsError
 
 from .. import tiny
+from ..data import releases
 
 
 def plan(**names):
@@ -63,3 +64,24 @@ def test_two_published_files_of_one_name_are_refused():
         ParamsError, match=r"benchmarks\.waterbirds: two different published files are named 'maps\.json'"
     ):
         plan(attention={"file": "maps.json", "sha256": "0" * 64}, neurons=same)
+
+
+def test_a_wrong_archive_is_named_and_leaves_nothing_to_the_right_one(tmp_path):
+    """The first has other numbers of images than the release, the second no metadata.csv; both have the same name."""
+    made, mine = releases.waterbirds(tmp_path / "made", per_kind=1), tmp_path / "mine"
+    mine.mkdir()
+    made["images"].rename(mine / "images.tgz")
+    made["segmentations"].rename(mine / "segmentations.tgz")
+    job = plan(attention={"file": "attention.json"}, neurons={"file": "neurons.json"}).find(
+        "download", benchmark="waterbirds"
+    )
+    table = "waterbird_complete95_forest2water2/metadata.csv"
+    with pytest.raises(DataError, match=f"^raw/paper/waterbirds/images.tgz/{table}: 12 faults: train has 1 images of"):
+        run(job, mine)
+    (tmp_path / "made" / table).unlink()
+    releases.tarred(tmp_path / "made", mine / "images.tgz", "waterbird_complete95_forest2water2")
+    with pytest.raises(
+        DataError, match=r"^raw/paper/waterbirds/images.tgz: contains no metadata.csv; check that it is"
+    ):
+        run(job, mine)
+    assert not any(Path(path).exists() for path in (*job.outputs.values(), job.record))

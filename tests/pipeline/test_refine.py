@@ -59,3 +59,15 @@ def test_without_groups_a_method_that_needs_them_is_refused_by_name(method):
         setattr(problem, need, value)
     with pytest.raises(MethodError, match=f"^pets/x: {method.label} needs the groups of the training images .`groups`"):
         train(problem, method, None, 0, problems.monitor(), "pets/x")
+
+
+def test_metrics_of_every_epoch_are_those_of_the_benchmark():
+    made = context(("x", "y"))
+    made.benchmark.metrics = {"Test": Metric(accuracy="test"), "Gap": Metric(difference=("held", "test"))}
+    made.benchmark.metrics_every_epoch = True
+    network = problems.Head(torch.zeros(2, 3))
+    with torch.no_grad():
+        network.head.bias[1] = 1  # predicts the class of one of two test images, and of two of three validation images
+    assert made.metrics(network) == pytest.approx({"test_Test": 50.0, "test_Gap": 200 / 3 - 50})
+    assert made.monitor(print, refines=True).further == made.metrics
+    assert made.monitor(print).further is None  # tuning and the Original

@@ -221,6 +221,12 @@ def test_quick_shows_erm_and_the_variants_that_can_run(methods, annotation, show
             r"studies\.order\.orders.*'random', 'uncertain' or 'diverse'",
         ),
         ({"order": ORDER | {"maps": [10, 20, 10]}}, r"studies\.order\.maps: names 10 twice"),
+        ({"order": ORDER | {"maps": {"waterbirds": [10, 10]}}}, r"studies\.order\.maps\.waterbirds: names 10 twice"),
+        (
+            {"order": ORDER | {"maps": {"waterbirds": [1], "digits": [1]}}},
+            "order: maps: has lists for .* one for each of",
+        ),
+        ({"order": ORDER | {"maps": 10}}, r"studies\.order\.maps: must be a list or a mapping"),
         ({"ablation": {"benchmarks": ["waterbirds"], "seeds": []}}, "studies.ablation.seeds"),
         ({"runtime": {"benchmarks": ["waterbirds"], "sizes": [0.5], "repeats": 1}}, "studies.runtime.sizes"),
         (
@@ -347,7 +353,7 @@ def test_shuffled_answers_of_maps_leave_those_of_neurons():
 def test_runs_with_derived_labels_read_logits_and_stand_beside_those_without():
     study = tiny.params()["suites"]["mini"]["studies"]["order"]
     method = "crayon_pruning_attention"
-    changes = {"propagation": {"learner": "logistic"}, "method": method, "shuffled": True, "neurons": []}
+    changes = {"propagation": {"learner": "logistic"}, "method": method, "shuffled": True, "neurons": None}
     found = plan(order=study | changes)
     names = [run.name for run in studies(found.params.active)["order"]]
     plain = [f"{method}-{order}-10" for order in ("answers", "uncertain", "diverse")]
@@ -371,6 +377,23 @@ def test_random_runs_that_figure4_has_are_not_trained_again():
     ours = ["crayon_attention-uncertain-10", "crayon_attention-diverse-10"]
     assert names == ["crayon_attention-answers-10", *ours, "crayon_pruning-answers-2", "crayon_pruning-implicated-2"]
     assert "crayon_attention-random-10" not in found.runs
+
+
+def test_benchmarks_may_have_their_own_numbers_of_answers_and_factors():
+    both = {"benchmarks": ["waterbirds", "digits"], "seeds": [0, 1]}
+    numbers = {"waterbirds": [20, 10], "digits": [5, 10]}
+    found = plan(
+        annotations=both | {"maps": numbers, "neurons": [2]},
+        order=both | {"maps": {"waterbirds": [10], "digits": [5, 10]}, "orders": ["random"]},
+        sensitivity=both | {"alphas": {"waterbirds": [0.1], "digits": [10]}, "betas": [10]},
+    )
+    for count, there in ((5, ("digits",)), (10, ("waterbirds", "digits")), (20, ("waterbirds",))):
+        assert found.run(f"crayon_attention-answers-{count}").benchmarks == there
+    shared = [run.name for run in studies(found.params.active)["order"]]  # with Figure 4, where the benchmarks agree
+    assert shared == ["crayon_attention-answers-5", "crayon_attention-answers-10"]
+    read = {path.split("/")[2:4][1] for path in found.find("figure5").inputs.values() if "/digits/" in path}
+    assert {"crayon_attention-alpha-10", "crayon_attention-beta-10"} < read
+    assert "crayon_attention-alpha-0.1" not in read
 
 
 @pytest.mark.parametrize(

@@ -369,3 +369,18 @@ def test_a_short_training_is_never_saved(tmp_path):
     train(problems.problem(), ERM(), TRAINING, 0, problems.monitor(), "x", saved)
     assert not saved.path.exists()
     saved.remove()  # and to forget what is not there is no error
+
+
+def test_further_columns_of_the_history_change_nothing_else():
+    seen: list[int] = []
+
+    def trained(further):
+        watched = dataclasses.replace(problems.monitor(), further=further)
+        return train(problems.problem(), ERM(), TRAINING, 0, watched, "a/b", refines=True)
+
+    plain, more = trained(None), trained(lambda network: {"test_WGA": 100.0 * len(seen.append(1) or seen)})
+    assert [row.pop("test_WGA") for row in more.history] == [100, 200, 300]  # epochs 0 to 2, ever better
+    assert more.history == plain.history
+    assert more.selected_epoch == plain.selected_epoch
+    for kept in ("last", "selected"):
+        assert all(torch.equal(value, getattr(plain, kept)[key]) for key, value in getattr(more, kept).items())

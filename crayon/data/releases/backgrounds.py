@@ -22,11 +22,15 @@ from pathlib import Path
 from crayon.config.source import MaskPixels
 from crayon.config.types import Int
 from crayon.data.index import Entry, Faults, Frame, Listing, check_counts, check_entries, check_usable, is_image
-from crayon.data.releases.base import Release, inside
+from crayon.data.releases.base import Release, inside, without
 from crayon.utils.errors import DataError, ParamsError
 from crayon.utils.walk import walk
 
 NUMBERED = re.compile(r"(\d\d)_(.+)")
+
+FOREGROUNDS = "source.archives.foregrounds", "masks"
+VARIANT_MASKS = "source.variant_masks", "masks of the test images"
+"""A key of params.yaml, and what the data set lacks without it."""
 
 WNID = re.compile(r"n\d{8}_\d+")
 """Name of an ImageNet image: its synset and number."""
@@ -44,6 +48,8 @@ class Options(Release):
         resize: length of the short side in pixels, as in the published code.
         crop: (height, width), as in the published code.
         threshold: lowest grey value (0..255) of a foreground pixel that is not black.
+        resize_masks_first: whether the threshold applies to the foreground's image after it is resized, as in the
+            published code; false applies it before.
     """
 
     variants: tuple[str, ...] = ("mixed_same", "mixed_rand", "only_fg")
@@ -53,6 +59,7 @@ class Options(Release):
     resize: Int = 256
     crop: tuple[Int, Int] = (224, 224)
     threshold: Int = 1
+    resize_masks_first: bool = True
 
     def __post_init__(self) -> None:
         if (self.imagenet is None) != (self.class_map is None):
@@ -75,7 +82,9 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     of = str(files.get("training", files.get("challenge")))
     group = groups[0] if len(groups) == 1 else None
     entries = []
-    masks = _foregrounds(files["foregrounds"], "only_fg", "train") if "foregrounds" in files else None
+    masks = None
+    if "foregrounds" in files:
+        masks = _foregrounds(files["foregrounds"], "only_fg/train", FOREGROUNDS)
     if options.imagenet is None or options.class_map is None:
         root = inside(files["training"], "original/train")
         folders = [("train", root), ("validation", root.parent / "val")]
@@ -93,22 +102,29 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
                 mask=masks.get(_name(path)) if masks and split == "train" else None,
             )
         )
-    variant_masks = (
-        _foregrounds(files["challenge"], options.variant_masks, "val") if masks and options.variant_masks else {}
-    )
-    for variant in options.variants:
-        for label, path in _numbered(inside(files["challenge"], f"{variant}/val"), classes):
+    variant_masks = {}
+    if masks and options.variant_masks:
+        variant_masks = _foregrounds(files["challenge"], f"{options.variant_masks}/val", VARIANT_MASKS)
+    validation = {entry.path.parent.parent for entry in entries if entry.split == "validation"}
+    for variant, folder in _variants(files["challenge"], options.variants).items():
+        if folder in validation:
+            raise DataError(
+                f"{folder}: has the validation images, so that the variant {variant} cannot be a test split; remove "
+                f"{variant} from source.variants in params.yaml, and the metric that reads it."
+            )
+        for label, path in _numbered(folder, classes):
             image = f"{variant}/{label}/{path.name}"
             mask = variant_masks.get(_name(path))
             entries.append(Entry(image=image, split=variant, label=label, group=group or label, path=path, mask=mask))
     if masks is not None:
-        faults = Faults(of)
-        for entry in entries:
-            if entry.mask is None and (entry.split == "train" or (variant_masks and entry.split in options.variants)):
-                faults.add(f"has no mask of {entry.image}")
-        faults.stop("To work without masks, remove the archive foregrounds, or variant_masks, from params.yaml.")
+        _check_masks(entries, ("train",), str(files["foregrounds"]), FOREGROUNDS)
+    if variant_masks:
+        _check_masks(entries, options.variants, str(files["challenge"]), VARIANT_MASKS)
     check_entries(entries, classes, groups, of)
-    check_counts(entries, options.counts, options.subset, of)
+    of_variants = {split: counts for split, counts in options.counts.items() if split in options.variants}
+    others = {split: counts for split, counts in options.counts.items() if split not in options.variants}
+    check_counts(entries, of_variants, options.subset, str(files["challenge"]))
+    check_counts(entries, others, options.subset, of)
     return Listing(
         of=of,
         entries=entries,
@@ -116,7 +132,26 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         on_error=options.on_error,
         masks=masks is not None,
         mask_pixels=MaskPixels(threshold=options.threshold, channel="colour"),
+        resize_masks_first=options.resize_masks_first,
     )
+
+
+def _check_masks(entries: Sequence[Entry], splits: Sequence[str], of: str, optional: tuple[str, str]) -> None:
+    """Raise DataError if an image of these splits has no mask in the archive `of`; see `inside` for `optional`."""
+    faults = Faults(of)
+    for entry in entries:
+        if entry.split in splits and entry.mask is None:
+            faults.add(f"has no mask of {entry.image}")
+    faults.stop(f"Get the file again, or {without(*optional)}.")
+
+
+def _variants(challenge: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Variant -> its folder; all are beside the first one, since IN-9 has folders with the same names elsewhere."""
+    folders: dict[str, Path] = {}
+    for name in names:
+        beside = next(iter(folders.values())).parent.parent if folders else challenge
+        folders[name] = inside(beside, f"{name}/val")
+    return folders
 
 
 def _numbered(folder: Path, classes: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -138,9 +173,9 @@ def _names(label: str) -> tuple[str, ...]:
     return label, *label.split("_")
 
 
-def _foregrounds(folder: Path, variant: str, part: str) -> dict[str, Path]:
-    """ImageNet name -> foreground file, for one part (train or val) of a variant."""
-    below = inside(folder, f"{variant}/{part}")
+def _foregrounds(folder: Path, part: str, optional: tuple[str, str]) -> dict[str, Path]:
+    """ImageNet name -> foreground file, for one part (train or val) of a variant; see `inside` for `optional`."""
+    below = inside(folder, part, optional)
     files = walk(below).files_below(below)
     return {_name(path): path for path in files if is_image(path) or path.suffix == ".npy"}
 

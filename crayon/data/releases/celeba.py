@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crayon.config.types import Float, Int
 from crayon.data.index import Box, Entry, Faults, Frame, Listing, check_counts, check_entries, stray
-from crayon.data.releases.base import Release, inside
+from crayon.data.releases.base import Release, check_ascending, check_there, inside
 from crayon.utils.errors import DataError
 
 TRAINING = 162_770
@@ -66,9 +66,10 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         DataError: a file is missing, a row is wrong, or there is an unexpected number of images.
     """
     folder = inside(files["images"], "img_align_celeba")
-    faces = (
-        read_landmarks(_file(files, "landmarks", "list_landmarks_align_celeba.txt")) if "landmarks" in files else None
-    )
+    faces = None
+    if "landmarks" in files:
+        lacking = "source.archives.landmarks", "masks"
+        faces = read_landmarks(_file(files, "landmarks", "list_landmarks_align_celeba.txt", lacking))
     entries: list[Entry] = []
 
     def add(split: str, name: str, row: Mapping[str, int], where: str) -> None:
@@ -90,19 +91,25 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
         ("test", "biased_celeba_black_hair_test.csv"),
     ):
         path = _file(files, split, usual)
-        for name, row, where in read_attributes(path, columns):
+        rows = read_attributes(path, columns)
+        for name, row, where in rows:
             add(split, name, row, where)
+        _check_order(rows, path)
     if options.validation and "attributes" in files:
         taken = {entry.image for entry in entries}
         counts: Counter[tuple[int, int]] = Counter()
-        path = _file(files, "attributes", "list_attr_celeba.txt")
-        for number, (name, row, where) in enumerate(read_attributes(path, (*columns, "Black_Hair", "Blond_Hair"))):
+        lacking = "source.archives.attributes", "a validation split"
+        path = _file(files, "attributes", "list_attr_celeba.txt", lacking)
+        rows = read_attributes(path, (*columns, "Black_Hair", "Blond_Hair"))
+        _check_order(rows, path)
+        for number, (name, row, where) in enumerate(rows):
             kind = (row[options.label], row[options.group])
             one_colour = row["Black_Hair"] != row["Blond_Hair"]
             if number >= TRAINING and one_colour and name not in taken and counts[kind] < options.validation:
                 counts[kind] += 1
                 add("validation", name, row, where)
     check_entries(entries, classes, groups, str(folder))
+    check_there(entries, str(folder), folder)
     check_counts(entries, options.counts, options.subset, str(folder))
     return Listing(
         of=str(folder),
@@ -113,9 +120,14 @@ def listing(options: Options, files: Mapping[str, Path], classes: Sequence[str],
     )
 
 
-def _file(files: Mapping[str, Path], name: str, usual: str) -> Path:
-    """The path of a list: the file itself, or the file with its usual name inside an unpacked tree."""
-    return files[name] if files[name].is_file() else inside(files[name], usual)
+def _check_order(rows: Sequence[tuple[str, dict[str, int], str]], path: Path) -> None:
+    """Refuse the rows of `read_attributes` if the images are not in ascending order."""
+    check_ascending(((where, name) for name, _, where in rows), str(path.parent), "the image")
+
+
+def _file(files: Mapping[str, Path], name: str, usual: str, optional: tuple[str, str] | None = None) -> Path:
+    """The path of a list: the file itself, or the file with its usual name inside an unpacked tree, see `inside`."""
+    return files[name] if files[name].is_file() else inside(files[name], usual, optional)
 
 
 def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
@@ -134,20 +146,16 @@ def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file ({error}); download it again.") from error
     start = 1 if lines and lines[0].strip().isdecimal() else 0
-    if len(lines) <= start or not any(lines):
+    rows = [(number, values) for number, line in enumerate(lines, 1) if number > start and (values := line.split())]
+    if not rows:
         raise DataError(f"{path}: is empty.")
-    columns = lines[start].split()
-    for number, line in enumerate(lines[start + 1 :], start + 2):
-        values = line.split()
-        if not values:
-            continue
-        if len(values) == len(columns) + 1:  # CelebA's own lists have no header for the image column
-            name, values = values[0], values[1:]
-            yield number, name, dict(zip(columns, values, strict=True))
-        elif len(values) == len(columns):
-            yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))
-        else:
-            raise DataError(f"{path}, line {number}: has {len(values)} values, but the header has {len(columns)}.")
+    columns = rows.pop(0)[1]
+    if start or (rows and len(rows[0][1]) == len(columns) + 1):
+        columns.insert(0, "")  # CelebA's own lists have no header for the image column
+    for number, values in rows:
+        if len(values) != len(columns):
+            raise DataError(f"{path}, line {number}: has {len(values)} values, not {len(columns)}.")
+        yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))
 
 
 def read_attributes(path: Path, wanted: Sequence[str]) -> list[tuple[str, dict[str, int], str]]:

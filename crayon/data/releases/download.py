@@ -14,9 +14,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from crayon.config.types import Archive
+from crayon.data.releases.base import UNPACKED
 from crayon.utils.errors import DataError, OutputError, first_line
 from crayon.utils.files import sha256
 from crayon.utils.log import report
@@ -61,40 +63,54 @@ def take_all(archives: Mapping[Path, Archive], local: Path) -> None:
 
     Args:
         archives: the files and their paths.
-        local: a folder that has some of the files, or one of the files. A file is found by its name, and under any
-            other name by its SHA-256, if the archive has one.
+        local: a folder that has some of the files, or one of the files. A file is found by its SHA-256, whatever its
+            name is; if the archive has none, by its name. Such a file replaces another one that was taken before.
 
     Raises:
         DataError: `local` does not exist, or is not one of the files; a file with the right name has another content.
     """
-    _take({path: archive for path, archive in archives.items() if not _there(path, archive)}, local)
+    if not local.exists():
+        raise DataError(f"{local}: there is no such file or folder; correct --from.")
+    files = [local] if local.is_file() else sorted(path for path in local.iterdir() if path.is_file())
+    named, digest = {file.name: file for file in files}, cache(sha256)
+    known = {archive.sha256 for archive in archives.values() if archive.sha256 is not None}
+    there = {path for path, archive in archives.items() if _there(path, archive)}
+    found: dict[Path, Path] = {}
+    for path, archive in archives.items():
+        mine = named.get(archive.name)
+        if archive.sha256 is None:
+            if mine is None or (known and digest(mine) in known):  # then it is another archive
+                continue
+            if path in there and (path.samefile(mine) or digest(path) == digest(mine)):
+                continue
+        elif path in there:
+            continue
+        else:
+            candidates = ([] if mine is None else [mine]) + files
+            mine = next((file for file in candidates if digest(file) == archive.sha256), mine)
+        if mine is not None:
+            _check(mine, archive, "it is not the file that params.yaml expects")
+            found[path] = mine
+    absent = ", ".join(archive.name for path, archive in archives.items() if path not in there | set(found))
+    if local.is_file() and absent and not found:
+        raise DataError(f"{local}: is not one of the missing files ({absent}); rename it, or correct --from.")
+    if local.is_dir() and absent:
+        report(f"{local}: does not contain {absent}")
+    for path, source in found.items():
+        take(source, path)
 
 
 def _there(path: Path, archive: Archive) -> bool:
     """Whether the file is already there, from the user or an earlier run; DataError if its content is wrong."""
     if not path.is_file():
         return False
-    _check(path, archive, f"delete it, or correct the digest of {archive.name} in params.yaml")
+    _check(
+        path,
+        archive,
+        "move it elsewhere, so that the right file can take its place, or correct its `sha256` or its local name "
+        "`file` in params.yaml",
+    )
     return True
-
-
-def _take(missing: Mapping[Path, Archive], local: Path) -> None:
-    """Link or copy each missing file that `local` has; `local` is a folder of files, or one file."""
-    if not local.exists():
-        raise DataError(f"{local}: there is no such file or folder; correct --from.")
-    files = [local] if local.is_file() else sorted(path for path in local.iterdir() if path.is_file())
-    named = {file.name: file for file in files}
-    found = {path: named[archive.name] for path, archive in missing.items() if archive.name in named}
-    wanted = {archive.sha256: path for path, archive in missing.items() if archive.sha256 and path not in found}
-    for file in files if wanted else ():
-        if file not in found.values() and (path := wanted.get(sha256(file))) is not None:
-            found[path] = file
-    if missing and not found and local.is_file():
-        names = ", ".join(archive.name for archive in missing.values())
-        raise DataError(f"{local}: is not one of the missing files ({names}); rename it, or correct --from.")
-    for path, source in found.items():
-        _check(source, missing[path], "it is not the file that params.yaml expects")
-        take(source, path)
 
 
 def take(source: Path, target: Path) -> None:
@@ -278,7 +294,7 @@ def unpacked(path: Path, folder: Path) -> Path:
             a device. What was unpacked before that member stays.
         OutputError: the folder cannot be written to.
     """
-    if not path.name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
+    if not path.name.endswith(UNPACKED):
         return path
     if path.suffix != ".zip" and not hasattr(tarfile, "data_filter"):  # Python 3.11.0 to 3.11.3
         raise DataError(

@@ -19,13 +19,14 @@ from crayon.methods.problem import Problem, Validation
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import load_checkpoint
 from crayon.models.classifier import Classifier
+from crayon.models.inference import forward_in_batches, gathered
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.map_size import map_shift
 from crayon.saliency.placement import Shift
 from crayon.training.checkpoint import Saved
 from crayon.training.fit import Monitor
-from crayon.training.metrics import Accuracies
+from crayon.training.metrics import Accuracies, measure
 from crayon.utils.checks import required
 from crayon.utils.device import device_name, start_torch
 from crayon.utils.files import canonical
@@ -166,8 +167,24 @@ class Context:
         path = RESUME / f"{recording.job.name.replace(' ', '-')}.pt"
         return Saved(path, identity, self.suite.compute.save_seconds, clock=recording)
 
-    def monitor(self, report: Callable[[str], None]) -> Monitor:
-        """Create the monitor that measures the selection metric after each epoch; `report` takes a line of progress."""
+    def metrics(self, network: Classifier) -> dict[str, float]:
+        """Compute the benchmark's metrics, as test_NAME -> percent."""
+        metrics, accuracies = self.benchmark.metrics, dict[str, Accuracies]()
+        for split in sorted({split for metric in metrics.values() for split in metric.splits}):
+            images = self.images(split)
+            guessed = forward_in_batches(
+                network, images, len(images), lambda features: network.classify(features).argmax(1)
+            )
+            accuracies[split] = self.accuracies(gathered(guessed, len(images)).cpu().numpy(), split)
+        return {f"test_{name}": measure(metric, accuracies) for name, metric in metrics.items()}
+
+    def monitor(self, report: Callable[[str], None], refines: bool = False) -> Monitor:
+        """Create the monitor that measures the selection metric after each epoch.
+
+        Args:
+            report: takes a line of progress.
+            refines: also measure what `metrics_every_epoch` asks for.
+        """
         split = self.benchmark.selection.splits[0]
         rows = self.data.rows(split)
         return Monitor(
@@ -177,4 +194,5 @@ class Context:
             metric=self.benchmark.selection,
             report=report,
             measured=f"{split} {self.benchmark.selection.kind.replace('_', ' ')}",
+            further=self.metrics if refines and self.benchmark.metrics_every_epoch else None,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -39,12 +40,14 @@ def run(job: Job, local: Path | None = None) -> None:
     name, benchmark = job.wildcards["benchmark"], benchmark_of(job)
     work = Path(job.outputs["manifest"]).with_name(".packing")
     archives = fetched(job, local)
-    content = listed(benchmark, archives, work / "files")
+    with _named(archives, work / "files"):
+        content = listed(benchmark, archives, work / "files")
     if isinstance(content, Drawn):
         _publish_drawn(recording, content, benchmark)
     else:
         check_splits([entry.split for entry in content.entries], benchmark, name)
-        entries, images, masks = pack(content, work)
+        with _named(archives, work / "files"):
+            entries, images, masks = pack(content, work)
         # Again, without the images that are skipped.
         check_splits([entry.split for entry in entries], benchmark, name, [entry.split for entry in content.entries])
         for sentence in gaps(_present((entry.split, entry.label, entry.group) for entry in entries), benchmark):
@@ -81,7 +84,9 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
         raise DataError(f"{missing[0]}: there is no such file; get it with `crayon download {name}`.")
     if "compose" in benchmark.source and not Path(benchmark.source["path"]).exists():
         raise DataError(f"{benchmark.source['path']}: is not composed yet; compose it with `crayon download {name}`.")
-    content = listed(benchmark, archives, Path(job.outputs["manifest"]).with_name(".packing") / "files")
+    unpacking = Path(job.outputs["manifest"]).with_name(".packing") / "files"
+    with _named(archives, unpacking):
+        content = listed(benchmark, archives, unpacking)
     if isinstance(content, Drawn):
         images = list(zip(content.splits, content.labels, content.groups, strict=True))
         listed_splits = content.splits
@@ -90,7 +95,8 @@ def check(job: Job) -> tuple[str, tuple[int, int]]:
     else:
         listed_splits = [entry.split for entry in content.entries]
         check_splits(listed_splits, benchmark, name)
-        examined = examine(content)
+        with _named(archives, unpacking):
+            examined = examine(content)
         images = [(e.split, e.label, e.group) for n, e in enumerate(content.entries) if n not in examined.faults]
         unusable, size, lines = len(examined.faults), examined.size, examined.lines
     splits = [split for split, _, _ in images]
@@ -156,6 +162,8 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
         if marker.exists() and marker.read_text(encoding="utf-8") == stamp:
             files[key] = folder / key
             continue
+        marker.unlink(missing_ok=True)
+        shutil.rmtree(folder / key, ignore_errors=True)  # files of another version, or of an unpacking that was killed
         files[key] = unpacked(path, folder / key)
         if files[key] != path:
             marker.write_text(stamp, encoding="utf-8")
@@ -171,6 +179,18 @@ def listed(benchmark: Benchmark, archives: Mapping[str, Path], folder: Path) -> 
     return registry.read(
         {key: value for key, value in source.items() if key != "compose"}, files, benchmark.classes, benchmark.groups
     )
+
+
+@contextmanager
+def _named(archives: Mapping[str, Path], folder: Path) -> Iterator[None]:
+    """Let errors within the block name the archives instead of the folders into which they are unpacked."""
+    try:
+        yield
+    except DataError as error:
+        message = str(error)
+        for key, path in archives.items():
+            message = message.replace(str(folder / key), str(path))
+        raise DataError(message) from error
 
 
 def benchmark_of(job: Job) -> Benchmark:

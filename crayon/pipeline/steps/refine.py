@@ -61,8 +61,9 @@ def run(jobs: Sequence[Job]) -> None:
             environment["mistakes"] = int((problem.stage_one.argmax(1) != problem.labels).sum())
             first = "the Original" if context.benchmark.stage_one is None else "the first stage"
             report(f"{name}  {first} misclassifies {environment['mistakes']} of {len(problem.labels)} training images")
+        monitor = context.monitor(report, refines=True)
         try:
-            outcome = train(problem, method, training, params.seed, context.monitor(report), name, saved, refines=True)
+            outcome = train(problem, method, training, params.seed, monitor, name, saved, refines=True)
         except DivergedError as error:
             if diverged:
                 report(str(error))
@@ -176,6 +177,8 @@ class Reader:
         }
         if "masks" in needs and context.data.masks is not None:
             self.read["masks"] = Masks(context.data.masks, device, context.data.rows("train"))
+            if context.data.boxes is not None:
+                self.read["boxes"] = Masks(context.data.boxes, device, context.data.rows("train"))
         if "groups" in needs:
             self.read["groups"] = context.groups("train")
         if "validation" in needs:
