@@ -221,12 +221,10 @@ def test_quick_shows_erm_and_the_variants_that_can_run(methods, annotation, show
             r"studies\.order\.orders.*'random', 'uncertain' or 'diverse'",
         ),
         ({"order": ORDER | {"maps": [10, 20, 10]}}, r"studies\.order\.maps: names 10 twice"),
-        ({"order": ORDER | {"maps": {"waterbirds": [10, 10]}}}, r"studies\.order\.maps\.waterbirds: names 10 twice"),
         (
             {"order": ORDER | {"maps": {"waterbirds": [1], "digits": [1]}}},
             "order: maps: has lists for .* one for each of",
         ),
-        ({"order": ORDER | {"maps": 10}}, r"studies\.order\.maps: must be a list or a mapping"),
         ({"ablation": {"benchmarks": ["waterbirds"], "seeds": []}}, "studies.ablation.seeds"),
         ({"runtime": {"benchmarks": ["waterbirds"], "sizes": [0.5], "repeats": 1}}, "studies.runtime.sizes"),
         (
