@@ -82,7 +82,7 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", bound=float)
 
 Varied = Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(_once)]
 """The values that a study compares."""
@@ -152,7 +152,7 @@ class Order(Comparison):
 
     method: Literal["crayon_attention", "crayon_pruning_attention"] = "crayon_attention"
     maps: PerBenchmark[Count]
-    orders: Varied[OrderName]
+    orders: Annotated[tuple[OrderName, ...], Field(min_length=1), AfterValidator(_once)]
     propagation: Propagation | None = None
     shuffled: bool = False
     neurons: PerBenchmark[Count] | None = None
