@@ -6,6 +6,7 @@ command imports only its own step, so that `--help` is fast.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -100,6 +101,14 @@ def check(
         return
     suite = plan.params.active
     print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of params.yaml, with which editors complete, explain and check the file."""
+    from crayon.pipeline.schema import params_schema
+
+    print(json.dumps(params_schema(), indent=1, ensure_ascii=False))
 
 
 @app.command("plan")
