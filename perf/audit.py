@@ -45,7 +45,7 @@ TABLE = "results/table1.csv"
 def lay(folder: Path, suite: str, seeds: int) -> Plan:
     """A project of a suite with so many seeds, and its plan."""
     folder.mkdir(parents=True)
-    for name in ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore", "crayon"):
+    for name in ("workflow", "profiles", "dvc.yaml", ".dvcignore", "crayon"):
         (folder / name).symlink_to(ROOT / name)
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["suite"] = suite

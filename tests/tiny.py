@@ -61,7 +61,7 @@ def params() -> dict:
 def write(folder: Path, content: dict | None = None) -> Path:
     """Write a project with the tiny suite into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("Snakefile", "workflow", "profiles", "dvc.yaml", ".dvcignore"):
+    for name in ("workflow", "profiles", "dvc.yaml", ".dvcignore"):
         target = folder / name
         if not target.exists():
             target.symlink_to(ROOT / name)

@@ -130,7 +130,8 @@ def _describe(crate: ROCrate, plan: Plan, target: str, jobs: int) -> None:
 
 def _workflow(crate: ROCrate) -> Any:
     """The Snakefile as the main workflow."""
-    workflow = crate.add_workflow("Snakefile", "Snakefile", main=True, lang="snakemake", properties={"name": "Crayon"})
+    path = "workflow/Snakefile"
+    workflow = crate.add_workflow(path, path, main=True, lang="snakemake", properties={"name": "Crayon"})
     workflow["version"] = __version__
     workflow["license"] = {"@id": LICENSE}
     return workflow

@@ -67,7 +67,7 @@ def params_schema() -> Schema:
     for name, options in named.items():
         if name.startswith(("source ", "compose ")):
             options["properties"]["kind"] = {"const": name.partition(" ")[2]}
-            options["additionalProperties"] = False
+            options |= {"title": name, "additionalProperties": False}
     named["source csv"]["properties"]["compose"] = _by_kind("compose", COMPOSED, refer)
     benchmark["source"] = _in_place_of(benchmark["source"], _by_kind("source", KINDS, refer))
 
