@@ -32,6 +32,7 @@ PROFILES = {
 SMALL = (".csv", ".json", ".md", ".png", ".yaml", ".txt")
 PAPER = "Effective Guidance for Model Attention with Simple Yes-no Annotations"
 PARAMS = "params.yaml"
+SNAKEFILE = "workflow/Snakefile"
 LICENSE = "https://spdx.org/licenses/MIT"
 
 
@@ -85,9 +86,9 @@ def export(plan: Plan, target: str, folder: Path) -> Exported:
     _describe(crate, plan, target, len(jobs))
     workflow, software = _workflow(crate), _software(crate)
     entity = _Files(crate, records.values())
-    rules = [Path("workflow", name) for name in walk("workflow").files if "__pycache__" not in name.split("/")]
-    for path in rules:
-        crate.add_file(path, path.as_posix(), properties={"name": path.as_posix()})
+    for path in (f"workflow/{name}" for name in walk("workflow").files if "__pycache__" not in name.split("/")):
+        if path != SNAKEFILE:
+            crate.add_file(path, path, properties={"name": path})
     params = crate.add_file(PARAMS, PARAMS, properties={"name": PARAMS, "encodingFormat": "application/yaml"})
     for kind, path in (("input", params), ("output", entity(target))):
         parameter = crate.add_formal_parameter(path["name"], "File", f"#{kind}", properties={"workExample": path})
@@ -130,8 +131,8 @@ def _describe(crate: ROCrate, plan: Plan, target: str, jobs: int) -> None:
 
 def _workflow(crate: ROCrate) -> Any:
     """The Snakefile as the main workflow."""
-    path = "workflow/Snakefile"
-    workflow = crate.add_workflow(path, path, main=True, lang="snakemake", properties={"name": "Crayon"})
+    properties = {"name": "Crayon"}
+    workflow = crate.add_workflow(SNAKEFILE, SNAKEFILE, main=True, lang="snakemake", properties=properties)
     workflow["version"] = __version__
     workflow["license"] = {"@id": LICENSE}
     return workflow
