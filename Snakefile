@@ -2,6 +2,9 @@
 # What each step reads and writes: workflow/rules. What steers it: params.yaml. Defaults of this tool: profiles/default.
 
 
+container: "crayon.sif"  # with `--sdm apptainer` only; docs/cluster.md shows how to build it
+
+
 include: "workflow/rules/common.smk"
 
 

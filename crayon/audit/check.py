@@ -56,7 +56,10 @@ class Verdict:
         """The verdict as lines of text."""
         for path, (jobs, bad) in self.results.items():
             broken = bad or any(where == path or what.startswith(path) for _, where, what in self.breaks)
-            yield f"{path}  " + (f"broken: {bad} of {jobs} jobs are not valid" if broken else f"valid: {jobs} jobs")
+            if bad:
+                yield f"{path}  broken: {bad} of {jobs} jobs are not valid"
+            else:
+                yield f"{path}  " + (f"broken, although its {jobs} jobs are valid" if broken else f"valid: {jobs} jobs")
         for kind in dict.fromkeys(kind for kind, _, _ in self.breaks):
             rows = [f"  {where}: {kind}: {what}" for own, where, what in self.breaks if own == kind]
             yield from rows[:LISTED]

@@ -6,6 +6,7 @@ command imports only its own step, so that `--help` is fast.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -100,6 +101,14 @@ def check(
         return
     suite = plan.params.active
     print(f"{context.obj}: suite {plan.suite}: {', '.join(suite.benchmarks)}; {len(plan.jobs)} jobs.")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of params.yaml, with which editors complete, explain and check the file."""
+    from crayon.pipeline.schema import params_schema
+
+    print(json.dumps(params_schema(), indent=1, ensure_ascii=False))
 
 
 @app.command("plan")
@@ -433,18 +442,22 @@ def render(
 @app.command()
 def stage(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="STAGE", help="sources, or a stage that some suites have no job for")],
+    name: Annotated[
+        str, typer.Argument(metavar="STAGE", help="sources, curves, or a stage that some suites have no job for")
+    ],
 ) -> None:
-    """For dvc.yaml: list the sources, or write into a stage's folder why it is empty."""
+    """For dvc.yaml: list the sources, collect training curves, or write into a stage's folder why it is empty."""
     plan = plan_of(context)
-    from crayon.pipeline.stages import FOLDERS, complete, list_sources
+    from crayon.pipeline.stages import FOLDERS, collect_histories, complete, list_sources
 
     if name == "sources":
         list_sources(plan)
+    elif name == "curves":
+        collect_histories(plan)
     elif name in FOLDERS:
         complete(plan, name)
     else:
-        raise typer.BadParameter(unknown("stage", name, ["sources", *FOLDERS]))
+        raise typer.BadParameter(unknown("stage", name, ["sources", "curves", *FOLDERS]))
 
 
 @app.command()

@@ -294,7 +294,10 @@ def _repetition(benchmark: Benchmark, number: int) -> Benchmark:
 
 
 class Params(Section):
-    """The root of params.yaml: all suites, and the name of the active one."""
+    """The root of params.yaml.
+
+    `suite`: name of the active suite. `suites`: name -> suite.
+    """
 
     suite: str
     suites: dict[Name, Suite]

@@ -1,8 +1,9 @@
-"""Files that the stages of dvc.yaml need: a list of the sources, and a file in each output folder without output.
+"""Files for the stages of dvc.yaml: a list of the sources, a file in each empty output folder, and a table to plot.
 
 dvc.yaml is the same for all suites, and DVC reports an error if a dependency or an output does not exist. But a suite
 may read no files from outside the pipeline, or have no answers. Therefore the stages depend on one file that lists the
-sources. If a stage has no output, a file in its folder states the reason.
+sources. If a stage has no output, a file in its folder states the reason. And `dvc plots` cannot read the history of
+each training, because dvc.yaml would have to name them all; it reads one table with all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import absent, lacking, read_record
 from crayon.pipeline.validity import Ledger
 from crayon.utils.errors import RecordError
-from crayon.utils.files import write_json, write_text
+from crayon.utils.files import write_csv, write_json, write_text
+from crayon.utils.tables import read_csv
 
 EMPTY = "empty.txt"
 """Name of the file that states why a stage's output folder is otherwise empty."""
@@ -29,6 +31,9 @@ FOLDERS = {
     "refine": ("runs", "refine", "no method can run on any benchmark"),
 }
 """Stage -> its output folder, the rules whose jobs fill it, and the reason if the suite has none of these jobs."""
+
+HISTORY = ("epoch", "loss", "train_accuracy", "validation")
+"""The columns of a history that every method has."""
 
 
 def list_sources(plan: Plan) -> None:
@@ -56,6 +61,21 @@ def list_sources(plan: Plan) -> None:
             found.setdefault(path, digest)
     ledger.digests.save()
     write_json(f"sources/{plan.suite}.json", found)
+
+
+def collect_histories(plan: Plan) -> None:
+    """Write curves/<suite>.csv: the histories of all runs of Table 1, one row for each epoch; numbers as in the files.
+
+    Raises:
+        RecordError: a history is missing or lacks a column.
+    """
+    rows = [
+        [*job.wildcards.values(), *(row[column] for column in HISTORY)]
+        for job in plan.below(TABLE1)
+        if job.rule == "refine"
+        for row in read_csv(job.outputs["history"], HISTORY, RecordError)
+    ]
+    write_csv(f"curves/{plan.suite}.csv", ["benchmark", "method", "seed", *HISTORY], rows)
 
 
 def complete(plan: Plan, stage: str) -> None:

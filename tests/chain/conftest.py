@@ -143,7 +143,7 @@ def version(project: Project, folder: Path) -> str:
     found = Project(folder)
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
     (folder / ".gitignore").write_text(
-        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/evaluations\n/auxiliary\n/sources\n"
+        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/curves\n/evaluations\n/auxiliary\n/sources\n"
         "/results/*.*\n/results/*/*.record.json\n"
     )
     found.run("git", "init", "-q", "-b", "main")

@@ -1,4 +1,4 @@
-"""What the stages of dvc.yaml need besides Snakemake: the list of sources, and folders that are never missing."""
+"""What the stages of dvc.yaml need besides Snakemake: the list of sources, folders that are never missing, plots."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from crayon.pipeline.record import Digests, read_record
-from crayon.pipeline.stages import FOLDERS, complete, list_sources
+from crayon.pipeline.stages import FOLDERS, collect_histories, complete, list_sources
 from crayon.pipeline.steps.download import run as download
 from crayon.pipeline.validity import Ledger
 from crayon.report.build import load_plan
-from crayon.utils.errors import AnnotationError, DataError, ParamsError
+from crayon.utils.errors import AnnotationError, DataError, ParamsError, RecordError
 
 from .. import tiny
 from ..data import releases
@@ -118,6 +118,33 @@ def test_a_replaced_archive_is_stale_and_a_deleted_one_is_not(tmp_path, monkeypa
         assert Ledger(plan, Digests(full=True)).breaks(job) == breaks
         list_sources(plan)
         assert list(json.loads(Path("sources/paper.json").read_bytes())) == listed
+
+
+def test_histories_become_one_table_that_dvc_plots(own):
+    plan = own("none", ["erm", "jtt"])
+    with pytest.raises(RecordError, match=r"^runs/own/mine/erm/0/history\.csv: "):
+        collect_histories(plan)
+    for path in (job.outputs["history"] for job in plan.jobs.values() if job.rule == "refine"):
+        method, seed = path.split("/")[3:5]
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_text(
+            f"epoch,learning_rate,loss,{method},train_accuracy,validation\n0,,,,,50.0\n1,0.1,0.{seed}5,0.0,75.0,62.5\n"
+        )
+    collect_histories(plan)
+    rows = Path("curves/own.csv").read_text().splitlines()
+    assert rows[:3] == [
+        "benchmark,method,seed,epoch,loss,train_accuracy,validation",
+        "mine,erm,0,0,,,50.0",
+        "mine,erm,0,1,0.05,75.0,62.5",
+    ]
+    assert rows[-1] == "mine,jtt,2,1,0.25,75.0,62.5"
+    assert len(rows) == 1 + 2 * 3 * 2
+    for plot in yaml.safe_load((tiny.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]:
+        (settings,) = plot.values()
+        template = (tiny.ROOT / ".dvc/plots" / f"{settings['template']}.json").read_text(encoding="utf-8")
+        assert json.loads(template)["facet"]
+        if settings["template"] == "curves":
+            assert {settings["x"], *settings["y"].values()} <= set(rows[0].split(","))
 
 
 def test_every_suite_has_the_params_that_dvc_yaml_names(tmp_path):
