@@ -10,9 +10,13 @@ import matplotlib
 import numpy as np
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from pandas import DataFrame
 
 from crayon.report import style
+
+HANDLE = 4.8
+"""Width of a legend's line and of the gaps beside it, in font sizes."""
 
 PANEL, TITLE = 2.4, 9.6
 """Width of a panel's title in inches, and font size of the title in the theme."""
@@ -62,10 +66,18 @@ def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: 
                 handles |= dict(zip(*reversed(field.get_legend_handles_labels()), strict=True))
                 field.get_legend().remove()
         labels = [style.label(method) for method in handles]
-        columns = len(labels) if len(grid[0]) > 1 else 1
+        columns = _columns(labels, figure.get_figwidth()) if len(grid[0]) > 1 else 1
         figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=columns, frameon=False)
         style.foot(figure, footer)
     return figure
+
+
+def _columns(labels: Sequence[str], inches: float) -> int:
+    """In how many columns the entries of a legend fit beside each other; all in one row if there is room."""
+    size = FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points()
+    widths = [style.width(label, size) + HANDLE * size for label in labels]
+    room = 72 * inches
+    return len(labels) if sum(widths) <= room else max(1, int(room // max(widths)))
 
 
 def _field(field, panel: Panel, log: bool, band: bool) -> None:

@@ -26,8 +26,8 @@ KEYS = ("benchmark", "kind", "order", "labels", "annotations", "metric", "seed")
 ANY = "any"
 """Value of the column `order` for runs with no answers or with all answers, where the order makes no difference."""
 
-LABELS = {"given": "", "derived": ", others derived", "shuffled": ", others derived (shuffled answers)"}
-"""Value of the column `labels` -> end of the name of a curve."""
+SUFFIX = {"given": "", "derived": "-derived", "shuffled": "-shuffled"}
+"""Value of the column `labels` -> end of the name of a curve, see `crayon.report.style.ORDERS`."""
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -63,7 +63,7 @@ def tables(plan: Plan, evaluated: Mapping) -> dict[str, tuple[tuple[str, ...], l
 
 
 def _labels(run: Run) -> str:
-    """The column `labels` of a run, a key of `LABELS`."""
+    """The column `labels` of a run, a key of `SUFFIX`."""
     return "given" if run.propagation is None else "derived" if run.labels is None else "shuffled"
 
 
@@ -82,8 +82,8 @@ def _grid(plan: Plan, rows: list[list[Any]]) -> list[list[curves.Panel]]:
     section = study(plan.params.active.studies.order, "order")
     table = DataFrame(rows, columns=COLUMNS).astype({"value": float})
     table = table.rename(columns={"annotations": "x", "order": "method"})
-    table["method"] += table["labels"].map(LABELS)
-    named = {"attention": [order + LABELS[labels] for order, labels in section.kinds], "neurons": section.neuron_orders}
+    table["method"] += table["labels"].map(SUFFIX)
+    named = {"attention": [order + SUFFIX[labels] for order, labels in section.kinds], "neurons": section.neuron_orders}
     grid = []
     for name in section.benchmarks:
         fields: list[curves.Panel] = []

@@ -53,11 +53,21 @@ LOOKS = {
     "random": (GREY, "o"),
     "uncertain": (ORANGE, "s"),
     "diverse": (BLUE, "D"),
+    "implicated": (PURPLE, "^"),
+    "random-derived": (GREEN, "o"),
+    "uncertain-derived": (RED, "s"),
+    "diverse-derived": (SKY, "D"),
+    "random-shuffled": (BROWN, "o"),
+    "uncertain-shuffled": (BROWN, "s"),
+    "diverse-shuffled": (BROWN, "D"),
 }
-"""Method or acquisition order -> colour (from a colour-blind palette) and marker. A method's marker shows the kind of
-annotation that it uses."""
+"""Method or acquisition order (also with labels of the other maps derived) -> colour, from a colour-blind palette, and
+marker. A method's marker shows the kind of annotation that it uses."""
 
 ORDERS = {"random": "random order", "uncertain": "uncertain first", "diverse": "diverse"}
+ORDERS |= {f"{order}-derived": f"{order}, others derived" for order in ("random", "uncertain", "diverse")}
+ORDERS |= {f"{order}-shuffled": f"{order}, others derived, shuffled" for order in ("random", "uncertain", "diverse")}
+ORDERS["implicated"] = "implicated first"
 """Acquisition order -> its name in figures."""
 
 NOTHING: dict[str, dict[str, None]] = {
@@ -139,18 +149,18 @@ def _lines(text: str, points: float, size: float) -> list[str]:
     """The lines of a text without line breaks; see `wrapped`."""
     pieces: list[str] = []
     for word in re.split(r"(?<=\s)", text):
-        parts = [word] if _width(word, size) <= points else re.split(r"(?<=[_/-])", word)
-        pieces += [piece for part in parts for piece in ([part] if _width(part, size) <= points else part)]
+        parts = [word] if width(word, size) <= points else re.split(r"(?<=[_/-])", word)
+        pieces += [piece for part in parts for piece in ([part] if width(part, size) <= points else part)]
     lines = [""]
     for piece in pieces:
-        if lines[-1] and _width(lines[-1] + piece, size) > points:
+        if lines[-1] and width(lines[-1] + piece, size) > points:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
 
 
 @cache
-def _width(text: str, size: float) -> float:
+def width(text: str, size: float) -> float:
     """The width of text in points, without trailing spaces."""
     if not text.strip():
         return 0.0

@@ -52,7 +52,7 @@ def test_text_is_wrapped_and_never_shortened(text, inches, lines):
 def test_each_line_fits_and_no_letter_is_lost(text):
     lines = style.wrapped(text, 0.8, 7).split("\n")
     assert "".join("".join(lines).split()) == "".join(text.split())
-    assert all(style._width(line, 7) <= 72 * 0.8 for line in lines)
+    assert all(style.width(line, 7) <= 72 * 0.8 for line in lines)
 
 
 @pytest.mark.parametrize("count", [3, 12])

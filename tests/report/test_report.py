@@ -332,8 +332,8 @@ def test_figure_order_spans_from_original_to_all_answers(project):
     means = panel.data.groupby(["method", "x"])["value"].mean().to_dict()
     assert means[("diverse", 0)] == means[("random", 0)] == 10.0  # each starts at the Original
     assert (means[("diverse", 10)], means[("random", 10)]) == (66.0, 11.0)
-    assert means[("diverse, others derived", 10)] == 70.0
-    assert means[("random, others derived (shuffled answers)", 0)] == 10.0
+    assert means[("diverse-derived", 10)] == 70.0
+    assert means[("random-shuffled", 0)] == 10.0
 
 
 def test_figure5_has_each_factor_and_what_came_of_it(project):
