@@ -23,7 +23,7 @@ from typing import Any
 
 from crayon.config.sections import dump
 from crayon.config.source import has_masks
-from crayon.config.studies import studied
+from crayon.config.studies import STUDIED, studied
 from crayon.pipeline import runs
 from crayon.pipeline.job import Job, below
 from crayon.pipeline.plan import Plan
@@ -171,11 +171,11 @@ def _controls(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
 
 
 def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> tuple[dict, dict] | None:
-    """The evaluations of a study's runs and of its methods without variation; None if the suite lacks the study.
+    """The evaluations of a study's runs, and of the runs to compare them with; None if the suite lacks the study.
 
     Args:
         name: the study, a key of `studies` in params.yaml.
-        compared: names of further runs to compare with.
+        compared: names of the runs to compare with.
         counted: whether to include the number of answers.
         plan: the plan.
     """
@@ -183,10 +183,16 @@ def _study(name: str, compared: tuple[str, ...], counted: bool, plan: Plan) -> t
     if section is None:
         return None
     varied = (run.name for run in runs.studies(plan.params.active)[name])
-    inputs = plan.evaluations([*compared, *studied(name, section), *varied], section.benchmarks)
+    inputs = plan.evaluations([*compared, *varied], section.benchmarks)
     if counted:
         inputs |= plan.summaries(section.benchmarks)
     return inputs, _shown(plan, study=dump(section))
+
+
+def _order(plan: Plan) -> tuple[dict, dict] | None:
+    """The evaluations of the study `order`, see `_study`, and of the methods that its params name."""
+    section = plan.params.active.studies.order
+    return None if section is None else _study("order", ("original", *studied("order", section)), True, plan)
 
 
 def _originals(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
@@ -415,7 +421,7 @@ _ALL = (
     Result(
         name="table2",
         files=_named("table2", TABLE),
-        reads=partial(_study, "ablation", (), False),
+        reads=partial(_study, "ablation", STUDIED["ablation"], False),
         title="The two map losses",
         caption="Table 2 of the paper: Crayon-Attention with both losses of its maps, with one of them, and with "
         "neither.",
@@ -438,7 +444,7 @@ _ALL = (
     Result(
         name="figure4",
         files=_named("figure4", FIGURE),
-        reads=partial(_study, "annotations", (), True),
+        reads=partial(_study, "annotations", STUDIED["annotations"], True),
         title="How many answers are needed",
         caption="Figure 4 of the paper: the metrics against the number of answers; the band is one sample standard "
         "deviation.",
@@ -448,7 +454,7 @@ _ALL = (
     Result(
         name="figure_order",
         files=_named("figure_order", FIGURE),
-        reads=partial(_study, "order", ("original",), True),
+        reads=_order,
         title="What some of the answers are worth",
         caption="The metrics against the number of maps or neurons answered, for several orders in which they are "
         "shown to annotators. 'Others derived': the labels of the maps that nobody was asked about are derived from "
@@ -461,7 +467,7 @@ _ALL = (
     Result(
         name="figure5",
         files=_named("figure5", FIGURE),
-        reads=partial(_study, "sensitivity", ("original",), False),
+        reads=partial(_study, "sensitivity", ("original", *STUDIED["sensitivity"]), False),
         title="How much the weights matter",
         caption="Figure 5 of the paper: the metrics against the weights of the two map losses. On the horizontal "
         "axis, 1 is the chosen weight, and 10 is ten times as much.",

@@ -225,8 +225,7 @@ def test_costs_know_the_benchmark_files_of_all_rules(finished, monkeypatch, harn
         "ingest/waterbirds/attention.tsv",
         "refine/waterbirds/crayon_attention-transfer-0/0.tsv",
         "refine/waterbirds/crayon_attention-transfer-1/0.tsv",
-        "evaluate/waterbirds/crayon_attention-transfer-0/0.tsv",
-        "evaluate/waterbirds/crayon_attention-transfer-1/0.tsv",
+        "evaluate/waterbirds/crayon_attention-transfer-0/0.tsv",  # of both, in one process
         "table3.tsv",
     }
 
