@@ -33,10 +33,12 @@ from crayon.pipeline import fingerprint
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, Recording
+from crayon.pipeline.stages import HISTORY
 from crayon.report import provenance
 from crayon.report.build import load_plan
 from crayon.report.registry import RESULTS
 from crayon.report.render import render
+from crayon.utils.files import write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = "results/table1.csv"
@@ -93,6 +95,8 @@ def _write(job: Job, path: str, size: int) -> None:
         Path(path).write_text(json.dumps({"sources": {"simulated": 1}, "labels": {"relevant": 1}}), encoding="utf-8")
     elif path.startswith("annotations/"):
         Path(path).write_text("item,annotator,answer\na,one,yes\n", encoding="utf-8")
+    elif path.endswith("history.csv"):
+        write_csv(path, HISTORY, [(1, 0.5, 50.0, 50.0)])
     elif Path(path).suffix == "":
         Path(path).mkdir(exist_ok=True)
         Path(path, "a.png").write_bytes(os.urandom(64))
