@@ -191,7 +191,7 @@ class Chosen:
 
 
 def choose(job: Job, answered: Answered) -> Chosen:
-    """Measure the annotators by the gold items, and leave out those who fail if params.yaml says so.
+    """Measure the annotators by the gold items, and leave out those who do not pass if `gold.leave_out` is set.
 
     Raises:
         AnnotationError: the file of gold items is malformed, or no answer is left.
