@@ -18,6 +18,7 @@ from crayon.annotations.ui.store import Store
 from crayon.config.annotation import Gold
 from crayon.pipeline.job import KINDS, MADE
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.steps.annotation_groups import groups_of
 from crayon.pipeline.steps.annotation_order import order_of
 from crayon.pipeline.steps.load_items import load_items
 from crayon.utils.errors import AnnotationError, ParamsError
@@ -39,6 +40,7 @@ def run(
     order: str | None = None,
     goal: int | None = None,
     shortest: float = 0.0,
+    grid: int | None = None,
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -52,7 +54,8 @@ def run(
         order: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
         goal: number of answers by one annotator that are enough for a first try; 0 for no goal, None for the default,
             see `default_goal`.
-        shortest: seconds that an item must have been on screen before an answer to it is accepted.
+        shortest: seconds that a screen must have been shown before an answer is accepted.
+        grid: maximum number of similar items that are shown together; None to show items one by one.
 
     Raises:
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
@@ -80,9 +83,10 @@ def run(
             f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, but people's answers must not "
             f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
-    torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     item_set = load_items(plan, name, kind)
     order_for = order_of(plan, name, kind, order, gold_of(benchmark.consensus.gold, kind, item_set.known))
+    group_of = None if grid is None else groups_of(plan, name, item_set, grid)
+    torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     allow_stale = benchmark.annotation.allow_stale
     store = Store(answers, item_set.known, item_set.digest, item_set.shown, allow_stale=allow_stale)
     try:
@@ -103,6 +107,7 @@ def run(
             wanted=minimum,
             goal=default_goal(kind, order, minimum) if goal is None else goal,
             shortest=shortest,
+            group_of=group_of,
         )
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]

@@ -51,6 +51,7 @@ class Tab:
 
     def open(self, link: str) -> None:
         self.faults: list[str] = []
+        self.context.set_default_timeout(6000)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self.faults.append(request.url) if self.foreign(request) else None)
@@ -75,6 +76,10 @@ class Tab:
         """Wait until the item has been on screen long enough for an answer."""
         self.page.locator("#answers:not([data-wait])").wait_for()
 
+    def saved(self) -> None:
+        """Wait until no answer is being saved."""
+        self.page.locator("#answers:not([data-saving])").wait_for(state="attached")
+
     def text(self, name: str) -> str:
         return self.page.locator(f"#{name}").inner_text()
 
@@ -90,6 +95,7 @@ class Tab:
             self.see("done")
         else:
             self.hears(f"Item {number} of")
+            self.saved()
 
     def close(self) -> None:
         assert not self.faults, self.faults
