@@ -402,6 +402,21 @@ def test_labels_of_annotators_who_slip_are_measured(tmp_path, refinable):
     assert float(rows["unanimity"]["maps_labelled"]) < float(rows["majority"]["maps_labelled"])
 
 
+@pytest.mark.slow
+def test_groups_of_maps_and_patches_are_measured(tmp_path, refinable):
+    table = tmp_path / "groups.csv"
+    command = [sys.executable, FOLDER / "groups.py", refinable, "--grid", "1", "4", "--csv", table]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
+    assert [row["measured"] for row in rows[::2]] == ["waterbirds, attention", "waterbirds, neurons"]
+    for alone, four in zip(rows[::2], rows[1::2], strict=True):
+        assert float(alone["median"]) == float(alone["shuffled"]) == 100
+        assert float(alone["items_per_group"]) == 1
+        assert 2 <= float(four["items_per_group"]) <= 4
+        assert 50 <= float(four["median"]) <= 100
+
+
 def test_share_of_annotators_left_out_by_hand(harness):
     annotators = importlib.import_module("annotators")
     # four gold items: all right passes, three right do not

@@ -36,6 +36,25 @@ def launched() -> Iterator:
         browser.close()
 
 
+LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+"""The rules of axe-core that are checked."""
+
+
+def audited(tab: Tab) -> list[str]:
+    """The violations that axe-core finds on the screen, a line each; skips the test if axe-core need not be there."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        _lacking("axe-playwright-python")
+    found = Axe().run(tab.page, options={"runOnly": list(LEVELS), "resultTypes": ["violations"]}).response
+    assert found["passes"]
+    return [
+        f"{rule['id']}: {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
 def _lacking(what: str) -> NoReturn:
     if os.environ.get(REQUIRED):
         pytest.fail(f"{what} is missing, and {REQUIRED} is set")
