@@ -16,13 +16,14 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crayon.annotations.ui import examples
 from crayon.annotations.ui.items import ItemSet
 from crayon.annotations.ui.notes import LONGEST as LONGEST_NOTE
+from crayon.annotations.ui.overview import overview
 from crayon.annotations.ui.refusals import refuse
 from crayon.annotations.ui.session import NAME, NAMED, Page, Session
 from crayon.annotations.vocabulary import ANSWERS
@@ -147,6 +148,16 @@ async def note(request: Request) -> JSONResponse:
     return JSONResponse({"note": text})
 
 
+async def for_operator(request: Request) -> JSONResponse:
+    """Respond with the overview of all answers; the guard admits only the operator."""
+    return JSONResponse(await run_in_threadpool(overview, request.app.state.page))
+
+
+async def overview_page(request: Request) -> FileResponse:
+    """Respond with the page that shows the overview."""
+    return FileResponse(STATIC / "overview.html")
+
+
 def _answers(said: Any, session: Session, page: Page) -> dict[str, str]:
     """Item -> answer, from a request's `answers`."""
     if not isinstance(said, dict) or not all(isinstance(numbers, list) for numbers in said.values()):
@@ -244,6 +255,8 @@ def build(page: Page) -> Starlette:
     """Build the application. It must be served behind a `Guard`."""
     app = Starlette(
         routes=[
+            Route("/overview", overview_page),
+            Route("/api/overview", for_operator),
             Route("/api/about", about),
             Route("/api/session", session),
             Route("/api/items/{number}", item),

@@ -64,11 +64,12 @@ class Page:
         annotators: names of the annotators; empty: anyone may choose a name.
         order: function from all items and an annotator's name to this annotator's order.
         of: the suite, benchmark and kind that are annotated, as text.
-        commands: commands for the operator to run when there are enough answers; they are printed, never sent to a
-            browser.
+        commands: commands for the operator to run when there are enough answers; they are printed and shown on the
+            overview, never on the annotators' page.
         wanted: number of annotators that each item needs.
         goal: number of answers by one annotator that are enough for a first try; 0: no goal.
         shortest: seconds that a screen must have been shown before an answer is accepted.
+        gold: gold item -> yes or no.
         group_of: item -> name of its group, whose items are shown together; None: items are shown one by one.
         sessions: cache, annotator -> session.
     """
@@ -83,6 +84,7 @@ class Page:
     wanted: int = 1
     goal: int = 0
     shortest: float = 0.0
+    gold: Mapping[str, str] = field(default_factory=dict)
     group_of: Mapping[str, str] | None = None
     sessions: dict[str, Session] = field(default_factory=dict)
 

@@ -122,6 +122,10 @@ class Store:
         """Item -> the annotator's answer."""
         return {item: answer.answer for item, answer in self._of.get(annotator, {}).items()}
 
+    def answers(self) -> list[Answer]:
+        """All answers in the file."""
+        return [answer for own in list(self._of.values()) for answer in list(own.values())]
+
     def counts(self) -> dict[str, int]:
         """Annotator -> number of answers in the file."""
         return {annotator: len(answers) for annotator, answers in self._of.items() if answers}

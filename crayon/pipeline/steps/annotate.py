@@ -11,7 +11,7 @@ from crayon.annotations.answers import refuse_mixed
 from crayon.annotations.gold import read_gold
 from crayon.annotations.sampling import DEFAULTS
 from crayon.annotations.ui.app import build
-from crayon.annotations.ui.security import Guard, is_loopback, names_of, tokens_for
+from crayon.annotations.ui.security import Guard, is_loopback, names_of, operator_token, tokens_for
 from crayon.annotations.ui.serve import _held, _links, _listen, _serve
 from crayon.annotations.ui.session import NAME, NAMED, Page
 from crayon.annotations.ui.store import Store
@@ -84,7 +84,8 @@ def run(
             f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
     item_set = load_items(plan, name, kind)
-    order_for = order_of(plan, name, kind, order, gold_of(benchmark.consensus.gold, kind, item_set.known))
+    gold = gold_of(benchmark.consensus.gold, kind, item_set.known)
+    order_for = order_of(plan, name, kind, order, gold)
     group_of = None if grid is None else groups_of(plan, name, item_set, grid)
     torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     allow_stale = benchmark.annotation.allow_stale
@@ -107,15 +108,17 @@ def run(
             wanted=minimum,
             goal=default_goal(kind, order, minimum) if goal is None else goal,
             shortest=shortest,
+            gold=gold,
             group_of=group_of,
         )
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
             tokens = {} if local else tokens_for(annotators, task)
-            app = Guard(build(page), names_of(host, local), tokens)
-            for line in _links(host, port, annotators, tokens):
-                report(line, secret=bool(tokens))
+            operator = operator_token(task)
+            app = Guard(build(page), names_of(host, local), tokens, operator)
+            for line in _links(host, port, annotators, tokens, operator):
+                report(line, secret="token=" in line)
             _serve(app, listening)
         if store.counts():
             report(page.next_step())
@@ -124,8 +127,8 @@ def run(
         store.close()
 
 
-def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> Collection[str]:
-    """The gold items of a kind; empty if there are none.
+def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> dict[str, str]:
+    """The gold items of a kind with their answers; empty if there are none.
 
     Args:
         gold: the section of params.yaml.
@@ -136,7 +139,7 @@ def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> Collection[
         AnnotationError: the file of gold items is missing or malformed, or names an unknown item.
     """
     path = None if gold is None else getattr(gold, kind)
-    return () if path is None else read_gold(path, known).keys()
+    return {} if path is None else read_gold(path, known)
 
 
 def default_goal(kind: str, order: str | None, minimum: int) -> int:

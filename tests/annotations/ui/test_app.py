@@ -31,6 +31,7 @@ from crayon.utils.files import write_npy
 from . import made
 
 ANN = {"X-Crayon-Annotator": "ann"}
+OPERATOR = "0123456789abcdef" * 2
 YES = {"answers": {"yes": [0]}, "seconds": 1}
 
 
@@ -77,7 +78,7 @@ def start(project):
         asked = load_items(plan, made.NAME, kind)
         stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
         page = Page(asked, stores[-1], "Waterbirds", annotators, asks, f"mini/{made.NAME}/{kind}", ["snakemake"])
-        client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}))
+        client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}, OPERATOR))
         client.page = page
         return client
 
@@ -466,6 +467,66 @@ def test_other_machines_need_a_token_that_names_the_annotator(start):
     assert client.get("/api/session", {"Host": "evil.example", "X-Crayon-Token": ann}).status_code == 421
     assert client.give(0, **{"X-Crayon-Token": ann}).status_code == 200
     assert client.page.store.counts() == {"ann": 1}
+
+
+def test_the_overview_is_for_the_operator_alone(start):
+    tokens = tokens_for(["ann", "ben"], "mini/waterbirds/attention")
+    ann = {"X-Crayon-Token": next(iter(tokens))}
+    for options in ({}, {"annotators": ["ann", "ben"], "tokens": tokens, "host": "0.0.0.0"}):
+        client = start(**options)
+        for path in ("/overview", "/api/overview"):
+            for headers in ({}, ann, {"X-Crayon-Token": OPERATOR[:-1]}, {"Cookie": f"{client.app.operator_cookie}=x"}):
+                refused = client.get(path, headers)
+                assert refused.status_code == 403
+                assert "for the person who started the page" in refused.json()["error"]
+                assert "set-cookie" not in refused.headers
+        opened = client.get(f"/overview?token={OPERATOR}", {})
+        assert (opened.status_code, opened.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        cookie = {"Cookie": opened.headers["set-cookie"].split(";")[0]}
+        assert {"HttpOnly", "SameSite=Strict"} <= set(opened.headers["set-cookie"].split("; "))
+        assert client.get("/api/overview", cookie).status_code == 200
+        assert client.get("/page.css", cookie).status_code == 200
+        if options:  # the operator's token answers nothing
+            refused = client.request("POST", "/api/answers", cookie | {"X-Crayon-Token": OPERATOR}, json=YES)
+            assert refused.status_code == 403
+        assert client.get("/api/overview", cookie | {"Host": "evil.example"}).status_code == 421
+        client.page.store.close()
+
+
+def test_the_overview_counts_answers_speed_agreement_and_what_is_left(start):
+    client = start()
+    client.page.wanted = 2
+    orders = {who: made.in_order(list(client.page.item_set.items), who) for who in ("ann", "ben")}
+    items = orders["ann"][:3]
+    client.page.gold = {items[0]: "yes", items[1]: "yes"}
+    for item, ann, ben in zip(items, ("yes", "no", "no"), ("yes", "yes", "no"), strict=True):
+        client.give(orders["ann"].index(item), ann, seconds=2)
+        client.give(orders["ben"].index(item), ben, seconds=1, annotator="ben")
+    client.give(3, "unsure", seconds=4)
+    client.request("POST", "/api/items/3/note", ANN, json={"note": "no bird"})
+    found = client.get("/api/overview", {"X-Crayon-Token": OPERATOR}).json()
+    assert {key: found[key] for key in ("items", "wanted", "enough", "unanswered", "answers")} == {
+        "items": 30,
+        "wanted": 2,
+        "enough": 3,
+        "unanswered": 26,
+        "answers": 7,
+    }
+    assert found["agreement"] == pytest.approx(2 / 3)
+    assert found["kappa"] == pytest.approx(0.4)  # by hand: observed 2/3, by chance 4/9
+    ann, ben = found["annotators"]
+    assert (ann["annotator"], ann["answers"], ann["left"], ann["per_minute"]) == ("ann", 4, 26, 24)
+    assert (ben["annotator"], ben["answers"], ben["left"], ben["per_minute"]) == ("ben", 3, 27, 60)
+    assert (ann["gold"], ann["gold_right"], ben["gold_right"]) == (2, 1, 2)
+    assert ann["agrees"] == pytest.approx(2 / 3)
+    assert [(note["annotator"], note["note"]) for note in found["notes"]] == [("ann", "no bird")]
+    assert found["groups"] == {"answers": 0, "groups": 0, "mixed": 0}
+    assert found["next"] == "Next, when enough is answered: `snakemake`."
+
+
+def test_the_overview_of_no_answers_is_empty(start):
+    found = start().get("/api/overview", {"X-Crayon-Token": OPERATOR}).json()
+    assert (found["answers"], found["annotators"], found["agreement"], found["unanswered"]) == (0, [], None, 30)
 
 
 def test_a_token_that_all_share_asks_for_the_name(start):
