@@ -162,7 +162,6 @@ def test_verbs_are_timed(tmp_path):
     [
         pytest.param("packing", ("--images", "20", "--repeats", "1"), marks=pytest.mark.slow),
         ("answers", ("--rows", "100", "--repeats", "2")),
-        pytest.param("page", ("--answers", "10", "--images", "8", "--size", "24"), marks=pytest.mark.slow),
         pytest.param(
             "audit", ("--runs", "20", "--gigabytes", "0.01", "--jobs", "40", "--repeats", "1"), marks=pytest.mark.slow
         ),
@@ -171,6 +170,19 @@ def test_verbs_are_timed(tmp_path):
 def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
     rows, _ = run(tmp_path, name, *arguments)
     assert rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("chromium") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no chromium"
+)
+def test_the_page_is_measured_by_a_client_and_a_browser(tmp_path):
+    rows, _ = run(tmp_path, "page", "--answers", "10", "--images", "60", "--size", "24", "--presses", "4")
+    found = {(row["measured"], row["variant"]): row for row in rows}
+    for variant in ("one by one", "grid 12"):
+        assert float(found["pace of a browser", variant]["median"]) > 0
+        assert found["presses refused", variant]["median"] == "0"
+        assert found["next screen", variant]["repeats"] == "4"
 
 
 @pytest.fixture
