@@ -270,6 +270,10 @@ def annotate(
         int | None,
         typer.Option(min=2, max=60, metavar="N", help="show up to N similar items together; one key answers all"),
     ] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="write the page as a folder for any web host instead; must not exist"),
+    ] = None,
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and collect their answers."""
     plan = plan_of(context)
@@ -286,6 +290,7 @@ def annotate(
         goal=goal,
         shortest=min_seconds,
         grid=grid,
+        folder=static,
     )
 
 

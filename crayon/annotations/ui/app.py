@@ -25,7 +25,7 @@ from crayon.annotations.ui.items import ItemSet
 from crayon.annotations.ui.notes import LONGEST as LONGEST_NOTE
 from crayon.annotations.ui.overview import overview
 from crayon.annotations.ui.refusals import refuse
-from crayon.annotations.ui.session import NAME, NAMED, Page, Session
+from crayon.annotations.ui.session import Page, Session, about
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import report
@@ -43,24 +43,12 @@ LETTERS = {"yes": "y", "no": "n", "unsure": "u"}
 """Answer -> its letter in the string of a session's answers."""
 
 
-async def about(request: Request) -> JSONResponse:
+async def start(request: Request) -> JSONResponse:
     """Title, question and annotators, for the start of the page."""
     page: Page = request.app.state.page
     owner = _owner(request)
     names = [owner] if owner else list(page.annotators)
-    item_set = page.item_set
-    return JSONResponse(
-        {
-            "title": page.title,
-            "kind": item_set.kind,
-            "views": list(item_set.views),
-            "question": next(iter(item_set.items.values())).question,
-            "annotators": names,
-            "named": NAMED,
-            "pattern": NAME.pattern,
-            "shortest": page.shortest,
-        }
-    )
+    return JSONResponse(about(page.title, page.item_set, names, page.shortest))
 
 
 async def session(request: Request) -> JSONResponse:
@@ -257,7 +245,7 @@ def build(page: Page) -> Starlette:
         routes=[
             Route("/overview", overview_page),
             Route("/api/overview", for_operator),
-            Route("/api/about", about),
+            Route("/api/about", start),
             Route("/api/session", session),
             Route("/api/items/{number}", item),
             Route("/api/items/{number}/{view}.png", picture),

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.exceptions import HTTPException
 
@@ -51,6 +52,38 @@ class Session:
     history: list[dict[str, Answer | None]] = field(default_factory=list)
     """For each step that can be undone, the earliest first: item -> the answer before it, or None."""
     writing: threading.Lock = field(default_factory=threading.Lock)
+
+
+def about(title: str, item_set: ItemSet, annotators: Sequence[str], shortest: float) -> dict[str, Any]:
+    """Title, question and annotators, as JSON for the start of the page; for the arguments, see `Page`."""
+    return {
+        "title": title,
+        "kind": item_set.kind,
+        "views": list(item_set.views),
+        "question": next(iter(item_set.items.values())).question,
+        "annotators": list(annotators),
+        "named": NAMED,
+        "pattern": NAME.pattern,
+        "shortest": shortest,
+    }
+
+
+def arranged(
+    item_set: ItemSet, order: Order, annotator: str, group_of: Mapping[str, str] | None
+) -> tuple[list[str], list[int]]:
+    """`Session.order` and `Session.sizes` of an annotator; for the arguments, see `Page`."""
+    items = order(list(item_set.items), annotator)
+    if group_of is None:
+        return items, []
+    groups = in_groups(items, group_of)
+    return [item for group in groups for item in group], [len(group) for group in groups]
+
+
+def shown_as(of: str, item_set: ItemSet, order: Sequence[str], sizes: Sequence[int]) -> str:
+    """The digest `Session.shown` for an order of the items."""
+    questions = [(item, item_set.items[item].question) for item in order]
+    content = json.dumps([INTERFACE, of, item_set.digest, list(item_set.views), questions, sizes])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass
@@ -106,11 +139,8 @@ class Page:
                 raise HTTPException(403, unknown("annotator", annotator, self.annotators))
             if (why := self.store.refuse(annotator)) is not None:
                 raise HTTPException(403, why)
-            order, sizes = self.order(list(self.item_set.items), annotator), list[int]()
-            if self.group_of is not None:
-                groups = in_groups(order, self.group_of)
-                order, sizes = [item for group in groups for item in group], [len(group) for group in groups]
-            session = Session(annotator, order, sizes, self._shown(order, sizes))
+            order, sizes = arranged(self.item_set, self.order, annotator, self.group_of)
+            session = Session(annotator, order, sizes, shown_as(self.of, self.item_set, order, sizes))
             while len(self.sessions) >= SESSIONS:
                 self.sessions.pop(next(iter(self.sessions)), None)
             self.sessions[annotator] = session
@@ -128,13 +158,6 @@ class Page:
             people = "1 more person has" if lacking == 1 else f"{lacking} more people have"
             return f"Next: {people} to answer, since each item needs {self.wanted} answers (consensus.minimum_answers)."
         return "Next, when enough is answered: " + ", then ".join(f"`{command}`" for command in self.commands) + "."
-
-    def _shown(self, order: Sequence[str], sizes: Sequence[int]) -> str:
-        """The digest `Session.shown` for an order of the items."""
-        item_set = self.item_set
-        questions = [(item, item_set.items[item].question) for item in order]
-        content = json.dumps([INTERFACE, self.of, item_set.digest, list(item_set.views), questions, sizes])
-        return hashlib.sha256(content.encode()).hexdigest()
 
     def give(self, session: Session, answers: Mapping[str, str], seconds: float) -> None:
         """Write answers to disk, and tell the operator if the annotator has now reached the goal or the last item.

@@ -14,6 +14,7 @@ from crayon.annotations.ui.app import build
 from crayon.annotations.ui.security import Guard, is_loopback, names_of, operator_token, tokens_for
 from crayon.annotations.ui.serve import _held, _links, _listen, _serve
 from crayon.annotations.ui.session import NAME, NAMED, Page
+from crayon.annotations.ui.static_page import write_page
 from crayon.annotations.ui.store import Store
 from crayon.config.annotation import Gold
 from crayon.pipeline.job import KINDS, MADE
@@ -41,8 +42,9 @@ def run(
     goal: int | None = None,
     shortest: float = 0.0,
     grid: int | None = None,
+    folder: Path | None = None,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, or write it as a folder for a web host.
 
     Args:
         plan: the plan of the active suite.
@@ -56,6 +58,7 @@ def run(
             see `default_goal`.
         shortest: seconds that a screen must have been shown before an answer is accepted.
         grid: maximum number of similar items that are shown together; None to show items one by one.
+        folder: the folder to create; None to serve the page.
 
     Raises:
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
@@ -63,6 +66,7 @@ def run(
         AnnotationError: the answers file is malformed, contains simulated or published answers, or does not allow the
             name of an annotator (see `Store.refuse`); or the file of gold items is missing or malformed.
         DataError: the maps, patches or images are missing or malformed.
+        OutputError: the folder exists or cannot be written.
     """
     benchmark = plan.params.active.benchmark(name)
     if kind not in KINDS:
@@ -87,7 +91,27 @@ def run(
     gold = gold_of(benchmark.consensus.gold, kind, item_set.known)
     order_for = order_of(plan, name, kind, order, gold)
     group_of = None if grid is None else groups_of(plan, name, item_set, grid)
+    task = f"{plan.suite}/{name}/{kind}"
+    minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
+    goal = default_goal(kind, order, minimum) if goal is None else goal
     torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
+    if folder is not None:
+        write_page(
+            folder,
+            item_set,
+            benchmark.title,
+            order_for,
+            task,
+            annotators=annotators,
+            goal=goal,
+            shortest=shortest,
+            group_of=group_of,
+        )
+        report(
+            f"{name}/annotate {kind}  {len(item_set.items)} items -> {folder}: put it on any web host; what annotators "
+            f"download there is for {answers}"
+        )
+        return
     allow_stale = benchmark.annotation.allow_stale
     store = Store(answers, item_set.known, item_set.digest, item_set.shown, allow_stale=allow_stale)
     try:
@@ -95,8 +119,6 @@ def run(
         for annotator in annotators:
             if (reason := store.refuse(annotator)) is not None:
                 raise AnnotationError(reason)
-        task = f"{plan.suite}/{name}/{kind}"
-        minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
         page = Page(
             item_set,
             store,
@@ -106,7 +128,7 @@ def run(
             task,
             _commands(plan, name, kind),
             wanted=minimum,
-            goal=default_goal(kind, order, minimum) if goal is None else goal,
+            goal=goal,
             shortest=shortest,
             gold=gold,
             group_of=group_of,

@@ -1,7 +1,7 @@
 // Shows one screen at a time: one item, or a group of similar ones. After an answer, the next screen, which is loaded
 // already, appears at once; the answer is saved meanwhile, and no other is accepted before that.
 
-import { get, iAm, iAmNobody, likely, me, post } from "./api.js";
+import { downloads, get, iAm, iAmNobody, likely, me, post } from "./api.js";
 import * as closeup from "./closeup.js";
 import * as grid from "./grid.js";
 import { fill } from "./guide.js";
@@ -42,6 +42,8 @@ function go(to) {
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== to;
   $("help").hidden = to !== "ask";
   $("progress").hidden = !["ask", "done"].includes(to);
+  $("downloads").hidden = !downloads || !["guide", "done"].includes(to);
+  $("then").hidden = Boolean(downloads);
   if (to === "ask" && shown !== null) pace.show(named(shown));
   else pace.hide();
   wait();
@@ -446,6 +448,14 @@ $("review").addEventListener("click", review);
 $("on").addEventListener("click", goOn);
 $("help").addEventListener("click", openGuide);
 $("start").addEventListener("click", closeGuide);
+for (const [which, make] of Object.entries(downloads ?? {})) {
+  $(`download-${which}`).addEventListener("click", () => {
+    const { name, text } = make();
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text])), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  });
+}
 grid.onChange(label);
 settings.start();
 
