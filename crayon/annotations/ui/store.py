@@ -213,9 +213,20 @@ class Store:
             number = numbers.setdefault((annotator, item), len(texts))
             texts[number : number + 1] = [None if answer is None else rows.text(answer)]
         rows.texts = [text for text in texts if text is not None]
-        self._change(rows)
+        if rows.texts:
+            self._change(rows)
+        else:
+            self._remove()
         kept = np.cumsum([text is not None for text in texts]) - 1
         self._number = {key: int(kept[number]) for key, number in numbers.items() if texts[number] is not None}
+
+    def _remove(self) -> None:
+        """Remove the file, since an answers file must contain at least one answer."""
+        try:
+            self.path.unlink()
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be removed ({error.strerror or error}).") from error
+        self._rows = Rows()
 
     def _change(self, rows: Rows) -> None:
         """Replace the rows of the file; restore it if that fails."""

@@ -118,13 +118,11 @@ def test_several_answers_are_one_change_and_may_be_withdrawn(path, opened):
     assert store.answers_of("ann") == {"train-0": "yes"}
 
 
-def test_a_file_without_any_answer_left_can_be_opened_again(path, opened):
-    first = opened()
-    first.give(answer("train-0"))
-    first.change("ann", {"train-0": None})
-    first.close()
-    assert path.read_text() == WHOLE
+def test_a_file_without_any_answer_left_is_removed(path, opened):
     store = opened()
+    store.give(answer("train-0"))
+    assert store.change("ann", {"train-0": None}) == {"train-0": answer("train-0")}
+    assert not path.exists()
     store.give(answer("train-1"))
     assert said(path) == {("ann", "train-1"): "yes"}
 
