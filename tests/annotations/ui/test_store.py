@@ -185,6 +185,13 @@ def test_a_row_cut_off_anywhere_is_dropped(tmp_path_factory, cut):
     assert said(path) == {("ann", item): word for item, word in (answered | {"train-2": "no"}).items()}
 
 
+@pytest.mark.parametrize("interface", ["crayon page 1", INTERFACE])
+def test_a_row_that_an_earlier_page_began_is_dropped(path, opened, interface):
+    began = row("train-1").replace(INTERFACE, interface)
+    written(path, WHOLE + row("train-0") + began[: began.index(interface) + len(interface) + 5])
+    assert opened().answers_of("ann") == {"train-0": "yes"}
+
+
 def test_a_dropped_line_is_told(path, opened, capsys):
     written(path, WHOLE + row("train-0") + 'train-1,ann,"y')
     opened()
