@@ -50,7 +50,7 @@ class Server:
         else:
             raise AssertionError("\n".join(self.said))
         links = [word for line in self.said for word in line.split() if word.startswith("http://")]
-        self.links = links
+        *self.links, self.overview = links
         self.address = links[0].split("?")[0].rstrip("/")
         self.client = httpx.Client(base_url=self.address)
         self.shown: dict[str, str] = {}

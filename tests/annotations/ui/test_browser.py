@@ -378,8 +378,9 @@ def test_undo_goes_back_step_by_step_to_the_start(project, tab, key):
         one.page.reload()  # the server keeps the history
         one.hears("Item 4 of")
         words = []
-        for number in (3, 3, 2, 1):
+        for number, left in ((3, 3), (3, 2), (2, 1), (1, 0)):
             one.press(key)
+            one.page.locator("#count").filter(has_text=f"{left} of 30 answered").wait_for()
             one.hears(f"Undone. Item {number} of")
             words.append((one.text("earlier").split(".")[0], one.text("count")))
             said = {item: one.answer for (_, item), one in answers(project).items()} if number > 1 else {}

@@ -342,8 +342,11 @@ function lookCloser(toNote) {
     const { question, images } = await pictures.wait([number], about.views);
     const note = notes[number] ?? "";
     const close = (text) => {
-      const keep = async () => (notes[number] = (await post(`api/items/${number}/note`, { note: text })).note);
-      if (text !== note) running.then(() => alone(keep));
+      if (text === note) return;
+      post(`api/items/${number}/note`, { note: text }).then(
+        (kept) => (notes[number] = kept.note),
+        (error) => complain(new Error(`The note was not saved: ${error.message}`)),
+      );
     };
     closeup.open({ question, images, views: about.views, note, close, toNote });
   });
