@@ -75,8 +75,8 @@ def propagate(codes: np.ndarray, maps: np.ndarray, logits: np.ndarray, options: 
     labels = codes[given] == 1
     if labels.all() or not labels.any():
         raise ValueError("labels can be derived only if some maps are relevant and some are not; collect more answers")
-    described = np.hstack([_standardised(maps.reshape(len(maps), -1)), _standardised(logits)])
-    probability, sources = LEARNERS[options.learner](described, given, labels, options)
+    points = described(maps, logits)
+    probability, sources = LEARNERS[options.learner](points, given, labels, options)
     confidence = np.maximum(probability, 1 - probability)
     derived = asked & (confidence >= options.confidence)
     return Derived(
@@ -84,11 +84,16 @@ def propagate(codes: np.ndarray, maps: np.ndarray, logits: np.ndarray, options: 
         derived,
         np.where(derived, confidence, 1.0),
         sources,
-        _right(described, given, labels, options),
+        _right(points, given, labels, options),
     )
 
 
-def _right(described: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> float | None:
+def described(maps: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """The points x_i (N, D) float64 of the module's docstring; arguments as in `propagate`."""
+    return np.hstack([_standardised(maps.reshape(len(maps), -1)), _standardised(logits)])
+
+
+def _right(points: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> float | None:
     """See `Derived.right`. Maps of each label are dealt to the parts in the order of the images."""
     if min(labels.sum(), (~labels).sum()) < 2:
         return None
@@ -98,35 +103,35 @@ def _right(described: np.ndarray, given: np.ndarray, labels: np.ndarray, options
     guessed = np.empty(len(given), bool)
     for left_out in np.unique(part):
         rest = part != left_out
-        probability, _ = LEARNERS[options.learner](described, given[rest], labels[rest], options)
+        probability, _ = LEARNERS[options.learner](points, given[rest], labels[rest], options)
         guessed[~rest] = probability[given[~rest]] > 0.5
     return float(np.mean([(guessed[labels == label] == label).mean() for label in (True, False)]))
 
 
-def _nearest(described: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> Learned:
+def _nearest(points: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> Learned:
     from sklearn.neighbors import NearestNeighbors
 
     count = min(options.neighbours, len(given) - (len(given) % 2 == 0))  # odd, so that there is a majority
-    nearest = NearestNeighbors(n_neighbors=count).fit(described[given]).kneighbors(described, return_distance=False)
+    nearest = NearestNeighbors(n_neighbors=count).fit(points[given]).kneighbors(points, return_distance=False)
     return labels[nearest].mean(1), given[nearest]
 
 
-def _spreading(described: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> Learned:
+def _spreading(points: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> Learned:
     from sklearn.semi_supervised import LabelSpreading
 
-    known = np.full(len(described), -1)
+    known = np.full(len(points), -1)
     known[given] = labels
-    count = min(options.neighbours, len(described) - 1)
-    learner = LabelSpreading("knn", n_neighbors=count, max_iter=1000).fit(described, known)
+    count = min(options.neighbours, len(points) - 1)
+    learner = LabelSpreading("knn", n_neighbors=count, max_iter=1000).fit(points, known)
     reached = learner.label_distributions_.sum(1) > 0  # not so in a part of the graph that has no labelled map
     return np.where(reached, learner.label_distributions_[:, 1], np.nan), None
 
 
-def _logistic(described: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> Learned:
+def _logistic(points: np.ndarray, given: np.ndarray, labels: np.ndarray, options: Propagation) -> Learned:
     from sklearn.linear_model import LogisticRegression
 
     learner = LogisticRegression(class_weight="balanced", max_iter=1000)
-    return learner.fit(described[given], labels).predict_proba(described)[:, 1], None
+    return learner.fit(points[given], labels).predict_proba(points)[:, 1], None
 
 
 LEARNERS: dict[str, Learner] = {"nearest": _nearest, "spreading": _spreading, "logistic": _logistic}

@@ -275,6 +275,34 @@ def annotate(
 
 
 @app.command()
+def rounds(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    again: Annotated[bool, typer.Option("--check", help="make all rounds again, and compare")] = False,
+    compare: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="compare all acquisition functions over N rounds of the existing answers"
+        ),
+    ] = None,
+) -> None:
+    """Refine with the answers so far, say whether more answers pay, and choose the maps to ask about next."""
+    plan = plan_of(context, only=[benchmark])
+    from crayon.pipeline.steps.rounds import advance, check, lines
+    from crayon.pipeline.steps.rounds import compare as run_compare
+    from crayon.utils.errors import AnnotationError
+
+    if compare is not None:
+        print(run_compare(plan, benchmark, compare))
+    elif again:
+        if differences := check(plan, benchmark):
+            raise AnnotationError("\n".join(differences))
+        print(f"{benchmark}: all rounds are the same when made again.")
+    else:
+        print("\n".join(lines(plan, benchmark, advance(plan, benchmark))))
+
+
+@app.command()
 def answer(context: typer.Context, benchmark: BenchmarkName, kind: Kind) -> None:
     """Simulate answers to maps or neurons' patches, or take published ones; for people's, print how to start."""
     plan = plan_of(context, only=[benchmark])

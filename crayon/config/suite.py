@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from crayon.config.annotation import Annotation, Consensus, Imported, Propagation, Questions
+from crayon.config.annotation import Annotation, Consensus, Imported, Propagation, Questions, Rounds
 from crayon.config.levels import register, unknown_key
 from crayon.config.sections import (
     Augmentation,
@@ -54,6 +54,7 @@ class Benchmark(Section):
     one, for instance because of licences or privacy; all by default. Annotators see all images.
     `annotation`, `consensus`: the source of the answers, and how they become labels.
     `propagation`: derive labels for the maps that nobody was asked about; null does not.
+    `rounds`: annotation in rounds.
     `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. The defaults
     of both depend on whether there are groups.
     `metrics_every_epoch`: whether refinements also measure `metrics` after each epoch and write them to history.csv, as
@@ -84,6 +85,7 @@ class Benchmark(Section):
     annotation: Annotation
     consensus: Consensus
     propagation: Propagation | None = None
+    rounds: Rounds = Rounds()
     metrics: dict[Title, Metric]
     selection: Metric
     metrics_every_epoch: bool = False
