@@ -2,12 +2,14 @@
 
     snakemake --cores 8 results/originals.csv # the Originals, and the answers about their neurons
     python perf/pruning.py
+    python perf/pruning.py tags_0 tags_1 tags_2 --together # suite photos: three splits of one task
 
 `frozen` is what the paper's text says: only the last layer is trained, on features that are computed once. `drifting`
 is what the published code does: the network stays in training mode, so that its running statistics move. Each benchmark
 of the active suite gets the same search for both (`tuning` in params.yaml: trials, seeds, spaces; validation split).
 Then both are trained on the benchmark's Original and on those of its repetitions (study `originals`; a suite without it
-has its benchmarks' Originals only), with the suite's seeds, and measured on the test split after the last epoch.
+has its benchmarks' Originals only; --together takes the benchmarks for Originals of the first), with the suite's seeds,
+and measured on the test split after the last epoch.
 
 Criterion, written before the first measurement: they differ on a benchmark if the 95 % interval (Student's t) of the
 mean difference of its first metric over the Originals excludes 0.
@@ -65,12 +67,14 @@ def main() -> None:
     """Search, measure, print a line for each benchmark, and write the table."""
     made = parser(__doc__ or "")
     made.add_argument("benchmarks", nargs="*", help="default: all of the active suite")
+    made.add_argument("--together", action="store_true", help="the benchmarks are Originals of the first one")
     options = made.parse_args()
     plan = load_plan(Path("params.yaml"))
     suite = plan.params.active
     rows: list[list[Any]] = []
-    for name in options.benchmarks or [name for name in suite.benchmarks if name in plan.runs[METHOD].benchmarks]:
-        originals = (name, *suite.repeated.get(name, ()))
+    names = options.benchmarks or [name for name in suite.benchmarks if name in plan.runs[METHOD].benchmarks]
+    for name in names[:1] if options.together else names:
+        originals = names if options.together else (name, *suite.repeated.get(name, ()))
         trials = {original: Trial(plan, original) for original in originals}
         means: dict[str, dict[str, list[float]]] = {}
         for mode in MODES:

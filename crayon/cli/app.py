@@ -406,6 +406,27 @@ def export(
 
 
 @app.command()
+def card(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, a control, or `original`")],
+    seed: Annotated[int | None, typer.Option(help="the seed of the run; `original` has none")] = None,
+    output: Annotated[Path | None, typer.Option(help="the file, *.md; in exports/ if left out")] = None,
+    selected: Annotated[
+        bool, typer.Option("--selected", help="the epoch with the best validation metric instead of the last one")
+    ] = False,
+) -> None:
+    """Write a model card: data, answers, training, accuracy by group, where the network looks, and limits.
+
+    `crayon audit FILE` checks it.
+    """
+    plan = plan_of(context)
+    from crayon.report.card import Card, write
+
+    report(str(write(plan, Card(benchmark, method, seed, "selected" if selected else "last"), output)))
+
+
+@app.command()
 def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Time the Crayon variants on training sets of several sizes."""
     plan = plan_of(context, only=[benchmark])
