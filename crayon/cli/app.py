@@ -393,12 +393,17 @@ def export(
     benchmark: BenchmarkName,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, a control, or `original`")],
     seed: Annotated[int | None, typer.Option(help="the seed of the run; `original` has none")] = None,
-    output: Annotated[Path | None, typer.Option(help="the file, *.safetensors; in exports/ if left out")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="the file: *.safetensors, *.pt2 or *.onnx; in exports/ if left out")
+    ] = None,
     selected: Annotated[
         bool, typer.Option("--selected", help="the epoch with the best validation metric instead of the last one")
     ] = False,
 ) -> None:
-    """Write a refined network as a state dict for torchvision, after checking that its logits there are the same."""
+    """Write a refined network, after checking that its logits there are the same.
+
+    As a state dict for torchvision (.safetensors), or as a graph that runs without Crayon: torch.export (.pt2) or ONNX.
+    """
     plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.export import run
 

@@ -1,4 +1,4 @@
-"""Write a refined network as a state dict of torchvision's network."""
+"""Write a refined network as a state dict of torchvision's network, or as a graph that runs without Crayon."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ import torch
 
 from crayon.models.build import BUILT, WITH_WEIGHTS
 from crayon.models.checkpoints import save_checkpoint
+from crayon.models.graph import FORMATS, write_graph
 from crayon.models.whole import load_back
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.steps.context import Context
 from crayon.utils.errors import MethodError, OutputError, RecordError
+from crayon.utils.files import write_bytes
 from crayon.utils.log import report
 from crayon.utils.version import __version__
+
+STATE = ".safetensors"
+"""Suffix of a state dict."""
 
 COMPARED = 32
 """Number of training images on which the logits are compared."""
 
 
 def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
-    """Write the network of a run as a safetensors file with torchvision's names.
+    """Write the network of a run to a file, whose suffix decides the format.
 
-    Pruned channels become zero weights of the layer that reads them. The logits of the exported network are compared
+    .safetensors: a state dict with torchvision's names; pruned channels become zero weights of the layer that reads
+    them. .pt2 (torch.export) and .onnx: the whole network as a graph. The logits of the exported network are compared
     with those of the checkpoint on training images before anything is written.
 
     Args:
@@ -34,22 +40,26 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
         selected: whether to export the epoch with the best validation metric instead of the last one.
 
     Raises:
-        MethodError: the network is one of Crayon's own; the Original has no selected epoch; pruned channels cannot be
-            folded into the network; or the logits differ.
-        OutputError: `output` is not named as a safetensors file.
+        MethodError: a state dict is asked for, but the network is one of Crayon's own, or pruned channels cannot be
+            folded into it; a package for the format is missing; the Original has no selected epoch; or the logits
+            differ.
+        OutputError: `output` has another suffix.
         RecordError: the checkpoint or its record is missing, or they do not belong together.
     """
     name, seed = job.wildcards["run"], job.wildcards.get("seed")
     if output is None:
         file = f"{name}.safetensors" if seed is None else f"{name}-{seed}.safetensors"
         output = Path("exports", job.params.suite_name, job.wildcards["benchmark"], file)
-    if output.suffix != ".safetensors":
-        raise OutputError(f"{output}: the export is a safetensors file; name it {output.with_suffix('.safetensors')}.")
+    if output.suffix not in (STATE, *FORMATS):
+        raise OutputError(
+            f"{output}: the suffix decides the format; name it {output.with_suffix(STATE)}, or with "
+            f"{' or '.join(FORMATS)}."
+        )
     options = job.params.network
-    if options.name in BUILT:
+    if output.suffix == STATE and options.name in BUILT:
         raise MethodError(
             f"network.name: {options.name} is Crayon's own network, so there is no network of torchvision to load it "
-            "into; only runs with one of torchvision's networks are exported."
+            f"into; name the file *{' or *'.join(FORMATS)} to export the whole network as a graph."
         )
     if selected and "selected" not in job.inputs:
         raise MethodError(f"{name}: has no checkpoint of a selected epoch; leave --selected out.")
@@ -60,7 +70,6 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
     reader = context.images("train")
     images = reader(torch.arange(min(COMPARED, len(reader)))).cpu()
     arguments = _arguments(context)
-    whole, difference = load_back(network, _whole(options.name, arguments), images)
     pruned = int((network.keep == 0).sum())
     content = {
         "crayon": __version__,
@@ -69,20 +78,27 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
         "checkpoint": {"path": path, "sha256": digest},
         "record": {key: made[key] for key in ("rule", "wildcards", "params", "inputs")}
         | {"code": made["code"]["digest"], "commit": made["told"]["commit"], "seal": made["seal"]},
-        "network": {"name": options.name, "arguments": arguments},
+        "network": {"name": options.name} | ({"arguments": arguments} if output.suffix == STATE else {}),
         "classes": list(context.benchmark.classes),
         "normalisation": {
             "mean": list(context.benchmark.normalisation.mean),
             "std": list(context.benchmark.normalisation.std),
         },
         "pruned_channels": pruned,
-        "largest_difference_of_logits": difference,
     }
-    save_checkpoint(output, whole.state_dict(), {"format": "pt", "crayon": json.dumps(content, sort_keys=True)})
-    given = "".join(f", {key}={value}" for key, value in arguments.items())
+    if output.suffix == STATE:
+        whole, difference = load_back(network, _whole(options.name, arguments), images)
+        origin = json.dumps(content | {"largest_difference_of_logits": difference}, sort_keys=True)
+        save_checkpoint(output, whole.state_dict(), {"format": "pt", "crayon": origin})
+        given = "".join(f", {key}={value}" for key, value in arguments.items())
+        form = f"torchvision.models.{options.name}(weights=None{given})"
+    else:
+        graph, difference = write_graph(network, images, output.suffix, content)
+        write_bytes(output, graph)
+        form = f"a graph of {len(graph) / 1e6:.1f} MB"
     report(
-        f"{output}: {path} as torchvision.models.{options.name}(weights=None{given}), {pruned} of {network.channels} "
-        f"channels pruned; its logits differ by at most {difference:.2g} on {len(images)} images."
+        f"{output}: {path} as {form}, {pruned} of {network.channels} channels pruned; its logits differ by at most "
+        f"{difference:.2g} on {len(images)} images."
     )
 
 
