@@ -89,7 +89,15 @@ def propagate(codes: np.ndarray, maps: np.ndarray, logits: np.ndarray, options: 
 
 
 def described(maps: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """The points x_i (N, D) float64 of the module's docstring; arguments as in `propagate`."""
+    """The description x_i of each map, see the module's docstring.
+
+    Args:
+        maps: (N, h, w) float in [0, 1].
+        logits: (N, K) float, of the Original.
+
+    Returns:
+        (N, h w + K) float64.
+    """
     return np.hstack([_standardised(maps.reshape(len(maps), -1)), _standardised(logits)])
 
 

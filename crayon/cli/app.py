@@ -264,14 +264,34 @@ def annotate(
         ),
     ] = None,
     min_seconds: Annotated[
-        float, typer.Option(min=0, max=60, help="how long an item must be on screen before an answer is accepted")
+        float, typer.Option(min=0, max=60, help="how long a screen must be shown before an answer is accepted")
     ] = 0.5,
+    grid: Annotated[
+        int | None,
+        typer.Option(min=2, max=60, metavar="N", help="show up to N similar items together; one key answers all"),
+    ] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="write the page as a folder for any web host instead; must not exist"),
+    ] = None,
 ) -> None:
     """Show maps or neurons' patches to people on a local web page, and collect their answers."""
     plan = plan_of(context)
     from crayon.pipeline.steps.annotate import run
 
-    run(plan, benchmark, kind, annotator or (), host=host, port=port, order=order, goal=goal, shortest=min_seconds)
+    run(
+        plan,
+        benchmark,
+        kind,
+        annotator or (),
+        host=host,
+        port=port,
+        order=order,
+        goal=goal,
+        shortest=min_seconds,
+        grid=grid,
+        folder=static,
+    )
 
 
 @app.command()

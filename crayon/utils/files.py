@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,6 +58,32 @@ def publish(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def publish_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder` to write into; rename it to `folder` when the block ends.
+
+    If the block raises, the temporary folder is removed.
+
+    Raises:
+        OutputError: the folder exists or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise OutputError(f"{folder}: exists already, so nothing was written; give another name.")
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except OSError as error:
+        raise OutputError(_explain(folder, error)) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

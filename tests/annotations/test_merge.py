@@ -328,6 +328,19 @@ def test_where_nobody_has_answered_the_sentence_says_how(plan):
         statistics(plan, "waterbirds")
 
 
+def test_answers_given_in_groups_are_counted_by_the_statistics(plan):
+    given = [{"group": "train-0", "together": 2}, {"group": "train-0", "together": 2}, {"group": "train-0"}, {}]
+    answers = [
+        Answer(item=item, annotator="ann", answer=said, source="people", given=json.dumps(one) if one else "")
+        for item, said, one in zip(asked.ITEMS, ("yes", "yes", "no", "no"), given, strict=False)
+    ]
+    write_answers(asked.ANSWERS, answers)
+    assert (
+        "2 answers were given together with others; in 1 of 1 groups, the annotator gave both yes and no, which is "
+        "allowed"
+    ) in statistics(plan, "waterbirds")
+
+
 def test_nobodys_id_is_kept_whatever_text_it_stands_in():
     found = without_names(
         {"a": "Thanks A1B2C3!", "b": ["ann@example.org, 7", {"c": "A1B2C3"}], "n": 7, "x": None}, "A1B2C3", "worker-1"

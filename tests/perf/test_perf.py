@@ -162,7 +162,6 @@ def test_verbs_are_timed(tmp_path):
     [
         pytest.param("packing", ("--images", "20", "--repeats", "1"), marks=pytest.mark.slow),
         ("answers", ("--rows", "100", "--repeats", "2")),
-        pytest.param("page", ("--answers", "10", "--images", "8", "--size", "24"), marks=pytest.mark.slow),
         pytest.param(
             "audit", ("--runs", "20", "--gigabytes", "0.01", "--jobs", "40", "--repeats", "1"), marks=pytest.mark.slow
         ),
@@ -171,6 +170,19 @@ def test_verbs_are_timed(tmp_path):
 def test_the_others_run_in_their_smallest_setting(tmp_path, name, arguments):
     rows, _ = run(tmp_path, name, *arguments)
     assert rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("chromium") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no chromium"
+)
+def test_the_page_is_measured_by_a_client_and_a_browser(tmp_path):
+    rows, _ = run(tmp_path, "page", "--answers", "10", "--images", "60", "--size", "24", "--presses", "4")
+    found = {(row["measured"], row["variant"]): row for row in rows}
+    for variant in ("one by one", "grid 12"):
+        assert float(found["pace of a browser", variant]["median"]) > 0
+        assert found["presses refused", variant]["median"] == "0"
+        assert found["next screen", variant]["repeats"] == "4"
 
 
 @pytest.fixture
@@ -400,6 +412,21 @@ def test_labels_of_annotators_who_slip_are_measured(tmp_path, refinable):
         assert all(0 <= float(row[key]) <= 100 for key in list(row)[2:] if row[key])
     assert rows["unanimity"]["maps_right"] == rows["without slips"]["maps_right"] == "100.00"  # one never slips
     assert float(rows["unanimity"]["maps_labelled"]) < float(rows["majority"]["maps_labelled"])
+
+
+@pytest.mark.slow
+def test_groups_of_maps_and_patches_are_measured(tmp_path, refinable):
+    table = tmp_path / "groups.csv"
+    command = [sys.executable, FOLDER / "groups.py", refinable, "--grid", "1", "4", "--csv", table]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
+    assert [row["measured"] for row in rows[::2]] == ["waterbirds, attention", "waterbirds, neurons"]
+    for alone, four in zip(rows[::2], rows[1::2], strict=True):
+        assert float(alone["median"]) == float(alone["shuffled"]) == 100
+        assert float(alone["items_per_group"]) == 1
+        assert 2 <= float(four["items_per_group"]) <= 4
+        assert 50 <= float(four["median"]) <= 100
 
 
 def test_share_of_annotators_left_out_by_hand(harness):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crayon.annotations.ui import examples
 from crayon.annotations.ui.items import ItemSet
+from crayon.annotations.ui.notes import LONGEST as LONGEST_NOTE
+from crayon.annotations.ui.overview import overview
 from crayon.annotations.ui.refusals import refuse
-from crayon.annotations.ui.session import NAME, NAMED, Page, Session
+from crayon.annotations.ui.session import Page, Session, about
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import report
@@ -31,7 +33,7 @@ from crayon.utils.text import unknown
 
 STATIC = Path(__file__).parent / "static"
 
-LONGEST_BODY = 2048
+LONGEST_BODY = 4096
 LONGEST_SECONDS = 7 * 24 * 3600
 
 SHOWN_HEADER = "X-Crayon-Shown"
@@ -41,37 +43,28 @@ LETTERS = {"yes": "y", "no": "n", "unsure": "u"}
 """Answer -> its letter in the string of a session's answers."""
 
 
-async def about(request: Request) -> JSONResponse:
+async def start(request: Request) -> JSONResponse:
     """Title, question and annotators, for the start of the page."""
     page: Page = request.app.state.page
     owner = _owner(request)
     names = [owner] if owner else list(page.annotators)
-    item_set = page.item_set
-    return JSONResponse(
-        {
-            "title": page.title,
-            "kind": item_set.kind,
-            "views": list(item_set.views),
-            "question": next(iter(item_set.items.values())).question,
-            "annotators": names,
-            "named": NAMED,
-            "pattern": NAME.pattern,
-            "shortest": page.shortest,
-        }
-    )
+    return JSONResponse(about(page.title, page.item_set, names, page.shortest))
 
 
 async def session(request: Request) -> JSONResponse:
     """The annotator's progress: `answers` has one letter per item, in the annotator's order; `-` if not answered."""
     page: Page = request.app.state.page
     current = await run_in_threadpool(_session, request)
-    given = page.store.answers_of(current.annotator)
+    given, notes = page.store.answers_of(current.annotator), page.notes.of(current.annotator)
     return JSONResponse(
         {
             "annotator": current.annotator,
             "shown": current.shown,
             "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in current.order),
             "goal": page.goal_of(current),
+            "sizes": current.sizes,
+            "undo": len(current.history),
+            "notes": {number: notes[item] for number, item in enumerate(current.order) if item in notes},
         }
     )
 
@@ -103,25 +96,87 @@ async def example(request: Request) -> Response:
 
 
 async def answer(request: Request) -> JSONResponse:
-    """Record an answer; the response is sent after the answer is on disk."""
+    """Record the answers to the items on a screen; the response is sent after all of them are on disk.
+
+    The body is `{"answers": {"yes": [0, 1], "no": [2]}, "seconds": 3.5}`, with the numbers of the items.
+    """
     page: Page = request.app.state.page
-    current, name = await _item(request)
+    current = await _current(request)
     body = await _body(request)
-    given, seconds = body.get("answer"), body.get("seconds")
-    if given not in ANSWERS:
-        raise HTTPException(400, f"The answer {given!r} is not one of {', '.join(ANSWERS)}.")
+    answers, seconds = _answers(body.get("answers"), current, page), body.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
         raise HTTPException(400, f"seconds is {seconds!r}, not a number from 0 to {LONGEST_SECONDS}.")
     if seconds < page.shortest:
-        raise HTTPException(400, f"The item was on screen for {seconds:.2f} s, less than {page.shortest:g} s.")
+        raise HTTPException(400, f"This was on screen for {seconds:.2f} s, less than {page.shortest:g} s.")
+    await _write(page.give, current, answers, float(seconds))
+    return JSONResponse({"saved": len(answers)})
+
+
+async def undo(request: Request) -> JSONResponse:
+    """Undo the annotator's last step; respond with the numbers of its items and the letters of their answers."""
+    page: Page = request.app.state.page
+    current = await _current(request)
+    items = await _write(page.undo, current)
+    if not items:
+        raise HTTPException(400, "There is nothing to undo since the server was started.")
+    given, number = page.store.answers_of(current.annotator), {item: n for n, item in enumerate(current.order)}
+    letters = {number[item]: LETTERS[given[item]] if item in given else "-" for item in items}
+    return JSONResponse({"answers": letters, "undo": len(current.history)})
+
+
+async def note(request: Request) -> JSONResponse:
+    """Record the annotator's note on an item; an empty one removes it."""
+    page: Page = request.app.state.page
+    current, name = await _item(request)
+    text = (await _body(request)).get("note")
+    if not isinstance(text, str) or len(text) > LONGEST_NOTE:
+        raise HTTPException(400, f"A note is a text of at most {LONGEST_NOTE} characters.")
+    text = "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    await _write(lambda session: page.notes.write(session.annotator, name, text), current)
+    return JSONResponse({"note": text})
+
+
+async def for_operator(request: Request) -> JSONResponse:
+    """Respond with the overview of all answers; the guard admits only the operator."""
+    return JSONResponse(await run_in_threadpool(overview, request.app.state.page))
+
+
+async def overview_page(request: Request) -> FileResponse:
+    """Respond with the page that shows the overview."""
+    return FileResponse(STATIC / "overview.html")
+
+
+def _answers(said: Any, session: Session, page: Page) -> dict[str, str]:
+    """Item -> answer, from a request's `answers`."""
+    if not isinstance(said, dict) or not all(isinstance(numbers, list) for numbers in said.values()):
+        raise HTTPException(400, f"answers is {str(said)[:80]}, not an object such as {{'yes': [0]}}.")
+    if wrong := [word for word in said if word not in ANSWERS]:
+        raise HTTPException(400, f"The answer {wrong[0]!r} is not one of {', '.join(ANSWERS)}.")
+    answers: dict[str, str] = {}
+    for word, numbers in said.items():
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(session.order):
+                raise HTTPException(404, no_item(str(number), session))
+            if session.order[number] in answers:
+                raise HTTPException(400, f"The item {number} has two answers.")
+            answers[session.order[number]] = word
+    if not answers:
+        raise HTTPException(400, "The request has no answer.")
+    groups = {item if page.group_of is None else page.group_of[item] for item in answers}
+    if len(groups) > 1:
+        raise HTTPException(400, "These items were not shown together.")
+    return answers
+
+
+async def _write(write: Callable[..., Any], session: Session, *arguments: Any) -> Any:
+    """Call a function that writes an annotator's answers or notes."""
     try:
-        await run_in_threadpool(page.give, current, name, given, float(seconds))
+        return await run_in_threadpool(write, session, *arguments)
     except CrayonError as error:
-        report(f"An answer by {current.annotator} was not saved: {error}")
+        report(f"A change by {session.annotator} was not saved: {error}")
         raise HTTPException(
-            507, "The server could not save the answer; the terminal in which the page was started shows why."
+            507, "The server could not save this; the terminal in which the page was started shows why."
         ) from error
-    return JSONResponse({"answer": given})
 
 
 def _owner(request: Request) -> str | None:
@@ -135,8 +190,8 @@ def _session(request: Request) -> Session:
     return request.app.state.page.session(name)
 
 
-async def _item(request: Request) -> tuple[Session, str]:
-    """The session, and the item with the request's number; fails if the page shows an older state."""
+async def _current(request: Request) -> Session:
+    """The session of the request's annotator; fails if the page shows an older state."""
     current = await run_in_threadpool(_session, request)
     if request.headers.get(SHOWN_HEADER) != current.shown:
         raise HTTPException(
@@ -144,10 +199,21 @@ async def _item(request: Request) -> tuple[Session, str]:
             "The server now shows other pictures, another order or another question than when this page was opened; "
             "reload it.",
         )
+    return current
+
+
+async def _item(request: Request) -> tuple[Session, str]:
+    """The session, and the item with the request's number."""
+    current = await _current(request)
     number = request.path_params["number"]
     if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(current.order):
-        raise HTTPException(404, f"There is no item {number[:20]}; there are {len(current.order)}, from 0.")
+        raise HTTPException(404, no_item(number, current))
     return current, current.order[int(number)]
+
+
+def no_item(number: str, session: Session) -> str:
+    """Return a message: the annotator has no item with this number."""
+    return f"There is no item {number[:20]}; there are {len(session.order)}, from 0."
 
 
 async def _body(request: Request) -> Mapping[str, Any]:
@@ -177,11 +243,15 @@ def build(page: Page) -> Starlette:
     """Build the application. It must be served behind a `Guard`."""
     app = Starlette(
         routes=[
-            Route("/api/about", about),
+            Route("/overview", overview_page),
+            Route("/api/overview", for_operator),
+            Route("/api/about", start),
             Route("/api/session", session),
             Route("/api/items/{number}", item),
             Route("/api/items/{number}/{view}.png", picture),
-            Route("/api/items/{number}/answer", answer, methods=["POST"]),
+            Route("/api/answers", answer, methods=["POST"]),
+            Route("/api/items/{number}/note", note, methods=["POST"]),
+            Route("/api/undo", undo, methods=["POST"]),
             Route("/api/examples/{answer}/{view}.png", example),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],

@@ -11,7 +11,7 @@ from pathlib import Path
 from crayon.annotations.answers import COLUMNS, Answer
 from crayon.utils.errors import AnnotationError
 
-INTERFACE = "crayon page 1"
+INTERFACE = "crayon page 2"
 """Version of what the page shows: the `interface` of the page's answers."""
 
 SOURCE = "people"

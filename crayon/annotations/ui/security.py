@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -37,6 +37,12 @@ NO_TOKEN = (
     "The address has no valid token. Open the whole link that you were sent: it ends in ?token= and 32 letters and "
     "digits. If a mail program cut it at the end of a line, copy both parts."
 )
+OVERVIEW = ("/overview", "/api/overview")
+"""The paths that only the operator's token opens."""
+
+NO_OVERVIEW = (
+    "The overview is for the person who started the page. Open the link that was printed there, with its token."
+)
 UNKNOWN_HOST = (
     "The page has another address; open the link exactly as you were sent it, or as it was printed at the start."
 )
@@ -53,13 +59,13 @@ class Guard:
         app: the application behind the guard.
         hosts: host names of the server. If tokens are required, IP addresses are allowed, too.
         tokens: token -> its annotator; None as annotator lets the user choose a name. Empty: no token is required.
+        operator: the token of the overview, which is always required there. It does not allow answers.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], tokens: Mapping[str, str | None]) -> None:
-        self.app, self.hosts, self.tokens = app, {host.lower() for host in hosts}, dict(tokens)
-        self.cookie = (
-            f"crayon_{hashlib.sha256(''.join(sorted(tokens)).encode()).hexdigest()[:8]}"  # ports share cookies
-        )
+    def __init__(self, app: ASGIApp, hosts: Collection[str], tokens: Mapping[str, str | None], operator: str) -> None:
+        self.app, self.hosts, self.tokens, self.operator = app, {host.lower() for host in hosts}, dict(tokens), operator
+        self.cookie = _cookie("crayon", *sorted(tokens))
+        self.operator_cookie = _cookie("crayon_overview", operator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request and pass it on, or refuse it."""
@@ -68,7 +74,7 @@ class Guard:
             return
         started = time.perf_counter()
         request = Request(scope)
-        token = None
+        cookie = ""
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -76,18 +82,24 @@ class Guard:
                 headers.update(HEADERS)
                 headers.setdefault("Cache-Control", "no-store")
                 headers["Server-Timing"] = f"app;dur={1000 * (time.perf_counter() - started):.2f}"
-                if token is not None and scope["path"] == "/":
-                    headers.append("Set-Cookie", f"{self.cookie}={token}; Path=/; HttpOnly; SameSite=Strict")
+                if cookie and scope["path"] in ("/", "/overview"):
+                    headers.append("Set-Cookie", f"{cookie}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)
 
         refusal = self._refusal(request)
-        if refusal is None and self.tokens:
-            token = self._token(request)
-            if token is None:
-                refusal = 403, NO_TOKEN
-            else:
+        if refusal is None and scope["path"] in OVERVIEW:
+            if self._token(request, self.operator_cookie, [self.operator]) is None:
+                refusal = 403, NO_OVERVIEW
+            cookie = f"{self.operator_cookie}={self.operator}"
+        elif refusal is None and self.tokens:
+            token = self._token(request, self.cookie, self.tokens)
+            if token is not None:
                 scope.setdefault("state", {})["annotator"] = self.tokens[token]
+                cookie = f"{self.cookie}={token}"
+            elif scope["path"].startswith("/api/") or not self._token(request, self.operator_cookie, [self.operator]):
+                refusal = 403, NO_TOKEN
         if refusal is not None:
+            cookie = ""
             response = refuse(request, *refusal)
             await response(scope, receive, send_guarded)
             return
@@ -121,18 +133,32 @@ class Guard:
             return False
         return bool(self.tokens)
 
-    def _token(self, request: Request) -> str | None:
-        """The valid token in a request's header, query or cookie, in this order; or None."""
+    def _token(self, request: Request, cookie_name: str, tokens: Iterable[str]) -> str | None:
+        """The one of `tokens` that is in a request's header, query or cookie, in this order; or None."""
         try:
-            cookie = SimpleCookie(request.headers.get("cookie", "")).get(self.cookie)
+            cookie = SimpleCookie(request.headers.get("cookie", "")).get(cookie_name)
         except CookieError:
             cookie = None
         in_query = next(iter(parse_qs(request.url.query).get("token", [])), None)
         for given in (request.headers.get(TOKEN_HEADER), in_query, cookie.value if cookie else None):
             if given:
-                equal = [own for own in self.tokens if hmac.compare_digest(own.encode(), given.encode())]
+                equal = [own for own in tokens if hmac.compare_digest(own.encode(), given.encode())]
                 return equal[0] if equal else None
         return None
+
+
+def _cookie(name: str, *tokens: str) -> str:
+    """The name of a cookie: it depends on the tokens, since servers on other ports share cookies."""
+    return f"{name}_{hashlib.sha256(''.join(tokens).encode()).hexdigest()[:8]}"
+
+
+def operator_token(of: str, key_file: str | Path = ".crayon/page.key") -> str:
+    """The token of the overview, see `tokens_for`.
+
+    Raises:
+        OutputError: the key file cannot be written, or contains no key.
+    """
+    return next(iter(tokens_for([], f"{of}/overview", key_file)))
 
 
 def is_loopback(address: str) -> bool:

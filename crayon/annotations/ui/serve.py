@@ -38,8 +38,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, str | None]) -> list[str]:
-    """The lines to print: the link of each annotator, and how to stop."""
+def _links(
+    host: str, port: int, annotators: Collection[str], tokens: dict[str, str | None], operator: str
+) -> list[str]:
+    """The lines to print: the link of each annotator, the link of the overview, and how to stop."""
     name = _address(host) if host in ("0.0.0.0", "::") else host
     base = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
     links: list[tuple[str | None, str]]
@@ -49,7 +51,11 @@ def _links(host: str, port: int, annotators: Collection[str], tokens: dict[str, 
         links = [(who, f"{base}?{urlencode({'annotator': who})}") for who in annotators]
     else:
         links = [(next(iter(annotators), None), base)]
-    return [*(f"{who}: {link}" if who else link for who, link in links), "Every answer is saved at once. Ctrl-C ends."]
+    return [
+        *(f"{who}: {link}" if who else link for who, link in links),
+        f"Overview, for you alone: {base}overview?{urlencode({'token': operator})}",
+        "Every answer is saved at once. Ctrl-C ends.",
+    ]
 
 
 def _address(host: str) -> str:

@@ -1,7 +1,7 @@
 """Stores people's answers in a CSV; each answer is on disk before it is confirmed.
 
-A new answer is appended with one write and one fsync. To change an answer, the whole file is written under a temporary
-name with this row replaced, and then renamed. All other rows keep their bytes.
+New answers are appended with one write and one fsync. To change or withdraw an answer, the whole file is written under
+a temporary name with this row replaced or left out, and then renamed. All other rows keep their bytes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from crayon.annotations.answers import Answer, read_answers
 from crayon.annotations.lockfile import LOCKS, take
@@ -120,6 +122,10 @@ class Store:
         """Item -> the annotator's answer."""
         return {item: answer.answer for item, answer in self._of.get(annotator, {}).items()}
 
+    def answers(self) -> list[Answer]:
+        """All answers in the file."""
+        return [answer for own in list(self._of.values()) for answer in list(own.values())]
+
     def counts(self) -> dict[str, int]:
         """Annotator -> number of answers in the file."""
         return {annotator: len(answers) for annotator, answers in self._of.items() if answers}
@@ -146,42 +152,70 @@ class Store:
         return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 
     def give(self, answer: Answer) -> bool:
-        """Write an answer to disk before returning. Repeating the same answer changes nothing.
+        """Write one answer to disk before returning, see `change`.
 
         Returns:
             Whether it is the annotator's first answer to this item.
+        """
+        return self.change(answer.annotator, {answer.item: answer}).get(answer.item, answer) is None
+
+    def change(self, annotator: str, answers: Mapping[str, Answer | None]) -> dict[str, Answer | None]:
+        """Write an annotator's answers to some items to disk before returning: all of them, or none if that fails.
+
+        Args:
+            annotator: the name.
+            answers: item -> the answer, or None to withdraw it. Repeating the same answer changes nothing.
+
+        Returns:
+            Item -> the answer before, or None, of the items whose answer changed.
 
         Raises:
-            OutputError: it cannot be written; the file is unchanged.
+            OutputError: they cannot be written; the file is unchanged.
             AnnotationError: another program changed the file, and no answer can be added to it any more.
         """
         with self._writing:
             if self._present() != self._stamp:  # keep the changes of other programs
                 self._load()
-            if (similar := self._same_but_case(answer.annotator)) is not None:  # came after the session began
+            if (similar := self._same_but_case(annotator)) is not None:  # came after the session began
                 raise AnnotationError(
-                    f"{answer.annotator} and {similar} differ only in upper and lower case; use another name."
+                    f"{annotator} and {similar} differ only in upper and lower case; use another name."
                 )
-            before = self._of[answer.annotator].get(answer.item)
-            if before is not None and before.answer == answer.answer:
-                return False
-            number = self._number.get((answer.annotator, answer.item))
-            if number is None and self._rows.holds(answer) and not self._rows.open_ended:
-                text = self._rows.text(answer)
-                self._append(text.encode())
-                self._rows.texts.append(text)
+            own = self._of[annotator]
+            before = {item: own.get(item) for item, answer in answers.items() if _word(own.get(item)) != _word(answer)}
+            if not before:
+                return before
+            added = [answer for item, answer in answers.items() if item in before and answer is not None]
+            is_new = not any(before.values()) and bool(added)
+            if is_new and all(map(self._rows.holds, added)) and not self._rows.open_ended:
+                texts = [self._rows.text(answer) for answer in added]
+                self._append("".join(texts).encode())
+                self._rows.texts += texts
+                start = len(self._rows.texts) - len(texts)
+                self._number |= {(annotator, answer.item): start + count for count, answer in enumerate(added)}
             else:
-                rows = self._rows.extended() if not self._rows.holds(answer) else self._copy()
-                if number is None:
-                    rows.texts.append(rows.text(answer))
+                self._rewrite(annotator, {item: answers[item] for item in before})
+            for item in before:
+                if (answer := answers[item]) is None:
+                    del own[item]
                 else:
-                    rows.texts[number] = rows.text(answer)
-                self._change(rows)
-            self._number.setdefault((answer.annotator, answer.item), len(self._rows.texts) - 1)
-            self._of[answer.annotator][answer.item] = answer
+                    own[item] = answer
             self._stamp = self._present()
-            self.given += 1
-            return before is None
+            self.given += len(before)
+            return before
+
+    def _rewrite(self, annotator: str, answers: Mapping[str, Answer | None]) -> None:
+        """Replace the file by one in which an annotator's rows are added, replaced or, for None, removed."""
+        lacking = not all(self._rows.holds(answer) for answer in answers.values() if answer is not None)
+        rows = self._rows.extended() if lacking else self._copy()
+        texts: list[str | None] = list(rows.texts)
+        numbers = dict(self._number)
+        for item, answer in answers.items():
+            number = numbers.setdefault((annotator, item), len(texts))
+            texts[number : number + 1] = [None if answer is None else rows.text(answer)]
+        rows.texts = [text for text in texts if text is not None]
+        self._change(rows)
+        kept = np.cumsum([text is not None for text in texts]) - 1
+        self._number = {key: int(kept[number]) for key, number in numbers.items() if texts[number] is not None}
 
     def _change(self, rows: Rows) -> None:
         """Replace the rows of the file; restore it if that fails."""
@@ -245,3 +279,7 @@ class Store:
             self._stamp = self._present()
         if written != len(row):
             raise OutputError(f"{self.path}: the disk is full.")
+
+
+def _word(answer: Answer | None) -> str | None:
+    return None if answer is None else answer.answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crayon.annotations.agreement import COLUMNS, Annotator, agreement, as_rows, by_annotator
+from crayon.annotations.grouping import together
 from crayon.annotations.labels import inferred_by
 from crayon.annotations.truth import FEWEST, infer
 from crayon.pipeline.plan import Plan
@@ -56,6 +57,12 @@ def run(plan: Plan, name: str, kind: str | None = None) -> str:
         lines = [_overall(job.inputs["answers"], len(answers), shares), *_table(annotators)]
         if errors:
             lines.append(f"wrong if yes, wrong if no: shares of wrong answers where yes, or no, is right ({model})")
+        counted = together(answers)
+        if counted.groups:
+            lines.append(
+                f"{counted.answers} answers were given together with others; in {counted.mixed} of {counted.groups} "
+                "groups, the annotator gave both yes and no, which is allowed"
+            )
         if left_out := inferred_by({"left_out": used.left_out}):
             lines.append(left_out)
         lines.append(f"{path}")

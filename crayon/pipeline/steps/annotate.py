@@ -11,13 +11,15 @@ from crayon.annotations.answers import refuse_mixed
 from crayon.annotations.gold import read_gold
 from crayon.annotations.sampling import DEFAULTS
 from crayon.annotations.ui.app import build
-from crayon.annotations.ui.security import Guard, is_loopback, names_of, tokens_for
+from crayon.annotations.ui.security import Guard, is_loopback, names_of, operator_token, tokens_for
 from crayon.annotations.ui.serve import _held, _links, _listen, _serve
 from crayon.annotations.ui.session import NAME, NAMED, Page
+from crayon.annotations.ui.static_page import write_page
 from crayon.annotations.ui.store import Store
 from crayon.config.annotation import Gold
 from crayon.pipeline.job import KINDS, MADE
 from crayon.pipeline.plan import Plan
+from crayon.pipeline.steps.annotation_groups import groups_of
 from crayon.pipeline.steps.annotation_order import order_of
 from crayon.pipeline.steps.load_items import load_items
 from crayon.utils.errors import AnnotationError, ParamsError
@@ -39,8 +41,10 @@ def run(
     order: str | None = None,
     goal: int | None = None,
     shortest: float = 0.0,
+    grid: int | None = None,
+    folder: Path | None = None,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, or write it as a folder for a web host.
 
     Args:
         plan: the plan of the active suite.
@@ -52,7 +56,9 @@ def run(
         order: acquisition strategy, see `crayon.annotations.sampling`; None for the default of the kind.
         goal: number of answers by one annotator that are enough for a first try; 0 for no goal, None for the default,
             see `default_goal`.
-        shortest: seconds that an item must have been on screen before an answer to it is accepted.
+        shortest: seconds that a screen must have been shown before an answer is accepted.
+        grid: maximum number of similar items that are shown together; None to show items one by one.
+        folder: the folder to create; None to serve the page.
 
     Raises:
         ParamsError: the benchmark, kind, order or host is unknown; the port is taken; the name of an annotator is not
@@ -60,6 +66,7 @@ def run(
         AnnotationError: the answers file is malformed, contains simulated or published answers, or does not allow the
             name of an annotator (see `Store.refuse`); or the file of gold items is missing or malformed.
         DataError: the maps, patches or images are missing or malformed.
+        OutputError: the folder exists or cannot be written.
     """
     benchmark = plan.params.active.benchmark(name)
     if kind not in KINDS:
@@ -80,9 +87,31 @@ def run(
             f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, but people's answers must not "
             f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
-    torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     item_set = load_items(plan, name, kind)
-    order_for = order_of(plan, name, kind, order, gold_of(benchmark.consensus.gold, kind, item_set.known))
+    gold = gold_of(benchmark.consensus.gold, kind, item_set.known)
+    order_for = order_of(plan, name, kind, order, gold)
+    group_of = None if grid is None else groups_of(plan, name, item_set, grid)
+    task = f"{plan.suite}/{name}/{kind}"
+    minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
+    goal = default_goal(kind, order, minimum) if goal is None else goal
+    torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
+    if folder is not None:
+        write_page(
+            folder,
+            item_set,
+            benchmark.title,
+            order_for,
+            task,
+            annotators=annotators,
+            goal=goal,
+            shortest=shortest,
+            group_of=group_of,
+        )
+        report(
+            f"{name}/annotate {kind}  {len(item_set.items)} items -> {folder}: put it on any web host; what annotators "
+            f"download there is for {answers}"
+        )
+        return
     allow_stale = benchmark.annotation.allow_stale
     store = Store(answers, item_set.known, item_set.digest, item_set.shown, allow_stale=allow_stale)
     try:
@@ -90,8 +119,6 @@ def run(
         for annotator in annotators:
             if (reason := store.refuse(annotator)) is not None:
                 raise AnnotationError(reason)
-        task = f"{plan.suite}/{name}/{kind}"
-        minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
         page = Page(
             item_set,
             store,
@@ -101,16 +128,19 @@ def run(
             task,
             _commands(plan, name, kind),
             wanted=minimum,
-            goal=default_goal(kind, order, minimum) if goal is None else goal,
+            goal=goal,
             shortest=shortest,
+            gold=gold,
+            group_of=group_of,
         )
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
             tokens = {} if local else tokens_for(annotators, task)
-            app = Guard(build(page), names_of(host, local), tokens)
-            for line in _links(host, port, annotators, tokens):
-                report(line, secret=bool(tokens))
+            operator = operator_token(task)
+            app = Guard(build(page), names_of(host, local), tokens, operator)
+            for line in _links(host, port, annotators, tokens, operator):
+                report(line, secret="token=" in line)
             _serve(app, listening)
         if store.counts():
             report(page.next_step())
@@ -119,8 +149,8 @@ def run(
         store.close()
 
 
-def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> Collection[str]:
-    """The gold items of a kind; empty if there are none.
+def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> dict[str, str]:
+    """The gold items of a kind with their answers; empty if there are none.
 
     Args:
         gold: the section of params.yaml.
@@ -131,7 +161,7 @@ def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> Collection[
         AnnotationError: the file of gold items is missing or malformed, or names an unknown item.
     """
     path = None if gold is None else getattr(gold, kind)
-    return () if path is None else read_gold(path, known).keys()
+    return {} if path is None else read_gold(path, known)
 
 
 def default_goal(kind: str, order: str | None, minimum: int) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,8 +18,7 @@ from crayon.annotations.ui.items import ItemSet
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.load_items import load_items
 from crayon.pipeline.steps.people import asks_people
-from crayon.utils.errors import OutputError
-from crayon.utils.files import publish, write_csv, write_json, write_text
+from crayon.utils.files import publish, publish_folder, write_csv, write_json, write_text
 from crayon.utils.log import report
 
 IMAGES = "images"
@@ -92,17 +89,10 @@ def _prefix(url: str) -> str:
 def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: Callable[..., None]) -> int:
     """Write the folder under a temporary name and rename it at the end; returns the number of items."""
     asks_people(plan, name, kind)
-    if folder.exists():
-        raise OutputError(f"{folder}: exists already, so nothing was written; give another name.")
     item_set = load_items(plan, name, kind)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    try:
-        count = len(item_set.items)
-        files = [f"{number:0{max(5, len(str(count)))}d}.png" for number in range(1, count + 1)]
+    count = len(item_set.items)
+    files = [f"{number:0{max(5, len(str(count)))}d}.png" for number in range(1, count + 1)]
+    with publish_folder(folder) as temporary:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             paths = (temporary / IMAGES / file for file in files)
             widths = pool.map(partial(_draw, item_set), item_set.items, paths)
@@ -112,12 +102,6 @@ def _export(plan: Plan, name: str, kind: str, folder: Path, prefix: str, write: 
         write(temporary, items, item_set.digest, width)
         summary = {"suite": plan.suite, "benchmark": name, "kind": kind, "digest": item_set.digest, "items": count}
         write_json(temporary / "export.json", summary)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 

@@ -36,6 +36,25 @@ def launched() -> Iterator:
         browser.close()
 
 
+LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+"""The rules of axe-core that are checked."""
+
+
+def audited(tab: Tab) -> list[str]:
+    """The violations that axe-core finds on the screen, a line each; skips the test if axe-core need not be there."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        _lacking("axe-playwright-python")
+    found = Axe().run(tab.page, options={"runOnly": list(LEVELS), "resultTypes": ["violations"]}).response
+    assert found["passes"]
+    return [
+        f"{rule['id']}: {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
 def _lacking(what: str) -> NoReturn:
     if os.environ.get(REQUIRED):
         pytest.fail(f"{what} is missing, and {REQUIRED} is set")
@@ -51,6 +70,7 @@ class Tab:
 
     def open(self, link: str) -> None:
         self.faults: list[str] = []
+        self.context.set_default_timeout(6000)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self.faults.append(request.url) if self.foreign(request) else None)
@@ -75,6 +95,10 @@ class Tab:
         """Wait until the item has been on screen long enough for an answer."""
         self.page.locator("#answers:not([data-wait])").wait_for()
 
+    def saved(self) -> None:
+        """Wait until no answer is being saved."""
+        self.page.locator("#answers:not([data-saving])").wait_for(state="attached")
+
     def text(self, name: str) -> str:
         return self.page.locator(f"#{name}").inner_text()
 
@@ -90,6 +114,7 @@ class Tab:
             self.see("done")
         else:
             self.hears(f"Item {number} of")
+            self.saved()
 
     def close(self) -> None:
         assert not self.faults, self.faults

@@ -53,6 +53,7 @@ def make(folder: Path, training: int = 30, size: int = 12, **changes) -> Path:
     maps[1::2, 1, 1] = 1
     shown = folder / "interpretations/mini" / NAME
     write_npy(shown / "maps.npy", maps)
+    write_npy(shown / "logits.npy", np.zeros((training, 2), np.float32))
     half = size // 2
     write_patches(
         shown / "patches.csv",

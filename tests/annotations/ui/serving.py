@@ -66,8 +66,8 @@ class Server:
         if annotator not in self.shown:
             self.shown[annotator] = self.session(annotator)["shown"]
         return self.client.post(
-            f"/api/items/{number}/answer",
-            json={"answer": said, "seconds": seconds},
+            "/api/answers",
+            json={"answers": {said: [number]}, "seconds": seconds},
             headers={"X-Crayon-Annotator": annotator, "X-Crayon-Shown": self.shown[annotator]},
         ).raise_for_status()
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from crayon.annotations.answers import read_answers
 from crayon.annotations.ui.app import SHOWN_HEADER, build
+from crayon.annotations.ui.notes import read_notes
 from crayon.annotations.ui.security import Guard, names_of, tokens_for
 from crayon.annotations.ui.session import Page
 from crayon.annotations.ui.store import Store
@@ -24,12 +25,14 @@ from crayon.pipeline.steps.load_items import load_items
 from crayon.report.build import load_plan
 from crayon.saliency.overlays import highlight_in_red, highlight_overlaid, patch_view, readable
 from crayon.saliency.placement import CENTRED
+from crayon.utils.errors import AnnotationError, OutputError
 from crayon.utils.files import write_npy
 
 from . import made
 
 ANN = {"X-Crayon-Annotator": "ann"}
-YES = {"answer": "yes", "seconds": 1}
+OPERATOR = "0123456789abcdef" * 2
+YES = {"answers": {"yes": [0]}, "seconds": 1}
 
 
 class Client:
@@ -55,7 +58,7 @@ class Client:
 
     def give(self, number, said="yes", seconds=1.25, annotator="ann", **headers) -> httpx.Response:
         own = {"X-Crayon-Annotator": annotator, "Origin": f"http://{self.host}"} | headers
-        return self.request("POST", f"/api/items/{number}/answer", own, json={"answer": said, "seconds": seconds})
+        return self.request("POST", "/api/answers", own, json={"answers": {said: [number]}, "seconds": seconds})
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def start(project):
         asked = load_items(plan, made.NAME, kind)
         stores.append(Store(asked.answers, asked.known, asked.digest, asked.shown))
         page = Page(asked, stores[-1], "Waterbirds", annotators, asks, f"mini/{made.NAME}/{kind}", ["snakemake"])
-        client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}))
+        client = Client(Guard(build(page), names_of(host, not tokens), tokens or {}, OPERATOR))
         client.page = page
         return client
 
@@ -133,11 +136,11 @@ def test_views_and_questions_are_the_benchmarks_own(tmp_path, monkeypatch, start
 def test_an_answer_is_on_disk_with_all_that_is_known_of_it(start, project):
     client = start()
     response = client.give(0, "unsure", -0.0)
-    assert (response.status_code, response.json()) == (200, {"answer": "unsure"})
+    assert (response.status_code, response.json()) == (200, {"saved": 1})
     (one,) = read_answers(client.page.item_set.answers, client.page.item_set.known, made.digest(project))
     assert one.item == made.in_order(list(client.page.item_set.items), "ann")[0]
     assert (one.annotator, one.answer, one.seconds) == ("ann", "unsure", "0.00")
-    assert (one.source, one.interface, one.digest) == ("people", "crayon page 1", made.digest(project))
+    assert (one.source, one.interface, one.digest) == ("people", "crayon page 2", made.digest(project))
     assert one.timestamp.endswith("+00:00")
 
 
@@ -151,7 +154,114 @@ def test_annotators_have_own_order_and_own_answers(start):
     assert client.get("/api/session").json()["answers"] == "y-n" + "-" * 27
     ben = client.get("/api/session", {"X-Crayon-Annotator": "ben"}).json()
     assert ben.pop("shown") != client.get("/api/session").json()["shown"]
-    assert ben == {"annotator": "ben", "answers": "-" * 30, "goal": 0}
+    assert ben == {"annotator": "ben", "answers": "-" * 30, "goal": 0, "sizes": [], "undo": 0, "notes": {}}
+
+
+@pytest.fixture
+def grouped(start):
+    """A page on which items are shown in groups of three."""
+
+    def starts() -> Client:
+        client = start()
+        names = list(client.page.item_set.items)
+        client.page.group_of = {name: names[position - position % 3] for position, name in enumerate(names)}
+        return client
+
+    return starts
+
+
+def rows(client) -> list:
+    store = client.page.store
+    return read_answers(store.path, store.known) if store.counts() else []
+
+
+def test_a_group_is_contiguous_and_answered_with_one_request(grouped):
+    client = grouped()
+    said = client.get("/api/session").json()
+    assert said["sizes"] == [3] * 10
+    order = client.page.session("ann").order
+    alone = made.in_order(list(client.page.item_set.items), "ann")
+    groups = [order[start : start + 3] for start in range(0, 30, 3)]
+    assert all(len({client.page.group_of[item] for item in group}) == 1 for group in groups)
+    firsts = [min(map(alone.index, group)) for group in groups]
+    assert firsts == sorted(firsts)
+    body = {"answers": {"yes": [0, 2], "no": [1]}, "seconds": 1.5}
+    assert client.request("POST", "/api/answers", ANN, json=body).json() == {"saved": 3}
+    assert client.get("/api/session").json()["answers"][:4] == "yny-"
+    given = {one.item: one for one in rows(client)}
+    assert {one.seconds for one in given.values()} == {"0.50"}
+    group = client.page.group_of[order[0]]
+    assert {one.given for one in given.values()} == {json.dumps({"group": group, "together": 3})}
+    client.give(3)
+    (alone,) = (one for one in rows(client) if one.item == order[3])
+    assert json.loads(alone.given) == {"group": client.page.group_of[order[3]]}
+    refused = client.request("POST", "/api/answers", ANN, json={"answers": {"yes": [5, 6]}, "seconds": 1})
+    assert (refused.status_code, refused.json()["error"]) == (400, "These items were not shown together.")
+
+
+def test_an_undone_step_restores_the_file_and_the_one_before(grouped):
+    client = grouped()
+    client.give(4, "unsure")
+    first = client.page.store.path.read_bytes()
+    client.request("POST", "/api/answers", ANN, json={"answers": {"yes": [3, 5], "no": [4]}, "seconds": 3})
+    client.give(3, annotator="ben")
+    client.give(3, "yes")  # as before: no step
+    undone = client.request("POST", "/api/undo", ANN, json={}).json()
+    assert undone == {"answers": {"3": "-", "5": "-", "4": "u"}, "undo": 1}
+    (ben,) = (one for one in rows(client) if one.annotator == "ben")
+    assert client.page.store.path.read_bytes() == first + client.page.store._rows.text(ben).encode()
+    assert client.page.store.given == 2
+    assert client.request("POST", "/api/undo", ANN, json={}).json() == {"answers": {"4": "-"}, "undo": 0}
+    refused = client.request("POST", "/api/undo", ANN, json={})
+    assert (refused.status_code, refused.json()["error"]) == (
+        400,
+        "There is nothing to undo since the server was started.",
+    )
+    assert [one.annotator for one in rows(client)] == ["ben"]
+
+
+def test_an_undo_that_is_not_saved_can_be_repeated(start, project, monkeypatch):
+    client = start()
+    client.give(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(client.page.store, "_replace", fails)
+        assert client.request("POST", "/api/undo", ANN, json={}).status_code == 507
+        assert client.get("/api/session").json()["answers"][0] == "y"
+    assert client.request("POST", "/api/undo", ANN, json={}).status_code == 200
+    assert client.get("/api/session").json()["answers"] == "-" * 30
+
+
+def fails(rows) -> None:
+    raise OutputError("attention.csv: the disk is full.")
+
+
+def test_a_note_is_kept_for_its_annotator_and_is_no_answer(start, project):
+    client = start()
+    order = client.page.session("ann").order
+
+    def write(number, text):
+        return client.request("POST", f"/api/items/{number}/note", ANN, json={"note": text})
+
+    assert write(3, ' a wing,\nno "nose" ').json() == {"note": 'a wing, no "nose"'}
+    assert client.get("/api/session").json()["notes"] == {"3": 'a wing, no "nose"'}
+    assert client.get("/api/session", {"X-Crayon-Annotator": "ben"}).json()["notes"] == {}
+    assert client.page.store.counts() == {}
+    path = project / made.ANSWERS / "attention.notes.csv"
+    (note,) = read_notes(path, client.page.item_set.known).values()
+    assert (note.item, note.annotator, note.note) == (order[3], "ann", 'a wing, no "nose"')
+    for wrong in (None, 3, "x" * 501):
+        assert write(3, wrong).status_code == 400
+    assert write(30, "x").status_code == 404
+    assert write(3, "  ").json() == {"note": ""}
+    assert read_notes(path, client.page.item_set.known) == {}
+
+
+def test_a_damaged_file_of_notes_is_one_sentence(start, project):
+    path = project / made.ANSWERS / "attention.notes.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("item,annotator,note,timestamp\ntrain-99999,ann,x,\n")
+    with pytest.raises(AnnotationError, match=r"attention.notes.csv, line 2: the item 'train-99999' is unknown"):
+        start()
 
 
 def other_maps(project) -> None:
@@ -178,7 +288,13 @@ def test_a_tab_that_was_opened_on_something_else_answers_nothing(start, project,
     change(project)
     client = start(**options)
     view = client.page.item_set.views[0]
-    requests = [("POST", "/api/items/0/answer"), ("GET", "/api/items/0"), ("GET", f"/api/items/0/{view}.png")]
+    requests = [
+        ("POST", "/api/answers"),
+        ("POST", "/api/undo"),
+        ("POST", "/api/items/0/note"),
+        ("GET", "/api/items/0"),
+        ("GET", f"/api/items/0/{view}.png"),
+    ]
     for method, path in requests:
         for shown in (before, {SHOWN_HEADER: ""}):
             more = {"json": YES} if method == "POST" else {}
@@ -204,7 +320,7 @@ def test_a_name_that_is_none_is_refused(start):
         refused = client.get("/api/session", headers)
         assert refused.status_code == 400
         assert "up to 64" in refused.json()["error"]
-        assert client.request("POST", "/api/items/0/answer", headers, json=YES).status_code == 400
+        assert client.request("POST", "/api/answers", headers, json=YES).status_code == 400
     assert client.page.store.given == 0
 
 
@@ -252,22 +368,30 @@ def test_the_page_itself_is_served(start):
 
 
 BAD = [
-    ({"answer": "maybe", "seconds": 1}, 400),
-    ({"answer": "YES", "seconds": 1}, 400),
-    ({"answer": ["yes"], "seconds": 1}, 400),
-    ({"answer": "yes"}, 400),
-    ({"answer": "yes", "seconds": -1}, 400),
-    ({"answer": "yes", "seconds": "1"}, 400),
-    ({"answer": "yes", "seconds": True}, 400),
-    ({"answer": "yes", "seconds": 1e9}, 400),
-    ('{"answer": "yes", "seconds": NaN}', 400),
-    ('{"answer": "yes", "seconds": Infinity}', 400),
+    ({"answers": {"maybe": [0]}, "seconds": 1}, 400),
+    ({"answers": {"YES": [0]}, "seconds": 1}, 400),
+    ({"answers": {"yes": 0}, "seconds": 1}, 400),
+    ({"answers": {"yes": []}, "seconds": 1}, 400),
+    ({"answers": {"yes": [0], "no": [0]}, "seconds": 1}, 400),
+    ({"answers": {"yes": [0, 1]}, "seconds": 1}, 400),
+    ({"answers": {"yes": [True]}, "seconds": 1}, 404),
+    ({"answers": {"yes": ["0"]}, "seconds": 1}, 404),
+    ({"answers": {"yes": [30]}, "seconds": 1}, 404),
+    ({"answers": {"yes": [-1]}, "seconds": 1}, 404),
+    ({"answers": ["yes"], "seconds": 1}, 400),
+    ({"answers": {"yes": [0]}}, 400),
+    ({"answers": {"yes": [0]}, "seconds": -1}, 400),
+    ({"answers": {"yes": [0]}, "seconds": "1"}, 400),
+    ({"answers": {"yes": [0]}, "seconds": True}, 400),
+    ({"answers": {"yes": [0]}, "seconds": 1e9}, 400),
+    ('{"answers": {"yes": [0]}, "seconds": NaN}', 400),
+    ('{"answers": {"yes": [0]}, "seconds": Infinity}', 400),
     ("[" * 2000, 400),
     ("yes", 400),
     ("[]", 400),
     ("", 400),
     (b"\xff\xfe", 400),
-    ({"answer": "yes", "seconds": 1, "more": "x" * 3000}, 413),
+    ({"answers": {"yes": [0]}, "seconds": 1, "more": "x" * 5000}, 413),
 ]
 
 
@@ -276,7 +400,7 @@ def test_a_bad_answer_is_refused_and_nothing_written(start, project):
     headers = ANN | {"Content-Type": "application/json"}
     for body, status in BAD:
         content = json.dumps(body) if isinstance(body, dict) else body
-        response = client.request("POST", "/api/items/0/answer", headers, content=content)
+        response = client.request("POST", "/api/answers", headers, content=content)
         assert (body, response.status_code, set(response.json())) == (body, status, {"error"})
     assert not (project / made.ANSWERS).exists()
 
@@ -289,7 +413,7 @@ def test_a_save_that_fails_is_said(start, project, caplog):
     assert response.status_code == 507
     assert (
         response.json()["error"]
-        == "The server could not save the answer; the terminal in which the page was started shows why."
+        == "The server could not save this; the terminal in which the page was started shows why."
     )
     assert "cannot be written" in caplog.text
     assert client.get("/api/session").json()["answers"] == "-" * 30
@@ -310,12 +434,12 @@ def test_a_page_of_another_site_cannot_answer(start):
     assert client.give(0, Origin="http://evil.example").status_code == 403
     assert client.give(0, Origin="null").status_code == 403
     assert client.give(0, Origin="http://127.0.0.1:9999").status_code == 403
-    content = b'{"answer": "yes", "seconds": 1}'
+    content = b'{"answers": {"yes": [0]}, "seconds": 1}'
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-        refused = client.request("POST", "/api/items/0/answer", ANN | {"Content-Type": kind}, content=content)
+        refused = client.request("POST", "/api/answers", ANN | {"Content-Type": kind}, content=content)
         assert refused.status_code == 415
-    assert client.request("POST", "/api/items/0/answer", ANN, content=content).status_code == 415
-    assert client.get("/api/items/0/answer").status_code == 404
+    assert client.request("POST", "/api/answers", ANN, content=content).status_code == 415
+    assert client.get("/api/answers").status_code == 404
     assert client.page.store.given == 0
     assert "access-control-allow-origin" not in client.get("/api/session").headers
 
@@ -343,6 +467,66 @@ def test_other_machines_need_a_token_that_names_the_annotator(start):
     assert client.get("/api/session", {"Host": "evil.example", "X-Crayon-Token": ann}).status_code == 421
     assert client.give(0, **{"X-Crayon-Token": ann}).status_code == 200
     assert client.page.store.counts() == {"ann": 1}
+
+
+def test_the_overview_is_for_the_operator_alone(start):
+    tokens = tokens_for(["ann", "ben"], "mini/waterbirds/attention")
+    ann = {"X-Crayon-Token": next(iter(tokens))}
+    for options in ({}, {"annotators": ["ann", "ben"], "tokens": tokens, "host": "0.0.0.0"}):
+        client = start(**options)
+        for path in ("/overview", "/api/overview"):
+            for headers in ({}, ann, {"X-Crayon-Token": OPERATOR[:-1]}, {"Cookie": f"{client.app.operator_cookie}=x"}):
+                refused = client.get(path, headers)
+                assert refused.status_code == 403
+                assert "for the person who started the page" in refused.json()["error"]
+                assert "set-cookie" not in refused.headers
+        opened = client.get(f"/overview?token={OPERATOR}", {})
+        assert (opened.status_code, opened.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        cookie = {"Cookie": opened.headers["set-cookie"].split(";")[0]}
+        assert {"HttpOnly", "SameSite=Strict"} <= set(opened.headers["set-cookie"].split("; "))
+        assert client.get("/api/overview", cookie).status_code == 200
+        assert client.get("/page.css", cookie).status_code == 200
+        if options:  # the operator's token answers nothing
+            refused = client.request("POST", "/api/answers", cookie | {"X-Crayon-Token": OPERATOR}, json=YES)
+            assert refused.status_code == 403
+        assert client.get("/api/overview", cookie | {"Host": "evil.example"}).status_code == 421
+        client.page.store.close()
+
+
+def test_the_overview_counts_answers_speed_agreement_and_what_is_left(start):
+    client = start()
+    client.page.wanted = 2
+    orders = {who: made.in_order(list(client.page.item_set.items), who) for who in ("ann", "ben")}
+    items = orders["ann"][:3]
+    client.page.gold = {items[0]: "yes", items[1]: "yes"}
+    for item, ann, ben in zip(items, ("yes", "no", "no"), ("yes", "yes", "no"), strict=True):
+        client.give(orders["ann"].index(item), ann, seconds=2)
+        client.give(orders["ben"].index(item), ben, seconds=1, annotator="ben")
+    client.give(3, "unsure", seconds=4)
+    client.request("POST", "/api/items/3/note", ANN, json={"note": "no bird"})
+    found = client.get("/api/overview", {"X-Crayon-Token": OPERATOR}).json()
+    assert {key: found[key] for key in ("items", "wanted", "enough", "unanswered", "answers")} == {
+        "items": 30,
+        "wanted": 2,
+        "enough": 3,
+        "unanswered": 26,
+        "answers": 7,
+    }
+    assert found["agreement"] == pytest.approx(2 / 3)
+    assert found["kappa"] == pytest.approx(0.4)  # by hand: observed 2/3, by chance 4/9
+    ann, ben = found["annotators"]
+    assert (ann["annotator"], ann["answers"], ann["left"], ann["per_minute"]) == ("ann", 4, 26, 24)
+    assert (ben["annotator"], ben["answers"], ben["left"], ben["per_minute"]) == ("ben", 3, 27, 60)
+    assert (ann["gold"], ann["gold_right"], ben["gold_right"]) == (2, 1, 2)
+    assert ann["agrees"] == pytest.approx(2 / 3)
+    assert [(note["annotator"], note["note"]) for note in found["notes"]] == [("ann", "no bird")]
+    assert found["groups"] == {"answers": 0, "groups": 0, "mixed": 0}
+    assert found["next"] == "Next, when enough is answered: `snakemake`."
+
+
+def test_the_overview_of_no_answers_is_empty(start):
+    found = start().get("/api/overview", {"X-Crayon-Token": OPERATOR}).json()
+    assert (found["answers"], found["annotators"], found["agreement"], found["unanswered"]) == (0, [], None, 30)
 
 
 def test_a_token_that_all_share_asks_for_the_name(start):
@@ -443,7 +627,7 @@ def test_an_answer_after_too_short_a_look_is_refused(start, seconds, status):
     response = client.give(0, seconds=seconds)
     assert response.status_code == status
     if status == 400:
-        assert response.json()["error"] == f"The item was on screen for {seconds:.2f} s, less than 0.5 s."
+        assert response.json()["error"] == f"This was on screen for {seconds:.2f} s, less than 0.5 s."
     assert client.page.store.counts() == ({"ann": 1} if status == 200 else {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from crayon.annotations.answers import Answer, read_answers
+from crayon.annotations.ui.notes import read_notes
 
 from . import made
 from .browsing import Tab, launched
@@ -87,12 +89,12 @@ def test_a_session_by_keyboard_is_left_and_resumed(project, tab, record_property
         for number, key in enumerate(keys[15:], start=15):
             first.answer(key, number + 2)
         assert "You answered all 30 items as ann." in first.text("summary")
-        took = first.page.evaluate("performance.getEntriesByName('answer to next item').map(one => one.duration)")
+        took = first.page.evaluate("performance.getEntriesByName('key to painted screen').map(one => one.duration)")
         first.close()
         status, said = server.stop()
-    assert (status, len(took)) == (0, 15)
-    record_property("milliseconds from key to next item", [round(one) for one in took])
-    assert statistics.median(took) < 500  # loose: the machine may be busy; the page's aim is 50
+    assert (status, len(took)) == (0, 14)  # the last answer leads to the end
+    record_property("milliseconds from key to painted screen", [round(one) for one in took])
+    assert statistics.median(took) < 500  # loose: the machine may be busy; perf/page.py measures it
     assert "31 answers given" in said
     order = made.in_order(KNOWN, "ann")
     found = answers(project)
@@ -239,7 +241,7 @@ def test_keys_that_mean_something_else_answer_nothing(served, tab):
     one.page.locator("#help").click()
     one.see("guide")
     one.press("y")
-    one.page.locator("#keys").uncheck()
+    one.page.locator("#keys").select_option("off")
     one.page.locator("#start").click()
     one.see("ask")
     one.wait()
@@ -287,7 +289,7 @@ def test_it_fits_a_small_screen_and_names_what_it_shows(served, tab, scheme, kin
     assert all(picture.get_attribute("alt") for picture in pictures.all())
     one.wait()
     one.page.get_by_role("button", name="Unsure").tap()
-    one.hears("Saved: unsure. Item 2 of")
+    one.hears("Answered unsure. Item 2 of")
     assert one.page.evaluate("document.activeElement.id") in ("unsure", "")
     one.close()
 
@@ -306,7 +308,7 @@ def test_ten_quick_keys_are_each_counted_or_refused(project, tab):
         assert one.text("place") == "Item 1"
         one.wait()
         one.page.evaluate(f"() => [...'ynuynuynuy'].forEach({press})")  # the first counts, and is still being saved
-        one.hears("Saved: yes. Item 2 of")
+        one.hears("Answered yes. Item 2 of")
         assert one.text("refusal").startswith("9 presses were not counted: the page was still saving or loading")
         one.press("y")
         assert one.text("refusal").startswith("10 presses were not counted")
@@ -323,9 +325,7 @@ def test_ten_quick_keys_are_each_counted_or_refused(project, tab):
     assert all(float(one.seconds) >= 0.6 for one in given)
 
 
-@pytest.mark.parametrize(
-    ("key", "who"), [("ArrowLeft", "arrow"), ("Backspace", "back"), ("Control+z", "control"), ("Meta+z", "meta")]
-)
+@pytest.mark.parametrize(("key", "who"), [("ArrowLeft", "arrow"), ("Backspace", "back")])
 def test_keys_go_back_and_the_header_names_the_item(served, tab, key, who):
     one = tab(served(who))
     one.begin()
@@ -349,7 +349,7 @@ def test_keys_go_back_and_the_header_names_the_item(served, tab, key, who):
 def test_all_keys_but_ctrl_z_can_be_turned_off(served, tab):
     one = tab(served("off"))
     one.see("guide")
-    one.page.locator("#keys").uncheck()
+    one.page.locator("#keys").select_option("off")
     one.page.locator("#start").click()
     one.see("ask")
     one.wait()
@@ -358,8 +358,166 @@ def test_all_keys_but_ctrl_z_can_be_turned_off(served, tab):
     for key in ("Backspace", "ArrowLeft", "?", "y"):
         one.press(key)
     assert one.text("place") == "Item 2"
-    one.answer("Control+z", 1)
+    one.press("ArrowRight")  # also to go forward
+    assert one.text("refusal") == ""
+    one.press("Control+z")
+    one.hears("Undone. Item 1 of")
     one.close()
+
+
+@pytest.mark.parametrize("key", ["Control+z", "Meta+z"])
+def test_undo_goes_back_step_by_step_to_the_start(project, tab, key):
+    with Server(project, "--annotator", "ann") as server:
+        one = tab(server.links[0])
+        one.begin()
+        assert one.page.locator("#undo").is_disabled()
+        for number, said in enumerate("yun"):
+            one.answer(said, number + 2)
+        one.answer("ArrowLeft", 3)
+        one.answer("y", 4)  # changes no into yes
+        one.page.reload()  # the server keeps the history
+        one.hears("Item 4 of")
+        words = []
+        for number in (3, 3, 2, 1):
+            one.press(key)
+            one.hears(f"Undone. Item {number} of")
+            words.append((one.text("earlier").split(".")[0], one.text("count")))
+            said = {item: one.answer for (_, item), one in answers(project).items()} if number > 1 else {}
+            assert len(said) == {3: 3 if len(words) == 1 else 2, 2: 1, 1: 0}[number]
+        assert words == [("You answered no", "3 of 30 answered")] + [("", f"{n} of 30 answered") for n in (2, 1, 0)]
+        one.press(key)
+        assert one.text("refusal").startswith("Undo was not counted: there is nothing to undo")
+        one.answer("u", 2)
+        one.close()
+        assert "1 answer given" in server.stop()[1]
+    assert [one.answer for one in answers(project).values()] == ["unsure"]
+
+
+def test_keys_for_the_left_hand_and_colours_are_remembered(served, tab):
+    one = tab(served("left"))
+    one.see("guide")
+    one.page.locator("#keys").select_option("left")
+    one.page.locator("#colours").select_option("dark")
+    one.page.locator("#start").click()
+    one.see("ask")
+    assert one.page.locator("#answers button kbd").all_inner_texts()[:3] == ["F", "D", "S"]
+    for number, key in enumerate("fds"):
+        one.answer(key, number + 2)
+    one.press("y")  # no key now
+    one.answer("a", 3)
+    one.answer("g", 4)
+    assert one.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
+    one.page.reload()
+    one.answer("f", 5)
+    assert one.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
+    one.close()
+    said = [one.answer for (who, _), one in answers(served.project).items() if who == "left"]
+    assert said == ["yes", "no", "unsure", "yes"]
+
+
+def test_a_picture_is_enlarged_and_a_note_is_kept_beside_the_answers(project, tab):
+    with Server(project, "--annotator", "ann") as server:
+        one = tab(server.links[0])
+        one.begin()
+        one.press("z")
+        one.see("close-up")
+        widths = "all => all.map(one => one.getBoundingClientRect().width)"
+        before = one.page.locator("#enlarged img").evaluate_all(widths)
+        assert len(before) == 3
+        one.press("+")
+        one.press("+")
+        assert one.page.locator("#enlarged img").evaluate_all(widths) == pytest.approx(
+            [2 * width for width in before], 1e-3
+        )
+        one.press("y")  # answers nothing here
+        one.press("c")
+        one.page.keyboard.type("=sum(1); a wing, no nose")
+        one.press("Escape")
+        one.page.locator("#close-up").wait_for(state="hidden")
+        assert one.text("place") == "Item 1"
+        one.answer("n", 2)
+        one.page.reload()
+        one.answer("ArrowLeft", 1)
+        one.press("c")
+        one.see("close-up")
+        assert one.page.locator("#note").input_value() == "=sum(1); a wing, no nose"
+        one.close()
+    item = made.in_order(KNOWN, "ann")[0]
+    (note,) = read_notes(project / made.ANSWERS / "attention.notes.csv", KNOWN).values()
+    assert (note.item, note.annotator, note.note) == (item, "ann", "=sum(1); a wing, no nose")
+    assert "'=sum(1)" in (project / made.ANSWERS / "attention.notes.csv").read_text()
+    assert [one.given for one in answers(project).values()] == [""]
+
+
+def test_a_group_has_one_answer_and_those_taken_out_their_own(project, tab):
+    with Server(project, "--annotator", "ann", "--grid", "8") as server:
+        one = tab(server.links[0])
+        one.begin()
+        sizes = server.session("ann")["sizes"]
+        tiles = one.page.locator("#grid [role=checkbox]")
+        size = tiles.count()
+        assert size == sizes[0]
+        assert one.text("place") == f"Items 1 to {size}"
+        assert tiles.first.evaluate("one => one === document.activeElement")
+        one.press("ArrowRight")
+        one.press("Space")
+        tiles.nth(2).click()
+        assert one.page.locator("#grid [aria-checked=false]").count() == 2
+        assert one.page.locator("#yes span").inner_text() == f"Yes to {size - 2}"
+        one.wait()
+        one.press("y")
+        one.hears("Answered yes. Item 2 of 30")  # those taken out, one by one
+        one.saved()
+        one.answer("n", 3)
+        one.wait()
+        one.press("u")
+        one.hears(f"Answered unsure. Items {size + 1} to")
+        one.saved()
+        given = answers(project)
+        order = [given_item for (_, given_item) in given]
+        assert [one.answer for one in given.values()] == ["yes"] * (size - 2) + ["no", "unsure"]
+        kept = [json.loads(one.given) for one in given.values()]
+        assert {one["group"] for one in kept} == {kept[0]["group"]}
+        assert [one.get("together") for one in kept] == [size - 2] * (size - 2) + [None, None]
+        seconds = [float(one.seconds) for one in given.values()]
+        assert len(set(seconds[: size - 2])) == 1
+        second = one.page.locator("#grid [role=checkbox]").count()
+        one.press("Space")
+        one.wait()
+        one.press("Shift+N")
+        one.hears("Answered no. Item")
+        one.saved()
+        assert [one.answer for one in answers(project).values()][size:].count("yes") == 1
+        assert one.text("count") == f"{size + second} of 30 answered"
+        one.press("Control+z")
+        one.hears(f"Undone. Items {size + 1} to")
+        assert [given_item for (_, given_item) in answers(project)] == order
+        one.press("Backspace")
+        one.hears(f"Items 1 to {size} of 30. You answered {size - 2} yes, 1 no, 1 unsure.")
+        assert one.page.locator("#grid span").all_inner_texts().count("yes") == size - 2
+        one.close()
+
+
+def test_a_group_that_is_not_saved_stays_with_what_was_taken_out(project, tab):
+    with Server(project, "--annotator", "ann", "--grid", "8") as server:
+        one = tab(server.links[0])
+        one.begin()
+        size = one.page.locator("#grid [role=checkbox]").count()
+        (project / "annotations").write_text("in the way")
+        one.press("Space")
+        one.wait()
+        one.press("y")
+        one.page.locator("#alert").wait_for()
+        assert one.text("place") == f"Items 1 to {size}"
+        assert one.text("count") == "0 of 30 answered"
+        (project / "annotations").unlink()
+        assert one.page.locator("#grid [role=checkbox]").first.get_attribute("aria-checked") == "false"
+        one.wait()
+        one.press("y")
+        one.hears("Answered yes. Item 1 of 30")
+        one.saved()
+        assert len(answers(project)) == size - 1
+        one.close()
 
 
 def test_the_goal_is_shown_and_offers_to_stop_or_go_on(project, tab):

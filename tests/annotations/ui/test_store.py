@@ -98,6 +98,37 @@ def test_a_change_replaces_that_row_and_no_other(path, opened):
     assert path.read_bytes() == b"".join(after)
 
 
+def test_several_answers_are_one_change_and_may_be_withdrawn(path, opened):
+    store = opened()
+    store.give(answer("train-0"))
+    store.give(answer("train-1", annotator="ben"))
+    before = path.read_bytes()
+    several = {item: answer(item, "no") for item in ("train-0", "train-2", "train-3")}
+    changed = store.change("ann", several)
+    assert changed == {"train-0": answer("train-0"), "train-2": None, "train-3": None}
+    assert store.change("ann", several) == {}
+    assert said(path) == {("ben", "train-1"): "yes"} | {("ann", item): "no" for item in several}
+    assert store.change("ann", {"train-2": None, "train-4": None}) == {"train-2": several["train-2"]}
+    store.give(answer("train-3", "unsure"))  # its row has moved
+    store.give(answer("train-4", "yes"))
+    assert said(path)["ann", "train-3"] == "unsure"
+    assert store.change("ann", {"train-4": None}).keys() == {"train-4"}
+    assert store.change("ann", changed).keys() == {"train-0", "train-3"}
+    assert path.read_bytes() == before
+    assert store.answers_of("ann") == {"train-0": "yes"}
+
+
+def test_a_file_without_any_answer_left_can_be_opened_again(path, opened):
+    first = opened()
+    first.give(answer("train-0"))
+    first.change("ann", {"train-0": None})
+    first.close()
+    assert path.read_text() == WHOLE
+    store = opened()
+    store.give(answer("train-1"))
+    assert said(path) == {("ann", "train-1"): "yes"}
+
+
 OTHERS = [
     "item,annotator,answer,seconds,timestamp,source,interface,digest,given\ntrain-0, w1 ,yes,,,mturk,,,\n",
     "item,annotator,answer,seconds,timestamp,source,interface,digest,given\r\ntrain-0,w1,yes,,,mturk,,,\r\n",

@@ -1,48 +1,11 @@
 // Requests to the server. Headers carry the annotator's name, the token of the link, and the digest of the items that
-// this page was loaded with.
+// this page was loaded with. The page as a folder for a web host has browser.js in place of this file.
 
-const address = new URL(location.href);
+import { me, Refused } from "./who.js";
 
-export const me = {
-  annotator: "",
-  token: remembered("token"),
-  shown: "",
-};
-if (address.searchParams.has("token")) {
-  address.searchParams.delete("token");
-  history.replaceState(null, "", address); // hide the token in the address bar; the server has set a cookie
-}
+export * from "./who.js";
 
-function remembered(key) {
-  const value = address.searchParams.get(key) ?? sessionStorage.getItem(key) ?? "";
-  if (!/^[\x21-\x7e]*$/.test(value)) return ""; // no valid header value, so it is no name or token of this server
-  if (value) sessionStorage.setItem(key, value);
-  return value;
-}
-
-// The name in the link, or the last name in this tab; the server has not checked it yet.
-export const likely = () => address.searchParams.get("annotator") ?? sessionStorage.getItem("annotator") ?? "";
-
-// The server has accepted this name.
-export function iAm(annotator) {
-  me.annotator = annotator;
-  sessionStorage.setItem("annotator", annotator);
-}
-
-// The server has refused the name: forget it, also in the link.
-export function iAmNobody() {
-  me.annotator = "";
-  sessionStorage.removeItem("annotator");
-  address.searchParams.delete("annotator");
-  history.replaceState(null, "", address);
-}
-
-export class Refused extends Error {
-  constructor(message, status) {
-    super(message);
-    this.status = status;
-  }
-}
+export const downloads = null; // the server keeps the answers
 
 async function call(path, options = {}) {
   const headers = { ...options.headers, "X-Crayon-Annotator": me.annotator };

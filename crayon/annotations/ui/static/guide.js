@@ -1,6 +1,6 @@
 // The guide: explains the views, and shows an example of each answer.
 
-import { figure } from "./pictures.js";
+import { CAPTIONS, figure, load } from "./pictures.js";
 
 const MEANING = {
   attention: "The highlight shows what a model looks at. Say whether that is what the question names.",
@@ -36,10 +36,10 @@ export async function fill(about) {
       text.textContent = words;
       const views = document.createElement("div");
       views.className = "views";
-      const figures = await Promise.all(
-        about.views.map((view) => figure(view, `api/examples/${answer}/${view}.png`, words)),
+      const images = await Promise.all(
+        about.views.map((view) => load(`api/examples/${answer}/${view}.png`, `${CAPTIONS[view][1]}: ${words}`)),
       );
-      views.append(...figures.map(({ frame }) => frame));
+      views.append(...images.map((image, at) => figure(about.views[at], image)));
       row.append(heading, text, views);
       return row;
     }),

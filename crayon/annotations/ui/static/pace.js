@@ -1,9 +1,9 @@
-// Measures how long an item is on screen, and how many answers the annotator gives a minute.
+// Measures how long a screen is shown, and how many answers the annotator gives a minute.
 
-const RECENT = 30; // number of last answers whose mean time gives the pace
-const PAUSE = 60_000; // milliseconds; a longer time on one item counts as a pause
+const RECENT = 60; // number of last answers whose mean time gives the pace
+const PAUSE = 60_000; // milliseconds; a longer time for one answer counts as a pause
 
-const times = new Map(); // item -> milliseconds on screen so far
+const times = new Map(); // screen -> milliseconds shown so far
 let current = null;
 let since = null;
 const recent = [];
@@ -15,9 +15,9 @@ function stop() {
   since = null;
 }
 
-export function show(number) {
+export function show(screen) {
   stop();
-  current = number;
+  current = screen;
   since = document.hidden ? null : performance.now();
 }
 
@@ -31,14 +31,15 @@ document.addEventListener("visibilitychange", () => {
   else if (current !== null && !running()) since = performance.now();
 });
 
-export function seconds(number) {
-  const now = running() && current === number ? performance.now() - since : 0;
-  return ((times.get(number) ?? 0) + now) / 1000;
+export function seconds(screen) {
+  const now = running() && current === screen ? performance.now() - since : 0;
+  return ((times.get(screen) ?? 0) + now) / 1000;
 }
 
-export function answered(took) {
-  recent.push(Math.min(took * 1000, PAUSE));
-  if (recent.length > RECENT) recent.shift();
+// `count` answers took so many seconds together.
+export function answered(took, count) {
+  for (let n = 0; n < count; n++) recent.push(Math.min((took * 1000) / count, PAUSE));
+  recent.splice(0, recent.length - RECENT);
 }
 
 // Answers a minute; null while there are too few.

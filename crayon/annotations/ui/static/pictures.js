@@ -1,8 +1,6 @@
-// Loads items and decodes their pictures before they are shown.
+// Loads questions and pictures, and decodes the pictures before they are shown.
 
 import { get, picture } from "./api.js";
-
-const KEPT = 16;
 
 export const CAPTIONS = {
   image: ["Image", "The image"],
@@ -11,47 +9,67 @@ export const CAPTIONS = {
   patch: ["Image and patch", "The image with a red rectangle around the part that is asked about"],
 };
 
-const loaded = new Map();
+let kept = 100; // number of pictures and questions that are kept
+const loaded = new Map(); // path -> { promise, value }; the value is set when the promise is fulfilled
 
-export async function figure(view, path, also = "") {
-  const [caption, alt] = CAPTIONS[view];
+// Keep several screens of so many pictures.
+export function keep(pictures) {
+  kept = Math.max(100, 6 * pictures);
+}
+
+export async function load(path, alt) {
   const image = new Image();
-  const url = URL.createObjectURL(await picture(path));
-  image.src = url;
-  image.alt = also ? `${alt}: ${also}` : alt;
+  image.src = URL.createObjectURL(await picture(path));
+  image.alt = alt;
   await image.decode();
-  const frame = document.createElement("figure");
-  const words = document.createElement("figcaption");
-  words.textContent = caption;
-  frame.append(image, words);
-  return { frame, url };
+  return image;
 }
 
-async function load(number, views) {
-  const path = `api/items/${number}`;
-  const [{ question }, ...figures] = await Promise.all([
-    get(path),
-    ...views.map((view) => figure(view, `${path}/${view}.png`)),
-  ]);
-  return { number, question, figures };
-}
-
-// The item, from the cache if it is there.
-export function item(number, views) {
-  let found = loaded.get(number);
-  loaded.delete(number);
+function cached(path, make) {
+  let found = loaded.get(path);
+  loaded.delete(path);
   if (!found) {
-    found = load(number, views);
-    found.catch(() => loaded.delete(number)); // so that the next request tries again
+    found = { promise: make() };
+    found.promise.then(
+      (value) => (found.value = value),
+      () => loaded.delete(path), // so that the next request tries again
+    );
   }
-  loaded.set(number, found); // moves it to the end: the least recently used item is dropped first
-  for (const old of loaded.keys()) {
-    if (loaded.size <= KEPT) break;
-    const gone = loaded.get(old);
+  loaded.set(path, found); // moves it to the end: what was used least recently is dropped first
+  for (const [old, gone] of loaded) {
+    if (loaded.size <= kept) break;
     loaded.delete(old);
-    gone.then(({ figures }) => figures.forEach(({ url }) => URL.revokeObjectURL(url))).catch(() => {});
+    if (gone.value?.src && !gone.value.isConnected) URL.revokeObjectURL(gone.value.src);
   }
   return found;
+}
+
+// What a screen needs: the question, which all its items share, and `views` of each item.
+const parts = (numbers, views) => [
+  cached(`api/items/${numbers[0]}`, () => get(`api/items/${numbers[0]}`)),
+  ...numbers.flatMap((number) =>
+    views.map((view) => cached(`api/items/${number}/${view}.png`, () => load(`api/items/${number}/${view}.png`, CAPTIONS[view][1]))),
+  ),
+];
+
+const content = ([{ question }, ...images]) => ({ question, images });
+
+// The question and the pictures, item by item; null if they are not loaded yet.
+export function ready(numbers, views) {
+  const found = parts(numbers, views);
+  return found.every(({ value }) => value) ? content(found.map(({ value }) => value)) : null;
+}
+
+export const wait = async (numbers, views) => content(await Promise.all(parts(numbers, views).map(({ promise }) => promise)));
+
+export const preload = (numbers, views) => void wait(numbers, views).catch(() => {});
+
+export function figure(view, image) {
+  const frame = document.createElement("figure");
+  const words = document.createElement("figcaption");
+  words.textContent = CAPTIONS[view][0];
+  frame.append(image, words);
+  return frame;
 }
 
 export function forget() {
