@@ -270,6 +270,9 @@ def annotate(
         int | None,
         typer.Option(min=2, max=60, metavar="N", help="show up to N similar items together; one key answers all"),
     ] = None,
+    rounds: Annotated[
+        bool, typer.Option("--rounds", help="ask about a few maps, refine, choose the next ones; see `crayon rounds`")
+    ] = False,
     static: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="write the page as a folder for any web host instead; must not exist"),
@@ -290,6 +293,7 @@ def annotate(
         goal=goal,
         shortest=min_seconds,
         grid=grid,
+        rounds=context.obj if rounds else None,
         folder=static,
     )
 

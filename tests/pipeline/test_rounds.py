@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from crayon.report.build import load_plan
 from crayon.utils.tables import read_csv
 
 from .. import tiny
+from ..annotations.ui.browsing import Tab, launched
+from ..annotations.ui.serving import Server
 from ..commands import crayon, refused
 
 NAME = "waterbirds"
@@ -218,3 +221,60 @@ def test_all_choosers_are_compared_on_the_same_answers(project):
         and row["seed"] == "0"
     }
     assert len(first) == 1
+
+
+def test_the_page_asks_in_rounds_and_goes_on_by_itself(project, monkeypatch):
+    from crayon.annotations.ui.app import build
+    from crayon.pipeline.steps import annotate
+
+    plan = load_plan("params.yaml")
+    monkeypatch.setattr(annotate, "_serve", lambda app, listening: served.append(app))
+    monkeypatch.setattr(annotate, "build", lambda page: pages.append(page) or build(page))
+    served, pages = [], []
+    annotate.run(plan, NAME, "attention", ["ann"], rounds=Path("params.yaml"))
+    page = pages[0]
+    session = page.session("ann")
+    assert len(session.order) == 6
+    assert page.goal_of(session) == 0
+    page.store = page.store.__class__(ANSWERS, page.item_set.known, page.item_set.digest)  # the server has ended
+    for item in session.order:
+        assert not page.rounds.choosing
+        page.give(session, {item: "yes"}, 1.0)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon and "_choose" in thread.name:
+            thread.join()
+    page.store.close()
+    assert not page.rounds.failed
+    assert [len(one) for one in page.rounds.rounds] == [6, 6]
+    assert page.session("ann").order[:6] == session.order
+    assert len(page.session("ann").order) == 12
+    assert page.session("ann").shown != session.shown
+    assert "--rounds`" in page.next_step()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--kind", "neurons"], "maps are asked about in rounds, not neurons"),
+        (["--kind", "attention", "--order", "random"], "--rounds and --order exclude each other"),
+        (["--kind", "attention", "--goal", "5"], "--rounds and --goal exclude each other"),
+        (["--kind", "attention", "--static", "folder"], "choosing maps needs a server"),
+    ],
+)
+def test_options_that_do_not_go_with_rounds(project, options, words):
+    assert words in refused(crayon("annotate", NAME, "--rounds", *options))
+
+
+@pytest.mark.slow
+def test_in_a_browser_the_next_round_comes_by_itself(project):
+    with launched() as browser, Server(project, "--annotator", "ann", "--rounds", order=None) as server:
+        tab = Tab(browser, server.links[0])
+        tab.begin()
+        for number in range(1, 7):
+            tab.answer("yn"[number % 2], number + 1, of=6)
+        tab.page.locator("#close").filter(has_text="goes on by itself").wait_for()
+        tab.page.locator("#ask").wait_for(timeout=60_000)  # two networks are refined
+        tab.hears("Item 7 of 12")
+        assert tab.text("count") == "6 of 12 answered"
+        tab.close()
+        assert server.stop()[0] == 0

@@ -352,6 +352,18 @@ def advance(plan: Plan, name: str) -> Rounds:
     return rounds
 
 
+def recorded(plan: Plan, name: str) -> Rounds:
+    """The rounds of a benchmark as they are in the rounds file, without comparing it with the present params.
+
+    Raises:
+        AnnotationError: there is no such file, or it is damaged.
+    """
+    path = path_of(plan, name)
+    if not path.exists():
+        raise AnnotationError(f"{path}: does not exist; `crayon annotate {name} --kind attention --rounds` starts it.")
+    return Rounds.read(path, {})
+
+
 def check(plan: Plan, name: str) -> list[str]:
     """Make all rounds again from the answers and the params, and compare.
 
@@ -361,9 +373,8 @@ def check(plan: Plan, name: str) -> list[str]:
     Raises:
         AnnotationError: there is no rounds file; and the errors of `advance`.
     """
+    recorded(plan, name)  # raises an error before anything is computed
     refinement, path = Refinement(plan, name), path_of(plan, name)
-    if not path.exists():
-        raise AnnotationError(f"{path}: does not exist; `crayon annotate {name} --kind attention --rounds` starts it.")
     rounds = Rounds.read(path, refinement.steering(Digests()))
     answers, found = Answers(plan, name), []
     for number, one in enumerate(rounds.rounds):

@@ -22,7 +22,7 @@ class Server:
         *arguments: str,
         kind: str = "attention",
         port: int = 0,
-        order: str = "random",
+        order: str | None = "random",
         min_seconds: float = 0.05,
     ) -> None:
         command = [
@@ -35,7 +35,7 @@ class Server:
             kind,
             "--port",
             str(port),
-            *("--order", order),
+            *(("--order", order) if order else ()),
             *("--min-seconds", str(min_seconds)),
             *arguments,
         ]
@@ -49,7 +49,8 @@ class Server:
                 break
         else:
             raise AssertionError("\n".join(self.said))
-        links = [word for line in self.said for word in line.split() if word.startswith("http://")]
+        words = [word for line in self.said for word in line.split() if word.startswith("http://")]
+        links = [word for word in words if "/overview" not in word]
         self.links = links
         self.address = links[0].split("?")[0].rstrip("/")
         self.client = httpx.Client(base_url=self.address)
