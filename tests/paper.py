@@ -113,7 +113,7 @@ def whole(folder: Path, root: Path, address: str) -> Path:
     """
     content, own = suite()
     network = {"name": "mini_resnet", "stem": 4, "channels": [4, 8], "strides": [2, 2], "kernels": [3, 3]}
-    own |= {"seeds": [0], "seeds_per_job": 1, "runs_per_job": 16, "evaluate_together": True, "network": network}
+    own |= {"seeds": [0], "seeds_per_job": 2, "runs_per_job": 16, "evaluate_together": True, "network": network}
     own["auxiliary"]["network"]["stem"] = 2
     own["auxiliary"]["training"] |= {"batch_size": 16, "epochs": 1}
     own["controls"] = {"shuffled_answers": {"method": "crayon_attention", "labels": "shuffle"}}
