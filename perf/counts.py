@@ -1,6 +1,7 @@
 """The true numbers of images of the releases over tiny images: seconds and peak memory of each step against them.
 
     python perf/counts.py                      each release whole, and a quarter of it
+    python perf/counts.py --share 10 --share 1 a tenth, and whole
     python perf/counts.py --part forecast      what `crayon plan` forecasts from three runs, and what the rest takes
 
 Writes archives of the three releases' layouts with the numbers of images of the suite `paper` (11,788, 29,000 and
@@ -9,7 +10,8 @@ few channels. What is measured is what an image costs apart from its pixels: row
 records. Images of Waterbirds and Backgrounds have one pixel; those of CelebA have their own size, 178x218, in whose
 pixels its landmarks are.
 
-    steps       each command in a process of its own, as in memory.py: seconds and peak memory at both sizes; one epoch
+    steps       each command in a process of its own, as in memory.py, with one epoch: CPU seconds, of all processes
+                that a command starts, and peak memory
     forecast    `snakemake` trains three methods on Waterbirds, `crayon plan` forecasts all other jobs of Table 1, and
                 `snakemake` runs these. `ratio` is forecast / actual seconds of the jobs that the forecast does not call
                 unknown. For all of them together it must be between 1 / --allowed and --allowed, or this ends with exit
@@ -22,7 +24,6 @@ import json
 import multiprocessing
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,9 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Table, device_name, parser, positive, stop
-from memory import ROOT, Peak, peak
-
-from crayon.utils.log import report
+from memory import ROOT, Peak, run
 
 PIXELS = 16
 """Side of the packed images."""
@@ -142,10 +141,9 @@ def measure_steps(table: Table, work: Path, shares: list[int]) -> None:
         counted.append(numbers | {"all": sum(numbers.values())})
         found.append({})
         for _, command in commands(list(numbers)):
-            started = time.monotonic()
-            reached = peak(["crayon", *command.split()], project)
-            found[-1][command] = time.monotonic() - started, reached
-            report(f"1/{share} of the images, crayon {command}: {found[-1][command][0]:.1f} s, {reached}")
+            reached, seconds = run(["crayon", *command.split()], project)
+            found[-1][command] = seconds, reached
+            print(f"1/{share} of the images, crayon {command}: {seconds:.1f} CPU s, {reached}", flush=True)
     for name, command in commands([key for key in counted[-1] if key != "all"]):
         for numbers, values in zip(counted, found, strict=True):
             seconds, reached = values[command]
@@ -157,12 +155,12 @@ def measure_forecast(table: Table, work: Path, share: int, epochs: int | None, a
     """Compare the forecast after three runs with what the rest takes."""
     project, _ = laid(work / "forecast", share, (), epochs)
     targets = [f"evaluations/paper/{FIRST}/{method}/0/metrics.json" for method in THREE]
-    peak(["snakemake", "--cores", "1", "--", *targets], project)
+    run(["snakemake", "--cores", "1", "--", *targets], project)
     before = {path for path in project.glob("[!.]*/paper/**/record.json")}
     output = project / "forecast.json"
-    peak(["sh", "-c", f"crayon plan --json > {output}"], project)
+    run(["sh", "-c", f"crayon plan --json > {output}"], project)
     forecast = json.loads(output.read_text(encoding="utf-8"))
-    peak(["snakemake", "--cores", "1", "--", "results/table1.csv"], project)
+    run(["snakemake", "--cores", "1", "--", "results/table1.csv"], project)
     actual: dict[str, float] = defaultdict(float)
     for path in set(project.glob("[!.]*/paper/**/record.json")) - before:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -182,17 +180,18 @@ def measure_forecast(table: Table, work: Path, share: int, epochs: int | None, a
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--part", action="append", choices=PARTS, help="repeat for several; all if left out")
-    made.add_argument("--share", type=positive, help="one image of so many (default 1; forecast: 10)")
+    made.add_argument(
+        "--share", type=positive, action="append", help="one image of so many (default 4 and 1; forecast: 10)"
+    )
     made.add_argument("--epochs", type=positive, help="of each training of the forecast (default: the suite's)")
     made.add_argument("--allowed", type=float, default=2.0, help="factor that a forecast may be wrong by")
     options = made.parse_args()
-    table = Table("counts", f"suite paper, one image of {options.share or 'all'}", device_name(threads=1))
+    table = Table("counts", f"suite paper, images of {PIXELS} px", device_name(threads=1))
     with tempfile.TemporaryDirectory(prefix="crayon-counts-") as name:
         if "steps" in (options.part or PARTS):
-            share = options.share or 1
-            measure_steps(table, Path(name), [4 * share, share])
+            measure_steps(table, Path(name), options.share or [4, 1])
         if "forecast" in (options.part or PARTS):
-            measure_forecast(table, Path(name), options.share or 10, options.epochs, options.allowed)
+            measure_forecast(table, Path(name), (options.share or [10])[0], options.epochs, options.allowed)
     table.finish(options.csv)
 
 
