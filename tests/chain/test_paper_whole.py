@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 
 import pytest
+
+from crayon.pipeline import finished
+from crayon.pipeline.record import read_record
+from crayon.report.build import load_plan
+from crayon.utils.errors import RecordError
 
 from .conftest import Project, version
 
@@ -41,7 +47,7 @@ def test_every_table_and_figure_is_made_from_the_releases(whole):
         assert whole.read(f"results/paper/{name}.pdf").startswith(b"%PDF")
     page = whole.read("results/paper/report.html").decode()
     assert "has not been made" not in page
-    assert "missing:" not in page
+    assert page.count("missing: it needs answers, and nobody answers") == page.count("missing:") == 4  # Backgrounds
     assert page.count("data:image/png;base64,") == len(FIGURES) - 1  # Table 1 has the numbers of the first result
     text = whole.read("results/paper/table1.md").decode()
     for sentence in ANSWERED.values():
@@ -64,6 +70,38 @@ def test_nothing_is_left_to_do_and_the_audit_passes(whole):
     text = whole.crayon("audit", "--allow-dirty")
     assert text.count("  valid: ") >= 12
     assert "broken" not in text
+
+
+@pytest.mark.parametrize(
+    "three",
+    [
+        [("waterbirds", "crayon_attention"), ("waterbirds", "crayon_pruning"), ("waterbirds", "erm")],
+        [("waterbirds", "crayon_attention"), ("waterbirds", "jtt"), ("waterbirds", "lff")],
+        [("waterbirds", "erm"), ("biased_celeba", "erm"), ("backgrounds", "erm")],
+    ],
+)
+def test_three_runs_forecast_the_others_within_a_factor_of_two(whole, three, monkeypatch):
+    """In CPU seconds, which other programs on the machine change less than the time on the clock."""
+    monkeypatch.chdir(whole.folder)
+    plan, actual = load_plan(), {}
+    for job in plan.jobs.values():
+        with suppress(RecordError):  # a record of a result has no time
+            actual[job.record] = read_record(job.record)["told"].get("cpu_seconds")
+    targets = [plan.find("evaluate", benchmark=name, run=run, seed=0).outputs["metrics"] for name, run in three]
+    known = {job.record for target in targets for job in plan.below(target)}
+
+    def read(path):
+        if path not in known:
+            raise RecordError(f"{path}: not finished yet")
+        record = read_record(path)
+        return record | {"told": record["told"] | {"wall_seconds": actual[path]}}
+
+    monkeypatch.setattr(finished, "read_record", read)
+    forecast = finished.Finished(plan, {"cpu"})
+    pairs = [(forecast.seconds(job), actual.get(job.record)) for job in plan.jobs.values() if job.record not in known]
+    pairs = [pair for pair in pairs if None not in pair]
+    assert len(pairs) > 100
+    assert 0.5 <= sum(expected for expected, _ in pairs) / sum(seconds for _, seconds in pairs) <= 2
 
 
 def test_a_second_clone_has_all_of_it_by_dvc_pull(whole, tmp_path):
