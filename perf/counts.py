@@ -43,16 +43,20 @@ METHOD = "crayon_pruning_attention"
 THREE = ("crayon_attention", "crayon_pruning", "erm")
 """From whose runs the others are forecast."""
 
-FIRST = "waterbirds"
+BENCHMARKS = ("waterbirds", "biased_celeba", "backgrounds")
+FIRST = BENCHMARKS[0]
 PARTS = ("steps", "forecast")
 
 
-def lay(folder: Path, share: int, methods: tuple[str, ...], epochs: int | None) -> tuple[Path, dict[str, int]]:
+def lay(
+    folder: Path, share: int, benchmarks: list[str], methods: tuple[str, ...], epochs: int | None
+) -> tuple[Path, dict[str, int]]:
     """Write the archives and a project; people have answered about each training image.
 
     Args:
         folder: where to write them.
         share: of how many images of a release there is one.
+        benchmarks: their names.
         methods: of Table 1; all if empty.
         epochs: of each training; None for those of the suite.
 
@@ -65,6 +69,7 @@ def lay(folder: Path, share: int, methods: tuple[str, ...], epochs: int | None) 
     content, suite = paper.suite()
     suite |= {"seeds": [0], "studies": {}, "network": NETWORK, "methods": list(methods or suite["methods"])}
     suite["auxiliary"]["network"]["stem"] = 2
+    suite["benchmarks"] = {name: suite["benchmarks"][name] for name in benchmarks}
     numbers = {}
     for name, benchmark in suite["benchmarks"].items():
         source = benchmark["source"]
@@ -132,12 +137,12 @@ def commands(names: list[str]) -> Iterator[tuple[str | None, str]]:
     yield None, "audit --allow-dirty results/paper/table1.csv"
 
 
-def measure_steps(table: Table, work: Path, shares: list[int]) -> None:
+def measure_steps(table: Table, work: Path, shares: list[int], benchmarks: list[str]) -> None:
     """Time each command at each size."""
     found: list[dict[str, tuple[float, Peak]]] = []
     counted: list[dict[str, int]] = []
     for share in shares:
-        project, numbers = laid(work / f"share-{share}", share, (METHOD,), 1)
+        project, numbers = laid(work / f"share-{share}", share, benchmarks, (METHOD,), 1)
         counted.append(numbers | {"all": sum(numbers.values())})
         found.append({})
         for _, command in commands(list(numbers)):
@@ -153,7 +158,7 @@ def measure_steps(table: Table, work: Path, shares: list[int]) -> None:
 
 def measure_forecast(table: Table, work: Path, share: int, epochs: int | None, allowed: float) -> None:
     """Compare the forecast after three runs with what the rest takes."""
-    project, _ = laid(work / "forecast", share, (), epochs)
+    project, _ = laid(work / "forecast", share, list(BENCHMARKS), (), epochs)
     targets = [f"evaluations/paper/{FIRST}/{method}/0/metrics.json" for method in THREE]
     run(["snakemake", "--cores", "1", "--", *targets], project)
     before = {path for path in project.glob("[!.]*/paper/**/record.json")}
@@ -183,13 +188,14 @@ def main() -> None:
     made.add_argument(
         "--share", type=positive, action="append", help="one image of so many (default 4 and 1; forecast: 10)"
     )
+    made.add_argument("--benchmark", action="append", choices=BENCHMARKS, help="of the steps; all if left out")
     made.add_argument("--epochs", type=positive, help="of each training of the forecast (default: the suite's)")
     made.add_argument("--allowed", type=float, default=2.0, help="factor that a forecast may be wrong by")
     options = made.parse_args()
     table = Table("counts", f"suite paper, images of {PIXELS} px", device_name(threads=1))
     with tempfile.TemporaryDirectory(prefix="crayon-counts-") as name:
         if "steps" in (options.part or PARTS):
-            measure_steps(table, Path(name), options.share or [4, 1])
+            measure_steps(table, Path(name), options.share or [4, 1], options.benchmark or list(BENCHMARKS))
         if "forecast" in (options.part or PARTS):
             measure_forecast(table, Path(name), (options.share or [10])[0], options.epochs, options.allowed)
     table.finish(options.csv)

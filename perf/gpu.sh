@@ -41,6 +41,7 @@ failed=()
 part() { # part NAME SECONDS PROGRAM ARGUMENT...
   local name=$1 limit=$2
   shift 2
+  if [ "$device" = cpu ]; then limit=3600; fi
   echo
   echo "== $name: python perf/$* (at most $limit s)"
   timeout "$limit" python "$here/$1" "${@:2}" --device "$device" --csv "$folder/$name.csv"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,13 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (30, 20), box: tuple[int, int, int, int] | None = None):
-    """A coloured picture; with a box, everything outside the box is black."""
+    """A picture in one of 97 colours; with a box, everything outside the box is black."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encoded(seed % 97, size, box, path.suffix.lower()))
+
+
+@cache
+def _encoded(seed: int, size: tuple[int, int], box: tuple[int, int, int, int] | None, suffix: str) -> bytes:
     generator = np.random.default_rng(seed)
     pixels = np.empty((size[1], size[0], 3), np.uint8)
     pixels[:] = generator.integers(60, 250, 3)
@@ -33,7 +40,10 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (30, 20), box: tuple[
         kept = np.zeros(pixels.shape[:2], bool)
         kept[box[1] : box[3], box[0] : box[2]] = True
         pixels[~kept] = 0
-    Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}))
+    file = io.BytesIO()
+    jpeg = suffix in (".jpg", ".jpeg")
+    Image.fromarray(pixels).save(file, "JPEG" if jpeg else "PNG", **({"quality": 95} if jpeg else {}))
+    return file.getvalue()
 
 
 def tarred(folder: Path, path: Path, *names: str) -> Path:
@@ -50,6 +60,10 @@ def waterbirds(
     """waterbird_complete95_forest2water2.tar.gz and segmentations.tgz; each split has `per_kind` of all four kinds."""
     root, masks = folder / "waterbird_complete95_forest2water2", folder / "segmentations"
     bird = [size[1] // 4, size[1] * 3 // 4 or 1, size[0] * 4 // 15, size[0] * 2 // 3 or 1]  # top, bottom, left, right
+    grey, mask = np.zeros((size[1], size[0]), np.uint8), io.BytesIO()
+    grey[bird[0] : bird[1], bird[2] : bird[3]] = 255
+    grey[bird[0] : bird[1], bird[3] : size[0] * 4 // 5] = 51  # one of five annotators
+    Image.fromarray(grey).save(mask, "PNG")
     lines = ["img_id,img_filename,y,split,place,place_filename"]
     number = 0
     for split, part in enumerate(("train", "validation", "test")):
@@ -61,11 +75,8 @@ def waterbirds(
                     name = f"{species}/{species[4:]}_{number:04d}_{number}.jpg"
                     lines.append(f"{number},{name},{y},{split},{place},/f/forest/{number}.jpg")
                     picture(root / name, number, size)
-                    grey = np.zeros((size[1], size[0]), np.uint8)
-                    grey[bird[0] : bird[1], bird[2] : bird[3]] = 255
-                    grey[bird[0] : bird[1], bird[3] : size[0] * 4 // 5] = 51  # one of five annotators
                     (masks / species).mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(grey).save((masks / name).with_suffix(".png"))
+                    (masks / name).with_suffix(".png").write_bytes(mask.getvalue())
     (root / "metadata.csv").write_text("\n".join(lines) + "\n")
     return {
         "images": tarred(folder, folder / f"{root.name}.tar.gz", root.name),
