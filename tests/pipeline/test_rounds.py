@@ -12,8 +12,10 @@ import pytest
 
 from crayon.annotations.answers import Answer, write_answers
 from crayon.annotations.rounds import Rounds
+from crayon.annotations.ui.app import build
+from crayon.annotations.ui.store import Store
 from crayon.data.dataset import load_dataset
-from crayon.pipeline.steps import download, interpret, original, pretrain
+from crayon.pipeline.steps import annotate, download, interpret, original, pretrain
 from crayon.pipeline.steps import rounds as step
 from crayon.report.build import load_plan
 from crayon.utils.tables import read_csv
@@ -223,33 +225,68 @@ def test_all_choosers_are_compared_on_the_same_answers(project):
     assert len(first) == 1
 
 
-def test_the_page_asks_in_rounds_and_goes_on_by_itself(project, monkeypatch):
-    from crayon.annotations.ui.app import build
-    from crayon.pipeline.steps import annotate
+@pytest.fixture
+def page(project, monkeypatch):
+    """Starts the page in rounds, without a server, for the person `ann`."""
+    pages = []
 
-    plan = load_plan("params.yaml")
-    monkeypatch.setattr(annotate, "_serve", lambda app, listening: served.append(app))
-    monkeypatch.setattr(annotate, "build", lambda page: pages.append(page) or build(page))
-    served, pages = [], []
-    annotate.run(plan, NAME, "attention", ["ann"], rounds=Path("params.yaml"))
-    page = pages[0]
+    def start():
+        plan = load_plan("params.yaml")
+        monkeypatch.setattr(annotate, "_serve", lambda app, listening: None)
+        monkeypatch.setattr(annotate, "build", lambda made: pages.append(made) or build(made))
+        annotate.run(plan, NAME, "attention", ["ann"], rounds=Path("params.yaml"))
+        found = pages[-1]
+        found.store = Store(ANSWERS, found.item_set.known, found.item_set.digest)  # the server has closed its own
+        return found
+
+    yield start
+    for found in pages:
+        found.store.close()
+
+
+def answer_all(page) -> None:
+    """Answer what is left of the rounds so far, and wait until the next ones are chosen."""
     session = page.session("ann")
-    assert len(session.order) == 6
-    assert page.goal_of(session) == 0
-    page.store = page.store.__class__(ANSWERS, page.item_set.known, page.item_set.digest)  # the server has ended
     for item in session.order:
-        assert not page.rounds.choosing
-        page.give(session, {item: "yes"}, 1.0)
+        if item not in page.store.answers_of("ann"):
+            assert not page.rounds.choosing
+            page.give(session, {item: "yes"}, 1.0)
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon and "_choose" in thread.name:
+        if thread.name.endswith("(_choose)"):
             thread.join()
-    page.store.close()
-    assert not page.rounds.failed
-    assert [len(one) for one in page.rounds.rounds] == [6, 6]
-    assert page.session("ann").order[:6] == session.order
-    assert len(page.session("ann").order) == 12
-    assert page.session("ann").shown != session.shown
-    assert "--rounds`" in page.next_step()
+
+
+def test_the_page_asks_in_rounds_and_goes_on_by_itself(page):
+    found = page()
+    session = found.session("ann")
+    assert (len(session.order), found.goal_of(session)) == (6, 0)
+    answer_all(found)
+    assert (found.rounds.choosing, found.rounds.failed) == (False, False)
+    assert [len(one) for one in found.rounds.rounds] == [6, 6]
+    assert found.session("ann").order[:6] == session.order
+    assert len(found.session("ann").order) == 12
+    assert found.session("ann").shown != session.shown
+    assert "--rounds`" in found.next_step()
+
+
+def test_a_failure_to_choose_is_told_and_nothing_is_lost(page, capsys):
+    found = page()
+    found.rounds.params = Path("missing.yaml")
+    answer_all(found)
+    assert (found.rounds.choosing, found.rounds.failed) == (False, True)
+    assert "the next maps could not be chosen: crayon: missing.yaml" in capsys.readouterr().err
+    assert len(found.store.answers()) == 6
+
+
+def test_after_the_last_map_nothing_more_is_chosen(project, page):
+    tiny.write(project, content(maps_per_round=60, acquisition="random"))
+    found = page()
+    answer_all(found)
+    assert found.rounds.ended
+    assert found.next_step().startswith("All maps have been asked about")
+    session = found.session("ann")
+    found.give(session, {session.order[0]: "no"}, 1.0)
+    assert not found.rounds.choosing
 
 
 @pytest.mark.parametrize(

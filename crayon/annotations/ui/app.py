@@ -27,7 +27,6 @@ from crayon.annotations.ui.overview import overview
 from crayon.annotations.ui.refusals import refuse
 from crayon.annotations.ui.session import Page, Session, about
 from crayon.annotations.vocabulary import ANSWERS
-from crayon.utils.checks import required
 from crayon.utils.errors import CrayonError
 from crayon.utils.log import report
 from crayon.utils.text import unknown
@@ -63,7 +62,7 @@ async def session(request: Request) -> JSONResponse:
             "shown": current.shown,
             "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in current.order),
             "goal": page.goal_of(current),
-            "further": None if page.rounds is None else _further(page),
+            "further": _further(page),
             "sizes": current.sizes,
             "undo": len(current.history),
             "notes": {number: notes[item] for number, item in enumerate(current.order) if item in notes},
@@ -71,10 +70,11 @@ async def session(request: Request) -> JSONResponse:
     )
 
 
-def _further(page: Page) -> str:
-    """Whether further items follow: `choosing`, `failed`, or `waiting` for answers."""
-    rounds = required(page.rounds, "page.rounds")
-    return "choosing" if rounds.choosing else "failed" if rounds.failed else "waiting"
+def _further(page: Page) -> str | None:
+    """Whether further items may follow: `choosing`, `failed`, or `waiting` for answers; None if none will."""
+    if page.rounds is None or page.rounds.ended:
+        return None
+    return "choosing" if page.rounds.choosing else "failed" if page.rounds.failed else "waiting"
 
 
 async def item(request: Request) -> JSONResponse:

@@ -92,11 +92,13 @@ class Rounds(Protocol):
     Attributes:
         choosing: whether the next items are being chosen.
         failed: whether choosing them failed.
+        ended: whether all items have been asked about.
         told: what the operator has to know, as lines.
     """
 
     choosing: bool
     failed: bool
+    ended: bool
     told: list[str]
 
     def answered(self, page: Page) -> None:

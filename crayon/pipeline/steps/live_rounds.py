@@ -15,6 +15,7 @@ from crayon.annotations.ui.session import Page
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps import rounds
 from crayon.pipeline.steps.annotation_order import seed_of
+from crayon.utils.errors import AnnotationError, CrayonError
 from crayon.utils.log import report
 
 
@@ -29,6 +30,7 @@ class LiveRounds:
     Attributes:
         choosing: whether that process runs.
         failed: whether the last one failed.
+        ended: whether all maps have been asked about, and their answers used.
         told: the table of rounds and what to do next, as lines.
 
     Raises:
@@ -44,6 +46,7 @@ class LiveRounds:
 
     def _take(self, found: rounds.Rounds) -> None:
         self.rounds = [one.items for one in found.rounds]
+        self.ended = found.rounds[-1].answered
         self.told = rounds.lines(self.plan, self.name, found)
 
     def order(self, items: Sequence[str], annotator: str) -> list[str]:
@@ -56,7 +59,7 @@ class LiveRounds:
     def answered(self, page: Page) -> None:
         """If every map of the rounds has enough answers, start to choose the next ones."""
         counts = Counter(answer.item for answer in page.store.answers())
-        if any(counts[item] < page.wanted for one in self.rounds for item in one):
+        if self.ended or any(counts[item] < page.wanted for one in self.rounds for item in one):
             return
         with self.lock:
             if self.choosing:
@@ -70,12 +73,14 @@ class LiveRounds:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
             if done.returncode:
-                self.failed = True
-                report(done.stderr.strip() or f"{self.name}/rounds  ended with status {done.returncode}")
-                return
+                why = done.stderr.strip().splitlines()
+                raise AnnotationError(why[-1] if why else f"{' '.join(command)} ended with status {done.returncode}.")
             self._take(rounds.recorded(self.plan, self.name))
             for line in self.told:
                 report(line)
             page.sessions.clear()  # each is made again, with the further maps
+        except CrayonError as error:
+            self.failed = True
+            report(f"{self.name}/rounds  the next maps could not be chosen: {error}")
         finally:
             self.choosing = False
