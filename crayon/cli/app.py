@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-annotations_app = typer.Typer(help="Look at the answers.", no_args_is_help=True)
+annotations_app = typer.Typer(help="Look at the answers, and add others.", no_args_is_help=True)
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(mturk, name="mturk")
 app.add_typer(labelstudio, name="labelstudio")
@@ -369,6 +369,20 @@ def stats(
     from crayon.pipeline.steps.agreement import run
 
     print(run(plan, benchmark, kind))
+
+
+@annotations_app.command()
+def add(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="answers CSVs; they may overlap")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="attention or neurons")],
+) -> None:
+    """Add answers CSVs, such as those downloaded from the page on a web host; the latest answer to an item counts."""
+    plan = plan_of(context)
+    from crayon.pipeline.steps.import_answers import add as run
+
+    run(plan, benchmark, kind, files)
 
 
 @app.command()

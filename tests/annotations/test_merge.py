@@ -341,6 +341,32 @@ def test_answers_given_in_groups_are_counted_by_the_statistics(plan):
     ) in statistics(plan, "waterbirds")
 
 
+def test_added_files_may_overlap_and_the_latest_answer_counts(plan, capsys):
+    def one(item, said, time, annotator="ann", **more):
+        stamp = f"2026-01-01T00:00:0{time}+00:00"
+        return Answer(item=item, annotator=annotator, answer=said, timestamp=stamp, **{"source": "people"} | more)
+
+    first, second, third = asked.ITEMS[:3]
+    write_answers("a.csv", [one(first, "yes", 1), one(second, "yes", 5)])
+    write_answers("b.csv", [one(first, "no", 3), one(second, "no", 4), one(third, "no", 4, "ben")])
+    for _ in range(2):  # again: nothing changes
+        done = crayon("annotations", "add", "waterbirds", "a.csv", "b.csv", "--kind", "attention")
+        assert done.returncode == 0, done
+        found = {(one.annotator, one.item): one.answer for one in read_answers(asked.ANSWERS, asked.ITEMS)}
+        assert found == {("ann", first): "no", ("ann", second): "yes", ("ben", third): "no"}
+    assert "5 answers read, 0 new, 0 changed" in done.stderr
+    before = asked.ANSWERS.read_bytes()
+    for bad, words in (
+        (one(first, "yes", 9, source="simulated"), "contains simulated answers"),
+        (one(first, "yes", 9, digest=OTHER), "was given to other maps"),
+        (one("train-99", "yes", 9), "is unknown"),
+    ):
+        write_answers("bad.csv", [one(second, "no", 9), bad])
+        done = crayon("annotations", "add", "waterbirds", "a.csv", "bad.csv", "--kind", "attention")
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+        assert asked.ANSWERS.read_bytes() == before
+
+
 def test_nobodys_id_is_kept_whatever_text_it_stands_in():
     found = without_names(
         {"a": "Thanks A1B2C3!", "b": ["ann@example.org, 7", {"c": "A1B2C3"}], "n": 7, "x": None}, "A1B2C3", "worker-1"

@@ -14,6 +14,9 @@ from crayon.utils.errors import AnnotationError
 INTERFACE = "crayon page 2"
 """Version of what the page shows: the `interface` of the page's answers."""
 
+EARLIER = ("crayon page 1",)
+"""Versions of earlier pages."""
+
 SOURCE = "people"
 """The `source` of the page's answers."""
 
@@ -129,7 +132,7 @@ def _is_own(rows: Rows, text: str) -> bool:
 
     The page adds rows only to files that have all its columns, and confirms an answer only after its row is complete.
     """
-    own = {"source": SOURCE, "interface": INTERFACE}
+    own = {"source": (SOURCE,), "interface": (INTERFACE, *EARLIER)}
     if rows.header is None or not {*own, "seconds", "timestamp", "digest"} <= set(rows.header):
         return False
     *whole, last = next(csv.reader([text]), [""])
@@ -137,7 +140,7 @@ def _is_own(rows: Rows, text: str) -> bool:
         return False
     for name, value in zip(rows.header, [*whole, last], strict=False):
         is_last = len(whole) == rows.header.index(name)
-        if name in own and not (own[name].startswith(value) if is_last else own[name] == value):
+        if name in own and not any(word.startswith(value) if is_last else word == value for word in own[name]):
             return False
     return True
 

@@ -164,8 +164,7 @@ class Page:
             session = Session(annotator, order, sizes, shown_as(self.of, self.item_set, order, sizes))
             while len(self.sessions) >= SESSIONS:
                 self.sessions.pop(next(iter(self.sessions)), None)
-            self.sessions[annotator] = session
-            return session
+            return self.sessions.setdefault(annotator, session)  # another thread may have been faster
         return self.sessions[annotator]
 
     def goal_of(self, session: Session) -> int:

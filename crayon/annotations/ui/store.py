@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from crayon.annotations.answers import Answer, read_answers
 from crayon.annotations.lockfile import LOCKS, take
 from crayon.annotations.ui.csv_rows import SOURCE, Rows, read_rows
@@ -151,14 +149,6 @@ class Store:
         same = annotator.casefold()
         return next((who for who, of in self._of.items() if of and who != annotator and who.casefold() == same), None)
 
-    def give(self, answer: Answer) -> bool:
-        """Write one answer to disk before returning, see `change`.
-
-        Returns:
-            Whether it is the annotator's first answer to this item.
-        """
-        return self.change(answer.annotator, {answer.item: answer}).get(answer.item, answer) is None
-
     def change(self, annotator: str, answers: Mapping[str, Answer | None]) -> dict[str, Answer | None]:
         """Write an annotator's answers to some items to disk before returning: all of them, or none if that fails.
 
@@ -213,9 +203,21 @@ class Store:
             number = numbers.setdefault((annotator, item), len(texts))
             texts[number : number + 1] = [None if answer is None else rows.text(answer)]
         rows.texts = [text for text in texts if text is not None]
-        self._change(rows)
-        kept = np.cumsum([text is not None for text in texts]) - 1
-        self._number = {key: int(kept[number]) for key, number in numbers.items() if texts[number] is not None}
+        if rows.texts:
+            self._change(rows)
+        else:
+            self._remove()
+        kept = (number for number, text in enumerate(texts) if text is not None)
+        moved = {before: after for after, before in enumerate(kept)}
+        self._number = {key: moved[number] for key, number in numbers.items() if number in moved}
+
+    def _remove(self) -> None:
+        """Remove the file, since an answers file must contain at least one answer."""
+        try:
+            self.path.unlink()
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be removed ({error.strerror or error}).") from error
+        self._rows = Rows()
 
     def _change(self, rows: Rows) -> None:
         """Replace the rows of the file; restore it if that fails."""

@@ -1,11 +1,12 @@
-"""Import answers from Mechanical Turk and Label Studio into annotations/<suite>/<benchmark>/<kind>.csv."""
+"""Import answers from Mechanical Turk, Label Studio and CSVs into annotations/<suite>/<benchmark>/<kind>.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from crayon.annotations.answers import Answer, read_answers, refuse_mixed
+from crayon.annotations.answers import Answer, read_answers, refuse_mixed, write_answers
 from crayon.annotations.io import labelstudio, mturk
 from crayon.annotations.io.merge import Row, settle, write_merged, write_rejected
 from crayon.annotations.io.pseudonyms import Pseudonyms
@@ -82,6 +83,49 @@ def import_labelstudio(
     pseudonyms = Pseudonyms(salt)
     rows = [row for path in files for row in labelstudio.read_export(path, pseudonyms, choices)]
     _import(plan, name, kind, rows, labelstudio.SOURCE, pseudonyms, reject_invalid)
+
+
+def add(plan: Plan, name: str, kind: str, files: Sequence[Path]) -> None:
+    """Add answers CSVs, such as those downloaded from the annotation page on a web host, to a benchmark's answers.
+
+    Of several answers by one annotator to one item, the one with the latest timestamp counts.
+
+    Args:
+        plan: the plan of the active suite.
+        name: the benchmark.
+        kind: `attention` or `neurons`.
+        files: the answers CSVs; they may overlap.
+
+    Raises:
+        ParamsError: the kind is unknown, or the benchmark does not take people's answers.
+        AnnotationError: a file is malformed, or has simulated or published answers, or answers to other maps.
+    """
+    asks_people(plan, name, kind)
+    path = Path(plan.find("ingest", benchmark=name, kind=kind).inputs["answers"])
+    digest, known = digest_of_shown(plan, name, kind), _items(plan, name, kind)
+    allow_stale = plan.params.active.benchmark(name).annotation.allow_stale
+    read = [answer for file in files for answer in read_answers(file, known, digest, allow_stale)]
+    with taken(path):
+        existing = _existing(path, known)
+        latest = {(answer.annotator, answer.item): answer for answer in existing}
+        for answer in read:
+            before = latest.get((answer.annotator, answer.item))
+            if before is None or _moment(answer) > _moment(before):
+                latest[answer.annotator, answer.item] = answer
+        refuse_mixed({answer.source for answer in latest.values()}, MADE, path)
+        if (answers := list(latest.values())) != existing:
+            write_answers(path, answers)
+    new = len(answers) - len(existing)
+    changed = sum(one != other for one, other in zip(answers, existing, strict=False))
+    report(f"{name}/annotations add {kind}  {len(read)} answers read, {new} new, {changed} changed -> {path}")
+
+
+def _moment(answer: Answer) -> datetime:
+    """When an answer was given; without a time, before all others. A time without a zone is taken as UTC."""
+    if not answer.timestamp:
+        return datetime.min.replace(tzinfo=UTC)
+    time = datetime.fromisoformat(answer.timestamp)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _import(

@@ -70,7 +70,6 @@ class Tab:
 
     def open(self, link: str) -> None:
         self.faults: list[str] = []
-        self.context.set_default_timeout(6000)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self.faults.append(request.url) if self.foreign(request) else None)

@@ -50,6 +50,11 @@ def test_a_wrong_argument_is_one_sentence(project, arguments, words):
 
 def test_missing_and_malformed_files_are_one_sentence(project):
     maps = project / "interpretations/mini" / made.NAME / "maps.npy"
+    write_npy(maps.with_name("logits.npy"), np.zeros((3, 2), np.float32))
+    message = refused(crayon(*KIND, "--grid", "8", cwd=project))
+    assert "logits.npy: is (3, 2), not one row for each of the 30 maps" in message
+    maps.with_name("logits.npy").unlink()
+    assert "logits.npy: there is no such file; make it with" in refused(crayon(*KIND, "--grid", "8", cwd=project))
     write_npy(maps, np.zeros((3, 2, 2), np.float16))
     assert "not a map of floats for each of the 30 training images" in refused(crayon(*KIND, cwd=project))
     maps.unlink()

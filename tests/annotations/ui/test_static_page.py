@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from crayon.annotations.answers import read_answers
+from crayon.annotations.ui.drawn_page import write_drawn_page
 from crayon.annotations.ui.notes import read_notes
 
 from ...commands import crayon, refused
@@ -112,6 +113,21 @@ def test_groups_work_without_a_server(browser, tmp_path):
     assert sorted(one.answer for one in found) == ["no"] * (size - 1) + ["yes"]
     assert {json.loads(one.given)["together"] for one in found} == {size}
     assert len({json.loads(one.given)["group"] for one in found}) == 1
+
+
+def test_the_demo_of_the_documentation_is_drawn_and_can_be_answered(browser, tmp_path):
+    write_drawn_page(tmp_path / "demo", largest=8)
+    with hosted(tmp_path / "demo") as address:
+        one = Tab(browser, f"{address}?annotator=you")
+        one.begin()
+        assert one.text("title") == "Demo: drawn maps"
+        size = one.page.locator("#grid [role=checkbox]").count()
+        assert 2 <= size <= 8
+        one.wait()
+        one.press("y")
+        one.hears(f"Answered yes. Items {size + 1} to")
+        assert one.text("count") == f"{size} of 32 answered"
+        one.close()
 
 
 def test_the_folder_names_nothing_of_the_server_and_is_not_overwritten(tmp_path):

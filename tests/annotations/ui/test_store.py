@@ -38,6 +38,10 @@ def answer(item="train-0", said="yes", annotator="ann", **more):
     )
 
 
+def give(store: Store, one: Answer) -> None:
+    store.change(one.annotator, {one.item: one})
+
+
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "annotations/mini/b/attention.csv"
@@ -70,10 +74,10 @@ def said(path: Path) -> dict[tuple[str, str], str]:
 def test_the_first_answer_makes_the_file_and_the_next_are_added(path, opened):
     store = opened()
     assert not path.exists()  # looking at the page changes nothing
-    store.give(answer())
+    give(store, answer())
     before = path.read_bytes()
-    store.give(answer("train-1", "no"))
-    store.give(answer("train-0", "unsure", "ben"))
+    give(store, answer("train-1", "no"))
+    give(store, answer("train-0", "unsure", "ben"))
     assert path.read_bytes().startswith(before)
     assert [one for one in read_answers(path, ITEMS, DIGEST)] == [
         answer(),
@@ -88,20 +92,20 @@ def test_the_first_answer_makes_the_file_and_the_next_are_added(path, opened):
 def test_a_change_replaces_that_row_and_no_other(path, opened):
     store = opened()
     for item in ITEMS:
-        store.give(answer(item))
+        give(store, answer(item))
     lines = path.read_bytes().splitlines(keepends=True)
-    store.give(answer("train-2", "no"))
+    give(store, answer("train-2", "no"))
     after = path.read_bytes().splitlines(keepends=True)
     assert [n for n, (old, new) in enumerate(zip(lines, after, strict=True)) if old != new] == [3]
     assert said(path)["ann", "train-2"] == "no"
-    store.give(answer("train-4", "yes"))  # what was said already
+    give(store, answer("train-4", "yes"))  # what was said already
     assert path.read_bytes() == b"".join(after)
 
 
 def test_several_answers_are_one_change_and_may_be_withdrawn(path, opened):
     store = opened()
-    store.give(answer("train-0"))
-    store.give(answer("train-1", annotator="ben"))
+    give(store, answer("train-0"))
+    give(store, answer("train-1", annotator="ben"))
     before = path.read_bytes()
     several = {item: answer(item, "no") for item in ("train-0", "train-2", "train-3")}
     changed = store.change("ann", several)
@@ -109,8 +113,8 @@ def test_several_answers_are_one_change_and_may_be_withdrawn(path, opened):
     assert store.change("ann", several) == {}
     assert said(path) == {("ben", "train-1"): "yes"} | {("ann", item): "no" for item in several}
     assert store.change("ann", {"train-2": None, "train-4": None}) == {"train-2": several["train-2"]}
-    store.give(answer("train-3", "unsure"))  # its row has moved
-    store.give(answer("train-4", "yes"))
+    give(store, answer("train-3", "unsure"))  # its row has moved
+    give(store, answer("train-4", "yes"))
     assert said(path)["ann", "train-3"] == "unsure"
     assert store.change("ann", {"train-4": None}).keys() == {"train-4"}
     assert store.change("ann", changed).keys() == {"train-0", "train-3"}
@@ -118,14 +122,12 @@ def test_several_answers_are_one_change_and_may_be_withdrawn(path, opened):
     assert store.answers_of("ann") == {"train-0": "yes"}
 
 
-def test_a_file_without_any_answer_left_can_be_opened_again(path, opened):
-    first = opened()
-    first.give(answer("train-0"))
-    first.change("ann", {"train-0": None})
-    first.close()
-    assert path.read_text() == WHOLE
+def test_a_file_without_any_answer_left_is_removed(path, opened):
     store = opened()
-    store.give(answer("train-1"))
+    give(store, answer("train-0"))
+    assert store.change("ann", {"train-0": None}) == {"train-0": answer("train-0")}
+    assert not path.exists()
+    give(store, answer("train-1"))
     assert said(path) == {("ann", "train-1"): "yes"}
 
 
@@ -147,9 +149,9 @@ def test_rows_of_others_keep_their_bytes(path, opened, text):
     rows = [row.rstrip("\r\n") for row in read_rows(path).texts]
     store = opened()
     assert path.read_bytes() == before
-    store.give(answer("train-1"))
-    store.give(answer("train-2", "no"))
-    store.give(answer("train-1", "no"))
+    give(store, answer("train-1"))
+    give(store, answer("train-2", "no"))
+    give(store, answer("train-1", "no"))
     assert said(path) == old | {("ann", "train-1"): "no", ("ann", "train-2"): "no"}
     now = [row.rstrip("\r\n") for row in read_rows(path).texts]
     lacking = set(COLUMNS) - set(next(csv.reader([text.removeprefix("\ufeff").splitlines()[0]])))
@@ -178,9 +180,16 @@ def test_a_row_cut_off_anywhere_is_dropped(tmp_path_factory, cut):
     store = Store(path, ITEMS, DIGEST, locks=folder)
     answered = store.answers_of("ann")
     assert answered == {"train-0": "yes"}
-    store.give(answer("train-2", "no"))
+    give(store, answer("train-2", "no"))
     store.close()
     assert said(path) == {("ann", item): word for item, word in (answered | {"train-2": "no"}).items()}
+
+
+@pytest.mark.parametrize("interface", ["crayon page 1", INTERFACE])
+def test_a_row_that_an_earlier_page_began_is_dropped(path, opened, interface):
+    began = row("train-1").replace(INTERFACE, interface)
+    written(path, WHOLE + row("train-0") + began[: began.index(interface) + len(interface) + 5])
+    assert opened().answers_of("ann") == {"train-0": "yes"}
 
 
 def test_a_dropped_line_is_told(path, opened, capsys):
@@ -239,7 +248,7 @@ def test_answers_to_other_maps_are_refused_unless_allowed(path, opened, capsys):
         opened()
     store = opened(allow_stale=True)
     assert "1 of its answers refer to another version of maps.npy" in capsys.readouterr().err
-    store.give(answer("train-1"))
+    give(store, answer("train-1"))
     assert path.read_bytes().startswith(before)
     assert path.read_text().count(DIGEST) == path.read_text().count(other) == 1
 
@@ -250,8 +259,8 @@ def test_a_file_that_is_linked_to_a_cache_leaves_the_cache_alone(path, opened, t
     path.parent.mkdir(parents=True)
     getattr(path, link)(tmp_path / "cache")
     store = opened()
-    store.give(answer("train-1"))
-    store.give(answer("train-2"))
+    give(store, answer("train-1"))
+    give(store, answer("train-2"))
     assert (tmp_path / "cache").read_bytes() == cached
     assert path.read_bytes() == cached + (row("train-1") + row("train-2")).encode()
 
@@ -265,15 +274,15 @@ def test_nobody_answers_under_the_name_of_another_source(path, opened):
 
 def test_what_another_program_adds_meanwhile_stays(path, opened):
     store = opened()
-    store.give(answer("train-0"))
+    give(store, answer("train-0"))
     aside = path.with_suffix(".new")
     aside.write_text(path.read_text() + row("train-3").replace(",ann,", ",imported,"))
     aside.replace(path)
-    store.give(answer("train-1"))
+    give(store, answer("train-1"))
     assert set(said(path)) == {("ann", "train-0"), ("imported", "train-3"), ("ann", "train-1")}
     path.write_text("something else\n")
     with pytest.raises(AnnotationError, match="lacks the column"):
-        store.give(answer("train-2"))
+        give(store, answer("train-2"))
     assert path.read_text() == "something else\n"
 
 
@@ -281,7 +290,7 @@ def test_what_another_program_adds_meanwhile_stays(path, opened):
 def test_an_answer_is_synced_first_and_undone_if_that_fails(path, opened, monkeypatch, said_now):
     store = opened()
     if said_now != "first":
-        store.give(answer("train-0"))
+        give(store, answer("train-0"))
     before = path.read_bytes() if path.exists() else None
     one = answer("train-1") if said_now == "added" else answer("train-0", "no")
     synced, sync = [], os.fsync
@@ -296,13 +305,13 @@ def test_an_answer_is_synced_first_and_undone_if_that_fails(path, opened, monkey
     for failing in (fails, fails_for_the_folder) if said_now != "added" else (fails,):
         monkeypatch.setattr(os, "fsync", failing)
         with pytest.raises(OutputError, match="Input/output error"):
-            store.give(one)
+            give(store, one)
         assert (path.read_bytes() if path.exists() else None) == before
         assert store.answers_of("ann").get(one.item) == ("yes" if said_now == "changed" else None)
     monkeypatch.setattr(
         os, "fsync", lambda number: (synced.append(Path(f"/proc/self/fd/{number}").resolve()), sync(number))
     )
-    store.give(one)
+    give(store, one)
     assert synced
     if said_now == "added":
         assert synced == [path]
@@ -314,20 +323,20 @@ def test_an_answer_is_synced_first_and_undone_if_that_fails(path, opened, monkey
 @pytest.mark.parametrize("changing", [False, True])
 def test_a_full_disk_loses_nothing_and_says_so(path, opened, changing):
     store = opened()
-    store.give(answer("train-0"))
+    give(store, answer("train-0"))
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + (0 if changing else 20), limits[1]))
     try:
         with pytest.raises(OutputError, match=str(path)):
-            store.give(answer("train-0", "unsure") if changing else answer("train-1"))
+            give(store, answer("train-0", "unsure") if changing else answer("train-1"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     assert path.read_bytes() == before
     assert store.answers_of("ann") == {"train-0": "yes"}
-    store.give(answer("train-1", "no"))
+    give(store, answer("train-1", "no"))
     assert said(path) == {("ann", "train-0"): "yes", ("ann", "train-1"): "no"}
 
 
@@ -336,7 +345,7 @@ def test_an_answer_is_on_disk_before_give_returns(path, tmp_path):
     script = (
         "import sys; from crayon.annotations.ui.store import Store; from tests.annotations.ui.test_store import *;"
         f"store = Store({str(path)!r}, ITEMS, DIGEST, locks={str(tmp_path / 'locks')!r});"
-        "[(store.give(answer(item)), print(item, flush=True)) for item in ITEMS]; sys.stdin.read()"
+        "[(give(store, answer(item)), print(item, flush=True)) for item in ITEMS]; sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -349,9 +358,9 @@ def test_an_answer_is_on_disk_before_give_returns(path, tmp_path):
 
 def test_a_name_that_differs_by_case_only_is_refused(opened):
     store = opened()
-    store.give(answer("train-0"))
+    give(store, answer("train-0"))
     assert "differ only in upper and lower case" in store.refuse("ANN")
     assert store.refuse("ann") is None
     with pytest.raises(AnnotationError, match="ANN and ann differ only in upper and lower case"):
-        store.give(answer("train-1")._replace(annotator="ANN"))
+        give(store, answer("train-1")._replace(annotator="ANN"))
     assert store.counts() == {"ann": 1}

@@ -39,4 +39,4 @@ export function key(event) {
 }
 
 $("size").addEventListener("input", resize);
-$("close-up").addEventListener("close", () => done($("note").value.trim()));
+$("close-up").addEventListener("close", () => done($("note").value.replace(/\s+/g, " ").trim()));

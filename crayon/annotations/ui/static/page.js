@@ -13,7 +13,7 @@ const ANSWERS = { y: "yes", n: "no", u: "unsure" }; // letters in a session's an
 const NAMES = { yes: "Yes", no: "No", unsure: "Unsure" };
 const OPPOSITE = { yes: "no", no: "yes" };
 const BUSY = "the page was still saving or loading. Wait a moment, then try again.";
-const AHEAD = { single: 5, group: 2 }; // number of screens that are loaded in advance
+const AHEAD = { single: 5, group: 3 }; // number of screens that are loaded in advance
 
 const FOLLOW = 2000; // milliseconds between looks whether further pictures were chosen
 
@@ -345,7 +345,8 @@ function lookCloser(toNote) {
     const { question, images } = await pictures.wait([number], about.views);
     const note = notes[number] ?? "";
     const close = (text) => {
-      if (text !== note) alone(async () => (notes[number] = (await post(`api/items/${number}/note`, { note: text })).note));
+      const keep = async () => (notes[number] = (await post(`api/items/${number}/note`, { note: text })).note);
+      if (text !== note) running.then(() => alone(keep));
     };
     closeup.open({ question, images, views: about.views, note, close, toNote });
   });

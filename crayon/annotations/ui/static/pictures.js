@@ -14,7 +14,7 @@ const loaded = new Map(); // path -> { promise, value }; the value is set when t
 
 // Keep several screens of so many pictures.
 export function keep(pictures) {
-  kept = Math.max(100, 6 * pictures);
+  kept = Math.max(100, 8 * pictures);
 }
 
 export async function load(path, alt) {
