@@ -51,11 +51,15 @@ def load_back(network: Classifier, model: nn.Module, images: torch.Tensor) -> tu
         name = network.names["head"] if isinstance(network.norm, nn.Identity) else name
         if not name:
             raise MethodError(
-                f"{kind} cannot be pruned here: pruning sets to zero weights of the linear layer that reads the pooled "
-                f"features, but in this model another kind of layer reads them ({type(network.norm).__name__}). Refine "
-                "the model with Crayon-Attention."
+                f"{kind} cannot be pruned here: pruning sets to zero weights of the linear layer that reads the map, "
+                "but in this model another kind of layer does, such as a LayerNorm. Refine the model with "
+                "Crayon-Attention."
             )
         weight = weights[f"{name}.weight"]
+        if weight.dim() == 2 and weight.shape[1] > len(
+            keep
+        ):  # it reads a flattened map: all cells of a channel in a row
+            keep = keep.repeat_interleave(weight.shape[1] // len(keep))
         weights[f"{name}.weight"] = weight * keep.view(1, -1, *(1,) * (weight.dim() - 2))
     loaded = copy.deepcopy(model).eval()
     if unknown := loaded.load_state_dict(weights, strict=False).unexpected_keys:

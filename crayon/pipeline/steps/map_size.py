@@ -70,7 +70,7 @@ def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         classifier = build_classifier(network.model_copy(update={"weights": None}), 2).eval()
         try:
-            height, width = classifier.features(torch.zeros(1, 3, *size)).shape[2:]
+            height, width = classifier.map(classifier.features(torch.zeros(1, 3, *size))).shape[2:]
         except RuntimeError as error:
             raise DataError(
                 f"network {network.name}: cannot process images of {size[0]}x{size[1]} pixels ({first_line(error)}); "
@@ -110,7 +110,8 @@ def _measured(network: str, size: tuple[int, int]) -> Shift:
         return stored[key]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        shift = measure_shift(build_classifier(options, 2, initial=False).backbone, size)
+        network = build_classifier(options, 2, initial=False)
+        shift = measure_shift(network.backbone, size, network.map)
     with suppress(OutputError):  # in a project without write permission, nothing is stored
         write_text(STORED, json.dumps(_stored() | {key: shift}))
     return shift
