@@ -48,7 +48,8 @@ class Layout:
                 f"{count} tokens are not a map whose sides have the ratio {self.cells[0]} : {self.cells[1]}; use "
                 "images with the ratio of those that the network is made for, such as square ones."
             )
-        return features[:, self.prefix :].transpose(1, 2).unflatten(2, (height, width))
+        of_cells = features[:, self.prefix :].transpose(1, 2)
+        return of_cells.reshape(*of_cells.shape[:2], height, width)
 
     def by_channel(self, values: torch.Tensor) -> torch.Tensor:
         """Reshape (C,) so that it can be multiplied with the output of the layer."""

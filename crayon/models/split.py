@@ -88,7 +88,14 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
     tracer = NodePathTracer(**options)
     graph = tracer.trace(network)
     module = fx.GraphModule(tracer.root, graph)
-    traced = Traced(network, module, tracer.node_to_qualname, _record(module, size))
+    try:
+        values = _record(module, size)
+    except Exception as error:  # a network may raise anything
+        raise ModelError(
+            f"{name} cannot take images of {size[1]} x {size[2]} pixels ({first_line(error)}); set the size that it is "
+            "made for."
+        ) from error
+    traced = Traced(network, module, tracer.node_to_qualname, values)
     head = _head(traced, name)
     linear = traced.modules[str(head.target)]
     assert isinstance(linear, nn.Linear)  # _head found it
