@@ -39,7 +39,8 @@ class Classifier(nn.Module):
         layout: where the map's cells lie in the features.
         averages: whether the network averages the map over its cells, and does nothing else with it.
         head: the linear last layer.
-        names: `head` and `norm` -> the name of this layer in the network that was split; empty if it has none there.
+        names: `head`, `norm` and `layer` (which returns the features) -> the name of this layer in the network that was
+            split; empty if it has none there.
         keep: (C,) float buffer of ones and zeros; it is part of a checkpoint, so that a pruned network stays pruned.
         compiled: whether `compile_backbone` was called.
     """
@@ -53,7 +54,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone, self.norm, self.channels = parts.backbone, parts.neck, parts.channels
         self.layout, self.averages = parts.layout, parts.averages
-        self.names = {"head": parts.head, "norm": parts.norm}
+        self.names = {"head": parts.head, "norm": parts.norm, "layer": parts.layer}
         self.head = nn.Linear(parts.width, classes)
         self.register_buffer("keep", torch.ones(self.channels))
         for tensor in (*self.parameters(), *self.buffers()):

@@ -109,6 +109,9 @@ def split_network(network: nn.Module, name: str, size: tuple[int, int, int] = SI
         network, {tracer.node_to_qualname[found.node]: "map"}, tracer_kwargs=options, suppress_diff_warning=True
     )
     _keep_constants_out_of_state(body)
+    for graph in (body.train_graph, body.eval_graph):
+        _reshape_by_any_memory_format(graph)
+    body.recompile()
     return Parts(
         backbone=Backbone(body),
         neck=found.neck,
@@ -130,6 +133,13 @@ def _keep_constants_out_of_state(body: nn.Module) -> None:
     for name, constant in list(body.named_buffers(recurse=False)):
         if name.startswith("_tensor_constant"):
             body.register_buffer(name, constant, persistent=False)
+
+
+def _reshape_by_any_memory_format(graph: fx.Graph) -> None:
+    """Replace `view` by `reshape`, since classifiers keep the channels of maps last in memory."""
+    for node in graph.nodes:
+        if node.op == "call_method" and node.target == "view":
+            node.target = "reshape"
 
 
 class _Tracer(NodePathTracer):  # type: ignore[misc]  # torchvision has no types here
@@ -580,12 +590,11 @@ def _tail(traced: Traced, start: fx.Node, last: fx.Node) -> Neck | None:
             if _drops(node, module):
                 copies[node] = copies[node.all_input_nodes[0]]
                 continue
-            copies[node] = copy = graph.node_copy(node, copies.__getitem__)
-            if copy.op == "call_method" and copy.target == "view":  # channels may come last in memory
-                copy.target = "reshape"
+            copies[node] = graph.node_copy(node, copies.__getitem__)
             if node.op == "call_module" or node.op == "call_function":
                 layers.append((node, module))
     graph.output(copies[last])
+    _reshape_by_any_memory_format(graph)
     body = fx.GraphModule(traced.network, graph)
     _keep_constants_out_of_state(body)
     for values in (traced.values, traced.of_three) if numbers else (traced.values,):

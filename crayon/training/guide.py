@@ -167,7 +167,7 @@ class Guide:
         self._validation: tuple[DatasetImages, torch.Tensor] | None = None
         if validation is not None:
             images = DatasetImages(validation, "validation", self.device)
-            check_forward(whole, images(torch.zeros(1, dtype=torch.int64)).cpu(), "validation")
+            check_forward(self._model.eval(), images(torch.zeros(1, dtype=torch.int64)).cpu(), "validation")
             self._validation = images, images.labels(linear.out_features)
         self._maps: dict[str, torch.Tensor] = {}
         self._logits: torch.Tensor | None = None
