@@ -170,8 +170,8 @@ def test_a_replaced_checkpoint_is_not_exported(finished, folder):
 def test_other_logits_are_not_exported(finished, folder, monkeypatch):
     whole = export._whole
 
-    def other(name, arguments):
-        network = whole(name, arguments)
+    def other(*options):
+        network = whole(*options)
         network.avgpool = torch.nn.AdaptiveMaxPool2d(1)
         return network
 
@@ -198,7 +198,7 @@ def test_other_networks_go_back_with_pruned_channels(name):
     arguments = {"num_classes": 3}
     if name == "googlenet":  # its ImageNet weights come with another normalisation inside
         arguments |= {"aux_logits": False, "init_weights": False, "transform_input": True}
-    whole, difference = load_back(network, export._whole(name, arguments), torch.randn(2, 3, 64, 64))
+    whole, difference = load_back(network, export._whole(options, arguments, "", 3), torch.randn(2, 3, 64, 64))
     assert difference < 1e-4
     assert set(whole.state_dict()) == set(get_model(name, weights=None, **arguments).state_dict())
 

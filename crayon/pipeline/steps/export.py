@@ -63,7 +63,9 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
     reader = context.images("train")
     images = reader(torch.arange(min(COMPARED, len(reader)))).cpu()
     arguments = _arguments(context)
-    whole, difference = load_back(network, _whole(context, network.names["head"], arguments), images)
+    whole, difference = load_back(
+        network, _whole(options, arguments, network.names["head"], network.head.out_features), images
+    )
     pruned = int((network.keep == 0).sum())
     content = {
         "crayon": __version__,
@@ -118,9 +120,8 @@ def _arguments(context: Context) -> dict[str, Any]:
     return arguments
 
 
-def _whole(context: Context, head: str, arguments: dict[str, Any]) -> torch.nn.Module:
-    """Build the network that the weights are loaded into."""
-    options, classes = context.options, len(context.benchmark.classes)
+def _whole(options: Network, arguments: dict[str, Any], head: str, classes: int) -> torch.nn.Module:
+    """Build the network that the weights are loaded into; `head` is the name of its last layer."""
     if options.name is None:
         return replace_head(imported_network(options, classes), head, classes)
     from torchvision.models import get_model
