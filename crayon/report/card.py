@@ -192,7 +192,7 @@ def _use(plan: Plan, card: Card) -> str:
     classes = ", ".join(f"{number} {name}" for number, name in enumerate(benchmark.classes))
     return "\n".join(
         [
-            f"- Network: `{network.name}`. Classes: {classes}.",
+            f"- Network: `{network.label}`. Classes: {classes}.",
             f"- Input: RGB in [0, 1], normalised by the mean ({mean}) and the standard deviation ({std}).",
             "- Intended for images like those of the data below; for others, measure first.",
         ]

@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 
+from crayon.config.sections import Network
 from crayon.models.build import BUILT, WITH_WEIGHTS
 from crayon.models.checkpoints import save_checkpoint
 from crayon.models.graph import FORMATS, write_graph
+from crayon.models.importable import imported_network, replace_head
 from crayon.models.whole import load_back
+from crayon.pipeline.definition import defined, versions
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.steps.context import Context
@@ -30,9 +33,9 @@ COMPARED = 32
 def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
     """Write the network of a run to a file, whose suffix decides the format.
 
-    .safetensors: a state dict with torchvision's names; pruned channels become zero weights of the layer that reads
-    them. .pt2 (torch.export) and .onnx: the whole network as a graph. The logits of the exported network are compared
-    with those of the checkpoint on training images before anything is written.
+    .safetensors: a state dict with the names of torchvision, timm, or the user's network; pruned channels become zero
+    weights of the layer that reads them. .pt2 (torch.export) and .onnx: the whole network as a graph. The logits of the
+    exported network are compared with those of the checkpoint on training images before anything is written.
 
     Args:
         job: the job of the rule `evaluate` that measures the run.
@@ -78,7 +81,7 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
         "checkpoint": {"path": path, "sha256": digest},
         "record": {key: made[key] for key in ("rule", "wildcards", "params", "inputs")}
         | {"code": made["code"]["digest"], "commit": made["told"]["commit"], "seal": made["seal"]},
-        "network": {"name": options.name} | ({"arguments": arguments} if output.suffix == STATE else {}),
+        "network": _named(options, arguments, network.names["head"]),
         "classes": list(context.benchmark.classes),
         "normalisation": {
             "mean": list(context.benchmark.normalisation.mean),
@@ -87,11 +90,11 @@ def run(job: Job, output: Path | None = None, selected: bool = False) -> None:
         "pruned_channels": pruned,
     }
     if output.suffix == STATE:
-        whole, difference = load_back(network, _whole(options.name, arguments), images)
+        empty = _whole(options, arguments, network.names["head"], network.head.out_features)
+        whole, difference = load_back(network, empty, images)
         origin = json.dumps(content | {"largest_difference_of_logits": difference}, sort_keys=True)
         save_checkpoint(output, whole.state_dict(), {"format": "pt", "crayon": origin})
-        given = "".join(f", {key}={value}" for key, value in arguments.items())
-        form = f"torchvision.models.{options.name}(weights=None{given})"
+        form = _expression(options, arguments, network.names["head"])
     else:
         graph, difference = write_graph(network, images, output.suffix, content)
         write_bytes(output, graph)
@@ -120,17 +123,42 @@ def _record(job: Job, path: str) -> tuple[dict[str, Any], str]:
 
 
 def _arguments(context: Context) -> dict[str, Any]:
-    """The arguments of torchvision's function that builds the exported network, besides `weights=None`."""
-    options = context.options
-    arguments: dict[str, Any] = {"num_classes": len(context.benchmark.classes)}
+    """The arguments of the function that builds the exported network, besides torchvision's `weights=None`."""
+    options, classes = context.options, len(context.benchmark.classes)
+    if options.name is None:
+        own = {"timm": {"num_classes": classes}, "transformers": {"num_labels": classes}}
+        return own.get(options.label.partition(" ")[0], {}) | (options.arguments or {})
+    arguments: dict[str, Any] = {"num_classes": classes}
     if options.name in WITH_WEIGHTS:  # these have auxiliary heads, which a classifier does not have
         imagenet = options.weights is not None and options.file is None
         arguments |= {"aux_logits": False, "init_weights": False, "transform_input": imagenet}
     return arguments
 
 
-def _whole(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
+def _whole(options: Network, arguments: dict[str, Any], head: str, classes: int) -> torch.nn.Module:
+    """Build the network that the weights are loaded into; `head` is the name of its last layer."""
+    if options.name is None:
+        return replace_head(imported_network(options, classes), head, classes)
     from torchvision.models import get_model
 
-    whole: torch.nn.Module = get_model(name, weights=None, **arguments)
+    whole: torch.nn.Module = get_model(options.name, weights=None, **arguments)
     return whole
+
+
+def _named(options: Network, arguments: dict[str, Any], head: str) -> dict[str, Any]:
+    """The exported network for the file's metadata; other packages' versions, too."""
+    if options.name is not None:
+        return {"name": options.name, "arguments": arguments}
+    return defined(options) | {"arguments": arguments, "last_layer": head, "packages": versions(options)}
+
+
+def _expression(options: Network, arguments: dict[str, Any], head: str) -> str:
+    """The expression that builds the exported network, for the report."""
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    if options.timm is not None:
+        return f"timm.create_model({options.timm!r}, {given})"
+    if options.transformers is not None:
+        return f"AutoModelForImageClassification of {options.transformers}/config.json with {given}"
+    if options.call is not None:
+        return f"{options.call}({given}) with a new last layer {head}"
+    return f"torchvision.models.{options.name}(weights=None, {given})"
