@@ -23,7 +23,9 @@ MINI = Network(name="mini_resnet", stem=16, channels=(24, 48, 128), strides=(2, 
 
 
 def network_options(name: str) -> Network:
-    """mini_resnet in the miniatures' size, or one of torchvision's without weights."""
+    """mini_resnet in the miniatures' size; `timm:NAME`; or one of torchvision's. All without weights."""
+    if name.startswith("timm:"):
+        return Network(timm=name.removeprefix("timm:"))
     return MINI if name == "mini_resnet" else Network(name=name)
 
 
@@ -81,7 +83,7 @@ def make_problem(options: Network, images: np.ndarray, device: torch.device) -> 
     few = reader(torch.arange(min(count, 32), device=device))
     network = make_network(options, few)
     with torch.no_grad():
-        cells = network.eval().features(few[:1]).shape[2:]
+        cells = network.map(network.eval().features(few[:1])).shape[2:]
     masks = torch.zeros(count, *size, dtype=torch.bool)
     for mask in masks:
         top, left = (int(torch.randint(0, side // 2, (), generator=random)) for side in size)

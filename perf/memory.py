@@ -87,6 +87,11 @@ class Peak(NamedTuple):
 
 def peak(command: Sequence[str], folder: Path) -> Peak:
     """Run a command that must succeed."""
+    return run(command, folder)[0]
+
+
+def run(command: Sequence[str], folder: Path) -> tuple[Peak, float]:
+    """Run a command that must succeed; its peak memory, and its CPU seconds with those of its children."""
     tools = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
@@ -106,7 +111,7 @@ def peak(command: Sequence[str], folder: Path) -> Peak:
     with suppress(OSError):
         if resident <= status("VmHWM"):  # a child's peak starts as its parent's
             stop(f"{' '.join(command)}: takes less memory than this benchmark itself, and cannot be measured by it.")
-    return Peak(resident, found or None)
+    return Peak(resident, found or None), usage.ru_utime + usage.ru_stime
 
 
 def least(command: Sequence[str], folder: Path, repeats: int) -> Peak:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from crayon.methods.base import Method
 from crayon.methods.bounding_box import box_coverage
@@ -32,15 +33,23 @@ def contiguous(network: Classifier) -> Classifier:
 def grad_cam(network: Classifier, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Maps (B, h, w) of a forward of their own, by differentiation; they can be trained through."""
     features = network.backbone(images)
-    logits = network.head(features.mean((2, 3)) * network.keep)
-    score = logits.gather(1, labels.unsqueeze(1)).sum()
-    (gradient,) = torch.autograd.grad(score, features, create_graph=True)
-    return torch.relu((gradient.mean((2, 3), keepdim=True) * features).sum(1))
+    with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that can be differentiated twice
+        score = behind(network, features).gather(1, labels.unsqueeze(1)).sum()
+        (gradient,) = torch.autograd.grad(score, features, create_graph=True)
+    gradient, map_ = network.layout.map(gradient), network.layout.map(features)
+    return torch.relu((gradient.mean((2, 3), keepdim=True) * map_).sum(1))
 
 
 def logits(network: Classifier, images: torch.Tensor) -> torch.Tensor:
     """Logits (B, K) of a forward of their own."""
-    return network.head(network.backbone(images).mean((2, 3)) * network.keep)
+    return behind(network, network.backbone(images))
+
+
+def behind(network: Classifier, features: torch.Tensor) -> torch.Tensor:
+    """Logits (B, K) from features."""
+    if network.averages:
+        return network.head(network.norm(network.layout.map(features).mean((2, 3)) * network.keep))
+    return network.head(network.norm(features * network.layout.by_channel(network.keep)))
 
 
 @dataclass

@@ -14,7 +14,8 @@ Both see the same pixels in the same order. The first step's loss must be the sa
 first epoch's mean loss, by when rounding has had its effects, within 5 % (bfloat16: 10 %), or the script ends with exit
 status 1. What both need alike beforehand, the Original's maps and the answers, is made up and not timed; nothing is
 validated. `ratio`, plain / ours, is without packing; `ratio_packed` counts all of it to each single run, though of a
-suite's many runs it is done once.
+suite's many runs it is done once. With `--plain-epochs N` the plain loop runs N epochs, and its seconds are those times
+all epochs / N: each of its epochs does the same work. The variant is then called `plain, N of M epochs`.
 """
 
 from __future__ import annotations
@@ -121,29 +122,34 @@ def measure(table: Table, name: str, problem: Problem, listed: Listing, packing:
         optimiser="adam", learning_rate=1e-5, weight_decay=1e-4, batch_size=options.batch, epochs=options.epochs
     )
     losses: dict[str, list[float]] = {}
+    slow, share = "plain, float32", 1.0
+    if options.plain_epochs < options.epochs:
+        slow = f"plain, {options.plain_epochs} of {options.epochs} epochs"
+        share = options.plain_epochs / options.epochs
     precisions = {"ours, float32": torch.float32}
     if device.type == "cuda":
         precisions["ours, bfloat16"] = torch.bfloat16
 
     def run_plain() -> None:
-        losses["plain, float32"] = plain_run(name, problem, method, training, listed)[1]
+        fewer = dataclasses.replace(training, epochs=options.plain_epochs)
+        losses[slow] = plain_run(name, problem, method, fewer, listed)[1]
 
     def run_ours(variant: str) -> None:
         losses[variant] = our_run(problem, method, training, precisions[variant])
 
     compare_first(name, problem, method, training, listed, precisions.values())
     clock = Clock(device)
-    takes: dict[str, Callable[[], float]] = {"plain, float32": lambda: clock(run_plain)}
+    takes: dict[str, Callable[[], float]] = {slow: lambda: clock(run_plain) / share}
     takes |= {variant: lambda variant=variant: clock(lambda: run_ours(variant)) for variant in precisions}
     seconds = in_turn(takes, options.repeats)
-    expected, more = losses["plain, float32"][0], {}
+    expected, more = losses[slow][0], {}
     for variant, precision in precisions.items():
         difference = abs(losses[variant][0] - expected) / abs(expected)
         demand(f"{name}: the first epoch's mean loss (relative), {variant},", difference, MEAN[precision])
-        both = zip(seconds["plain, float32"], seconds[variant], strict=True)
+        both = zip(seconds[slow], seconds[variant], strict=True)
         packed = float(np.median([one / (other + packing) for one, other in both]))
         more[variant] = {"ratio_packed": packed, "loss_difference": difference}
-    table.add_compared(method.label, seconds, "plain, float32", len(problem.labels) * options.epochs, more)
+    table.add_compared(method.label, seconds, slow, len(problem.labels) * options.epochs, more)
     print(f"{method.label} done", flush=True)
 
 
@@ -151,6 +157,7 @@ def parse() -> argparse.Namespace:
     made = parser(__doc__, "1")
     made.add_argument("--images", type=positive, default=WATERBIRDS, help="JPEGs to train on")
     made.add_argument("--epochs", type=positive, help="default 1 on a CPU, 10 on a GPU")
+    made.add_argument("--plain-epochs", type=positive, help="epochs of the plain loop (default: all)")
     made.add_argument("--pixels", type=positive, help="side of the images (default 64 on a CPU, 224 on a GPU)")
     made.add_argument("--batch", type=positive, help="images a step (default 8 on a CPU, 128 on a GPU)")
     made.add_argument("--network", default="resnet50", help="mini_resnet, or one of torchvision's")
@@ -164,6 +171,7 @@ def main() -> None:
     device = start(options)
     gpu = device.type == "cuda"
     options.epochs = options.epochs or (10 if gpu else 1)
+    options.plain_epochs = min(options.plain_epochs or options.epochs, options.epochs)
     options.pixels = options.pixels or (224 if gpu else 64)
     options.batch = options.batch or (128 if gpu else 8)
     options.repeats = options.repeats or 1

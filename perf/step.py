@@ -54,7 +54,7 @@ from crayon.methods.base import Batch, Method
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.methods.problem import Problem
 from crayon.methods.settings import settings_of
-from crayon.saliency.gradcam import class_activation
+from crayon.saliency.gradcam import grad_cam
 from crayon.training.compile import compile_backbones
 from crayon.training.optim import make_optimiser
 
@@ -141,7 +141,7 @@ def our_maps(method: Method, batch: Batch) -> torch.Tensor | None:
         return method.maps(batch)
     if batch.features is None:
         return None
-    return class_activation(batch.features, batch.network.map_weights(batch.features, batch.labels))
+    return grad_cam(batch.network, batch.features, batch.labels)
 
 
 def compare(name: str, problem: Problem, method: Method, training: Training) -> dict[str, float | None]:

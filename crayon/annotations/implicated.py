@@ -57,7 +57,7 @@ def implication(
         here = classes[batch] if target == "label" else network.classify(features).argmax(1)
         weights = network.map_weights(features, here).detach()[:, :, None, None]
         shown = maps[batch].to(features.device, features.dtype)[:, None]
-        contributed = ((weights * features).clamp_min(0) * shown).sum((2, 3)).double().cpu()
+        contributed = ((weights * network.map(features)).clamp_min(0) * shown).sum((2, 3)).double().cpu()
         for code in (0, 1):
             chosen = torch.from_numpy(codes[batch] == code)
             means[code] += contributed[chosen].sum(0) / int((codes == code).sum())

@@ -17,6 +17,7 @@ from crayon.pipeline.job import Job, below
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Digests, read_record
 from crayon.pipeline.validity import Ledger
+from crayon.report import card
 from crayon.report.registry import RESULTS
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import CrayonError, RecordError
@@ -87,7 +88,7 @@ def check(
 
     Args:
         plan: the plan.
-        targets: paths of outputs of the plan; if empty, all results that exist.
+        targets: paths of outputs of the plan, or of model cards; if empty, all results that exist.
         full: recompute all digests, instead of using cached ones for unchanged files.
         allow_dirty: note uncommitted code, instead of reporting it as a break.
         cell: name of a number in the table `targets[0]`, the only target; check only the jobs that it depends on.
@@ -105,15 +106,18 @@ def check(
     ledger = Ledger(plan, digests)
     verdict = Verdict()
     jobs: dict[str, Job] = {}
+    chains: dict[str, list[Job]] = {}
     for target in targets:
-        chain = plan.below(target)
-        if cell is not None:
-            chain = [*below(evaluations_of(plan, cell).values(), plan.producers), plan.producers[target]]
-        jobs |= {job.name: job for job in chain}
+        if is_card(plan, target):
+            chains[target] = below(card.described(target).reads(plan), plan.producers)
+        elif cell is not None:
+            chains[target] = [*below(evaluations_of(plan, cell).values(), plan.producers), plan.producers[target]]
+        else:
+            chains[target] = plan.below(target)
+        jobs |= {job.name: job for job in chains[target]}
     files = [path for job in jobs.values() for path in (*job.inputs.values(), *job.outputs.values(), job.record)]
     digests.read(files)
-    for target in targets:
-        chain = [job for job in plan.below(target) if job.name in jobs]
+    for target, chain in chains.items():
         verdict.results[target] = (len(chain), sum(bool(ledger.breaks(job)) for job in chain))
     for job in jobs.values():
         reasons = [reason.split(": ", 1) for reason in ledger.breaks(job)]
@@ -130,7 +134,11 @@ def check(
                 verdict.notes.append(f"edited by hand, and used in this state: {path}")
     broken_paths = {what.split(" ")[0].rstrip(":") for _, _, what in verdict.breaks}
     _name_swaps(verdict, list(jobs.values()), digests)
-    for target in targets:
+    for target, chain in chains.items():
+        if is_card(plan, target):
+            if not any(ledger.breaks(job) for job in chain):
+                verdict.breaks += [("recomputed-differs", target, what) for what in card.differences(plan, target)]
+            continue
         if broken_paths & set(_counted(plan.producers[target]).values()):
             continue  # the inputs must be repaired first
         differences = recomputed(plan, target)
@@ -197,6 +205,11 @@ def _check_code(verdict: Verdict, jobs: Collection[Job], allow_dirty: bool) -> N
             verdict.notes.append(f"dirty code: {what}")
         else:
             verdict.breaks.append(("dirty code", "git", what))
+
+
+def is_card(plan: Plan, target: str) -> bool:
+    """Whether a target is a model card instead of an output of the plan."""
+    return target.endswith(".md") and target not in plan.producers and Path(target).exists()
 
 
 def recomputed(plan: Plan, target: str) -> Iterator[str]:

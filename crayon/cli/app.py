@@ -270,6 +270,9 @@ def annotate(
         int | None,
         typer.Option(min=2, max=60, metavar="N", help="show up to N similar items together; one key answers all"),
     ] = None,
+    rounds: Annotated[
+        bool, typer.Option("--rounds", help="ask about a few maps, refine, choose the next ones; see `crayon rounds`")
+    ] = False,
     static: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="write the page as a folder for any web host instead; must not exist"),
@@ -290,8 +293,37 @@ def annotate(
         goal=goal,
         shortest=min_seconds,
         grid=grid,
+        rounds=context.obj if rounds else None,
         folder=static,
     )
+
+
+@app.command()
+def rounds(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    again: Annotated[bool, typer.Option("--check", help="make all rounds again, and compare")] = False,
+    compare: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="compare all acquisition functions over N rounds of the existing answers"
+        ),
+    ] = None,
+) -> None:
+    """Refine with the answers so far, say whether more answers pay, and choose the maps to ask about next."""
+    plan = plan_of(context, only=[benchmark])
+    from crayon.pipeline.steps.rounds import advance, check, lines
+    from crayon.pipeline.steps.rounds import compare as run_compare
+    from crayon.utils.errors import AnnotationError
+
+    if compare is not None:
+        print(run_compare(plan, benchmark, compare))
+    elif again:
+        if differences := check(plan, benchmark):
+            raise AnnotationError("\n".join(differences))
+        print(f"{benchmark}: all rounds are the same when made again.")
+    else:
+        print("\n".join(lines(plan, benchmark, advance(plan, benchmark))))
 
 
 @app.command()
@@ -399,16 +431,42 @@ def export(
     benchmark: BenchmarkName,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, a control, or `original`")],
     seed: Annotated[int | None, typer.Option(help="the seed of the run; `original` has none")] = None,
-    output: Annotated[Path | None, typer.Option(help="the file, *.safetensors; in exports/ if left out")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="the file: *.safetensors, *.pt2 or *.onnx; in exports/ if left out")
+    ] = None,
     selected: Annotated[
         bool, typer.Option("--selected", help="the epoch with the best validation metric instead of the last one")
     ] = False,
 ) -> None:
-    """Write a refined network as a state dict for torchvision, after checking that its logits there are the same."""
+    """Write a refined network, after checking that its logits there are the same.
+
+    As a state dict for torchvision (.safetensors), or as a graph that runs without Crayon: torch.export (.pt2) or ONNX.
+    """
     plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.export import run
 
     run(plan.one("evaluate", benchmark, method, seed), output, selected)
+
+
+@app.command()
+def card(
+    context: typer.Context,
+    benchmark: BenchmarkName,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, a control, or `original`")],
+    seed: Annotated[int | None, typer.Option(help="the seed of the run; `original` has none")] = None,
+    output: Annotated[Path | None, typer.Option(help="the file, *.md; in exports/ if left out")] = None,
+    selected: Annotated[
+        bool, typer.Option("--selected", help="the epoch with the best validation metric instead of the last one")
+    ] = False,
+) -> None:
+    """Write a model card: data, answers, training, accuracy by group, where the network looks, and limits.
+
+    `crayon audit FILE` checks it.
+    """
+    plan = plan_of(context)
+    from crayon.report.card import Card, write
+
+    report(str(write(plan, Card(benchmark, method, seed, "selected" if selected else "last"), output)))
 
 
 @app.command()

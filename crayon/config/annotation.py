@@ -149,6 +149,32 @@ class Propagation(Section):
         return self
 
 
+AcquisitionName = Literal["random", "uncertain", "diverse", "boundary", "coverage", "disagreement", "change"]
+"""What chooses the maps of a round: a fixed order, or an acquisition function."""
+
+
+class Rounds(Section):
+    """Annotation of maps in rounds (`crayon annotate --rounds`); no result depends on it but by the answers.
+
+    `maps_per_round`: number of maps that a round asks about. `acquisition`: what chooses them, see
+    `crayon.annotations.acquisition`; the first round of an acquisition function is in the default order. `method`: how
+    the Original is refined after each round. `networks`: how often, with the seeds 0, 1, and so on. `patience`: more
+    answers are said not to pay if the validation metric is not shown to have risen over so many rounds.
+    """
+
+    maps_per_round: Count = 25
+    acquisition: AcquisitionName = "uncertain"
+    method: Literal["crayon_attention", "crayon_pruning_attention"] = "crayon_attention"
+    networks: Count = 3
+    patience: Count = 2
+
+    @model_validator(mode="after")
+    def _committee(self) -> Rounds:
+        if self.acquisition == "disagreement" and self.networks < 2:
+            raise ValueError("networks: the acquisition disagreement compares networks; set it to 2 or more")
+        return self
+
+
 class Gold(Section):
     """CSV files (columns `item`, `answer`) of items whose right answers are known; they measure the annotators.
 

@@ -125,14 +125,24 @@ TORCHVISION = "torchvision:"
 """Prefix of the names of inputs that are stored in torchvision's cache, see `Network.initial`."""
 
 
-class Network(Section):
-    """The architecture of a classifier, and its initial weights.
+FORMS = ("name", "timm", "transformers", "call")
+"""The keys of the section `network` that name an architecture; it has exactly one of them."""
 
-    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`; `efficientnet_lite0`; or any
-    network of torchvision that averages a map before a linear last layer (such as resnet50, efficientnet_b0, swin_t).
-    `weights` (torchvision's networks and efficientnet_lite0): the name of torchvision's weights, or the path of a
-    checkpoint. A value with a dot or a slash is a path. `package:NAME/FILE` is a file in an installed Python package.
-    null starts from random weights.
+
+class Network(Section):
+    """The architecture of a classifier, and its initial weights: one of `name`, `timm`, `transformers` and `call`.
+
+    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`; `efficientnet_lite0`; or a network
+    of torchvision (such as resnet50, vgg16, vit_b_16).
+    `timm`: a network of the package timm, such as `vit_tiny_patch16_224`.
+    `transformers`: a folder with the config.json and model.safetensors of an image classifier of Hugging Face.
+    `call`: `package.module:function`, a function of your own, or of a package, that returns a torch.nn.Module.
+    `arguments` (timm, transformers, call): keyword arguments of the function that builds the network.
+    `map`: the module whose output is the map, such as `layer4` or `blocks.10`. null takes the last map that is averaged
+    before the last layer, or, if there is none, the last that all goes through.
+    `weights` (all but our small networks): the name of torchvision's weights, or the path of a checkpoint. A value with
+    a dot or a slash is a path. `package:NAME/FILE` is a file in an installed Python package. null starts from random
+    weights, and with `transformers` from the model.safetensors of the folder.
     `prefix`: if the checkpoint contains several networks, the prefix of the names of the wanted weights, such as `ema`.
     `stem` (our networks): number of channels of the first layer.
     `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
@@ -143,7 +153,12 @@ class Network(Section):
     suite's pretraining. null trains all layers.
     """
 
-    name: Name
+    name: Name | None = None
+    timm: str | None = None
+    transformers: str | None = None
+    call: Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+$")] | None = None
+    arguments: dict[str, Any] | None = None
+    map: str | None = None
     weights: str | None = None
     prefix: str | None = None
     patch: Count | None = None
@@ -156,7 +171,9 @@ class Network(Section):
 
     @property
     def file(self) -> str | None:
-        """The path in `weights`. None if `weights` is null, or names weights of torchvision."""
+        """The path of the initial weights. None if they are random, or have a name in torchvision."""
+        if self.transformers is not None and self.weights is None:
+            return f"{self.transformers}/model.safetensors"
         return self.weights if self.weights is not None and {".", "/"} & set(self.weights) else None
 
     @property
@@ -168,8 +185,27 @@ class Network(Section):
         """
         return f"{TORCHVISION}{self.name}/{self.weights}" if self.weights and not self.file else self.file
 
+    @property
+    def label(self) -> str:
+        """The architecture in messages: a `name` as it is, otherwise the key and its value."""
+        form = next(key for key in FORMS if getattr(self, key) is not None)
+        return str(self.name) if form == "name" else f"{form} {getattr(self, form)}"
+
+    @property
+    def defined_by(self) -> str | None:
+        """The file, or the module without its file, that defines the architecture beside this section; or None.
+
+        It is `FOLDER/config.json` of a network of transformers, and the module of `call`.
+        """
+        if self.transformers is not None:
+            return f"{self.transformers}/config.json"
+        return None if self.call is None else self.call.partition(":")[0]
+
     @model_validator(mode="after")
     def _sizes(self) -> Network:
+        forms = [key for key in FORMS if getattr(self, key) is not None]
+        if len(forms) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(FORMS)}; it has {' and '.join(forms) or 'none'}")
         blocks = {"stem", "channels", "strides", "kernels"}
         built = {
             "mini_resnet": blocks,
@@ -177,16 +213,18 @@ class Network(Section):
             "bagnet18": {"stem", "norm_momentum"},
         }
         lite = self.name == "efficientnet_lite0"
-        own, optional = built.get(self.name, {"weights", "prefix"}), set[str]()
+        own, optional = built.get(self.name or "", {"weights", "prefix"}), set[str]()
         if lite or self.channels is not None:
             optional = {"frozen_blocks"}
-        given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {"name"}
+        if self.name not in built and not lite:
+            optional = {"map"} if self.name else {"map", "arguments"}
+        given = {key for key in type(self).model_fields if getattr(self, key) is not None} - {*FORMS}
         if self.name in built and own - given:
             raise ValueError(f"{self.name} needs {', '.join(sorted(own - given))}")
         if other := given - own - optional:
-            raise ValueError(f"{self.name} takes no {', '.join(sorted(other))}; remove it")
-        if lite and self.weights is not None and self.file is None:
-            raise ValueError(f"{self.name} has no weights named {self.weights!r}; give a path with a dot or a slash")
+            raise ValueError(f"{self.label} takes no {', '.join(sorted(other))}; remove it")
+        if (lite or self.name is None) and self.weights is not None and self.file is None:
+            raise ValueError(f"{self.label} has no weights named {self.weights!r}; give a path with a dot or a slash")
         if self.frozen_blocks is not None and self.frozen_blocks > len(self.channels or range(16)):
             raise ValueError(
                 f"frozen_blocks is {self.frozen_blocks}, but {self.name} has {len(self.channels or ())} blocks"

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from crayon.config.annotation import Annotation, Consensus, Imported, Propagation, Questions
+from crayon.config.annotation import Annotation, Consensus, Imported, Propagation, Questions, Rounds
 from crayon.config.levels import register, unknown_key
 from crayon.config.sections import (
     Augmentation,
@@ -39,6 +39,8 @@ from crayon.utils.text import unknown
 class Benchmark(Section):
     """A benchmark: a data set, and how networks are trained, annotated and evaluated on it.
 
+    `like`: another benchmark of the suite, whose keys this one has unless it sets them itself; in `methods`, this
+    applies to each method separately. It is null after validation.
     `classes`, `groups`: names of the classes and groups. `source`: the data source, see `crayon.config.source`.
     `augmentation`: random changes of the images in every training; none by default.
     `original_augmentation`: takes the place of `augmentation` in the training of the Original alone.
@@ -54,6 +56,7 @@ class Benchmark(Section):
     one, for instance because of licences or privacy; all by default. Annotators see all images.
     `annotation`, `consensus`: the source of the answers, and how they become labels.
     `propagation`: derive labels for the maps that nobody was asked about; null does not.
+    `rounds`: annotation in rounds.
     `metrics`: column of the tables -> metric. `selection`: the metric by which the best epoch is chosen. The defaults
     of both depend on whether there are groups.
     `metrics_every_epoch`: whether refinements also measure `metrics` after each epoch and write them to history.csv, as
@@ -62,6 +65,7 @@ class Benchmark(Section):
     a control has those of its method, unless an entry with its name changes them.
     """
 
+    like: Name | None = None
     title: str
     classes: Annotated[tuple[Label, ...], Field(min_length=2)]
     groups: Annotated[tuple[Label, ...], Field(min_length=1)] = ("all",)
@@ -84,6 +88,7 @@ class Benchmark(Section):
     annotation: Annotation
     consensus: Consensus
     propagation: Propagation | None = None
+    rounds: Rounds = Rounds()
     metrics: dict[Title, Metric]
     selection: Metric
     metrics_every_epoch: bool = False
@@ -134,6 +139,30 @@ class Benchmark(Section):
         return self
 
 
+def _like(name: str, own: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A benchmark's keys with those of the benchmark that it is `like`, see `Benchmark`.
+
+    Raises:
+        ValueError: there is no such benchmark, or it is itself like another one.
+    """
+    other = own.get("like")
+    if other is None:
+        return own
+    if other == name or other not in benchmarks:
+        others = [known for known in benchmarks if known != name]
+        raise ValueError(f"benchmarks.{name}.like: {unknown('other benchmark', str(other), others)}")
+    base = benchmarks[other]
+    if not isinstance(base, Mapping):
+        return own
+    if base.get("like") is not None:
+        raise ValueError(f"benchmarks.{name}.like: {other} is itself like {base['like']}; name {base['like']} here")
+    if not all(isinstance(section.get("methods") or {}, Mapping) for section in (base, own)):
+        return own  # `Suite` explains what is wrong with `methods`
+    methods = {**(base.get("methods") or {}), **(own.get("methods") or {})}
+    title = f"{base.get('title', other)}, {name}"
+    return {**base, "title": title, **own, "methods": methods, "like": None}
+
+
 class Suite(Section):
     """A suite: benchmarks and methods that are run together and give the tables and figures.
 
@@ -180,11 +209,14 @@ class Suite(Section):
         if not isinstance(defaults, Mapping) or not isinstance(benchmarks, Mapping):
             return value
         for key in defaults:
+            if key == "like":
+                raise ValueError("defaults: like belongs to a benchmark, since it names another one")
             if key not in Benchmark.model_fields:
                 raise ValueError(f"defaults: {unknown_key(key, Benchmark.model_fields, Benchmark.__name__)}")
         filled = {}
         for name, own in benchmarks.items():
             if isinstance(own, Mapping):
+                own = _like(name, own, benchmarks)
                 for where, section in (("defaults", defaults), (f"benchmarks.{name}", own)):
                     if section.get("methods") is not None and not isinstance(section["methods"], Mapping):
                         raise ValueError(

@@ -125,7 +125,9 @@ def opened(path: Path) -> Picture:
         raise Undecodable(f"{path} is no regular file")
     if path.suffix == ".npy":  # masks of the Backgrounds Challenge
         with fault_of(path, "is not an array that can be read"):
-            array = np.squeeze(np.load(path, allow_pickle=False))
+            array = np.load(path, allow_pickle=False)
+            if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+                array = array.squeeze(0 if array.shape[0] == 1 else 2)
             if array.ndim != 2:
                 raise Undecodable(f"{path.name} has the shape {array.shape}, not (height, width)")
             return Picture(path, Image.fromarray(array > 0))

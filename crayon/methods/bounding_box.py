@@ -63,10 +63,10 @@ class BoundingBox(Method):
         """Compute the two terms; the second leaves out images without a box."""
         import torch
 
-        from crayon.saliency.gradcam import class_activation
+        from crayon.saliency.gradcam import grad_cam
 
         features = required(batch.features, "features")
-        maps = class_activation(features, batch.network.map_weights(features, batch.labels))
+        maps = grad_cam(batch.network, features, batch.labels)
         covered, boxed = (state[name][batch.index] for name in ("covered", "boxed"))
         inside, total = (covered * maps).sum((1, 2)), maps.sum((1, 2))
         energy = (1 - inside / torch.where(total < 1e-7, 1.0, total)) * boxed

@@ -108,7 +108,8 @@ class CrayonAttention(Method):
         """Compute the current maps (B, h, w) in [0, 1], differentiable in the features and in the head."""
         from crayon.saliency.gradcam import class_activation, normalise
 
-        return normalise(class_activation(required(batch.features, "features"), self.map_weights(batch)))
+        features = batch.network.map(required(batch.features, "features"))
+        return normalise(class_activation(features, self.map_weights(batch)))
 
     def map_weights(self, batch: Batch) -> torch.Tensor:
         """Compute the channel weights (B, C) of the guided maps."""

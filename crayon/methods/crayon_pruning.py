@@ -2,7 +2,8 @@
 
     z = W (c * pool(A)) + b,   L = sum_i CE_i,   only W and b are trained
 
-c in {0, 1}^C switches off the channels (neurons) of the last convolutional map A that annotators judged irrelevant.
+c in {0, 1}^C switches off the channels (neurons) of the map A that annotators judged irrelevant. In networks that do
+not average the map, other layers read c * A, and W and b are still the last layer alone.
 """
 
 from __future__ import annotations
@@ -47,24 +48,24 @@ class CrayonPruning(Method):
         return [{"params": list(problem.network.head.parameters())}]
 
     def forward(self, problem: Problem, state: Any) -> Callable[[torch.Tensor], Batch]:
-        """Return a function that applies the last layer to the pooled features, cached if `batch_norm` is `frozen`."""
+        """Return a function that applies the last layer to its inputs, cached if `batch_norm` is `frozen`."""
         import torch
 
-        network = problem.network
-        cached = problem.pooled_features() if self.batch_norm == "frozen" else None
+        network, images = problem.network, problem.images
+        cached = problem.head_inputs(images, len(problem.labels)) if self.batch_norm == "frozen" else None
 
         def run(index: torch.Tensor) -> Batch:
             if cached is not None:
-                pooled = cached[index]
+                inputs = cached[index]
             else:
                 with torch.no_grad():
-                    pooled = network.pool(network.features(problem.images(index)))
+                    inputs = network.head_inputs(network.read(network.features(images(index))))
             return Batch(
                 index=index,
                 images=None,
                 labels=problem.labels[index],
                 features=None,
-                logits=network.logits(pooled),
+                logits=network.head(inputs),
                 network=network,
             )
 

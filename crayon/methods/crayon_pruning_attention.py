@@ -48,6 +48,5 @@ class CrayonPruningAttention(CrayonAttention):
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""
         if self.target == "unpruned_prediction":
-            pooled = batch.network.pool(required(batch.features, "features"))
-            return batch.network.logits(pooled, pruned=False).argmax(1)
+            return batch.network.classify(required(batch.features, "features"), pruned=False).argmax(1)
         return super().guided_class(batch)

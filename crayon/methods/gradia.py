@@ -88,7 +88,7 @@ class GradIA(Method):
 
         features = required(batch.features, "features")
         weights = batch.network.map_weights(features, batch.labels).detach()
-        maps = torch.einsum("bchw,bc->bhw", wide(features), weights)
+        maps = torch.einsum("bchw,bc->bhw", wide(batch.network.map(features)), weights)
         least, most = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
         flat = most == least
         maps = (maps - least) / torch.where(flat, 1.0, most - least)

@@ -45,13 +45,13 @@ class MaskTune(Method):
     def prepare(self, problem: Problem) -> torch.Tensor:
         """Compute the Original's maps of the classes that it predicts, (N, h, w) float32 in [0, 1]."""
         from crayon.models.inference import forward_in_batches, gathered
-        from crayon.saliency.gradcam import class_activation
+        from crayon.saliency.gradcam import grad_cam
 
         network = problem.network
 
         def maps(features: torch.Tensor) -> torch.Tensor:
             predicted = network.classify(features).argmax(1)
-            return stretch(class_activation(features, network.map_weights(features, predicted)))
+            return stretch(grad_cam(network, features, predicted))
 
         count = len(problem.labels)
         return gathered(forward_in_batches(network, problem.images, count, maps), count)

@@ -129,11 +129,12 @@ class Problem:
         """
         network = self.network
         inputs = forward_in_batches(
-            network, images, count, lambda features: network.norm(network.pool(features).float() * network.keep)
+            network, images, count, lambda features: network.head_inputs(network.read(features).float())
         )
         return gathered(inputs, count)
 
     def map_size(self) -> tuple[int, int]:
         """Compute the size (h, w) of the last convolutional map, in cells."""
         _, features = next(features_in_batches(self.network, self.images, 1))
-        return features.shape[2], features.shape[3]
+        map_ = self.network.map(features)
+        return map_.shape[2], map_.shape[3]

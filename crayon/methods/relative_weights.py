@@ -39,6 +39,8 @@ def gradient_ratio(problem: Problem, chosen: torch.Tensor, term: Callable[[Batch
         rms |g(classification)| / rms |g(term)|; 0 if the term has no gradient, or no image is chosen.
     """
     positions = chosen.nonzero().squeeze(1).cpu()
+    if not len(positions):
+        return 0.0
     if len(positions) > SAMPLE:
         positions = positions[torch.arange(SAMPLE) * len(positions) // SAMPLE]
     network, training = problem.network, problem.network.training

@@ -102,8 +102,9 @@ class RES(Method):
         import torch
 
         features = required(batch.features, "features")
-        weights = batch.network.map_weights(features, batch.labels).detach() / features[0, 0].numel()
-        activation = torch.einsum("bchw,bc->bhw", wide(features), weights)
+        map_ = batch.network.map(features)
+        weights = batch.network.map_weights(features, batch.labels).detach() / map_[0, 0].numel()
+        activation = torch.einsum("bchw,bc->bhw", wide(map_), weights)
         maps, varied = scaled(activation), activation.amax((1, 2)) > activation.amin((1, 2))
         annotation = state["annotation"][batch.index] * varied[:, None, None]
         labelled, used = annotation.abs(), annotation.flatten(1).any(1)

@@ -76,7 +76,7 @@ class RRR(Method):
         """Compute the two terms of the loss: the cross-entropy, and R on the irrelevant pixels or cells."""
         import torch
 
-        from crayon.saliency.gradcam import class_activation
+        from crayon.saliency.gradcam import grad_cam
 
         if self.saliency == "input":
             log_p = wide(batch.logits).log_softmax(1)
@@ -84,7 +84,7 @@ class RRR(Method):
             irrelevant = irrelevant_pixels(state[batch.index]).unsqueeze(1)
         else:
             features = required(batch.features, "features")
-            saliency = class_activation(features, batch.network.map_weights(features, batch.labels))
+            saliency = grad_cam(batch.network, features, batch.labels)
             irrelevant = state[batch.index]
         energy, axes = (irrelevant * saliency).square(), tuple(range(1, saliency.dim()))
         energy = energy.mean(axes) if self.reduction == "mean_pixels" else energy.sum(axes)

@@ -64,7 +64,7 @@ def check_forward(model: nn.Module, images: torch.Tensor, name: str) -> torch.Te
     called = type(model).__name__
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     try:
-        logits = model(images)
+        logits = model(images.contiguous())  # some models flatten a map by `view`
     except Exception as error:  # a model may raise anything
         channels = images.shape[1]
         remedy = f" ({type(error).__name__}: {first_line(error)})"

@@ -19,6 +19,7 @@ from crayon.models.bagnet import bagnet18
 from crayon.models.classifier import Classifier
 from crayon.models.efficientnet_lite import efficientnet_lite0
 from crayon.models.foreign_checkpoints import AUXILIARY, classifier_state, read_weights
+from crayon.models.importable import image_size, imported_network
 from crayon.models.miniatures import mini_convnext, mini_resnet
 from crayon.utils.errors import CheckpointError, OtherNetworkError, ParamsError, first_line
 from crayon.utils.packaged import located, remedy
@@ -42,25 +43,25 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
     from torchvision import models
     from torchvision.models import get_model
 
-    known = models.list_models(module=models)
-    if options.name not in known:
-        raise ParamsError(f"network.name: {unknown('network', options.name, [*BUILT, *known])}")
+    known, name = models.list_models(module=models), str(options.name)
+    if name not in known:
+        raise ParamsError(f"network.name: {unknown('network', name, [*BUILT, *known])}")
     whole: nn.Module
     if options.weights is None or options.file is not None:
-        whole = get_model(options.name, weights=None)
+        whole = get_model(name, weights=None)
         return whole
-    weights = cache.named(options.name, options.weights)
+    weights = cache.named(name, options.weights)
     if not initial:
-        whole = get_model(options.name, weights=None, **WITH_WEIGHTS.get(options.name, {}))
+        whole = get_model(name, weights=None, **WITH_WEIGHTS.get(name, {}))
         return whole
     path = cache.folder() / Path(weights.url).name
     if not path.exists():  # torchvision would download it
-        raise cache.lacking(f"{TORCHVISION}{options.name}/{options.weights}", options.name)
+        raise cache.lacking(f"{TORCHVISION}{name}/{options.weights}", name)
     try:
-        whole = get_model(options.name, weights=weights)
+        whole = get_model(name, weights=weights)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
         raise CheckpointError(
-            f"{path}: is cut off, or is not torchvision's {options.weights} of {options.name} ({first_line(error)}); "
+            f"{path}: is cut off, or is not torchvision's {options.weights} of {name} ({first_line(error)}); "
             "delete it, and run `crayon weights`, which downloads it again."
         ) from error
     return whole
@@ -82,12 +83,12 @@ def build_classifier(network: Network, classes: int, initial: bool = True) -> Cl
 
     Args:
         network: its name is a key of `BUILT` or a network of torchvision (such as resnet50, which has 2,048
-            channels and, for images of 224 pixels, a 7x7 map).
+            channels and, for images of 224 pixels, a 7x7 map); or it is of another package, or a function builds it.
         classes: K, the number of classes.
         initial: whether to load `network.weights`; False if a checkpoint overwrites all weights.
 
     Raises:
-        ParamsError: there is no such network, or it does not average a feature map before a linear last layer.
+        ParamsError: there is no such network, it cannot be built, or `split_network` refuses it.
         CheckpointError: the weights are unknown, missing, or belong to another network.
     """
     if network.name in BUILT:
@@ -95,13 +96,14 @@ def build_classifier(network: Network, classes: int, initial: bool = True) -> Cl
     else:
         from crayon.models.split import split_network  # imports torchvision (1 s), which our own networks do not need
 
-        whole = torchvisions(network, initial)
-        classifier = Classifier(split_network(whole, f"network.name: {network.name}"), classes)
-    if initial and network.file is not None:
+        whole = torchvisions(network, initial) if network.name else imported_network(network, classes, initial)
+        what = f"network.name: {network.name}" if network.name else f"network.{network.label.replace(' ', ': ', 1)}"
+        classifier = Classifier(split_network(whole, what, (3, *image_size(whole)), network.map), classes)
+    if initial and network.weights is not None and network.file is not None:
         if missing := remedy(network.file):
             raise CheckpointError(f"network.weights: {missing}")
         weights = read_weights(located(network.file))
-        classifier.load_state_dict(fitted(weights, classifier, network.name, network.file, network.prefix, head=False))
+        classifier.load_state_dict(fitted(weights, classifier, network.label, network.file, network.prefix, head=False))
     return classifier
 
 

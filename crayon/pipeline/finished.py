@@ -1,6 +1,7 @@
 """Time and disk space of a plan's finished jobs, read from their records, as the basis of a forecast.
 
-The time of a pending job is estimated from the median of comparable finished jobs. The comparable jobs are those of the
+The time of a pending job is estimated from the mean of comparable finished jobs. A median would be too low for a sum:
+of the jobs that share a process, only the first takes the time of the imports. The comparable jobs are those of the
 first of these groups in which a job has finished:
 
 1. jobs of the same rule, method, network and benchmark; the time is proportional to the epochs,
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from crayon.config.source import expected
@@ -50,7 +51,7 @@ class Finished:
         sizes: benchmark -> its size, None if it is unknown.
         other_devices: rule -> the devices of its records, for rules that have records of other devices only.
         checkpoint_bytes: params of a network, as JSON -> size of its checkpoint in bytes.
-        rates: kind of job -> median number of seconds per epoch, or per image and epoch.
+        rates: kind of job -> mean number of seconds per epoch, or per image and epoch.
     """
 
     def __init__(self, plan: Plan, devices: Set[str]) -> None:
@@ -74,7 +75,7 @@ class Finished:
             for job, params, environment in here or records:
                 for kind, units in self._kinds(job, params):
                     rates[kind].append(environment["wall_seconds"] / units)
-        self.rates = {kind: median(values) for kind, values in rates.items()}
+        self.rates = {kind: fmean(values) for kind, values in rates.items()}
 
     def seconds(self, job: Job) -> float | None:
         """Estimate the seconds of a pending job; None if no comparable job has finished."""
@@ -86,7 +87,7 @@ class Finished:
         """The groups of finished jobs that are comparable to this job, from the most to the least similar.
 
         Each group comes with the amount of work of this job, in epochs or in epochs times images. The estimate is this
-        amount times the median time per unit.
+        amount times the mean time per unit.
         """
         run, name = job.wildcards.get("run", ""), job.wildcards.get("benchmark")
         method = self.plan.runs[run].method if run in self.plan.runs else job.wildcards.get("kind", run)

@@ -24,6 +24,7 @@ from crayon.config.types import Archive
 from crayon.data import registry
 from crayon.methods import METHODS, method_class
 from crayon.methods.base import Method, Need
+from crayon.pipeline.definition import defined
 from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of, package_file, raw_file
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
@@ -238,7 +239,7 @@ class Plan:
             inputs=_weights(self.network(transfer)),
             outputs={"model": model},
             record=model.replace(".safetensors", ".record.json"),
-            steering={"network": dump(self.network(transfer)), "pretraining": dump(pretraining)},
+            steering={"network": defined(self.network(transfer)), "pretraining": dump(pretraining)},
             code=("crayon.pipeline.steps.pretrain",),
             step_params=self._params(transfer=transfer),
         )
@@ -370,7 +371,7 @@ class Plan:
         """The params subset of every job that uses a benchmark's network, whether it trains the network or not."""
         suite = self.params.active
         return {
-            "network": dump(self.network(transfer)),
+            "network": defined(self.network(transfer)),
             "normalisation": dump(benchmark.normalisation),
             "precision": suite.compute.precision,
             "classes": list(benchmark.classes),
@@ -379,7 +380,7 @@ class Plan:
 
     def placed(self, benchmark: Benchmark) -> dict[str, Any]:
         """The params subset of every job that depends on where the cells of the network's maps lie on the images."""
-        return {"placed": dump(self.network()), "placement": benchmark.placement}
+        return {"placed": defined(self.network()), "placement": benchmark.placement}
 
     def training_params(
         self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None
@@ -567,7 +568,7 @@ class Plan:
             record=f"{folder}/record.json",
             steering=self.training_params(benchmark)
             | {
-                "network": dump(auxiliary.network),
+                "network": defined(auxiliary.network),
                 "training": dump(auxiliary.training),
                 "selection": dump(benchmark.selection),
             },

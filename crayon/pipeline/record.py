@@ -26,6 +26,7 @@ from typing import Any
 from crayon.config.sections import TORCHVISION
 from crayon.models import cache
 from crayon.pipeline import fingerprint
+from crayon.pipeline.definition import versions
 from crayon.pipeline.job import Job
 from crayon.utils.errors import CrayonError, DataError, EditedError, OutputError, RecordError
 from crayon.utils.files import canonical, read_json, sha256, write_bytes, write_json, write_text
@@ -267,6 +268,7 @@ class Recording:
 
     def _record(self, environment: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
         commit, dirty = fingerprint.commit()
+        of_network = {} if self.job.step_params is None else versions(self.job.params.network)
         wall, cpu = self.spent
         return sealed(
             self.definition
@@ -282,7 +284,7 @@ class Recording:
                     "commit": commit,
                     "dirty": dirty,
                     "python": platform.python_version(),
-                    "packages": _versions(),
+                    "packages": _versions() | of_network,
                     "machine": platform.machine(),
                     "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                     "wall_seconds": round(wall, 3),

@@ -216,17 +216,18 @@ def evaluations(suite: Suite) -> list[Batch]:
     if not suite.evaluate_together:
         return batches(suite)
     runs, apart = expand(suite), list[Batch]()
+    varied = [[run.name for run in part] for part in studies(suite).values()]
     merged: dict[tuple[str, tuple[int, ...], int], list[str]] = {}
     for batch in batches(suite):
         if TRANSFERRED in batch.runs:
             apart.append(batch)
             continue
         for name in batch.benchmarks:
-            varied = ([run.name for run in part] for part in studies(suite).values())
-            for number, kind in enumerate((*_kinds(suite, name), *varied)):
-                able = [run for run in batch.runs if run in kind and name in runs[run].benchmarks]
-                if able:
-                    merged.setdefault((name, batch.seeds, number), []).extend(able)
+            kinds = [*_kinds(suite, name), *varied]
+            for run in batch.runs:
+                if name in runs[run].benchmarks:  # a variation of two studies belongs to the first
+                    number = next(number for number, kind in enumerate(kinds) if run in kind)
+                    merged.setdefault((name, batch.seeds, number), []).append(run)
     return [Batch(tuple(names), seeds, (name,)) for (name, seeds, _), names in merged.items()] + apart
 
 

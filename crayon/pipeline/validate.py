@@ -96,7 +96,15 @@ def _validate_studies(suite: Suite) -> None:
                 raise ParamsError(f"studies.{name}: needs {method}; add it to methods, or leave the study out")
             for benchmark in study.benchmarks:
                 if (why := reason_left_out(method, suite.benchmarks[benchmark])) is not None:
-                    raise ParamsError(f"studies.{name}.benchmarks: {method} cannot run on {benchmark}: {why}")
+                    others = [
+                        other
+                        for other, study in suite.studies
+                        if study is not None and method in studied(other, study) and benchmark in study.benchmarks
+                    ]
+                    raise ParamsError(
+                        f"studies.{name}.benchmarks: {method} cannot run on {benchmark}: {why}; leave {benchmark} out "
+                        f"of `benchmarks` of {', '.join(others)}"
+                    )
     if (originals := suite.studies.originals) is not None:
         known = [*suite.methods, *suite.controls, *suite.further]
         for run in originals.runs:

@@ -18,7 +18,7 @@ from crayon.pipeline.steps.context import Context
 from crayon.report import style
 from crayon.report.tables import naming
 from crayon.report.tiles import Row, Tile, draw
-from crayon.saliency.gradcam import class_activation, normalise_stored
+from crayon.saliency.gradcam import grad_cam, normalise_stored
 from crayon.saliency.overlays import highlight_overlaid, readable
 from crayon.utils.files import write_csv
 
@@ -115,8 +115,7 @@ def look(context: Context, checkpoint: str, split: str) -> tuple[np.ndarray, np.
     predictions, maps = [], []
     for _, features in features_in_batches(network, images, len(images)):
         predictions.append(network.classify(features).detach().argmax(1))
-        weights = network.map_weights(features, predictions[-1]).detach()
-        maps.append(normalise_stored(class_activation(features, weights)))
+        maps.append(normalise_stored(grad_cam(network, features, predictions[-1])).detach())
     return torch.cat(predictions).cpu().numpy(), torch.cat(maps).cpu().numpy()
 
 

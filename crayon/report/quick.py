@@ -72,7 +72,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             meaning(plan, evaluated, name) + "\n",
             "\n".join(
                 [
-                    answers_sentence(plan, job, name),
+                    answers_sentence(plan, job.inputs, name),
                     *(["The annotators are simulated: no person answered."] if simulated else []),
                     *left_out_sentences(plan, name, (run for run in CRAYON if run in plan.params.active.methods)),
                     *fallen(plan, evaluated, name),

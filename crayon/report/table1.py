@@ -229,7 +229,7 @@ def _markdown(plan: Plan, job: Job, evaluated: dict) -> str:
             lines.append(line)
         kept = [i for i, title in enumerate(header) if any(line[i] for line in lines)]
         sentences = [
-            answers_sentence(plan, job, name),
+            answers_sentence(plan, job.inputs, name),
             *left_out_sentences(plan, name, suite.methods),
             *fallen(plan, evaluated, name),
             *gap_sentences(plan, evaluated, name),

@@ -56,7 +56,7 @@ def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list
                 mean, _ = paper.get((model, name, metric), (None, None))
                 seeds = 1 if model == "original" else len(transfer.seeds)
                 numbers = (number(value.mean), number(value.std), len(transfer.originals), seeds, number(mean, 2))
-                rows.append([plan.suite, model, transfer.network.name, name, metric, *numbers])
+                rows.append([plan.suite, model, transfer.network.label, name, metric, *numbers])
     return {plan.find("table3").outputs["table"]: (COLUMNS, rows)}
 
 
@@ -64,9 +64,9 @@ def _markdown(plan: Plan, evaluated: dict, rows: list[list[Any]]) -> str:
     suite = plan.params.active
     transfer = study(suite.studies.transfer, "transfer")
     parts = [
-        f"# Table 3: transfer to {transfer.network.name}: {suite.title} (suite `{plan.suite}`)\n",
+        f"# Table 3: transfer to {transfer.network.label}: {suite.title} (suite `{plan.suite}`)\n",
         f"Crayon-Attention on {len(transfer.originals)} Originals of another network, each refined with "
-        f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.name} Original. "
+        f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.label} Original. "
         "Percent, mean ± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data "
         "sets.\n",
     ]

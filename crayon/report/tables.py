@@ -180,17 +180,17 @@ def mistake_sentences(plan: Plan, name: str) -> list[str]:
     return [text] if labels else []
 
 
-def answers_sentence(plan: Plan, job: Job, name: str) -> str:
+def answers_sentence(plan: Plan, summaries: Mapping[str, str], name: str) -> str:
     """A sentence with the number of answers per source and of labels, of each kind of annotation.
 
     Args:
         plan: the plan of the suite.
-        job: the job of a table that reads the summaries of the answers.
+        summaries: `benchmark/kind` -> path of the summary of the answers.
         name: the benchmark.
     """
     parts = []
     for kind in plan.kinds(name):
-        summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
+        summary = read_json(summaries[f"{name}/{kind}"], RecordError)
         sources = " and ".join(f"{count} {source}" for source, count in summary["sources"].items())
         labels = ", ".join(f"{count} {label}" for label, count in summary["labels"].items())
         derived = f"derived: {derived_text(summary['derived'])}" if "derived" in summary else ""

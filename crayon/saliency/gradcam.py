@@ -1,13 +1,40 @@
-"""Grad-CAM of a classifier with average pooling before its head (paper, Sec. III-A).
+"""Grad-CAM of a classifier (paper, Sec. III-A).
 
     M = ReLU(sum_k alpha_k A_k),   alpha_k = mean over cells of d z[target] / d A_k
 
 With a linear head z = W mean(A) + b this is exactly ReLU(sum_k W[target, k] A_k) / (h w): no backward pass is needed.
+In other networks, only the part of the network behind the map is differentiated.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
+
+
+class HasMaps(Protocol):
+    """What `grad_cam` uses of a `crayon.models.classifier.Classifier`."""
+
+    def map(self, features: torch.Tensor) -> torch.Tensor:
+        """View features as a map (B, C, h, w)."""
+
+    def map_weights(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compute Grad-CAM's channel weights (B, C)."""
+
+
+def grad_cam(network: HasMaps, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Compute the Grad-CAM maps of a network, differentiable in features and weights.
+
+    Args:
+        network: the classifier.
+        features: its features, from `crayon.models.classifier.Classifier.features`.
+        target: (B,) int64, the class of each map.
+
+    Returns:
+        (B, h, w) maps, >= 0.
+    """
+    return class_activation(network.map(features), network.map_weights(features, target))
 
 
 def class_activation(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

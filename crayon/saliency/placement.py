@@ -10,6 +10,8 @@ images of the size in use.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -25,7 +27,9 @@ IMAGES = 2
 """Number of noise images that the shift is measured on."""
 
 
-def measure_shift(backbone: nn.Module, size: tuple[int, int]) -> Shift:
+def measure_shift(
+    backbone: nn.Module, size: tuple[int, int], view: Callable[[torch.Tensor], torch.Tensor] = lambda map_: map_
+) -> Shift:
     """Measure the shift of a map's cells, from the gradients of its features with respect to the pixels.
 
     For each row (and each column) of cells, the features are summed with random signs, on images of noise. The centre
@@ -34,8 +38,9 @@ def measure_shift(backbone: nn.Module, size: tuple[int, int]) -> Shift:
     and limited to half a cell.
 
     Args:
-        backbone: (B, 3, H, W) images -> (B, C, h, w) features, used in evaluation mode; its weights matter little.
+        backbone: (B, 3, H, W) images -> features, used in evaluation mode; its weights matter little.
         size: (height, width) of the images in pixels.
+        view: features -> map (B, C, h, w), as `Classifier.map`; by default, the features are a map.
 
     Raises:
         ModelError: no gradient reaches the pixels.
@@ -47,7 +52,7 @@ def measure_shift(backbone: nn.Module, size: tuple[int, int]) -> Shift:
     training = backbone.training
     backbone.eval()
     with torch.enable_grad():
-        features = backbone.forward(images).float()  # not `__call__`, which may be compiled
+        features = view(backbone.forward(images)).float()  # not `__call__`, which may be compiled
         signs = torch.randint(0, 2, features.shape, generator=generator).to(device) * 2 - 1
         signed = features * signs
         shift = [_shift(signed, images, axis) for axis in (2, 3)]

@@ -36,7 +36,7 @@ from crayon.models.classifier import Classifier
 from crayon.models.inference import features_in_batches
 from crayon.models.split import split_network
 from crayon.models.whole import load_back, name_in_whole
-from crayon.saliency.gradcam import class_activation, normalise_stored
+from crayon.saliency.gradcam import grad_cam, normalise_stored
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.saliency.placement import Shift, cell_shares, measure_shift
 from crayon.training.fit import Monitor, check_answers, fall, train
@@ -101,22 +101,25 @@ class Guide:
     """A trained classifier, its training images, and the maps that show what it attends to.
 
     Args:
-        model: (B, 3, H, W) float32 -> (B, K) logits, K >= 2, with a map that is averaged before a linear last layer, as
-            in torchvision's ResNets, EfficientNets, ConvNeXts and others. It is copied and does not change.
+        model: (B, 3, H, W) float32 -> (B, K) logits, K >= 2, from a linear last layer: a convolutional network or a
+            vision transformer. It is copied and does not change.
         dataset: the training images without random augmentation, as a map-style data set whose items begin with an
             image (3, H, W) float and its class, or as a data loader whose batches begin with images and classes. A
             loader's workers read images in parallel; its batch size and shuffling are not used.
         validation: images on which accuracy is measured; those of `dataset` if left out.
         device: where to compute.
+        map: name of the module whose output is the map, such as `layer4` or `blocks.10`. By default, the last map that
+            is averaged before the last layer; without one, the last that all goes through on its way to the logits.
 
     Attributes:
         images: reader of the training images.
-        original: the model as backbone, pooling and head, with the same logits.
+        original: the model as backbone, neck and head, with the same logits.
+        layer: name of the layer or operation that returns the map.
         labels: (N,) int64, the classes of the training images.
 
     Raises:
-        ModelError: the model does not average a map before a linear last layer, its map has only one cell for images of
-            this size, it does not return logits (B, K), or its weights are not float32.
+        ModelError: the model does not end in a linear layer that returns logits (B, K), it has no map, the map has only
+            one cell for images of this size, `map` names no such layer, or the weights are not float32.
         DataError: a data set is empty or not map-style, its items are not as described above, or a loader's sampler
             leaves images out or repeats some.
         MachineError: the device does not exist or cannot be used.
@@ -128,6 +131,7 @@ class Guide:
         dataset: Images | DataLoader[Any],
         validation: Images | DataLoader[Any] | None = None,
         device: str | torch.device = "cpu",
+        map: str | None = None,
     ) -> None:
         check_model(model)
         name = type(model).__name__
@@ -146,7 +150,8 @@ class Guide:
             ) from error
         whole = copy.deepcopy(self._model).eval()
         expected = check_forward(whole, self.images(torch.zeros(1, dtype=torch.int64)).cpu(), "dataset")
-        parts = split_network(whole, name, self.images.size)
+        parts = split_network(whole, name, self.images.size, map)
+        self.layer = parts.layer
         linear = whole.get_submodule(parts.head)
         assert isinstance(linear, nn.Linear)  # split_network found it
         self.original = Classifier(parts, linear.out_features)
@@ -162,7 +167,7 @@ class Guide:
         self._validation: tuple[DatasetImages, torch.Tensor] | None = None
         if validation is not None:
             images = DatasetImages(validation, "validation", self.device)
-            check_forward(whole, images(torch.zeros(1, dtype=torch.int64)).cpu(), "validation")
+            check_forward(self._model.eval(), images(torch.zeros(1, dtype=torch.int64)).cpu(), "validation")
             self._validation = images, images.labels(linear.out_features)
         self._maps: dict[str, torch.Tensor] = {}
         self._logits: torch.Tensor | None = None
@@ -170,7 +175,7 @@ class Guide:
     @cached_property
     def shift(self) -> Shift:
         """Where the cells of the maps lie on the images, for `crayon.saliency.placement.upsample`."""
-        return measure_shift(self.original.backbone, self.images.size[1:])
+        return measure_shift(self.original.backbone, self.images.size[1:], self.original.map)
 
     def maps(self, target: Literal["label", "prediction"] = "label") -> torch.Tensor:
         """Compute the model's Grad-CAM maps of all training images, each divided by its maximum.
@@ -207,8 +212,9 @@ class Guide:
         count, cells = _argument("count", count, Count), _argument("cells", cells, Positive)
         top, size = TopPatches(self.original.channels, count), (1, 1)
         for here, features in features_in_batches(self.original, self.images.reader, len(self.images)):
-            top.update(features, here.start)
-            size = (features.shape[2], features.shape[3])
+            map_ = self.original.map(features)
+            top.update(map_, here.start)
+            size = (map_.shape[2], map_.shape[3])
         names = [str(position) for position in range(len(self.images))]
         return top.rows(names, self.images.size[1:], size, cells, self.shift)
 
@@ -347,8 +353,7 @@ class Guide:
         for here, features in features_in_batches(network, self.images.reader, len(self.images)):
             logits.append(network.classify(features).float())
             chosen = self.labels[here] if target == "label" else logits[-1].argmax(1)
-            weights = network.map_weights(features, chosen)
-            maps.append(normalise_stored(class_activation(features, weights)).float().cpu())
+            maps.append(normalise_stored(grad_cam(network, features, chosen)).float().cpu())
         return torch.cat(maps), torch.cat(logits)
 
     def _load_back(self, network: Classifier) -> nn.Module:

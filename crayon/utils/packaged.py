@@ -1,10 +1,11 @@
-"""Files inside installed Python packages, named `package:NAME/FILE` in params.yaml and in records.
+"""Files inside installed Python packages, named `package:NAME/FILE` in params.yaml and in records; modules' files.
 
 The name is the same on every machine, but the path of the file differs.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,3 +35,30 @@ def remedy(path: str | Path) -> str | None:
     name = str(path).removeprefix(PREFIX).partition("/")[0]
     extra = f" by `pip install 'crayon-attention[{EXTRAS[name]}]'`" if name in EXTRAS else ""
     return f"the package {name} is not installed; install it{extra}."
+
+
+def module_file(name: str) -> Path | None:
+    """Find the source file of a module `package.module` without importing it, also in the working directory.
+
+    None if there is none, as for a module that is not written in Python.
+    """
+    top, *rest = name.split(".")
+    places = [Path.cwd()]
+    spec = find_spec(top) if top.isidentifier() else None
+    if spec is not None and spec.origin is not None:
+        in_package = spec.submodule_search_locations is not None  # the origin is then top/__init__.py
+        places.insert(0, Path(spec.origin).parents[1 if in_package else 0])
+    for place in places:
+        path = place.joinpath(top, *rest)
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            if file.is_file():
+                return file
+    return None
+
+
+def distribution_version(module: str) -> str | None:
+    """The version of the installed distribution that a module `package.module` belongs to; None if it has none."""
+    top = module.partition(".")[0]
+    for distribution in packages_distributions().get(top, ()):
+        return f"{distribution} {version(distribution)}"
+    return None

@@ -67,9 +67,14 @@ def test_a_run_asks_about_the_first_neurons_of_the_order():
     problem.neurons[:] = 0
     before = problem.attention.clone()
     first = implicated(scores(problem, before.tolist()))[:2]
-    varied(problem, run, seed=1)
+    orders: dict[str, np.ndarray] = {}
+    varied(problem, run, seed=1, orders=orders)
     assert set(np.flatnonzero(problem.neurons.numpy() == 0)) == set(first)
     assert problem.attention.tolist() == before.tolist()
+    orders["implicated"] = orders["implicated"][::-1]  # the order that was kept is not computed again
+    problem.neurons[:] = 0
+    varied(problem, run, seed=2, orders=orders)
+    assert set(np.flatnonzero(problem.neurons.numpy() == 0)) == set(orders["implicated"][:2])
     problem = problems.problem(24)
     problem.attention[:] = 1
     with pytest.raises(MethodError, match="varied: the order implicated needs relevant and irrelevant maps"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from .. import tiny
+from .. import paper, tiny
 from ..commands import crayon
 
 TABLE = "results/mini/table1.csv"
@@ -79,6 +79,11 @@ class Project:
     def read(self, path: str) -> bytes:
         return (self.folder / path).read_bytes()
 
+    def numbers(self) -> dict[str, bytes]:
+        """The tables of all results, by name, without times."""
+        found = self.folder.glob("results/*/*.csv")
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in found if path.name != "runtime.csv"}
+
     def keep(self, path: str):
         """Remember a file; return a function that restores it with a new modification time, as an editor would."""
         content = self.read(path)
@@ -123,6 +128,20 @@ def project(shared) -> Project:
     return found
 
 
+@pytest.fixture(scope="session")
+def whole(shared) -> Project:
+    """The suite `paper`, scaled down, after `snakemake` without a target."""
+
+    def fill(folder: Path) -> str:
+        root = folder.with_name("served")
+        root.mkdir()
+        with paper.served(root) as address:
+            return Project(paper.whole(folder, root, address)).snakemake()
+
+    found, found.first_output = shared("paper", fill)
+    return found
+
+
 @pytest.fixture
 def copy(project, tmp_path) -> Project:
     """A copy of the tiny project that a test may damage."""
@@ -143,7 +162,7 @@ def version(project: Project, folder: Path) -> str:
     found = Project(folder)
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
     (folder / ".gitignore").write_text(
-        "/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/curves\n/evaluations\n/auxiliary\n/sources\n"
+        "/raw\n/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/curves\n/evaluations\n/auxiliary\n/sources\n"
         "/results/*.*\n/results/*/*.record.json\n"
     )
     found.run("git", "init", "-q", "-b", "main")
@@ -151,9 +170,9 @@ def version(project: Project, folder: Path) -> str:
     found.run("git", "config", "user.name", "test")
     found.run("dvc", "init", "-q")
     shutil.copytree(tiny.ROOT / ".dvc/plots", folder / ".dvc/plots")
-    before = found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors")
+    before = found.run("sh", "-c", "ls -i runs/*/*/*/*/last.safetensors")
     said = found.run("dvc", "repro")
-    assert found.run("sh", "-c", "ls -i runs/mini/*/*/*/last.safetensors") == before  # nothing was trained
+    assert found.run("sh", "-c", "ls -i runs/*/*/*/*/last.safetensors") == before  # nothing was trained
     found.run("git", "add", "-A")
     found.run("git", "commit", "-qm", "first")
     return said

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,35 +13,21 @@ import torch
 import yaml
 from torchvision.models import get_model
 
-from .. import tiny
+from .. import paper, tiny
 from ..data import releases
+from ..paper import archive
 
 pytestmark = pytest.mark.slow
 
 SMALL = {"optimiser": "adam", "learning_rate": 1.0e-4, "weight_decay": 1.0e-4, "batch_size": 16, "epochs": 1}
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A folder, and the address under which it is served."""
     folder = tmp_path_factory.mktemp("server")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def archive(path: Path, root: Path, address: str) -> dict:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"urls": [f"{address}/{path.relative_to(root).as_posix()}"], "sha256": digest}
+    with paper.served(folder) as address:
+        yield folder, address
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +39,17 @@ def project(tmp_path_factory, served):
         "biased_celeba": releases.celeba(root / "celeba"),
         "backgrounds": releases.backgrounds(root / "backgrounds"),
     }
-    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
-    content["suite"] = "paper"
-    suite = content["suites"]["paper"]
+    content, suite = paper.suite()
     suite |= {
         "seeds": [0],
         "methods": ["crayon_attention", "crayon_pruning", "erm"],
         "studies": {},
         "network": {"name": "resnet50"},
     }
-    suite["compute"] |= {"device": "cpu", "threads": 1}
-    sizes = {"waterbirds": {"resize": [72, 72], "crop": [64, 64]}, "biased_celeba": {"resize": 64}}
-    sizes["backgrounds"] = {"resize": 72, "crop": [64, 64]}
     for name, paths in made.items():
         benchmark = suite["benchmarks"][name]
         archives = {key: archive(path, root, address) for key, path in paths.items()}
-        benchmark["source"] |= sizes[name] | {"archives": archives, "subset": True}
+        benchmark["source"] |= {"archives": archives, "subset": True}
         benchmark |= {"original": SMALL, "refinement": SMALL}
         for settings in benchmark["methods"].values():
             for key in {*SMALL, "momentum", "milestones", "milestone_factor"} & set(settings):

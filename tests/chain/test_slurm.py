@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .. import tiny
+from .. import paper, tiny
 from . import cluster as slurm
 from .conftest import TABLE, Project
 
@@ -31,8 +31,8 @@ class Submitted(Project):
     def environment(self) -> dict[str, str]:
         return super().environment() | self.cluster.environment
 
-    def submit(self, *arguments: str, check: bool = True) -> str:
-        return self.run("snakemake", *PROFILE, *arguments, "--", TABLE, check=check)
+    def submit(self, *arguments: str, target: str = TABLE, check: bool = True) -> str:
+        return self.run("snakemake", *PROFILE, *arguments, "--", target, check=check)
 
 
 def small(folder: Path) -> Path:
@@ -159,6 +159,24 @@ def test_cancelled_and_preempted_jobs_rerun_to_the_same_table(submitted, tmp_pat
     assert "valid: " in again.run("crayon", "audit", "--allow-dirty", "--full", TABLE)
     assert again.planned() == set()
     assert [path.stem for path in (again.folder / LOGS).rglob("*.log")] == [cancelled]
+
+
+def test_lost_parts_of_the_paper_suite_are_made_again_through_slurm(whole, cluster, tmp_path):
+    """A data set (its archives are in raw/), two methods on each benchmark, all tables and figures."""
+    shutil.copytree(whole.folder, tmp_path / "paper", symlinks=True)
+    again, before = Submitted(tmp_path / "paper", cluster), set(cluster.jobs())
+    lost = ["data/paper/backgrounds", "results/paper"]
+    lost += [str(path.relative_to(again.folder)) for path in again.folder.glob("runs/paper/*/crayon_attention")]
+    lost += [f"{kind}/paper/{name}/erm" for kind in ("runs", "evaluations") for name in paper.SHARE]
+    for path in lost:
+        shutil.rmtree(again.folder / path)
+    again.submit(target="all")
+    asked = {job["Comment"] for name, job in cluster.jobs().items() if name not in before}
+    assert "rule_download_wildcards_paper_backgrounds" in asked
+    assert {job for job in asked if "refine" in job}
+    assert again.numbers() == whole.numbers()
+    assert "broken" not in again.run("crayon", "audit", "--allow-dirty", "--full")
+    assert "Nothing to be done" in again.snakemake("-n")
 
 
 def test_unknown_partition_stops_before_submission(cluster, tmp_path):

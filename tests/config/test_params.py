@@ -478,3 +478,38 @@ def test_a_key_that_was_removed_is_named_with_the_remedy(tmp_path, content):
     assert message.endswith("remove the key")
     content["suites"]["mini"]["compute"]["processes"] = 1  # as in files of version 0.1.0
     assert load_plan(tiny.write(tmp_path / "old", content) / "params.yaml").jobs
+
+
+def test_a_benchmark_like_another_has_its_keys_and_methods_but_for_its_own(tmp_path):
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    changed = {"like": "waterbirds", "original": suite["benchmarks"]["waterbirds"]["original"] | {"epochs": 9}}
+    suite["benchmarks"]["strong"] = changed | {"methods": {"erm": {"learning_rate": 0.5}}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    found = load(tmp_path / "params.yaml").suites["mini"].benchmarks
+    first, second = found["waterbirds"], found["strong"]
+    assert (first.original.epochs, second.original.epochs) == (1, 9)
+    assert second.methods == first.methods | {"erm": {"learning_rate": 0.5}}
+    assert (second.title, second.like) == (f"{first.title}, strong", None)
+    same = {"title", "original", "methods"}
+    assert first.model_dump(exclude=same) == second.model_dump(exclude=same)
+
+
+@pytest.mark.parametrize(
+    ("like", "words"),
+    [
+        ({"b": {"like": "c"}}, "benchmarks.b.like: There is no other benchmark 'c'"),
+        ({"b": {"like": "b"}}, "benchmarks.b.like: There is no other benchmark 'b'"),
+        ({"b": {"like": "waterbirds"}, "c": {"like": "b"}}, "b is itself like waterbirds; name waterbirds here"),
+    ],
+)
+def test_a_wrong_like_is_refused(tmp_path, like, words):
+    content = tiny.params()
+    content["suites"]["mini"]["benchmarks"] |= like
+    assert words in refused(tmp_path, content)
+
+
+def test_like_is_no_default(tmp_path):
+    content = tiny.params()
+    content["suites"]["mini"]["defaults"] = {"like": "waterbirds"}
+    assert "defaults: like belongs to a benchmark" in refused(tmp_path, content)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,21 @@ FOLDERS = [f"{n:02d}_{name.replace('_', ' ')}" for n, name in enumerate(IN9)]
 FOLDERS[6] = "06_instrument"
 ATTRIBUTES = ["Attractive", "Black_Hair", "Blond_Hair", "Smiling", "Young"]
 
+CELEBA_TRAINING = 162_770
+"""Rows of CelebA's own training part."""
+
+Counts = Mapping[str, Mapping[str, int]]
+"""split -> `label/group` or `label` -> number of images, as `source.counts` of params.yaml."""
+
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (30, 20), box: tuple[int, int, int, int] | None = None):
-    """A coloured picture; with a box, everything outside the box is black."""
+    """A picture in one of 97 colours; with a box, everything outside the box is black."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encoded(seed % 97, size, box, path.suffix.lower()))
+
+
+@cache
+def _encoded(seed: int, size: tuple[int, int], box: tuple[int, int, int, int] | None, suffix: str) -> bytes:
     generator = np.random.default_rng(seed)
     pixels = np.empty((size[1], size[0], 3), np.uint8)
     pixels[:] = generator.integers(60, 250, 3)
@@ -26,7 +40,10 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (30, 20), box: tuple[
         kept = np.zeros(pixels.shape[:2], bool)
         kept[box[1] : box[3], box[0] : box[2]] = True
         pixels[~kept] = 0
-    Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}))
+    file = io.BytesIO()
+    jpeg = suffix in (".jpg", ".jpeg")
+    Image.fromarray(pixels).save(file, "JPEG" if jpeg else "PNG", **({"quality": 95} if jpeg else {}))
+    return file.getvalue()
 
 
 def tarred(folder: Path, path: Path, *names: str) -> Path:
@@ -37,25 +54,29 @@ def tarred(folder: Path, path: Path, *names: str) -> Path:
     return path
 
 
-def waterbirds(folder: Path, per_kind: int = 3, size: tuple[int, int] = (30, 20)) -> dict[str, Path]:
-    """waterbird_complete95_forest2water2.tar.gz and segmentations.tgz; every split has all four kinds."""
+def waterbirds(
+    folder: Path, per_kind: int = 3, size: tuple[int, int] = (30, 20), counts: Counts | None = None
+) -> dict[str, Path]:
+    """waterbird_complete95_forest2water2.tar.gz and segmentations.tgz; each split has `per_kind` of all four kinds."""
     root, masks = folder / "waterbird_complete95_forest2water2", folder / "segmentations"
+    bird = [size[1] // 4, size[1] * 3 // 4 or 1, size[0] * 4 // 15, size[0] * 2 // 3 or 1]  # top, bottom, left, right
+    grey, mask = np.zeros((size[1], size[0]), np.uint8), io.BytesIO()
+    grey[bird[0] : bird[1], bird[2] : bird[3]] = 255
+    grey[bird[0] : bird[1], bird[3] : size[0] * 4 // 5] = 51  # one of five annotators
+    Image.fromarray(grey).save(mask, "PNG")
     lines = ["img_id,img_filename,y,split,place,place_filename"]
     number = 0
-    for split in (0, 1, 2):
-        for y in (0, 1):
-            for place in (0, 1):
-                for _ in range(per_kind):
+    for split, part in enumerate(("train", "validation", "test")):
+        for y, label in enumerate(("landbird", "waterbird")):
+            for place, group in enumerate(("land", "water")):
+                for _ in range(counts[part][f"{label}/{group}"] if counts else per_kind):
                     number += 1
                     species = ("001.Black_footed_Albatross", "101.White_Pelican")[y]
                     name = f"{species}/{species[4:]}_{number:04d}_{number}.jpg"
                     lines.append(f"{number},{name},{y},{split},{place},/f/forest/{number}.jpg")
                     picture(root / name, number, size)
-                    grey = np.zeros((size[1], size[0]), np.uint8)
-                    grey[5:15, 8:20] = 255
-                    grey[5:15, 20:24] = 51  # one of five annotators
                     (masks / species).mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(grey).save((masks / name).with_suffix(".png"))
+                    (masks / name).with_suffix(".png").write_bytes(mask.getvalue())
     (root / "metadata.csv").write_text("\n".join(lines) + "\n")
     return {
         "images": tarred(folder, folder / f"{root.name}.tar.gz", root.name),
@@ -63,20 +84,50 @@ def waterbirds(folder: Path, per_kind: int = 3, size: tuple[int, int] = (30, 20)
     }
 
 
-def celeba(folder: Path, per_kind: int = 3, training: int = 12) -> dict[str, Path]:
-    """img_align_celeba.zip, the published lists, CelebA's own lists; the first `training` images are to train on."""
-    rows = []
-    for number in range(1, training + 24 + 1):
-        black, smiling = number % 2, number // 2 % 2
-        rows.append((f"{number:06d}.jpg", {"Black_Hair": black, "Blond_Hair": 1 - black, "Smiling": smiling}))
-        picture(folder / "img_align_celeba" / rows[-1][0], number, (178, 218))
+def celeba(
+    folder: Path,
+    training: int = 12,
+    counts: Counts | None = None,
+    validation: int = 0,
+    size: tuple[int, int] = (178, 218),
+) -> dict[str, Path]:
+    """img_align_celeba.zip, the published lists, CelebA's own lists.
+
+    Args:
+        folder: where to write them.
+        training: how many of the first images are to train on; of each 12 more, the first are to test on.
+        counts: numbers of images of each kind, instead of `training`.
+        validation: with counts, how many images of each kind CelebA's lists have after its training part. Images of
+            that part that are in no published list have a row and no file.
+        size: (width, height).
+    """
+    kinds: list[tuple[int, int]] = []  # black hair, smiling
+    if counts is None:
+        kinds = [(number % 2, number // 2 % 2) for number in range(1, training + 24 + 1)]
+        test = 12
+    else:
+        for split in ("train", "test"):
+            for smiling, label in enumerate(("not_smiling", "smiling")):
+                for black, group in enumerate(("not_black_hair", "black_hair")):
+                    kinds += [(black, smiling)] * counts[split][f"{label}/{group}"]
+        training, test = (sum(counts[split].values()) for split in ("train", "test"))
+    there = len(kinds)
+    if validation:
+        kinds += [(0, 0)] * (CELEBA_TRAINING - there)
+        kinds += [(black, smiling) for black in (0, 1) for smiling in (0, 1)] * validation
+    rows = [
+        (f"{number:06d}.jpg", {"Black_Hair": black, "Blond_Hair": 1 - black, "Smiling": smiling})
+        for number, (black, smiling) in enumerate(kinds, start=1)
+    ]
     own, landmarks = [str(len(rows)), " ".join(ATTRIBUTES)], [str(len(rows))]
     landmarks.append(
         "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
     )
-    for name, row in rows:
+    for number, (name, row) in enumerate(rows):
         own.append(f"{name}  " + "  ".join(str(row.get(attribute, 0) * 2 - 1) for attribute in ATTRIBUTES))
         landmarks.append(f"{name}    69  109  109  109   77  142   73  152  108  154 ")
+        if number < there or number >= CELEBA_TRAINING:
+            picture(folder / "img_align_celeba" / name, number + 1, size)
 
     def published(part):
         values = (" ".join([name, *(str(row.get(a, 0)) for a in ATTRIBUTES)]) for name, row in part)
@@ -92,31 +143,50 @@ def celeba(folder: Path, per_kind: int = 3, training: int = 12) -> dict[str, Pat
     paths["attributes"].write_text("\n".join(own) + "\n")
     paths["landmarks"].write_text("\n".join(landmarks) + "\n")
     paths["train"].write_text(published(rows[:training]))
-    paths["test"].write_text(published(rows[training : training + 12]))
+    paths["test"].write_text(published(rows[training : training + test]))
     with zipfile.ZipFile(paths["images"], "w") as archive:
         for path in sorted((folder / "img_align_celeba").iterdir()):
             archive.write(path, f"img_align_celeba/{path.name}")
     return paths
 
 
-def backgrounds(folder: Path, per_class: int = 2) -> dict[str, Path]:
-    """original.tar.gz and only_fg.tar.gz of IN-9, backgrounds_challenge_data.tar.gz; a synset a class."""
+def backgrounds(
+    folder: Path,
+    per_class: int = 2,
+    per_variant: int = 1,
+    validation: int = 1,
+    size: tuple[int, int] = (30, 20),
+) -> dict[str, Path]:
+    """original.tar.gz and only_fg.tar.gz of IN-9, backgrounds_challenge_data.tar.gz; a synset a class.
+
+    Args:
+        folder: where to write them.
+        per_class, validation: images of each class in the parts train and val of IN-9.
+        per_variant: images of each class in each variant of the challenge.
+        size: (width, height).
+    """
+    left, top, right, bottom = size[0] * 4 // 15, size[1] // 5, size[0] * 2 // 3 or 1, size[1] * 4 // 5 or 1
+    number = 0
     for n, name in enumerate(FOLDERS):
-        for part, count in (("train", per_class), ("val", 1)):
+        for part, count in (("train", per_class), ("val", validation)):
             for i in range(count):
-                image = f"n0000000{n}_{i + 100 * (part == 'val')}.JPEG"
-                picture(folder / "original" / part / name / image, 10 * n + i)
-                picture(folder / "only_fg" / part / name / image, 10 * n + i, box=(8, 4, 20, 16))
-        for variant in ("original", "mixed_same", "mixed_rand", "only_fg"):
-            image = f"n0000000{n}_00000200.JPEG"
-            if variant.startswith("mixed"):
-                other = n if variant == "mixed_same" else (n + 1) % 9
-                image = f"fg_n0000000{n}_00000200_bg_n0000000{other}_00000300.JPEG"
-            picture(folder / "bg_challenge" / variant / "val" / name / image, 300 + n)
-        mask = np.zeros((1, 20, 30), bool)
-        mask[:, 4:16, 8:20] = True
+                image = f"n0000000{n}_{i + max(100, per_class) * (part == 'val')}.JPEG"
+                picture(folder / "original" / part / name / image, number, size)
+                picture(folder / "only_fg" / part / name / image, number, size, box=(left, top, right, bottom))
+                number += 1
+        mask = np.zeros((1, size[1], size[0]), bool)
+        mask[:, top:bottom, left:right] = True
         (folder / "bg_challenge/fg_mask/val" / name).mkdir(parents=True)
-        np.save(folder / "bg_challenge/fg_mask/val" / name / f"n0000000{n}_00000200.npy", mask)
+        for i in range(per_variant):
+            wnid = f"n0000000{n}_{i + 200:08d}"
+            for variant in ("original", "mixed_same", "mixed_rand", "only_fg"):
+                image = f"{wnid}.JPEG"
+                if variant.startswith("mixed"):
+                    other = n if variant == "mixed_same" else (n + 1) % 9
+                    image = f"fg_{wnid}_bg_n0000000{other}_{i + 300:08d}.JPEG"
+                picture(folder / "bg_challenge" / variant / "val" / name / image, number, size)
+            np.save(folder / "bg_challenge/fg_mask/val" / name / f"{wnid}.npy", mask)
+            number += 1
     return {
         "training": tarred(folder, folder / "original.tar.gz", "original"),
         "foregrounds": tarred(folder, folder / "only_fg.tar.gz", "only_fg"),

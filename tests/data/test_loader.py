@@ -172,3 +172,69 @@ def test_on_a_cpu_images_are_read_from_the_mapped_file(tmp_path):
     assert reader.raw(index).permute(0, 2, 3, 1).tolist() == stored[[2, 5]].tolist()
     assert torch.equal(reader(index), copied(index))
     assert reader(index).is_contiguous(memory_format=torch.channels_last)
+
+
+class Card:
+    """Stands in for a GPU: what goes there is on the device `meta`; `copies` lists those from the host.
+
+    Attributes:
+        copies: for each copy, whether the source is pinned, and whether the host goes on at once.
+    """
+
+    def __init__(self, monkeypatch) -> None:
+        self.copies: list[tuple[bool, bool]] = []
+        self.pinned: list[torch.Tensor] = []
+        to, copy = torch.Tensor.to, torch.Tensor.copy_
+
+        def pin(tensor):
+            self.pinned.append(tensor)
+            return tensor
+
+        def moved(tensor, device, *given, non_blocking=False, **options):
+            if torch.device(device).type != "cuda":
+                return to(tensor, device, *given, non_blocking=non_blocking, **options)
+            self.note(tensor, non_blocking)
+            return to(tensor, "meta", *given, **options)
+
+        def copied(tensor, source, non_blocking=False):
+            self.note(source, non_blocking)
+            return copy(tensor, source)
+
+        def placed(make):
+            def made(*given, device=None, pin_memory=False, **options):
+                there = device is not None and torch.device(device).type == "cuda"
+                tensor = make(*given, device="meta" if there else device, **options)
+                return pin(tensor) if pin_memory else tensor
+
+            return made
+
+        for name in ("empty", "tensor"):
+            monkeypatch.setattr(torch, name, placed(getattr(torch, name)))
+        monkeypatch.setattr(torch.Tensor, "to", moved, raising=False)
+        monkeypatch.setattr(torch.Tensor, "copy_", copied, raising=False)
+        monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pin(tensor.clone()), raising=False)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+
+    def note(self, source, non_blocking) -> None:
+        if source.device.type == "cpu":
+            pinned = any(source.data_ptr() == tensor.data_ptr() for tensor in self.pinned)
+            self.copies.append((pinned, non_blocking))
+
+
+@pytest.mark.parametrize("resident", [1 << 30, 0])
+def test_images_and_positions_reach_a_gpu_from_pinned_memory_without_waiting(resident, monkeypatch):
+    card = Card(monkeypatch)
+    pictures = problems.images()[0]
+    reader = ImageReader(pictures, np.arange(24), problems.NORMALISATION, torch.device("cuda"), resident)
+    steps = [[torch.arange(4)], [torch.arange(4, 9)]]
+    for (index,) in reader.in_order(steps):
+        assert reader(index).device.type == "meta"
+    # All positions in one copy; the images in one, or those of each step.
+    assert card.copies == [(True, True)] * (2 if resident else 3)
+
+
+def test_a_copy_that_waits_would_be_seen(monkeypatch):
+    card = Card(monkeypatch)
+    torch.arange(3).to(torch.device("cuda"), non_blocking=True)
+    torch.arange(3).pin_memory().to(torch.device("cuda"))
+    assert card.copies == [(False, True), (True, False)]

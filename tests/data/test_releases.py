@@ -13,6 +13,7 @@ from crayon.config.source import MaskPixels
 from crayon.data import registry
 from crayon.data.dataset import load_dataset, write_manifest
 from crayon.data.pack import decode, pack
+from crayon.data.pictures import opened
 from crayon.data.releases import backgrounds, celeba, waterbirds
 from crayon.data.releases.download import unpacked
 from crayon.utils.errors import DataError, ParamsError
@@ -387,3 +388,13 @@ def test_addresses_of_files_with_a_digest_do_not_steer():
 def test_a_wrong_archive_is_named(archives, words):
     with pytest.raises(ParamsError, match=words):
         registry.check({"kind": "waterbirds_release", "archives": archives})
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((1, 2, 3), (3, 2)), ((2, 3), (3, 2)), ((2, 3, 1), (3, 2)), ((1, 1, 3), (3, 1)), ((1, 1, 1), (1, 1))],
+)
+def test_a_mask_array_keeps_rows_and_columns_of_one_pixel(tmp_path, shape, size):
+    """The challenge's arrays are (1, height, width)."""
+    np.save(tmp_path / "mask.npy", np.ones(shape, bool))
+    assert opened(tmp_path / "mask.npy").pixels.size == size

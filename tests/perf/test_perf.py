@@ -149,6 +149,100 @@ def test_whole_runs_of_the_three_variants_agree(tmp_path):
 
 
 @pytest.mark.slow
+def test_fewer_epochs_of_the_plain_loop_are_scaled(tmp_path):
+    fewer = ("--epochs", "2", "--plain-epochs", "1")
+    rows, _ = run(tmp_path, "runs", *SMALL, "--images", "12", "--batch", "6", *fewer)
+    ours = next(row for row in rows if row["measured"] == "Crayon-Attention" and row["variant"] == "ours, float32")
+    plain = next(row for row in rows if row["variant"] == "plain, 1 of 2 epochs")
+    assert float(ours["ratio"]) == pytest.approx(float(plain["median"]) / float(ours["median"]), rel=1e-3)
+    assert float(plain["images_per_second"]) == pytest.approx(24 / float(plain["median"]), rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("g++") is None and os.environ.get("CRAYON_REQUIRE_TOOLS") != "1", reason="there is no g++"
+)
+def test_the_check_of_a_gpu_compares_steps_and_trainings(tmp_path):
+    small = ("--network", "mini_resnet", "--pixels", "32", "--batch", "4", "--device", "cpu", "--threads", "1")
+    command = [sys.executable, str(FOLDER / "gpu.py"), "check", *small]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with (tmp_path / "build/perf/check.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["measured"] == "mini_resnet crayon_attention"]
+    step, training = ["maps", "loss", "gradient"], ["training", "repeated", "compiled training", "resumed"]
+    assert [row["variant"] for row in rows] == [*step, "bfloat16 loss", "bfloat16 gradient", *training]
+    same = {row["variant"] for row in rows if float(row["median"]) == 0}  # both sides are the CPU
+    assert same == {*step, "training", "repeated", "resumed"}
+    assert "waits: not tested, as no GPU is there" in done.stdout
+
+
+@pytest.fixture
+def verdict(tmp_path, monkeypatch):
+    """Writes a CSV file with the columns that the verdict reads; called without a name, returns the verdict's lines."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = importlib.import_module("gpu")
+
+    def write(name: str | None = None, **columns: object) -> list[str]:
+        if name is None:
+            return list(gpu.lines(tmp_path))
+        row = {"setting": gpu.SETTING, "device": "NVIDIA H200", "peak_mb": "", "share_of_peak": ""} | columns
+        path = tmp_path / f"{name}.csv"
+        new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        return []
+
+    return write
+
+
+def test_the_verdict_of_what_did_not_run(verdict):
+    setting = "4795 JPEGs of 500x400, resnet50, 224 px, batch 128, 10 epochs"
+    lines = ["correctness", f"Crayon-Attention, {setting}", f"Crayon-Pruning, {setting}"]
+    assert verdict() == [f"{line}: NOT RUN" for line in lines]
+
+
+def test_the_verdict_compares_with_each_target(verdict):
+    for variant, seconds, ratio in (
+        ("plain, 2 of 10 epochs", 240, 1),
+        ("ours, float32", 30, 8),
+        ("ours, bfloat16", 24, 10),
+    ):
+        verdict("runs", measured="Crayon-Attention", variant=variant, median=seconds, ratio=ratio)
+    verdict("runs", measured="Crayon-Pruning", variant="ours, float32", median=5, ratio=39.9)
+    verdict("check", measured="mini_resnet erm", variant="loss", median=2e-4, allowed=1e-4)
+    verdict("check", measured="mini_resnet erm", variant="maps", median="nan", allowed=1e-4)
+    found = [line.replace("4795 JPEGs of 500x400, resnet50, 224 px, batch 128, 10 epochs", "...") for line in verdict()]
+    assert found == [
+        "correctness: NOT MET: 2 comparisons, 2 beyond what is allowed (NVIDIA H200)",
+        "Crayon-Attention, ours, float32, ...: NOT MET: 30 s, at most 25 (NVIDIA H200)",
+        "Crayon-Attention, ours, float32, ...: met: 8 times the plain loop, at least 8 (NVIDIA H200)",
+        "Crayon-Attention, ours, bfloat16, ...: met: 24 s, at most 25 (NVIDIA H200)",
+        "Crayon-Attention, ours, bfloat16, ...: met: 10 times the plain loop, at least 8 (NVIDIA H200)",
+        "Crayon-Pruning, ours, float32, ...: met: 5 s, at most 5 (NVIDIA H200)",
+        "Crayon-Pruning, ours, float32, ...: NOT MET: 39.9 times the plain loop, at least 40 (NVIDIA H200)",
+    ]
+
+
+def test_the_verdict_judges_no_cpu_and_no_other_setting(verdict):
+    setting = "4795 JPEGs of 500x400, resnet50, 224 px, batch 128, 10 epochs"
+    row = {"measured": "Crayon-Attention", "variant": "ours, float32", "median": 1, "ratio": 99}
+    verdict("runs", **row, setting="24 JPEGs")
+    verdict("step", **row, images_per_second=640, share_of_peak=0.5, peak_mb=12)
+    verdict("step", **row | {"variant": "ours, bfloat16"}, images_per_second=3, device="CPU (some)")
+    verdict("check", measured="x", variant="loss", median=0, allowed=0, device="CPU (some)")
+    assert verdict() == [
+        "correctness: ran on a CPU, which says nothing about a GPU",
+        f"Crayon-Attention, ours, float32, 24 JPEGs: 1 s, no verdict, since the target is of {setting} (NVIDIA H200)",
+        f"Crayon-Pruning, {setting}: NOT RUN",
+        "step of Crayon-Attention, ours, float32: 640 images/s, 0.50 of the matrix rate, peak 12 MB (NVIDIA H200)",
+        "step of Crayon-Attention, ours, bfloat16: ran on a CPU, which says nothing about a GPU",
+    ]
+
+
+@pytest.mark.slow
 def test_verbs_are_timed(tmp_path):
     parts = ("--part", "start-up", "--until", "original", "--part", "images")
     rows, _ = run(tmp_path, "verbs", *SMALL, "--images", "8", *parts)

@@ -19,6 +19,7 @@ from crayon.config.sections import Network
 from crayon.models import cache
 from crayon.models.build import build_classifier
 from crayon.models.checkpoints import load_checkpoint, save_checkpoint
+from crayon.models.graph import FORMATS
 from crayon.models.whole import load_back
 from crayon.pipeline.steps import export, networks
 from crayon.pipeline.steps.context import Context
@@ -144,7 +145,11 @@ def test_the_export_has_a_place_and_can_be_imported(finished, folder):
         (["ermm"], ParamsError, "did you mean 'erm'"),
         (["original", "--seed", "0"], ParamsError, "original: has no seeds; leave --seed out"),
         (["original", "--selected"], MethodError, "original: has no checkpoint of a selected epoch"),
-        (["erm", "--output", "a.pt"], OutputError, r"a\.pt: the export is a safetensors file; name it a\.safetensors"),
+        (
+            ["erm", "--output", "a.pt"],
+            OutputError,
+            r"a\.pt: the suffix decides the format; name it a\.safetensors, or with \.pt2 or \.onnx",
+        ),
     ],
 )
 def test_a_wrong_request_writes_nothing(finished, folder, arguments, error, words):
@@ -170,8 +175,8 @@ def test_a_replaced_checkpoint_is_not_exported(finished, folder):
 def test_other_logits_are_not_exported(finished, folder, monkeypatch):
     whole = export._whole
 
-    def other(name, arguments):
-        network = whole(name, arguments)
+    def other(*options):
+        network = whole(*options)
         network.avgpool = torch.nn.AdaptiveMaxPool2d(1)
         return network
 
@@ -183,10 +188,22 @@ def test_other_logits_are_not_exported(finished, folder, monkeypatch):
 
 def test_a_network_of_crayons_own_is_not_exported(folder, monkeypatch):
     plan = load_plan(tiny.ROOT / "params.yaml")
-    with pytest.raises(MethodError, match="mini_resnet is Crayon's own network"):
+    with pytest.raises(MethodError, match=r"mini_resnet is Crayon's own network, .*; name the file \*\.pt2"):
         export.run(plan.one("evaluate", "waterbirds", "erm", 0))
     with pytest.raises(ParamsError, match="erm: has several seeds; choose one with --seed: 0, 1"):
         plan.one("evaluate", "waterbirds", "erm", None)
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_a_graph_of_a_run_has_its_logits_and_its_origin(finished, folder, suffix, capsys):
+    crayon("export", "birds", "crayon_pruning", "--seed", "0", "--output", f"taken/home{suffix}")
+    content = Path(f"taken/home{suffix}").read_bytes()
+    network = build_classifier(Network(name="resnet18"), 2).eval()
+    load_checkpoint("runs/own/birds/crayon_pruning/0/last.safetensors", network)
+    images = torch.randn(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(FORMATS[suffix][1](content, images), network(images), atol=1e-5)
+    assert "channels pruned; its logits differ by at most" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["googlenet", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121"])
@@ -198,7 +215,7 @@ def test_other_networks_go_back_with_pruned_channels(name):
     arguments = {"num_classes": 3}
     if name == "googlenet":  # its ImageNet weights come with another normalisation inside
         arguments |= {"aux_logits": False, "init_weights": False, "transform_input": True}
-    whole, difference = load_back(network, export._whole(name, arguments), torch.randn(2, 3, 64, 64))
+    whole, difference = load_back(network, export._whole(options, arguments, "", 3), torch.randn(2, 3, 64, 64))
     assert difference < 1e-4
     assert set(whole.state_dict()) == set(get_model(name, weights=None, **arguments).state_dict())
 
@@ -271,7 +288,7 @@ def test_check_refuses_what_the_import_would_refuse(finished, folder):
         ({"name": "resnet5"}, "There is no network 'resnet5'"),
         ({"name": "efficientnet_lite0", "weights": "package:no_weights/a.pth"}, "package no_weights is not installed"),
         ({"name": "efficientnet_lite0", "weights": "mine.bin"}, "of resnet18, not of efficientnet_lite0"),
-        ({"name": "vgg11"}, "has no map that is averaged"),
+        ({"name": "squeezenet1_1"}, "does not end in a linear layer"),
         ({"name": "resnet18", "weights": "mine.bin"}, None),
         ({"name": "resnet18", "weights": "IMAGENET1K_V1"}, r"resnet18-\w+\.pth: there is no such file"),
     ],

@@ -59,7 +59,7 @@ def measured(tmp_path, monkeypatch):
     """The sizes of images at which a shift is measured, in an empty project; the measured shifts are (-0.25, 0.5)."""
     monkeypatch.chdir(tmp_path)
     sizes = []
-    monkeypatch.setattr(map_size, "measure_shift", lambda backbone, size: sizes.append(size) or (-0.25, 0.5))
+    monkeypatch.setattr(map_size, "measure_shift", lambda backbone, size, view: sizes.append(size) or (-0.25, 0.5))
     return sizes
 
 

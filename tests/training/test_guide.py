@@ -130,7 +130,9 @@ def test_the_refined_model_is_the_users_module(dataset, monkeypatch, network, me
     load_back = guide._load_back
     monkeypatch.setattr(guide, "_load_back", lambda network: trained.append(network) or load_back(network))
     if network is WithNorm and "neurons" in answers:
-        with pytest.raises(MethodError, match=r"WithNorm cannot be pruned here: .* \(LayerNorm\)"):
+        with pytest.raises(
+            MethodError, match=r"WithNorm cannot be pruned here: .* such as a LayerNorm; and no module returns the map"
+        ):
             guide.refine(method, TRAINING, **answers)
         return
     refined = guide.refine(method, TRAINING, **answers)
@@ -152,12 +154,12 @@ def test_torchvisions_models_come_back_with_their_keys(name):
     model = models.get_model(name, weights=None, num_classes=2)
     guide = Guide(model, [(torch.rand(3, 64, 64), i % 2) for i in range(4)])
     network = guide.original
-    if name != "convnext_tiny":
-        network.prune(torch.arange(network.channels) % 3 == 0)
+    network.prune(torch.arange(network.channels) % 3 == 0)
     loaded = guide._load_back(network)
     assert type(loaded) is type(model)
-    assert list(loaded.state_dict()) == list(model.state_dict())
-    assert same_state(loaded, model) == (name == "convnext_tiny")
+    more = {"features.7.2.crayon_keep"} if name == "convnext_tiny" else set()  # its channels are read by a LayerNorm
+    assert loaded.state_dict().keys() - model.state_dict().keys() == more
+    assert not same_state(loaded, model)
 
 
 class Counting(Own):
@@ -416,7 +418,7 @@ def test_what_is_missing_or_of_another_size_is_named(guide, dataset):
         Guide(Own(), [])
     with pytest.raises(DataError, match=r"images are torch.uint8 \(3, 4, 4\), not float"):
         Guide(Own(), [(torch.zeros(3, 4, 4, dtype=torch.uint8), 0)])
-    with pytest.raises(ParamsError, match=r"^Sequential has no map that is averaged"):
+    with pytest.raises(ParamsError, match=r"^Sequential has no map of several cells that all goes through"):
         Guide(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 20, 2)), dataset)
     with pytest.raises(MethodError, match="does not say what black is"):
         guide.refine(MaskTune(), TRAINING)

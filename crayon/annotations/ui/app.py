@@ -62,11 +62,19 @@ async def session(request: Request) -> JSONResponse:
             "shown": current.shown,
             "answers": "".join(LETTERS[given[item]] if item in given else "-" for item in current.order),
             "goal": page.goal_of(current),
+            "further": _further(page),
             "sizes": current.sizes,
             "undo": len(current.history),
             "notes": {number: notes[item] for number, item in enumerate(current.order) if item in notes},
         }
     )
+
+
+def _further(page: Page) -> str | None:
+    """Whether further items may follow: `choosing`, `failed`, or `waiting` for answers; None if none will."""
+    if page.rounds is None or page.rounds.ended:
+        return None
+    return "choosing" if page.rounds.choosing else "failed" if page.rounds.failed else "waiting"
 
 
 async def item(request: Request) -> JSONResponse:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.exceptions import HTTPException
 
@@ -86,6 +86,25 @@ def shown_as(of: str, item_set: ItemSet, order: Sequence[str], sizes: Sequence[i
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+class Rounds(Protocol):
+    """What asks for further items when all items so far have been answered, see `crayon.pipeline.steps.live_rounds`.
+
+    Attributes:
+        choosing: whether the next items are being chosen.
+        failed: whether choosing them failed.
+        ended: whether all items have been asked about.
+        told: what the operator has to know, as lines.
+    """
+
+    choosing: bool
+    failed: bool
+    ended: bool
+    told: list[str]
+
+    def answered(self, page: Page) -> None:
+        """Is called after each answer."""
+
+
 @dataclass
 class Page:
     """State of the annotation page.
@@ -104,6 +123,7 @@ class Page:
         shortest: seconds that a screen must have been shown before an answer is accepted.
         gold: gold item -> yes or no.
         group_of: item -> name of its group, whose items are shown together; None: items are shown one by one.
+        rounds: asks for further items when all are answered; None if `order` gives all items from the start.
         sessions: cache, annotator -> session.
     """
 
@@ -119,6 +139,7 @@ class Page:
     shortest: float = 0.0
     gold: Mapping[str, str] = field(default_factory=dict)
     group_of: Mapping[str, str] | None = None
+    rounds: Rounds | None = None
     sessions: dict[str, Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,6 +177,8 @@ class Page:
         if lacking > 0:
             people = "1 more person has" if lacking == 1 else f"{lacking} more people have"
             return f"Next: {people} to answer, since each item needs {self.wanted} answers (consensus.minimum_answers)."
+        if self.rounds is not None:
+            return self.rounds.told[-1]
         return "Next, when enough is answered: " + ", then ".join(f"`{command}`" for command in self.commands) + "."
 
     def give(self, session: Session, answers: Mapping[str, str], seconds: float) -> None:
@@ -189,6 +212,8 @@ class Page:
             if before:
                 session.history.append(before)
             self._report_progress(session, count)
+        if self.rounds is not None:
+            self.rounds.answered(self)
 
     def _given(self, item: str, together: int) -> str:
         """The column `given`: the item's group, and how many answers were given with one key; empty without groups."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from crayon.config.types import Float, Int
@@ -146,13 +147,15 @@ def read_table(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file ({error}); download it again.") from error
     start = 1 if lines and lines[0].strip().isdecimal() else 0
-    rows = [(number, values) for number, line in enumerate(lines, 1) if number > start and (values := line.split())]
-    if not rows:
+    # One at a time: the values of all rows at once take half a gigabyte.
+    rows = ((number, values) for number, line in enumerate(lines, 1) if number > start and (values := line.split()))
+    header, first = next(rows, None), next(rows, None)
+    if header is None:
         raise DataError(f"{path}: is empty.")
-    columns = rows.pop(0)[1]
-    if start or (rows and len(rows[0][1]) == len(columns) + 1):
+    columns = header[1]
+    if start or (first is not None and len(first[1]) == len(columns) + 1):
         columns.insert(0, "")  # CelebA's own lists have no header for the image column
-    for number, values in rows:
+    for number, values in chain([] if first is None else [first], rows):
         if len(values) != len(columns):
             raise DataError(f"{path}, line {number}: has {len(values)} values, not {len(columns)}.")
         yield number, values[0], dict(zip(columns[1:], values[1:], strict=True))

@@ -21,6 +21,7 @@ from crayon.pipeline.job import KINDS, MADE
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.annotation_groups import groups_of
 from crayon.pipeline.steps.annotation_order import order_of
+from crayon.pipeline.steps.live_rounds import LiveRounds
 from crayon.pipeline.steps.load_items import load_items
 from crayon.utils.errors import AnnotationError, ParamsError
 from crayon.utils.log import report
@@ -42,6 +43,7 @@ def run(
     goal: int | None = None,
     shortest: float = 0.0,
     grid: int | None = None,
+    rounds: Path | None = None,
     folder: Path | None = None,
 ) -> None:
     """Serve the page until Ctrl-C, or write it as a folder for a web host.
@@ -58,6 +60,7 @@ def run(
             see `default_goal`.
         shortest: seconds that a screen must have been shown before an answer is accepted.
         grid: maximum number of similar items that are shown together; None to show items one by one.
+        rounds: the params file, to ask about maps in rounds; None to ask about all.
         folder: the folder to create; None to serve the page.
 
     Raises:
@@ -87,12 +90,17 @@ def run(
             f"suites.{plan.suite}.benchmarks.{name}.annotation: its source is {source}, but people's answers must not "
             f"be mixed with others; set `annotation: {{ source: people }}` in params.yaml{remedy}."
         )
+    if rounds is not None:
+        _check_rounds(name, kind, order, goal, folder)
     item_set = load_items(plan, name, kind)
     gold = gold_of(benchmark.consensus.gold, kind, item_set.known)
-    order_for = order_of(plan, name, kind, order, gold)
+    live = None if rounds is None else LiveRounds(plan, name, rounds)
+    order_for = order_of(plan, name, kind, order, gold) if live is None else live.order
     group_of = None if grid is None else groups_of(plan, name, item_set, grid)
     task = f"{plan.suite}/{name}/{kind}"
     minimum = benchmark.consensus.minimum_answers if kind == "attention" else 1
+    if live is not None:
+        goal = 0
     goal = default_goal(kind, order, minimum) if goal is None else goal
     torch.set_num_threads(1)  # pictures are small, and several are drawn at the same time
     if folder is not None:
@@ -132,7 +140,10 @@ def run(
             shortest=shortest,
             gold=gold,
             group_of=group_of,
+            rounds=live,
         )
+        for line in () if live is None else live.told:
+            report(line)
         with _listen(host, port) as listening:
             address, port = listening.getsockname()[:2]
             local = is_loopback(address)
@@ -147,6 +158,16 @@ def run(
         report(f"{store.given} answer{'s' * (store.given != 1)} given; {answers} holds {_held(store)}.")
     finally:
         store.close()
+
+
+def _check_rounds(name: str, kind: str, order: str | None, goal: int | None, folder: Path | None) -> None:
+    """Raise a ParamsError if an option does not go with rounds."""
+    if kind != KINDS[0]:
+        raise ParamsError(f"--rounds: maps are asked about in rounds, not {kind}; add --kind {KINDS[0]}.")
+    for option, value in {"--order": order, "--goal": goal, "--static": folder}.items():
+        if value is not None:
+            why = "the maps are chosen by `rounds` in params.yaml" if folder is None else "choosing maps needs a server"
+            raise ParamsError(f"--rounds and {option} exclude each other: {why}; leave one of them out of {name}.")
 
 
 def gold_of(gold: Gold | None, kind: str, known: Collection[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from crayon.models.inference import features_in_batches
 from crayon.pipeline.job import Job
 from crayon.pipeline.record import Digests, Recording
 from crayon.pipeline.steps.context import Context
-from crayon.saliency.gradcam import class_activation
+from crayon.saliency.gradcam import grad_cam
 from crayon.saliency.scores import energy_inside, points_inside
 from crayon.training.frozen import cache
 from crayon.training.metrics import Accuracies, measure
@@ -86,9 +86,9 @@ def _measure(context: Context, checkpoint: str, images: dict[str, ImageReader]) 
         predictions = torch.empty_like(labels)
         for batch, features in features_in_batches(network, reader, len(reader)):
             if not len(maps):  # the first batch shows the size of a map
-                maps = features.new_empty((len(labels), *features.shape[2:]))
+                maps = features.new_empty((len(labels), *network.map(features).shape[2:]))
             predictions[batch] = network.classify(features).argmax(1)
-            maps[batch] = class_activation(features, network.map_weights(features, labels[batch]))
+            maps[batch] = grad_cam(network, features, labels[batch])
         accuracies[split] = context.accuracies(predictions.cpu().numpy(), split)
         attention[split] = where_it_looks(context, split, maps.cpu())
     benchmark = context.benchmark

@@ -12,7 +12,7 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.map_size import require_cells
 from crayon.pipeline.steps.published import imported_maps
-from crayon.saliency.gradcam import class_activation, normalise_stored
+from crayon.saliency.gradcam import grad_cam, normalise_stored
 from crayon.saliency.patches import TopPatches, write_patches
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
@@ -29,13 +29,13 @@ def run(job: Job) -> None:
     for batch, features in features_in_batches(network, images, len(labels)):
         scores = network.classify(features).detach()
         target = labels[batch] if options.target == "label" else scores.argmax(1)
-        weights = network.map_weights(features, target).detach()
+        map_ = network.map(features)
         if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
-            require_cells(context.name, (features.shape[2], features.shape[3]), context.data.images.shape[1:3])
-            maps, logits = (torch.empty(len(labels), *size) for size in (features.shape[2:], scores.shape[1:]))
-        maps[batch] = normalise_stored(class_activation(features, weights))
+            require_cells(context.name, (map_.shape[2], map_.shape[3]), context.data.images.shape[1:3])
+            maps, logits = (torch.empty(len(labels), *size) for size in (map_.shape[2:], scores.shape[1:]))
+        maps[batch] = normalise_stored(grad_cam(network, features, target)).detach()
         logits[batch] = scores
-        patches.update(features, batch.start)
+        patches.update(map_, batch.start)
     if context.benchmark.imported is not None and context.benchmark.imported.maps is not None:
         maps = normalise_stored(imported_maps(job, maps))
     rows = context.data.rows("train")

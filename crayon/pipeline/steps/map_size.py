@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from crayon.config.sections import Network
 from crayon.methods.settings import reason_left_out
 from crayon.models.build import build_classifier
 from crayon.pipeline import fingerprint
+from crayon.pipeline.definition import defined, versions
 from crayon.pipeline.job import Job
 from crayon.saliency.placement import CENTRED, Shift, measure_shift
 from crayon.utils.checks import required
@@ -49,7 +49,7 @@ def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
         if uses_maps(job):
             require_cells(name, (height, width), size)
         advice = "" if min(height, width) >= SMALL else f": below {SMALL}x{SMALL} they show little; {_remedy(size)}"
-        yield f"{name}: the maps of {network.name} have {height}x{width} cells{advice}."
+        yield f"{name}: the maps of {network.label} have {height}x{width} cells{advice}."
 
 
 def uses_maps(job: Job) -> bool:
@@ -70,10 +70,10 @@ def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         classifier = build_classifier(network.model_copy(update={"weights": None}), 2).eval()
         try:
-            height, width = classifier.features(torch.zeros(1, 3, *size)).shape[2:]
+            height, width = classifier.map(classifier.features(torch.zeros(1, 3, *size))).shape[2:]
         except RuntimeError as error:
             raise DataError(
-                f"network {network.name}: cannot process images of {size[0]}x{size[1]} pixels ({first_line(error)}); "
+                f"network {network.label}: cannot process images of {size[0]}x{size[1]} pixels ({first_line(error)}); "
                 f"{_remedy(size)}."
             ) from error
     return height, width
@@ -99,10 +99,10 @@ def _measured(network: str, size: tuple[int, int]) -> Shift:
     """
     options = Network.model_validate_json(network).model_copy(update={"weights": None, "frozen_blocks": None})
     definition = {
-        "network": options.model_dump(mode="json"),
+        "network": defined(options),
         "size": list(size),
         "code": fingerprint.digest(("crayon.saliency.placement", "crayon.models.build")),
-        "packages": {name: version(name) for name in ("torch", "torchvision")},
+        "packages": versions(options, ("torch", "torchvision")),
     }
     key = hashlib.sha256(canonical(definition).encode()).hexdigest()
     stored = _stored()
@@ -110,7 +110,8 @@ def _measured(network: str, size: tuple[int, int]) -> Shift:
         return stored[key]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        shift = measure_shift(build_classifier(options, 2, initial=False).backbone, size)
+        classifier = build_classifier(options, 2, initial=False)
+        shift = measure_shift(classifier.backbone, size, classifier.map)
     with suppress(OutputError):  # in a project without write permission, nothing is stored
         write_text(STORED, json.dumps(_stored() | {key: shift}))
     return shift

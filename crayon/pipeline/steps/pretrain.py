@@ -59,8 +59,8 @@ def run(job: Job) -> None:
         network.train()
         for index in torch.randperm(options.images, generator=shuffle).split(training.batch_size):
             index = to_device(index, device)
-            pooled = dropout(network.pool(network.features(reader(index))), options.dropout)
-            logits = network.logits(pooled)
+            read = dropout(network.read(network.features(reader(index))), options.dropout)
+            logits = network.logits(read)
             loss = cross_entropy(logits[:, :FIGURES], figures[index])
             loss = loss + options.texture_weight * cross_entropy(logits[:, FIGURES:], textures[index])
             optimiser.zero_grad(set_to_none=True)

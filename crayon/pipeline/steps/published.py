@@ -75,7 +75,7 @@ def original_state(job: Job, checkpoint: Path) -> dict[str, torch.Tensor]:
     benchmark = benchmark_of(job)
     network = build_classifier(job.params.network, len(benchmark.classes), initial=False)
     prefix = required(benchmark.imported, "imported").prefix
-    return fitted(read_weights(checkpoint), network, job.params.network.name, str(checkpoint), prefix)
+    return fitted(read_weights(checkpoint), network, job.params.network.label, str(checkpoint), prefix)
 
 
 def run_original(job: Job) -> None:

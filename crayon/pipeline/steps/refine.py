@@ -42,18 +42,19 @@ def run(jobs: Sequence[Job]) -> None:
     context: Context | None = None
     diverged: list[DivergedError] = []
     readers: dict[tuple[str, ...], Reader] = {}
+    orders: dict[str, np.ndarray] = {}
     for job, recording in zip(jobs, recordings, strict=True):
         recording.start_clock()
         params = job.params
         run, method = required(params.run, "job.params.run"), required(params.method, "job.params.method")
         training = required(params.training, "job.params.training")
         if context is None or context.options != params.network:
-            context, readers = Context(job), {}
+            context, readers, orders = Context(job), {}, {}
         if run.needs not in readers:
             readers[run.needs] = Reader(context, job.inputs, run.needs)
         shift = CENTRED if run.original is None else context.shift(context.suite.network)
         problem = readers[run.needs].problem(job.inputs["model"])
-        varied(problem, run, params.seed, shift, context.benchmark.interpret.target)
+        varied(problem, run, params.seed, shift, context.benchmark.interpret.target, orders)
         environment = dict(context.environment)
         saved = context.saved(recording)
         name = f"{context.name}/{run.name}/{params.seed}"
@@ -88,6 +89,7 @@ def varied(
     seed: int,
     shift: Shift = CENTRED,
     target: Literal["label", "prediction"] = "label",
+    orders: dict[str, np.ndarray] | None = None,
 ) -> Problem:
     """Apply the variation of a run: replaced labels, fewer answers, or an Original of another architecture.
 
@@ -97,6 +99,7 @@ def varied(
         seed: seed of the replaced labels and of the random order of the answers.
         shift: where the cells of the maps lie on the images; only an Original of another architecture needs it.
         target: the class whose maps were made (`interpret.target`); only the order `implicated` needs it.
+        orders: keeps this order, which is the same for all runs on an Original, from one call to the next.
 
     Returns:
         `problem`.
@@ -110,7 +113,7 @@ def varied(
         if run.labels is not None and of_run:
             codes = control(codes, run.labels, seed)
         if run.answers is not None and of_run:
-            order = order_of(problem, run, len(codes), seed, target)
+            order = order_of(problem, run, len(codes), seed, target, {} if orders is None else orders)
             order = order[codes[order] != CODES["unasked"]]
             if run.answers > len(order):
                 raise MethodError(
@@ -127,19 +130,28 @@ def varied(
     return problem
 
 
-def order_of(problem: Problem, run: Run, count: int, seed: int, target: Literal["label", "prediction"]) -> np.ndarray:
+def order_of(
+    problem: Problem,
+    run: Run,
+    count: int,
+    seed: int,
+    target: Literal["label", "prediction"],
+    orders: dict[str, np.ndarray],
+) -> np.ndarray:
     """The positions (count,) int64 of a run's items in the order in which they are annotated; see `varied`."""
     if run.order is None:
         return at_random(count, seed)
     maps = required(problem.maps, "maps")
     if run.order != "implicated":
         return ORDERS[run.order](Pool(maps.cpu().numpy(), problem.labels.cpu().numpy()), seed)
-    codes = required(problem.attention, "attention").cpu().numpy()
-    try:
-        scores = implication(problem.network, problem.images, problem.labels, maps, codes, target)
-    except ValueError as error:
-        raise MethodError(f"{run.name}: {error}") from error
-    return implicated(scores)
+    if run.order not in orders:
+        codes = required(problem.attention, "attention").cpu().numpy()
+        try:
+            scores = implication(problem.network, problem.images, problem.labels, maps, codes, target)
+        except ValueError as error:
+            raise MethodError(f"{run.name}: {error}") from error
+        orders[run.order] = implicated(scores)
+    return orders[run.order]
 
 
 def derived(problem: Problem, codes: np.ndarray, run: Run) -> np.ndarray:

@@ -22,7 +22,7 @@ class Server:
         *arguments: str,
         kind: str = "attention",
         port: int = 0,
-        order: str = "random",
+        order: str | None = "random",
         min_seconds: float = 0.05,
     ) -> None:
         command = [
@@ -35,7 +35,7 @@ class Server:
             kind,
             "--port",
             str(port),
-            *("--order", order),
+            *(("--order", order) if order else ()),
             *("--min-seconds", str(min_seconds)),
             *arguments,
         ]

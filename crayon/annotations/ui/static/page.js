@@ -15,6 +15,8 @@ const OPPOSITE = { yes: "no", no: "yes" };
 const BUSY = "the page was still saving or loading. Wait a moment, then try again.";
 const AHEAD = { single: 5, group: 3 }; // number of screens that are loaded in advance
 
+const FOLLOW = 2000; // milliseconds between looks whether further pictures were chosen
+
 const $ = (id) => document.getElementById(id);
 const many = new Intl.NumberFormat("en");
 
@@ -22,6 +24,7 @@ let about;
 let answers = []; // one letter for each item in this annotator's order; "-": not answered yet
 let groups = []; // lists of the numbers of items that belong together; of one item each if there are no groups
 let groupOf = []; // number of an item -> its group
+let inRounds = false; // further pictures may follow when all are answered
 let notes = {}; // number of an item -> note
 let apart = new Set(); // items that were taken out of their groups, to be asked about one by one
 let goal = 0; // number of answers that are enough for a first try; 0: there is no such number below that of all items
@@ -352,6 +355,23 @@ function lookCloser(toNote) {
   });
 }
 
+// After the last item of a round: load the page's state again and again until further items are there.
+async function follow() {
+  const session = await get("api/session");
+  if (session.shown !== me.shown) return begin("Further pictures.");
+  const words = {
+    choosing: "The next pictures are being chosen with your answers. This page goes on by itself.",
+    failed: "The next pictures could not be chosen; the terminal in which this page was started shows why.",
+    waiting: "If more pictures follow, this page goes on by itself.",
+  };
+  if (screen !== "done" || session.further === null) return;
+  if ($("close").textContent !== words[session.further]) {
+    $("close").textContent = words[session.further];
+    say(words[session.further]);
+  }
+  if (session.further !== "failed") setTimeout(() => screen === "done" && alone(follow), FOLLOW);
+}
+
 function finish(isAll) {
   go("done");
   progress();
@@ -363,16 +383,18 @@ function finish(isAll) {
     : "You can stop here and close this page. You can also go on, now or later with the same link.";
   $("on").hidden = isAll;
   $("thanks").focus();
+  if (isAll && inRounds) setTimeout(() => screen === "done" && alone(follow), FOLLOW);
 }
 
 // Start ------------------------------------------------------------------------------------------------------------
 
-async function begin() {
+async function begin(said = "") {
   const session = await get("api/session");
   iAm(session.annotator);
   me.shown = session.shown;
   answers = [...session.answers];
   ({ goal, notes, undo: steps } = session);
+  inRounds = Boolean(session.further);
   const sizes = session.sizes.length ? session.sizes : answers.map(() => 1);
   let first = 0;
   groups = sizes.map((size) => Array.from({ length: size }, () => first++));
@@ -389,7 +411,7 @@ async function begin() {
   await fill(about);
   const done = given();
   if (done === 0) openGuide();
-  else await next(0, `Welcome back. ${done} answers are saved.`);
+  else await next(0, said || `Welcome back. ${done} answers are saved.`);
   if (screen === "guide") {
     const coming = screenOf(open(0));
     pictures.preload(coming, views(coming));

@@ -1,0 +1,103 @@
+"""Many networks' maps, compared with those of the package grad-cam: the table of docs/networks.md."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from types import ModuleType
+
+import pytest
+import torch
+from torchvision import models
+
+from crayon.models.classifier import Classifier
+from crayon.models.split import split_network
+from crayon.saliency.gradcam import grad_cam
+
+from ..tiny import ROOT
+from ..tools import needed
+
+REFUSED = {"squeezenet1_0", "squeezenet1_1", "timm:deit_tiny_distilled_patch16_224"}
+"""Networks that do not end in a linear layer: they average logits, or have two heads."""
+
+ROW = re.compile(r"\| `([^`]+)` \| (?:`([^`]+)`|(refused: .*?)) \|(?: (\d+) \| (\d+)x(\d+) \| ([a-z ]+) \|)?")
+
+TABLE = {row[1]: row for row in ROW.finditer((ROOT / "docs/networks.md").read_text(encoding="utf-8"))}
+"""Network -> its row in docs/networks.md."""
+
+FEW = (
+    "resnet18",
+    "alexnet",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "efficientnet_b0",
+    "vit_b_32",
+    "timm:convnext_atto",
+)
+FEW_OF_TIMM = ("timm:vit_tiny_patch16_224", "timm:mobilenetv3_small_100", "timm:regnety_002")
+
+
+@pytest.fixture(scope="module")
+def table() -> ModuleType:
+    needed("pytorch_grad_cam")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "perf")
+        return importlib.import_module("networks")
+
+
+def test_the_documents_table_has_all_networks_of_torchvision_and_the_choice_of_timm(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "perf")
+    timm = importlib.import_module("networks").TIMM
+    assert set(TABLE) == {*models.list_models(module=models), *(f"timm:{name}" for name in timm)}
+    assert {name for name, row in TABLE.items() if row[3]} == REFUSED
+
+
+def check(table: ModuleType, name: str) -> None:
+    if name.startswith("timm:"):
+        needed("timm")
+    found, row = table.compare(name), TABLE[name]
+    if name in REFUSED:
+        assert row[3] == f"refused: {found.refused}"
+        return
+    assert found.difference <= 1e-5
+    assert (row[2], row[4], row[5], row[6]) == (found.layer, *map(str, (found.channels, *found.cells)))
+    assert row[7] == ("closed form" if found.closed else "differentiated")
+
+
+@pytest.mark.parametrize("name", [*FEW, *FEW_OF_TIMM, "timm:deit_tiny_distilled_patch16_224"])
+def test_the_map_is_that_of_the_package_grad_cam(table, name):
+    check(table, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*TABLE} - {*FEW, *FEW_OF_TIMM}))
+def test_the_map_of_every_network_is_that_of_the_package_grad_cam(table, name):
+    check(table, name)
+
+
+def test_it_is_the_map_that_users_of_the_package_get(table):
+    """The package's own way: a target layer, and its reshape_transform."""
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    torch.manual_seed(0)
+    network = models.VisionTransformer(32, 8, 3, 2, 8, 16, num_classes=3).eval()
+    torch.nn.init.normal_(network.heads.head.weight)
+    images = torch.rand(2, 3, 32, 32)
+    layer = network.encoder.layers.encoder_layer_1
+
+    def reshape_transform(tokens: torch.Tensor) -> torch.Tensor:
+        return tokens[:, 1:].reshape(len(tokens), 4, 4, -1).permute(0, 3, 1, 2)
+
+    with GradCAM(network, [layer], reshape_transform) as cam:
+        expected = torch.from_numpy(cam(images, [ClassifierOutputTarget(1)] * 2))
+    parts = split_network(network, "network", (3, 32, 32))
+    classifier = Classifier(parts, 3)
+    classifier.head = network.heads.head
+    with torch.no_grad():
+        maps = grad_cam(classifier.eval(), classifier.features(images), torch.tensor([1, 1]))
+    assert float(maps.amax((1, 2)).min()) > 0
+    shifted = maps - maps.amin((1, 2), keepdim=True)  # the package scales each map to [0, 1], and resizes it
+    scaled = shifted / (1e-7 + shifted.amax((1, 2), keepdim=True))
+    resized = torch.nn.functional.interpolate(scaled[:, None], (32, 32), mode="bilinear")[:, 0]
+    assert torch.allclose(resized, expected, atol=1e-4)
