@@ -93,7 +93,10 @@ def test_it_is_the_map_that_users_of_the_package_get(table):
     with torch.no_grad():
         maps = grad_cam(classifier.eval(), classifier.features(images), torch.tensor([1, 1]))
     assert float(maps.amax((1, 2)).min()) > 0
-    shifted = maps - maps.amin((1, 2), keepdim=True)  # the package scales each map to [0, 1], and resizes it
-    scaled = shifted / (1e-7 + shifted.amax((1, 2), keepdim=True))
-    resized = torch.nn.functional.interpolate(scaled[:, None], (32, 32), mode="bilinear")[:, 0]
-    assert torch.allclose(resized, expected, atol=1e-4)
+
+    def scaled(values: torch.Tensor) -> torch.Tensor:  # as the package does before and after it resizes
+        shifted = values - values.amin((1, 2), keepdim=True)
+        return shifted / (1e-7 + shifted.amax((1, 2), keepdim=True))
+
+    resized = torch.nn.functional.interpolate(scaled(maps)[:, None], (32, 32), mode="bilinear")[:, 0]
+    assert torch.allclose(scaled(resized), expected, atol=1e-4)
