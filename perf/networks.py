@@ -160,7 +160,8 @@ def compare(name: str, layer: str | None = None) -> Row:
         if difference <= ALLOWED:
             break
     seconds = time.perf_counter() - start
-    return Row(name, parts.layer, parts.channels, found.shape[1:], parts.averages, difference, seconds=seconds)
+    closed = parts.averages and isinstance(parts.neck, nn.Identity | nn.LayerNorm)
+    return Row(name, parts.layer, parts.channels, found.shape[1:], closed, difference, seconds=seconds)
 
 
 def main() -> None:

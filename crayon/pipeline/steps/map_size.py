@@ -68,7 +68,7 @@ def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
         DataError: the images are too small for the network.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        classifier = build_classifier(network.model_copy(update={"weights": None}), 2).eval()
+        classifier = build_classifier(network.model_copy(update={"weights": None}), 2, initial=False).eval()
         try:
             height, width = classifier.map(classifier.features(torch.zeros(1, 3, *size))).shape[2:]
         except RuntimeError as error:
