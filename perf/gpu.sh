@@ -34,7 +34,7 @@ if [ "$device" = cpu ]; then
   check=(--pixels 48 --batch 4)
   step=("${small[@]}")
   compiled+=("${small[@]}")
-  runs=(--images 24 --network resnet18 --pixels 32 --epochs 2 --plain-epochs 1)
+  runs=(--images 24 --network resnet18 --epochs 2 --plain-epochs 1)
 fi
 
 failed=()

@@ -18,6 +18,7 @@ from crayon.report.build import load_plan
 from crayon.utils.errors import RecordError
 
 from .conftest import Project, version
+from .test_dvc_paths import made
 
 pytestmark = pytest.mark.slow
 
@@ -61,8 +62,9 @@ def test_every_table_and_figure_is_made_from_the_releases(whole):
     for name, splits in counts.items():
         found = [row["split"] for row in rows(whole, f"data/paper/{name}/manifest.csv")]
         assert {split: found.count(split) for split in dict.fromkeys(found)} == splits
-    made = {(row["benchmark"], row["method"]) for row in rows(whole, "results/paper/table1.csv") if row["seeds"] == "1"}
-    assert len(made) == 16 + 16 + 12 + 3  # methods of each benchmark, and its Original
+    table = rows(whole, "results/paper/table1.csv")
+    runs = {(row["benchmark"], row["method"]) for row in table if row["seeds"] == "1"}
+    assert len(runs) == 16 + 16 + 12 + 3  # methods of each benchmark, and its Original
 
 
 def test_nothing_is_left_to_do_and_the_audit_passes(whole):
@@ -123,5 +125,4 @@ def test_a_second_clone_has_all_of_it_by_dvc_pull(whole, tmp_path):
     assert not planned & computing
     clone.snakemake("results/paper/table2.csv")
     assert clone.numbers() == whole.numbers()
-    stages = [line for line in clone.run("dvc", "repro").splitlines() if line.startswith("Running stage")]
-    assert stages == ["Running stage 'sources':", "Running stage 'audit':"]
+    assert made(clone.run("dvc", "repro")) == []

@@ -451,3 +451,16 @@ def test_the_jobs_that_run_together_come_after_all_that_they_read(tmp_path, monk
             assert all(path in seen | own for path in job.inputs.values() if path in found.producers), job.name
         seen |= own
     assert set(found.producers) <= seen
+
+
+def test_a_study_of_answers_that_nobody_gives_names_all_lists_to_shorten():
+    content = tiny.params()
+    suite = content["suites"]["mini"]
+    suite["benchmarks"]["waterbirds"]["annotation"] = {"source": "none"}
+    with pytest.raises(ParamsError) as caught:
+        build_plan(Params.model_validate(content))
+    assert str(caught.value) == (
+        "suites.mini.studies.ablation.benchmarks: crayon_attention cannot run on waterbirds: it needs "
+        "answers, and nobody answers (annotation: none); leave waterbirds out of `benchmarks` of ablation, transfer, "
+        "annotations, order, sensitivity, runtime"
+    )

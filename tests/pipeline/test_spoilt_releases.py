@@ -13,6 +13,8 @@ from .. import paper, tiny
 from ..commands import crayon
 from ..data import releases
 
+pytestmark = pytest.mark.slow
+
 SHARE = 1000
 TREES = {  # benchmark -> archive -> the folder that is packed
     "waterbirds": {"images": "waterbird_complete95_forest2water2", "segmentations": "segmentations"},
