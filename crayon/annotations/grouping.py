@@ -80,7 +80,8 @@ def described_patches(network: Classifier, images: ImageReader, count: int, cell
     for batch, features in features_in_batches(network, images, count):
         own = np.flatnonzero((cells[:, 0] >= batch.start) & (cells[:, 0] < batch.stop))
         position, row, column = cells[own].T
-        points[own] = features.double().cpu().numpy()[position - batch.start, :, row, column]
+        cells_of = network.map(features).double().cpu().numpy()
+        points[own] = cells_of[position - batch.start, :, row, column]
     return np.asarray(normalize(points))
 
 

@@ -33,7 +33,7 @@ from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.ingest import choose, inferred, labels_of, read
 from crayon.pipeline.steps.people import shown_digest
 from crayon.pipeline.steps.refine import Reader
-from crayon.saliency.gradcam import class_activation, normalise
+from crayon.saliency.gradcam import grad_cam, normalise
 from crayon.training.fit import train
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.checks import required
@@ -218,8 +218,8 @@ class Refinement:
         for batch, features in features_in_batches(network, self.context.images("train"), count):
             with torch.no_grad():
                 probabilities[batch] = network.classify(features).float().softmax(1).cpu().numpy()
-            weights = network.map_weights(features, classes[batch]).detach()
-            maps[batch] = normalise(class_activation(features, weights).float()).cpu().numpy()
+            own = grad_cam(network, features, classes[batch]).detach()
+            maps[batch] = normalise(own.float()).cpu().numpy()
         return probabilities, maps
 
 
