@@ -175,7 +175,7 @@ class Refinement:
             maps.append(own_maps)
         return Refined(validation, np.stack(predictions), found, np.stack(probabilities), np.stack(maps), derived)
 
-    def select(self, chooser: str, codes: np.ndarray, refined: Refined | None, count: int, seed: int) -> np.ndarray:
+    def select(self, chooser: str, codes: np.ndarray, refined: Refined | None, count: int) -> np.ndarray:
         """Choose the next maps, (n,) int64 with n <= count.
 
         Args:
@@ -183,14 +183,13 @@ class Refinement:
             codes: (N,) int8, labels by the answers so far.
             refined: the networks refined with them; only acquisition functions need them.
             count: how many.
-            seed: seed of a fixed order.
 
         Raises:
             ValueError: the answers so far do not suffice for the acquisition function.
         """
         if chooser in ORDERS:
             asked = np.flatnonzero(to_ask(self.maps))
-            ordered = asked[ORDERS[chooser](Pool(self.maps[asked], self.classes[asked]), seed)]
+            ordered = asked[ORDERS[chooser](Pool(self.maps[asked], self.classes[asked]), 0)]
             return ordered[codes[ordered] == CODES["unasked"]][:count]
         networks = required(refined, "refined")
         return ACQUISITIONS[chooser](
@@ -282,11 +281,11 @@ def first(refinement: Refinement, answers: Answers) -> Round:
 def _next(refinement: Refinement, codes: np.ndarray, refined: Refined | None, chooser: str) -> Round | None:
     """The next round; None if all maps have been asked about."""
     try:
-        positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round, seed=0)
+        positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round)
     except ValueError as error:
         chooser = DEFAULTS["attention"]
         report(f"{refinement.name}/rounds  {error}; the next maps come in the order {chooser}")
-        positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round, seed=0)
+        positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round)
     return Round(tuple(refinement.images[position] for position in positions), chooser, {}) if len(positions) else None
 
 
@@ -461,9 +460,7 @@ def compare(plan: Plan, name: str, count: int) -> Path:
             for number in range(1, count + 1):
                 start = chooser if chooser in ORDERS else DEFAULTS["attention"]
                 refined = known.get((codes.tobytes(), derive))
-                positions = refinement.select(
-                    start if number == 1 else chooser, codes, refined, options.maps_per_round, seed=0
-                )
+                positions = refinement.select(start if number == 1 else chooser, codes, refined, options.maps_per_round)
                 codes = codes.copy()
                 codes[positions] = np.where(truth[positions] == CODES["unasked"], CODES["unused"], truth[positions])
                 key = (codes.tobytes(), derive)
