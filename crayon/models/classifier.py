@@ -59,7 +59,7 @@ class Classifier(nn.Module):
         self.register_buffer("keep", torch.ones(self.channels))
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dim() == 4:
-                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)  # strides of 1x1 kernels, too
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the features: (B, 3, H, W) normalised images -> (B, C, h, w), or the form of `layout`.

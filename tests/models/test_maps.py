@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 from torchvision.models import VisionTransformer
 
+from crayon.config.sections import Network
+from crayon.models.build import build_classifier
 from crayon.models.classifier import Classifier
 from crayon.models.parts import Layout
 from crayon.models.split import split_network
@@ -249,3 +253,13 @@ class Shortcut(nn.Module):
 def test_a_layer_beside_the_way_to_the_logits_is_refused(layer, words):
     with pytest.raises(ModelError, match=words):
         split_network(made(Shortcut), "network", SIZE, layer)
+
+
+def test_kernels_have_the_strides_of_channels_last_also_those_of_one_cell():
+    """They decide in which memory format PyTorch computes, and so how results are rounded."""
+    network = build_classifier(Network(name="bagnet18", stem=2, norm_momentum=0.1), 2)
+    kernels = [weight for weight in network.parameters() if weight.dim() == 4]
+    assert any(weight.shape[2:] == (1, 1) for weight in kernels)
+    expected = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    assert [w.stride() for w in kernels] == [w.stride() for w in expected.parameters() if w.dim() == 4]
+    assert kernels[0].stride(1) == 1
