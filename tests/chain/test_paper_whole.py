@@ -20,7 +20,7 @@ from crayon.utils.errors import RecordError
 from .conftest import Project, version
 from .test_dvc_paths import made
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.whole]
 
 TABLES = ("table1", "table2", "table3", "controls", "attention", "quick")
 FIGURES = ("figure2", "figure3", "figure4", "figure5", "figure_order", "figure_runtime")

@@ -161,6 +161,7 @@ def test_cancelled_and_preempted_jobs_rerun_to_the_same_table(submitted, tmp_pat
     assert [path.stem for path in (again.folder / LOGS).rglob("*.log")] == [cancelled]
 
 
+@pytest.mark.whole
 def test_lost_parts_of_the_paper_suite_are_made_again_through_slurm(whole, cluster, tmp_path):
     """A data set (its archives are in raw/), two methods on each benchmark, all tables and figures."""
     shutil.copytree(whole.folder, tmp_path / "paper", symlinks=True)
