@@ -25,12 +25,12 @@ from crayon.report.build import load_plan
 SHUFFLES = 20
 
 
-def alike(words: Mapping[str, str], group_of: Mapping[str, str]) -> float:
-    """The share of items whose word is the most frequent one of their group."""
+def alike(answers: Mapping[str, str], group_of: Mapping[str, str]) -> float:
+    """The share of items with the most frequent answer of their group."""
     groups = defaultdict(list)
-    for item, word in words.items():
-        groups[group_of[item]].append(word)
-    return sum(max(Counter(own).values()) for own in groups.values()) / len(words)
+    for item, answer in answers.items():
+        groups[group_of[item]].append(answer)
+    return sum(max(Counter(own).values()) for own in groups.values()) / len(answers)
 
 
 def main() -> None:
@@ -49,16 +49,16 @@ def main() -> None:
             item_set = load_items(plan, name, kind)
             answers = read_answers(item_set.answers, item_set.known)
             first = answers[0].annotator
-            words = {one.item: one.answer for one in answers if one.annotator == first and one.item in item_set.items}
+            said = {one.item: one.answer for one in answers if one.annotator == first and one.item in item_set.items}
             for grid in options.grid:
                 group_of = groups_of(plan, name, item_set, grid)
                 rng = np.random.default_rng(0)
                 shuffled = [
-                    alike(dict(zip(words, rng.permutation(list(words.values())), strict=True)), group_of)
+                    alike(dict(zip(said, rng.permutation(list(said.values())), strict=True)), group_of)
                     for _ in range(SHUFFLES)
                 ]
-                mean = len(words) / len({group_of[item] for item in words})
-                share = 100 * alike(words, group_of)
+                mean = len(said) / len({group_of[item] for item in said})
+                share = 100 * alike(said, group_of)
                 more = {"items_per_group": mean, "shuffled": 100 * float(np.mean(shuffled))}
                 table.add(f"{name}, {kind}", f"grid {grid}", [share], "percent", **more)
     if not table.rows:

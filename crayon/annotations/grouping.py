@@ -118,13 +118,13 @@ class Together:
 
 def together(answers: Iterable[Answer]) -> Together:
     """Count the answers that were given in groups, from the column `given` (docs/annotation.md)."""
-    words: dict[tuple[str, str], list[str]] = defaultdict(list)
+    given_to: dict[tuple[str, str], list[str]] = defaultdict(list)
     count = 0
     for answer in answers:
         if '"group"' not in answer.given:
             continue
         given = json.loads(answer.given)
         count += isinstance(given.get("together"), int)
-        words[answer.annotator, str(given.get("group"))].append(answer.answer)
-    several = [own for own in words.values() if len(own) > 1]
+        given_to[answer.annotator, str(given.get("group"))].append(answer.answer)
+    several = [own for own in given_to.values() if len(own) > 1]
     return Together(answers=count, groups=len(several), mixed=sum({"yes", "no"} <= set(own) for own in several))

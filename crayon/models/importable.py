@@ -65,7 +65,7 @@ def replace_head(network: nn.Module, head: str, classes: int) -> nn.Module:
 
 
 def image_size(network: nn.Module) -> tuple[int, int]:
-    """The (height, width) of images that a network is made for, if it says so; otherwise 224 x 224."""
+    """The (height, width) of images that a network has an attribute for; 224 x 224 if it has none."""
     config = getattr(network, "config", None)
     for place in (network, getattr(network, "patch_embed", None), config, getattr(config, "vision_config", None)):
         for name in ("image_size", "img_size"):

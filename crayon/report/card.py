@@ -188,7 +188,10 @@ def _kinds(plan: Plan, card: Card) -> list[str]:
 
 def _use(plan: Plan, card: Card) -> str:
     benchmark, network = plan.params.active.benchmarks[card.benchmark], plan.network()
-    mean, std = (", ".join(f"{value:g}" for value in part) for part in vars(benchmark.normalisation).values())
+    mean, std = (
+        ", ".join(f"{value:g}" for value in part)
+        for part in (benchmark.normalisation.mean, benchmark.normalisation.std)
+    )
     classes = ", ".join(f"{number} {name}" for number, name in enumerate(benchmark.classes))
     return "\n".join(
         [

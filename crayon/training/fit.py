@@ -55,11 +55,17 @@ class Monitor:
 
     def measure(self, network: Classifier) -> float:
         """Compute the selection metric in percent."""
+        return self.of(self.predict(network))
+
+    def predict(self, network: Classifier) -> np.ndarray:
+        """Predict the classes of the validation images, (M,) int64."""
         count = len(self.labels)
         guessed = forward_in_batches(network, self.images, count, lambda features: network.classify(features).argmax(1))
-        guesses = gathered(guessed, count)
-        accuracies = Accuracies.of(guesses.cpu().numpy(), self.labels, self.groups)
-        return measure(self.metric, {self.metric.splits[0]: accuracies})
+        return gathered(guessed, count).cpu().numpy()
+
+    def of(self, predictions: np.ndarray) -> float:
+        """The selection metric of predictions (M,), in percent."""
+        return measure(self.metric, {self.metric.splits[0]: Accuracies.of(predictions, self.labels, self.groups)})
 
 
 @dataclass

@@ -21,7 +21,6 @@ from crayon.pipeline.job import KINDS, MADE
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps.annotation_groups import groups_of
 from crayon.pipeline.steps.annotation_order import order_of
-from crayon.pipeline.steps.live_rounds import LiveRounds
 from crayon.pipeline.steps.load_items import load_items
 from crayon.utils.errors import AnnotationError, ParamsError
 from crayon.utils.log import report
@@ -94,7 +93,13 @@ def run(
         _check_rounds(name, kind, order, goal, folder)
     item_set = load_items(plan, name, kind)
     gold = gold_of(benchmark.consensus.gold, kind, item_set.known)
-    live = None if rounds is None else LiveRounds(plan, name, rounds)
+    live = None
+    if rounds is not None:
+        from crayon.pipeline.steps.live_rounds import (
+            LiveRounds,
+        )  # it imports what trains, which others need not wait for
+
+        live = LiveRounds(plan, name, rounds)
     order_for = order_of(plan, name, kind, order, gold) if live is None else live.order
     group_of = None if grid is None else groups_of(plan, name, item_set, grid)
     task = f"{plan.suite}/{name}/{kind}"

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,7 +25,8 @@ from crayon.config.sections import Training, adapter, dump
 from crayon.data.splits import without_validation
 from crayon.methods import method_class
 from crayon.methods.settings import reason_left_out, settings_of
-from crayon.models.inference import features_in_batches, forward_in_batches, gathered
+from crayon.models.classifier import Classifier
+from crayon.models.inference import features_in_batches
 from crayon.pipeline.gain import gain
 from crayon.pipeline.job import KINDS
 from crayon.pipeline.plan import Plan
@@ -35,7 +37,6 @@ from crayon.pipeline.steps.people import shown_digest
 from crayon.pipeline.steps.refine import Reader
 from crayon.saliency.gradcam import grad_cam, normalise
 from crayon.training.fit import train
-from crayon.training.metrics import Accuracies, measure
 from crayon.utils.checks import required
 from crayon.utils.errors import AnnotationError, DataError, ParamsError
 from crayon.utils.files import write_csv
@@ -59,16 +60,15 @@ class Refined:
         validation: the validation metric in percent, one value for each seed.
         predictions: (S, M) int64, the predicted classes of the validation images.
         test: metric -> its value in percent for each seed; empty unless asked for.
-        probabilities: (S, N, K) float32 in [0, 1], of the training images.
-        maps: (S, N, h, w) float32 in [0, 1], of the training images' classes.
+        outputs: of the training images, (S, N, K) probabilities and (S, N, h, w) maps of their classes, float32 in
+            [0, 1]; None unless asked for.
         derived: number of derived labels.
     """
 
     validation: list[float]
     predictions: np.ndarray
     test: dict[str, list[float]]
-    probabilities: np.ndarray
-    maps: np.ndarray
+    outputs: tuple[np.ndarray, np.ndarray] | None
     derived: int
 
 
@@ -83,7 +83,6 @@ class Refinement:
         options: section `rounds` of the benchmark.
         images: ids of the training images.
         maps, logits, classes: of the training images, see `State`.
-        original: the Original's validation metric and predictions.
 
     Raises:
         ParamsError: the method cannot run on the benchmark.
@@ -119,8 +118,12 @@ class Refinement:
         self.logits = required(problem.logits, "logits").cpu().numpy()
         self.classes = problem.labels.cpu().numpy()
         self.monitor = self.context.monitor(lambda line: None)
-        guesses = self._predictions(problem.network)
-        self.original = (self._measured(guesses), tuple(guesses.tolist()))
+
+    @cached_property
+    def original(self) -> tuple[float, tuple[int, ...]]:
+        """The Original's validation metric in percent, and its predictions."""
+        guesses = self.monitor.predict(self.context.trained(self.job.outputs["model"]))
+        return self.monitor.of(guesses), tuple(guesses.tolist())
 
     @property
     def propagation(self) -> Propagation | None:
@@ -146,7 +149,13 @@ class Refinement:
         }
 
     def refine(
-        self, codes: np.ndarray, seeds: Sequence[int], propagation: Propagation | None, test: bool = False
+        self,
+        codes: np.ndarray,
+        seeds: Sequence[int],
+        propagation: Propagation | None,
+        *,
+        outputs: bool,
+        test: bool = False,
     ) -> Refined:
         """Refine the Original with these labels, once for each seed.
 
@@ -154,26 +163,27 @@ class Refinement:
             codes: (N,) int8, see `State.codes`.
             seeds: the seeds.
             propagation: how labels of the other maps are derived; None leaves them without one.
+            outputs: also compute what acquisition functions need, a pass over the training images for each network.
             test: also measure the benchmark's metrics.
         """
         derived = 0
         if propagation is not None and {0, 1} <= set(codes.tolist()):
             made = propagate(codes, self.maps, self.logits, propagation)
             codes, derived = made.codes, int(made.derived.sum())
-        validation, predictions, probabilities, maps = [], [], [], []
+        validation, predictions, passed = [], [], []
         found: dict[str, list[float]] = {}
         for seed in seeds:
             problem = self.reader.problem(self.job.outputs["model"])
             problem.attention = torch.from_numpy(codes).to(problem.labels.device)
             outcome = train(problem, self.method, self.training, seed, self.monitor, f"{self.name}/rounds/{seed}")
             validation.append(outcome.history[-1]["validation"])
-            predictions.append(self._predictions(problem.network))
+            predictions.append(self.monitor.predict(problem.network))
             for metric, value in self.context.metrics(problem.network).items() if test else ():
                 found.setdefault(metric.removeprefix("test_"), []).append(value)
-            own_probabilities, own_maps = self._outputs(problem.network)
-            probabilities.append(own_probabilities)
-            maps.append(own_maps)
-        return Refined(validation, np.stack(predictions), found, np.stack(probabilities), np.stack(maps), derived)
+            if outputs:
+                passed.append(self._outputs(problem.network))
+        stacked = (np.stack([own[0] for own in passed]), np.stack([own[1] for own in passed])) if outputs else None
+        return Refined(validation, np.stack(predictions), found, stacked, derived)
 
     def select(self, chooser: str, codes: np.ndarray, refined: Refined | None, count: int) -> np.ndarray:
         """Choose the next maps, (n,) int64 with n <= count.
@@ -191,25 +201,14 @@ class Refinement:
             asked = np.flatnonzero(to_ask(self.maps))
             ordered = asked[ORDERS[chooser](Pool(self.maps[asked], self.classes[asked]), 0)]
             return ordered[codes[ordered] == CODES["unasked"]][:count]
-        networks = required(refined, "refined")
-        return ACQUISITIONS[chooser](
-            State(self.maps, self.logits, self.classes, codes, networks.probabilities, networks.maps), count
-        )
+        outputs = required(required(refined, "refined").outputs, "outputs")
+        return ACQUISITIONS[chooser](State(self.maps, self.logits, self.classes, codes, *outputs), count)
 
     def compare(self, before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> Gain:
         """The gain of the predictions `after` over those `before`, see `crayon.pipeline.gain`."""
         return gain(before, after, self.monitor.labels, self.monitor.groups, self.context.benchmark.selection)
 
-    def _predictions(self, network: Any) -> np.ndarray:
-        images, count = self.monitor.images, len(self.monitor.labels)
-        guessed = forward_in_batches(network, images, count, lambda features: network.classify(features).argmax(1))
-        return gathered(guessed, count).cpu().numpy()
-
-    def _measured(self, predictions: np.ndarray) -> float:
-        metric = self.context.benchmark.selection
-        return measure(metric, {metric.splits[0]: Accuracies.of(predictions, self.monitor.labels, self.monitor.groups)})
-
-    def _outputs(self, network: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _outputs(self, network: Classifier) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (N, K) and maps (N, h, w) of the training images."""
         count = len(self.classes)
         classes = self.context.labels("train")
@@ -308,7 +307,9 @@ def learn(refinement: Refinement, answers: Answers, rounds: Rounds, number: int)
     learned = replace(one, labels=labels, answers=hashlib.sha256(codes.tobytes()).hexdigest())
     if not any(labels.values()):
         return learned, _next(refinement, codes, None, DEFAULTS["attention"])
-    refined = refinement.refine(codes, range(options.networks), refinement.propagation)
+    refined = refinement.refine(
+        codes, range(options.networks), refinement.propagation, outputs=options.acquisition in ACQUISITIONS
+    )
     learned = replace(
         learned,
         derived=refined.derived,
@@ -465,7 +466,7 @@ def compare(plan: Plan, name: str, count: int) -> Path:
                 codes[positions] = np.where(truth[positions] == CODES["unasked"], CODES["unused"], truth[positions])
                 key = (codes.tobytes(), derive)
                 if key not in known:
-                    known[key] = refinement.refine(codes, suite.seeds, propagation, test=True)
+                    known[key] = refinement.refine(codes, suite.seeds, propagation, outputs=derive, test=True)
                 refined = known[key]
                 earlier.append(tuple(map(tuple, refined.predictions.tolist())))
                 gained = ""
