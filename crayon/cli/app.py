@@ -305,19 +305,28 @@ def rounds(
     again: Annotated[bool, typer.Option("--check", help="make all rounds again, and compare")] = False,
     compare: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="compare all acquisition functions over N rounds of the existing answers"
-        ),
+        typer.Option(min=1, metavar="N", help="compare what chooses the maps, over N rounds of the existing answers"),
+    ] = None,
+    chooser: Annotated[
+        list[str] | None, typer.Option(help="with --compare: this one only, as `random`; can be repeated")
     ] = None,
 ) -> None:
     """Refine with the answers so far, say whether more answers pay, and choose the maps to ask about next."""
     plan = plan_of(context, only=[benchmark])
     from crayon.pipeline.steps.rounds import advance, check, lines
-    from crayon.pipeline.steps.rounds import compare as run_compare
-    from crayon.utils.errors import AnnotationError
+    from crayon.utils.errors import AnnotationError, ParamsError
 
+    if chooser and compare is None:
+        raise ParamsError("--chooser: is for --compare; `rounds.acquisition` of the benchmark chooses the maps.")
     if compare is not None:
-        print(run_compare(plan, benchmark, compare))
+        from crayon.pipeline.steps.compare_rounds import CHOOSERS, run
+        from crayon.report.figure_rounds import draw
+
+        for name in chooser or ():
+            if name not in CHOOSERS:
+                raise ParamsError(f"--chooser {name}: there is no such one; choose from {', '.join(CHOOSERS)}.")
+        print(run(plan, benchmark, compare, [name for name in CHOOSERS if name in (chooser or CHOOSERS)]))
+        print(draw(plan))
     elif again:
         if differences := check(plan, benchmark):
             raise AnnotationError("\n".join(differences))

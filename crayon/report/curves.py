@@ -32,6 +32,7 @@ class Panel:
         x, y: labels of the axes.
         better: whether `higher` or `lower` values are better, which an arrow beside the y axis shows; None: no arrow.
         level: name and value of a dotted horizontal line; None: no line.
+        seconds: the time that one unit of x takes, for a second x axis in minutes; None: no such axis.
     """
 
     data: DataFrame
@@ -40,6 +41,7 @@ class Panel:
     y: str
     better: str | None = None
     level: tuple[str, float] | None = None
+    seconds: float | None = None
 
     @property
     def y_with_arrow(self) -> str:
@@ -101,6 +103,10 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
         field.axhline(panel.level[1], linestyle=":", color="black", linewidth=1, label=panel.level[0])
     if log:
         field.set_xscale("log")
+    if panel.seconds is not None:
+        each = panel.seconds / 60
+        minutes = field.secondary_xaxis("top", functions=(lambda x: x * each, lambda x: x / each))
+        minutes.set_xlabel(f"minutes, at {panel.seconds:g} s each")
     field.set_title(style.wrapped(panel.title, PANEL, TITLE))
     field.set(xlabel=panel.x, ylabel=panel.y_with_arrow)
 

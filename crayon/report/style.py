@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from crayon.annotations.acquisition import ACQUISITIONS
 from crayon.methods import METHODS
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
@@ -57,6 +58,11 @@ LOOKS = {
     "random-derived": (GREEN, "o"),
     "uncertain-derived": (RED, "s"),
     "diverse-derived": (SKY, "D"),
+    "boundary-derived": (PURPLE, "v"),
+    "coverage-derived": (PINK, "P"),
+    "disagreement-derived": (YELLOW, "X"),
+    "change-derived": (BROWN, "h"),
+    "groups": ("#000000", "p"),
     "random-shuffled": (BROWN, "o"),
     "uncertain-shuffled": (BROWN, "s"),
     "diverse-shuffled": (BROWN, "D"),
@@ -67,7 +73,8 @@ marker. A method's marker shows the kind of annotation that it uses."""
 ORDERS = {"random": "random order", "uncertain": "uncertain first", "diverse": "diverse"}
 ORDERS |= {f"{order}-derived": f"{order}, others derived" for order in ("random", "uncertain", "diverse")}
 ORDERS |= {f"{order}-shuffled": f"{order}, others derived, shuffled" for order in ("random", "uncertain", "diverse")}
-ORDERS["implicated"] = "implicated first"
+ORDERS |= {f"{name}-derived": f"{name}, others derived" for name in ACQUISITIONS}
+ORDERS |= {"groups": "one answer for a group", "implicated": "implicated first"}
 """Acquisition order -> its name in figures."""
 
 NOTHING: dict[str, dict[str, None]] = {

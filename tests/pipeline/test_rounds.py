@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crayon.annotations.acquisition import ACQUISITIONS
 from crayon.annotations.answers import Answer, write_answers
+from crayon.annotations.labels import CODES
 from crayon.annotations.rounds import Rounds
+from crayon.annotations.sampling import ORDERS
 from crayon.annotations.ui.app import build
 from crayon.annotations.ui.store import Store
 from crayon.data.dataset import load_dataset
-from crayon.pipeline.steps import annotate, download, interpret, original, pretrain
+from crayon.pipeline.steps import annotate, compare_rounds, download, interpret, original, pretrain
 from crayon.pipeline.steps import rounds as step
 from crayon.report.build import load_plan
 from crayon.utils.tables import read_csv
@@ -207,10 +210,14 @@ def test_all_choosers_are_compared_on_the_same_answers(project):
         ANSWERS,
         [Answer(data.image_ids[row], "ann", "yes" if n % 3 else "no") for n, row in enumerate(data.rows("train"))],
     )
-    rows = list(read_csv(step.compare(plan, NAME, 2), step.COLUMNS, ValueError))
-    assert {row["chosen"] for row in rows if row["labels"] == "derived"} == {*step.ORDERS, *step.ACQUISITIONS}
-    assert {row["chosen"] for row in rows if row["labels"] == "given"} == set(step.ORDERS)
-    assert {row["answers"] for row in rows} == {"6", "12"}
+    done = crayon("rounds", NAME, "--compare", "2")
+    assert done.returncode == 0, done.stderr
+    rows = list(read_csv(f"results/mini/rounds/{NAME}.csv", compare_rounds.COLUMNS, ValueError))
+    ends = {"original", "all"}
+    assert {row["chosen"] for row in rows if row["labels"] == "derived"} == {*ORDERS, *ACQUISITIONS}
+    assert {row["chosen"] for row in rows if row["labels"] == "given"} == {*ORDERS, *ends}
+    assert {row["chosen"] for row in rows if row["labels"] == "shared"} == {"groups"}
+    assert {row["answers"] for row in rows if row["chosen"] not in {*ends, "groups"}} == {"6", "12"}
     assert {row["metric"] for row in rows} == {"WGA", "MGA", "validation"}
     assert {row["derived"] for row in rows if row["labels"] == "given"} == {"0"}
     first = {
@@ -219,10 +226,32 @@ def test_all_choosers_are_compared_on_the_same_answers(project):
         if row["answers"] == "6"
         and row["labels"] == "derived"
         and row["metric"] == "validation"
-        and row["chosen"] in (*step.ACQUISITIONS, "uncertain")
+        and row["chosen"] in (*ACQUISITIONS, "uncertain")
         and row["seed"] == "0"
     }
     assert len(first) == 1
+    figure = (project / "results/mini/rounds/figure.svg").read_text()
+    assert (project / "results/mini/rounds/figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "one answer for a group" in figure  # the text of a label is a comment beside its outlines
+    assert crayon("rounds", NAME, "--compare", "1", "--chooser", "random").returncode == 0
+    rows = list(read_csv(f"results/mini/rounds/{NAME}.csv", compare_rounds.COLUMNS, ValueError))
+    assert {row["chosen"] for row in rows} == {*ends, "random"}
+
+
+def test_a_chooser_that_does_not_exist_or_has_nothing_to_choose(project):
+    assert "--chooser nearest: there is no such one; choose from random," in refused(
+        crayon("rounds", NAME, "--compare", "1", "--chooser", "nearest")
+    )
+    assert "--chooser: is for --compare" in refused(crayon("rounds", NAME, "--chooser", "random"))
+
+
+@pytest.mark.parametrize(
+    ("group", "label"),
+    [("0 0 1", "relevant"), ("1 0 1", "irrelevant"), ("0 1", "unused"), ("", "unused"), ("0 u u", "relevant")],
+)
+def test_the_answer_to_a_group_is_that_of_most_of_its_maps(group, label):
+    codes = {"0": CODES["relevant"], "1": CODES["irrelevant"], "u": CODES["unused"]}
+    assert compare_rounds.majority(np.array([codes[one] for one in group.split()], np.int8)) == CODES[label]
 
 
 @pytest.fixture

@@ -39,7 +39,6 @@ from crayon.saliency.gradcam import grad_cam, normalise
 from crayon.training.fit import train
 from crayon.utils.checks import required
 from crayon.utils.errors import AnnotationError, DataError, ParamsError
-from crayon.utils.files import write_csv
 from crayon.utils.log import report
 from crayon.utils.packaged import located, remedy
 
@@ -184,6 +183,18 @@ class Refinement:
                 passed.append(self._outputs(problem.network))
         stacked = (np.stack([own[0] for own in passed]), np.stack([own[1] for own in passed])) if outputs else None
         return Refined(validation, np.stack(predictions), found, stacked, derived)
+
+    def unrefined(self, seeds: Sequence[int]) -> Refined:
+        """The Original, with its test metrics, once for each seed."""
+        validation, predictions = self.original
+        test = self.context.metrics(self.context.trained(self.job.outputs["model"]))
+        return Refined(
+            [validation] * len(seeds),
+            np.array([predictions] * len(seeds)),
+            {metric.removeprefix("test_"): [value] * len(seeds) for metric, value in test.items()},
+            None,
+            0,
+        )
 
     def select(self, chooser: str, codes: np.ndarray, refined: Refined | None, count: int) -> np.ndarray:
         """Choose the next maps, (n,) int64 with n <= count.
@@ -431,54 +442,3 @@ def _next_step(plan: Plan, name: str, rounds: Rounds) -> str:
     if learned and not learned[-1].pays:
         return f"More answers are not shown to pay ({learned[-1].gain}): {tables}. To go on all the same: {ask}."
     return f"{ask[0].upper() if ask[0] != '`' else ask[0]}{ask[1:]}."
-
-
-COLUMNS = ("suite", "benchmark", "method", "chosen", "labels", "answers", "derived", "seed", "metric", "value", "gain")
-
-
-def compare(plan: Plan, name: str, count: int) -> Path:
-    """Compare acquisition functions and fixed orders on a benchmark whose maps have all been answered.
-
-    Each chooses `count` rounds of `rounds.maps_per_round` maps, and only their answers are used. Labels of the other
-    maps are derived from them (`propagation` of the benchmark, or its defaults); for the fixed orders, there are runs
-    without derived labels as well. The networks are refined with the suite's seeds. All but the orders `random` and
-    `diverse` start with the same first round.
-
-    Returns:
-        The path of results/<suite>/rounds/<benchmark>.csv: test and validation metrics in percent, one row per seed.
-    """
-    refinement, answers = Refinement(plan, name), Answers(plan, name)
-    suite, options = plan.params.active, refinement.options
-    truth = answers.codes(refinement.images, set(answers.complete(refinement.images)))
-    rows: list[list[Any]] = []
-    path = Path(plan.result_path(f"rounds/{name}.csv"))
-    known: dict[tuple[bytes, bool], Refined] = {}
-    for derive in (True, False):
-        propagation = (refinement.propagation or Propagation()) if derive else None
-        for chooser in (*ORDERS, *ACQUISITIONS) if derive else ORDERS:
-            codes = np.full_like(truth, CODES["unasked"])
-            earlier: list[Sequence[Sequence[int]]] = [(refinement.original[1],)]
-            for number in range(1, count + 1):
-                start = chooser if chooser in ORDERS else DEFAULTS["attention"]
-                refined = known.get((codes.tobytes(), derive))
-                positions = refinement.select(start if number == 1 else chooser, codes, refined, options.maps_per_round)
-                codes = codes.copy()
-                codes[positions] = np.where(truth[positions] == CODES["unasked"], CODES["unused"], truth[positions])
-                key = (codes.tobytes(), derive)
-                if key not in known:
-                    known[key] = refinement.refine(codes, suite.seeds, propagation, outputs=derive, test=True)
-                refined = known[key]
-                earlier.append(tuple(map(tuple, refined.predictions.tolist())))
-                gained = ""
-                if number >= options.patience:
-                    gained = str(refinement.compare(earlier[number - options.patience], earlier[number]))
-                asked, labels = int((codes != CODES["unasked"]).sum()), "derived" if derive else "given"
-                described = [plan.suite, name, options.method, chooser, labels, asked, refined.derived]
-                for metric, values in {**refined.test, "validation": refined.validation}.items():
-                    for seed, value in zip(suite.seeds, values, strict=True):
-                        rows.append([*described, seed, metric, f"{value:.2f}", gained])
-                report(
-                    f"{name}/rounds  {labels} {chooser} {asked}  validation {fmean(refined.validation):.1f}  {gained}"
-                )
-            write_csv(path, COLUMNS, rows)
-    return path
