@@ -401,7 +401,8 @@ def test_a_touch_runs_nothing(copy):
 
 
 @pytest.mark.slow
-def test_two_at_once_one_runs_and_the_other_says_so(copy):
+def test_two_at_once_one_trains_a_changed_method_alone_and_the_other_says_so(copy):
+    before = {path: path.stat().st_ino for path in copy.folder.glob("runs/mini/*/*/*/last.safetensors")}
     change_alpha(copy)
     command = ["snakemake", "--cores", "2", "--", TABLE]
     first = subprocess.Popen(
@@ -415,6 +416,9 @@ def test_two_at_once_one_runs_and_the_other_says_so(copy):
     assert f"process {first.pid} runs the workflow in this folder" in refuse(text)
     assert first.wait() == 0
     assert copy.planned() == set()
+    trained = {path for path, inode in before.items() if path.stat().st_ino != inode}
+    assert trained == set(copy.folder.glob("runs/mini/waterbirds/crayon_attention/*/last.safetensors"))
+    assert len(trained) == 2  # seeds
 
 
 @pytest.mark.slow
