@@ -13,7 +13,7 @@ from crayon.annotations.agreement import agreement
 from crayon.annotations.answers import Answer
 from crayon.utils.errors import AnnotationError
 from crayon.utils.files import write_csv
-from crayon.utils.tables import read_csv
+from crayon.utils.tables import Row, read_csv
 
 LABELS = ("relevant", "irrelevant", "unused", "unasked")
 """Labels of images: `unused` if the answers are undecided, `unasked` if there is none. Neurons have the first two only.
@@ -200,11 +200,36 @@ class Origin(NamedTuple):
     items: Sequence[str] = ()
 
 
-def origin(row: Mapping[str, str]) -> Origin | None:
-    """The origin of a row of a labels file; None for a label that is not derived."""
-    if row.get("source") != "derived":
-        return None
-    return Origin(float(row["confidence"]), [unquote(item) for item in row["from"].split()])
+def origins(path: str | Path, rows: Mapping[str, Row]) -> dict[str, Origin]:
+    """Read where the derived labels of a labels file come from.
+
+    Args:
+        path: the labels file.
+        rows: item -> its row.
+
+    Returns:
+        Item -> origin, for each derived label.
+
+    Raises:
+        AnnotationError: a derived label has no confidence between 1/2 and 1, or comes from an unknown item.
+    """
+    found = {}
+    for item, row in rows.items():
+        if row.get("source") != "derived":
+            continue
+        sources = [unquote(source) for source in row.get("from", "").split()]
+        try:
+            confidence = float(row.get("confidence", ""))
+        except ValueError:
+            confidence = 0.0
+        if not 0.5 <= confidence <= 1 or not rows.keys() >= set(sources):
+            raise AnnotationError(
+                f"{path}, line {row.line}: the label of {item!r} is derived, but `confidence` is "
+                f"{row.get('confidence', '')!r} and `from` is {row.get('from', '')!r}, not a number from 0.5 to 1 and "
+                "items of this file; was it edited by hand? Ingest the answers again."
+            )
+        found[item] = Origin(confidence, sources)
+    return found
 
 
 def write_labels(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crayon.annotations.answers import read_raw
-from crayon.annotations.labels import LABELS, origin
+from crayon.annotations.labels import LABELS, origins
 from crayon.annotations.vocabulary import ANSWERS
 from crayon.audit.check import cells, evaluations_of, named, number_of
 from crayon.pipeline.job import Job
@@ -112,11 +112,11 @@ def _choose(plan: Plan, reach: Reach, item: str | None, annotator: str | None) -
         raise AnnotationError(f"{reach.source}: is no file of answers; leave out --item and --annotator.")
     labels = _labels(ingest)
     given = {image for image, row in labels.items() if row.get("source") == "given"}
-    origins = {image: found for image, row in labels.items() if (found := origin(row)) is not None}
+    derived = origins(ingest.outputs["labels"], labels)
     rows = read_raw(reach.source)
     items = None if item is None else {item}
-    if item in origins:
-        items = set(origins[item].items) or given
+    if item in derived:
+        items = set(derived[item].items) or given
     chosen = [row for row in rows if (items is None or row["item"] in items) and annotator in (None, row["annotator"])]
     if not chosen:
         column, wanted = ("item", item) if item is not None else ("annotator", str(annotator))
@@ -130,21 +130,21 @@ def _choose(plan: Plan, reach: Reach, item: str | None, annotator: str | None) -
         shares = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
         reach.about.append(f"{annotator}: {shares}, of {len(rows)} answers")
         return
-    if item in origins:
+    if item in derived:
         maps = {row["item"] for row in chosen}
         reach.about.append(
-            f"{item}: nobody answered; its label is {labels[item]['label']} (confidence {origins[item].confidence:g}), "
+            f"{item}: nobody answered; its label is {labels[item]['label']} (confidence {derived[item].confidence:g}), "
             f"derived from {len(chosen)} answers to {len(maps)} other maps"
         )
     reach.about += [
         f"{row['annotator']} answered {row['item']}: {row['answer']} (source {row['source'] or 'unknown'})"
         for row in chosen
     ]
-    if labels and item not in origins:
+    if labels and item not in derived:
         label = labels[item]["label"] if item in labels else "none"
         reach.about.append(f"its label: {label}" + ("" if label in LABELS[:2] else " (not used in any map loss)"))
-        if item in given and origins:
-            others = [other for other, found in origins.items() if not found.items or item in found.items]
+        if item in given and derived:
+            others = [other for other, found in derived.items() if not found.items or item in found.items]
             reach.about.append(f"labels derived from it: {listed(others, 12) or 'none'}")
 
 

@@ -49,14 +49,17 @@ class Panel:
         return self.y + {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", None: ""}[self.better]
 
 
-def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True) -> Figure:
-    """Draw a grid of panels: the mean over runs as a line, the sample standard deviation as a band.
+def draw(
+    grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: bool = True, bars: bool = False
+) -> Figure:
+    """Draw a grid of panels: the mean over runs as a line, the sample standard deviation as a band or as bars.
 
     Args:
         grid: rows of panels.
         footer: small print below the figure.
         log: use a logarithmic x axis.
-        band: draw the band, if there are several runs.
+        band: draw the standard deviation, if there are several runs.
+        bars: as bars, for many curves in one panel.
     """
     with style.theme():
         figure = Figure(figsize=(3.1 * max(len(grid[0]), 1.3), 2.6 * len(grid) + 0.8), layout="constrained")
@@ -64,7 +67,7 @@ def draw(grid: Sequence[Sequence[Panel]], footer: str, log: bool = False, band: 
         handles: dict[str, matplotlib.artist.Artist] = {}
         for row, fields in zip(grid, axes, strict=True):
             for panel, field in zip(row, fields, strict=True):
-                _field(field, panel, log, band)
+                _field(field, panel, log, band, bars)
                 handles |= dict(zip(*reversed(field.get_legend_handles_labels()), strict=True))
                 field.get_legend().remove()
         labels = [style.label(method) for method in handles]
@@ -82,7 +85,7 @@ def _columns(labels: Sequence[str], inches: float) -> int:
     return len(labels) if sum(widths) <= room else max(1, int(room // max(widths)))
 
 
-def _field(field, panel: Panel, log: bool, band: bool) -> None:
+def _field(field, panel: Panel, log: bool, band: bool, bars: bool) -> None:
     seeds = panel.data.groupby(["method", "x"]).size().max()
     methods = list(dict.fromkeys(panel.data["method"]))
     seaborn.lineplot(
@@ -97,6 +100,7 @@ def _field(field, panel: Panel, log: bool, band: bool) -> None:
         markers={method: style.marker(method) for method in methods},
         dashes=False,
         errorbar="sd" if band and seeds > 1 else None,
+        err_style="bars" if bars else "band",
         ax=field,
     )
     if panel.level is not None:

@@ -34,7 +34,7 @@ def draw(plan: Plan) -> Path:
     folder = Path(plan.result_path("rounds/figure.png")).parent
     compared = [name for name in plan.params.active.benchmarks if (folder / f"{name}.csv").exists()]
     panels = [_panel(plan, name, folder / f"{name}.csv") for name in compared]
-    figure = curves.draw([panels], style.origin(plan, compared))
+    figure = curves.draw([panels], style.origin(plan, compared), bars=True)
     for suffix, write in style.writers(figure).items():
         write(str(folder / f"figure.{suffix}"))
     return folder / "figure.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crayon.annotations.answers import Answer, write_answers
-from crayon.annotations.labels import Origin, origin, read_labels, write_labels
+from crayon.annotations.labels import Origin, origins, read_labels, write_labels
 from crayon.annotations.propagation import LEARNERS, propagate
 from crayon.audit.trace import reached
 from crayon.config.annotation import Propagation
@@ -137,8 +138,8 @@ def test_derived_labels_are_written_with_their_sources(tmp_path):
         "e,irrelevant,derived,0.6000,",
     ]
     assert read_labels(path, list(labels)) == list(labels.values())
-    rows = read_csv(path, ("label",), AnnotationError)
-    assert [origin(row) for row in rows] == [None, (0.75, ["a b.jpg", "e"]), None, (0.6, [])]
+    rows = {row["image"]: row for row in read_csv(path, ("label",), AnnotationError)}
+    assert origins(path, rows) == {"c": (0.75, ["a b.jpg", "e"]), "e": (0.6, [])}
 
 
 @pytest.fixture
@@ -191,6 +192,26 @@ def test_ingest_derives_labels_and_the_audit_follows_them(project):
     assert about[3].endswith(" and 1 more")
     assert reached(plan, answers, item="train-00003").about[-1] == "labels derived from it: none"
     assert reached(plan, answers, annotator="ann").about == ["ann: 2 yes, 2 no, 1 unsure, of 10 answers"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("confidence", ""), ("confidence", "1.5"), ("confidence", "nan"), ("from", "train-99999")]
+)
+def test_a_derived_label_without_its_source_is_one_sentence(project, column, value):
+    plan = project()
+    job = plan.find("ingest", benchmark=made.NAME, kind="attention")
+    ingest.run(job)
+    path = Path(job.outputs["labels"])
+    first, *lines = path.read_text().splitlines()
+    columns = first.split(",")
+    number = next(n for n, line in enumerate(lines) if line.startswith("train-00005,"))
+    values = lines[number].split(",")
+    values[columns.index(column)] = value
+    lines[number] = ",".join(values)
+    path.write_text("\n".join([first, *lines, ""]))
+    sentence = f"{path}, line {number + 2}: the label of 'train-00005' is derived, but `confidence` is "
+    with pytest.raises(AnnotationError, match=re.escape(sentence)):
+        reached(plan, f"{made.ANSWERS}/attention.csv", item="train-00005")
 
 
 def test_a_label_that_all_answers_decide_is_followed_to_all(project):

@@ -54,16 +54,18 @@ def table(folder: Path) -> dict:
 
 
 def shrink(folder: Path, **changes) -> None:
-    """One seed, one epoch and two methods for the suite of own images; `changes` are keys of the suite."""
+    """One seed, one epoch, two methods and 96 pixels for the suite of own images; `changes` are keys of the suite."""
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     suite = params["suites"]["own"]
     suite |= {"seeds": [0], "methods": ["crayon_attention", "erm"], **changes}
     suite["defaults"]["original"]["epochs"] = suite["defaults"]["refinement"]["epochs"] = 1
+    for benchmark in suite["benchmarks"].values():
+        benchmark["source"]["size"] = 96
     (folder / "params.yaml").write_text(yaml.safe_dump(params | {"suite": "own"}, sort_keys=False), encoding="utf-8")
 
 
 def test_the_walk_through_of_the_readme(project):
-    """As written, but for the number of seeds, epochs and methods."""
+    """As written, but for the number of seeds, epochs, methods and pixels."""
     text = (tiny.ROOT / "README.md").read_text(encoding="utf-8").split("## Your own images")[1]
     entry, run = re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1].split("snakemake ")
     done = shell(project, entry)
@@ -78,7 +80,7 @@ def test_the_walk_through_of_the_readme(project):
     said = (project / "results/own/table1.md").read_text()
     assert "Left out" not in said
     assert "paper" not in said.replace("as in the paper", "")
-    assert np.load(project / "interpretations/own/my_images/maps.npy").shape == (96, 7, 7)
+    assert np.load(project / "interpretations/own/my_images/maps.npy").shape == (96, 3, 3)
     page = (project / "results/own/report.html").read_text()
     assert "8 images: " in page
     assert "What to do next:" in page
@@ -86,7 +88,7 @@ def test_the_walk_through_of_the_readme(project):
 
 
 def test_without_groups_masks_and_answers_fewer_methods_run(project):
-    source = {"kind": "folder", "path": "plain", "size": [48, 56]}
+    source = {"kind": "folder", "path": "plain"}
     plain = {"source": source, "classes": ["landbird", "waterbird"], "annotation": {"source": "none"}}
     methods = ["crayon_attention", "rrr", "bounding_box", "erm"]
     shrink(project, benchmarks={"plain": plain}, methods=methods)
