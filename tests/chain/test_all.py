@@ -27,7 +27,7 @@ def whole(tmp_path_factory) -> Project:
     suite["studies"]["runtime"]["benchmarks"] = ["waterbirds"]
     suite["studies"]["sensitivity"] |= {"alphas": [10], "betas": [10]}
     compared = ["crayon_attention", "crayon_pruning", "shuffled_answers"]
-    suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2], "runs": compared}
+    suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2, 3], "runs": compared}
     seconds = {"answer": 2.0, "group": 2.0, "box": 7.0, "mask": 79.0}
     further = ["rwy", "afr", "self", "dfr", "rwg", "group_dro", "res"]
     suite["studies"]["needs"] = {"benchmarks": ["waterbirds"], "methods": further, "seconds": seconds}
