@@ -81,7 +81,7 @@ def test_every_table_and_figure_is_there(whole):
 
 def test_nothing_is_left_to_do_and_all_of_it_holds(whole):
     assert "Nothing to be done" in whole.snakemake("-n")
-    text = whole.run("crayon", "audit", "--allow-dirty")
+    text = whole.crayon("audit", "--allow-dirty")
     assert text.count("  valid: ") >= 12
     assert "broken" not in text
 
@@ -105,7 +105,7 @@ def test_runtime_comes_from_records_and_depends_on_them(whole):
     page = " ".join(whole.read("results/mini/report.html").decode().split())
     assert re.search(r"By the records of this suite, [\d,]+ jobs took .* on the CPU, one after another", page)
     assert "Jobs not done yet" not in page
-    reached = whole.run("crayon", "audit", "--from", "runs/mini/waterbirds/erm/1/record.json")
+    reached = whole.crayon("audit", "--from", "runs/mini/waterbirds/erm/1/record.json")
     assert "reaches 0 numbers and results/mini/runtime.csv, results/mini/figure_runtime.png" in reached
 
 
@@ -119,10 +119,10 @@ def test_a_number_of_a_study_is_explained_and_reached(whole):
         "waterbirds/crayon_attention-alpha-0/WGA",
     )
     assert "annotations/mini/waterbirds/attention.csv" in text
-    reached = whole.run("crayon", "audit", "--from", "annotations/mini/waterbirds/attention.csv")
+    reached = whole.crayon("audit", "--from", "annotations/mini/waterbirds/attention.csv")
     assert "results/mini/table3.csv" in reached
     assert "results/mini/figure4.png" in reached
-    text = whole.run("crayon", "audit", "results/mini/figure4.csv", "--cell", "waterbirds/erm/WGA", check=False)
+    text = whole.crayon("audit", "results/mini/figure4.csv", "--cell", "waterbirds/erm/WGA", check=False)
     assert whole.status == 2
     assert "have no names like benchmark/run/metric" in text
 
@@ -134,7 +134,7 @@ def test_an_edited_number_of_a_figure_is_named(whole):
     lines[1] = lines[1].rsplit(",", 1)[0] + ",99.9999"
     path.write_text("\n".join(lines) + "\n")
     try:
-        text = whole.run("crayon", "audit", "--allow-dirty", "results/mini/figure4.csv", check=False)
+        text = whole.crayon("audit", "--allow-dirty", "results/mini/figure4.csv", check=False)
         assert whole.status == 1
         assert "recomputed-differs" in text
         assert "99.9999" in text

@@ -287,7 +287,7 @@ def test_what_changed_between_two_revisions_from_git_alone(history, tmp_path):
     commit(history, "second")
     clone = Project(tmp_path / "clone")
     history.run("git", "clone", "-q", str(history.folder), str(clone.folder))
-    found = json.loads(clone.run("crayon", "audit", "--diff", "HEAD~1", "HEAD", "--json"))
+    found = json.loads(clone.crayon("audit", "--diff", "HEAD~1", "HEAD", "--json"))
     (answers,) = found["answers"].items()
     assert answers[0] == ANSWERS
     assert [(row["old"], row["new"]) for row in answers[1]] == [("yes", "no")]
@@ -302,7 +302,7 @@ def test_what_changed_between_two_revisions_from_git_alone(history, tmp_path):
     changed = {a for a, b in zip(after, before, strict=True) if a != b}
     assert len(cells) == len(changed)
     assert changed
-    text = clone.run("crayon", "audit", "--diff", "HEAD~1", "HEAD")
+    text = clone.crayon("audit", "--diff", "HEAD~1", "HEAD")
     assert "1 answers changed, 0 added, 0 removed" in text
     assert "0 of 24 numbers differ between HEAD and workspace" in clone.run(
         "crayon", "audit", "--diff", "HEAD", "workspace"
@@ -312,7 +312,7 @@ def test_what_changed_between_two_revisions_from_git_alone(history, tmp_path):
 @pytest.mark.slow
 def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     def words(project: Project, *revisions: str) -> str:
-        text = project.run("crayon", "audit", "--diff", *revisions, check=False)
+        text = project.crayon("audit", "--diff", *revisions, check=False)
         assert project.status == 2
         return refuse(text)
 
@@ -325,7 +325,7 @@ def test_revisions_that_cannot_be_compared_are_one_sentence(history, tmp_path):
     exported = Project(tmp_path / "exported")
     shutil.copytree(history.folder, exported.folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     assert "this folder is not a git checkout" in words(exported, "HEAD~1", "HEAD")
-    assert "valid: " in exported.run("crayon", "audit", "--allow-dirty", TABLE)  # needs no git
+    assert "valid: " in exported.crayon("audit", "--allow-dirty", TABLE)  # needs no git
     (history.folder / "results/mini/table1.provenance.json").unlink()
     commit(history, "third")
     assert "results/mini/table1.provenance.json: is not in HEAD" in words(history, "HEAD~1", "HEAD")
@@ -336,7 +336,7 @@ def test_a_folder_with_blanks_and_umlauts(project, tmp_path):
     odd = Project(tmp_path / "Größe und Maß" / "ein Ordner")
     shutil.copytree(project.folder, odd.folder, symlinks=True)
     assert odd.planned() == set()
-    assert "valid: " in odd.run("crayon", "audit", "--allow-dirty", TABLE)
+    assert "valid: " in odd.crayon("audit", "--allow-dirty", TABLE)
     (odd.folder / TABLE).unlink()
     odd.snakemake(TABLE)
     assert odd.read(TABLE) == project.read(TABLE)
@@ -350,7 +350,7 @@ def test_the_crate_of_a_result_is_valid(copy, monkeypatch):
     from rocrate_validator import services
     from rocrate_validator.utils import http
 
-    copy.run("crayon", "audit", "--allow-dirty", TABLE, "--ro-crate", "crate")
+    copy.crayon("audit", "--allow-dirty", TABLE, "--ro-crate", "crate")
     crate = copy.folder / "crate"
     assert (crate / "annotations/mini/waterbirds/attention.csv").read_bytes() == copy.read(ANSWERS)
     # The validator fetches the vocabulary of RO-Crate 1.1 from the web. The package rocrate holds that of 1.3, in which
@@ -386,7 +386,7 @@ def test_the_crate_of_a_result_is_valid(copy, monkeypatch):
             )
         )
         assert found.passed(), (profile, [issue.message for issue in found.get_issues()])
-    text = copy.run("crayon", "audit", "--allow-dirty", TABLE, "--ro-crate", "crate", check=False)
+    text = copy.crayon("audit", "--allow-dirty", TABLE, "--ro-crate", "crate", check=False)
     assert copy.status == 2
     assert "crate: exists already" in refuse(text)
 
@@ -397,7 +397,7 @@ def test_a_touch_runs_nothing(copy):
         if path.is_file():
             os.utime(path, (2 * 10**9 - number, 2 * 10**9 - number))
     assert copy.planned() == set()
-    assert "valid: " in copy.run("crayon", "audit", "--allow-dirty", TABLE)
+    assert "valid: " in copy.crayon("audit", "--allow-dirty", TABLE)
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_several_targets_at_once(copy):
     copy.snakemake("results/table1.csv", "results/before_after.png")
     assert copy.read("results/before_after.png").startswith(b"\x89PNG")
     assert copy.read("results/table1.csv") == copy.read(TABLE)
-    assert "results/mini/table1.csv  valid" in copy.run("crayon", "audit", "--allow-dirty", "results/table1.csv")
+    assert "results/mini/table1.csv  valid" in copy.crayon("audit", "--allow-dirty", "results/table1.csv")
     assert "Nothing to be done" in copy.snakemake("-n", "results/table1.csv")
 
 
@@ -116,7 +116,7 @@ def test_edited_answer_survives_the_run_and_the_audit_names_it(copy):
     copy.snakemake(TABLE)
     assert copy.read(ANSWERS) == edited
     assert copy.planned() == set()
-    assert f"edited by hand, and used in this state: {ANSWERS}" in copy.run("crayon", "audit", TABLE)
+    assert f"edited by hand, and used in this state: {ANSWERS}" in copy.crayon("audit", TABLE)
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_an_edited_model_is_made_anew_with_what_follows(copy):
     planned = copy.planned()
     assert {"original digits", "interpret digits", "refine digits", "table1"} <= planned
     assert not any("waterbirds" in job for job in planned)
-    text = copy.run("crayon", "audit", TABLE, check=False)
+    text = copy.crayon("audit", TABLE, check=False)
     assert copy.status == 1
     assert "original digits: edited: models/mini/digits/original.safetensors" in text
 
@@ -251,7 +251,7 @@ def test_dvc_reruns_for_a_changed_param_shows_diffs_and_reverts(mine):
     mine.run("git", "checkout", "-q", "--", ".")
     mine.run("dvc", "checkout", "-q")
     assert mine.planned() == set()  # the old results under the old params, and nothing is run
-    assert f"{TABLE}  valid" in mine.run("crayon", "audit", TABLE)
+    assert f"{TABLE}  valid" in mine.crayon("audit", TABLE)
 
 
 def test_the_last_stage_refuses_a_broken_chain(mine):
@@ -264,7 +264,7 @@ def test_the_last_stage_refuses_a_broken_chain(mine):
 
 
 def test_the_forecast_goes_by_what_is_done(project):
-    told = project.run("crayon", "plan")
+    told = project.crayon("plan")
     assert " to do\n" in told
     assert re.search(r"refine +0 of \d+", told)
     assert not re.search(r"\brefine (\d|under)", told)  # neither among the seconds nor among what is unknown

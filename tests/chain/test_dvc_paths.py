@@ -208,18 +208,18 @@ def change(path) -> None:
 
 @pytest.mark.parametrize("file", SOURCES)
 def test_changed_source_is_listed_and_fails_the_audit(project, file):
-    project.run("crayon", "stage", "sources")
+    project.crayon("stage", "sources")
     before = json.loads(project.read("sources/own.json"))
     restore = project.keep(file)
     change(project.folder / file)
     text = audit(project, check=False)
     assert project.status == 1
     assert f"stale: {SOURCES[file]} has changed" in text
-    project.run("crayon", "stage", "sources")
+    project.crayon("stage", "sources")
     after = json.loads(project.read("sources/own.json"))
     assert {path for path in before | after if before.get(path) != after.get(path)} == {SOURCES[file]}
     restore()
-    project.run("crayon", "stage", "sources")
+    project.crayon("stage", "sources")
     assert json.loads(project.read("sources/own.json")) == before
     assert "valid: 25 jobs" in audit(project)
 

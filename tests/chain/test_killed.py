@@ -39,7 +39,7 @@ def test_a_workflow_in_another_place_killed_at_random_ends_in_the_same_bytes(pro
         assert other.read(f"results/mini/{name}") == project.read(f"results/mini/{name}")
     for model in ("runs/mini/digits/flac/1/last.safetensors", "runs/mini/digits/erm/1/last.safetensors"):
         assert other.read(model) == project.read(model)
-    assert "valid: " in other.run("crayon", "audit", "--allow-dirty", "--full", TABLE)
+    assert "valid: " in other.crayon("audit", "--allow-dirty", "--full", TABLE)
     assert other.planned() == set()
 
 

@@ -21,7 +21,7 @@ ALPHA = "suites.mini.benchmarks.waterbirds.methods.crayon_attention.alpha"
 
 
 def audit(project: Project, *arguments: str, check: bool = True) -> str:
-    return project.run("crayon", "audit", "--allow-dirty", "results/table1.csv", *arguments, check=check)
+    return project.crayon("audit", "--allow-dirty", "results/table1.csv", *arguments, check=check)
 
 
 def trained(text: str) -> set[str]:
@@ -92,7 +92,7 @@ def test_second_clone_pulls_and_is_valid_without_computing(mine, remote, tmp_pat
 def test_a_spoilt_object_of_the_cache_is_noticed_and_made_anew(mine):
     model = "models/mini/digits/original.safetensors"
     content = mine.read(model)
-    found = json.loads(mine.run("crayon", "audit", "--allow-dirty", "--json", TABLE))
+    found = json.loads(mine.crayon("audit", "--allow-dirty", "--json", TABLE))
     assert found["valid"]
     (spoilt,) = [p for p in (mine.folder / ".dvc/cache").rglob("*") if p.is_file() and p.read_bytes() == content]
     spoilt.chmod(0o644)

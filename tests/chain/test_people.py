@@ -83,12 +83,12 @@ def test_page_answers_reach_the_table_and_are_traced_from_it(browser, tmp_path):
     assert summary["sources"] == {"people": 2 * len(images)}
 
     assert "crayon_attention" in (project.folder / TABLE).read_text()
-    cell = project.run("crayon", "audit", TABLE, "--allow-dirty", "--cell", "waterbirds/crayon_attention/WGA")
+    cell = project.crayon("audit", TABLE, "--allow-dirty", "--cell", "waterbirds/crayon_attention/WGA")
     assert "by ann, ben" in cell
     assert "annotations/mini/waterbirds/attention.csv" in cell
     for kind, method in (("attention", "crayon_attention"), ("neurons", "crayon_pruning")):
         one, file = seen[kind][0], f"annotations/mini/waterbirds/{kind}.csv"
-        reach = project.run("crayon", "audit", "--allow-dirty", "--from", file, "--item", one.item)
+        reach = project.crayon("audit", "--allow-dirty", "--from", file, "--item", one.item)
         assert f"ann answered {one.item}: {one.answer} (source people)" in reach
         assert f"waterbirds/{method}/WGA" in reach
         assert "waterbirds/erm/" not in reach

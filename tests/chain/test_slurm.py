@@ -79,7 +79,7 @@ def test_a_command_ends_with_the_table_that_a_local_run_gives(submitted, local):
     assert "## Waterbirds (miniature)" in submitted.first_output  # on the screen of who waits for it
     for name in ("table1.csv", "table1.md", "runs.csv", "metrics.json", "answers.csv"):
         assert submitted.read(f"results/mini/{name}") == local.read(f"results/mini/{name}")
-    assert "valid: " in submitted.run("crayon", "audit", "--allow-dirty", "--full", TABLE)
+    assert "valid: " in submitted.crayon("audit", "--allow-dirty", "--full", TABLE)
     assert submitted.planned() == set()
 
 
@@ -156,7 +156,7 @@ def test_cancelled_and_preempted_jobs_rerun_to_the_same_table(submitted, tmp_pat
     for run in ("erm", "crayon_attention"):
         model = f"runs/mini/waterbirds/{run}/1/last.safetensors"
         assert again.read(model) == submitted.read(model)
-    assert "valid: " in again.run("crayon", "audit", "--allow-dirty", "--full", TABLE)
+    assert "valid: " in again.crayon("audit", "--allow-dirty", "--full", TABLE)
     assert again.planned() == set()
     assert [path.stem for path in (again.folder / LOGS).rglob("*.log")] == [cancelled]
 
@@ -176,7 +176,7 @@ def test_lost_parts_of_the_paper_suite_are_made_again_through_slurm(whole, clust
     assert "rule_download_wildcards_paper_backgrounds" in asked
     assert {job for job in asked if "refine" in job}
     assert again.numbers() == whole.numbers()
-    assert "broken" not in again.run("crayon", "audit", "--allow-dirty", "--full")
+    assert "broken" not in again.crayon("audit", "--allow-dirty", "--full")
     assert "Nothing to be done" in again.snakemake("-n")
 
 
