@@ -14,6 +14,7 @@ from pathlib import Path
 from crayon.annotations.answers import Answer, short, unknown_item, unknown_word
 from crayon.annotations.vocabulary import meaning
 from crayon.utils.errors import AnnotationError
+from crayon.utils.intervals import wilson
 from crayon.utils.tables import read_csv
 
 COLUMNS = ("item", "answer")
@@ -104,7 +105,7 @@ def on_gold(answers: Iterable[Answer], gold: Mapping[str, str]) -> dict[str, OnG
 def _on_gold(pairs: list[tuple[bool, bool]]) -> OnGold:
     """The result for pairs of an answer and the right answer, each True for yes."""
     right = sum(given == true for given, true in pairs)
-    low, high = wilson(right, len(pairs))
+    low, high = wilson(right / len(pairs), len(pairs))
     given_where = {word: [given for given, true in pairs if true == word] for word in (True, False)}
     positive, negative = len(given_where[True]), len(given_where[False])
     lead = lead_low = None
@@ -118,13 +119,5 @@ def _on_gold(pairs: list[tuple[bool, bool]]) -> OnGold:
 def _lead(yes: int, of: int, other_yes: int, other_of: int) -> tuple[float, float]:
     """The difference of two shares of yes, and the lower end of its interval, from Wilson's interval of each share."""
     share, other = yes / of, other_yes / other_of
-    below, above = share - wilson(yes, of)[0], wilson(other_yes, other_of)[1] - other
+    below, above = share - wilson(share, of)[0], wilson(other, other_of)[1] - other
     return share - other, share - other - hypot(below, above)
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share, between 0 and 1."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(right, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)

@@ -20,10 +20,10 @@ from crayon.pipeline.evaluations import Cell
 from crayon.pipeline.job import KINDS, Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import read_record
-from crayon.report.comparison import wilson
 from crayon.report.tables import answers_sentence, markdown, naming
 from crayon.utils.errors import OutputError, RecordError
 from crayon.utils.files import read_json, write_text
+from crayon.utils.intervals import wilson
 from crayon.utils.tables import read_text
 from crayon.utils.version import __version__
 
@@ -257,8 +257,9 @@ def _seeds(plan: Plan, card: Card) -> list[Job]:
 
 
 def _share(row: Mapping[str, Any]) -> str:
-    low, high = wilson(row["correct"], row["count"])
-    return f"{100 * row['correct'] / row['count']:.1f} ({low:.1f} to {high:.1f})"
+    share = row["correct"] / row["count"]
+    low, high = wilson(share, row["count"])
+    return f"{100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _looks(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:

@@ -74,21 +74,6 @@ def paired(differences: Sequence[float]) -> tuple[float, float, float, float]:
     return mean, float(interval.low), float(interval.high), float(tested.pvalue)
 
 
-def wilson(correct: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval, in percent, of the accuracy of one network on images of this kind.
-
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
-
-    Args:
-        correct: how many of its images the network classified correctly.
-        count: how many images there are.
-    """
-    from scipy.stats import binomtest
-
-    interval = binomtest(correct, count).proportion_ci(method="wilson")
-    return 100 * interval.low, 100 * interval.high
-
-
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Correct p-values for their number, step by step from the lowest to the highest."""
     corrected, least = {}, 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from crayon.data.splits import without_validation
 from crayon.pipeline.evaluations import cell
 from crayon.pipeline.plan import Plan
 from crayon.report.tables import fallen, gap_sentences, naming
+from crayon.utils.intervals import LEVEL, wilson
 from crayon.utils.text import listed
 
 WORDS = {
@@ -25,9 +25,6 @@ WORDS = {
 }
 """Kind of a metric -> its name in a sentence; {} stands for the splits on which it is measured."""
 
-LEVEL = 0.95
-"""Confidence level of the intervals."""
-
 FEW = 30
 """If the worst group has fewer images than this, the summary advises to add some."""
 
@@ -36,25 +33,6 @@ GROUPS = 8
 
 Runs = Mapping[str, Mapping[str, Any]]
 """Seed -> content of metrics.json, as in `crayon.pipeline.evaluations`."""
-
-
-def wilson(share: float, count: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of a proportion.
-
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc. 22 (1927).
-
-    Args:
-        share: the observed proportion, in [0, 1].
-        count: number of observations, at least 1.
-        level: confidence level, in (0, 1).
-
-    Returns:
-        The lower and the upper end, in [0, 1].
-    """
-    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def measured_images(runs: Runs, metric: str, benchmark: Benchmark) -> tuple[int, str] | None:

@@ -19,9 +19,10 @@ from crayon.pipeline.evaluations import Cell, cell
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer, read_record
-from crayon.report.comparison import compare, wilson
+from crayon.report.comparison import compare
 from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.files import read_json, write_csv, write_text
+from crayon.utils.intervals import wilson
 
 Section = TypeVar("Section")
 
@@ -157,7 +158,7 @@ def size_sentences(plan: Plan, evaluated: Mapping, name: str) -> list[str]:
         if metric.kind == "worst_group" and means and metric.worst_group in splits:
             count = min(row["count"] for row in splits[metric.worst_group])
             correct = round(max(means) / 100 * count)
-            low, high = wilson(correct, count)
+            low, high = (100 * end for end in wilson(correct / count, count))
             found.append(
                 f"The smallest group of the split {metric.worst_group} has {count} images: for one network with a "
                 f"{key} of {100 * correct / count:.0f} %, this alone leaves a 95 % interval of {low:.0f} to {high:.0f} "

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from crayon.annotations.agreement import by_annotator
 from crayon.annotations.answers import Answer
-from crayon.annotations.gold import on_gold, read_gold, wilson
+from crayon.annotations.gold import on_gold, read_gold
 from crayon.annotations.labels import label_images_inferred, label_neurons_inferred
 from crayon.annotations.truth import infer
 from crayon.utils.errors import AnnotationError
+from crayon.utils.intervals import wilson
 
 from .test_agreement import said
 
@@ -169,12 +170,6 @@ def test_gold_answers_are_any_word_for_yes_or_no(tmp_path):
     assert read_gold(tmp_path / "gold.csv", ["train-0", "train-1"]) == {"train-0": "yes", "train-1": "no"}
 
 
-def test_wilson_by_hand():
-    z, n, p = 1.959964, 10, 0.8  # the roots of (p - x)^2 = z^2 x (1 - x) / n
-    roots = np.roots([1 + z**2 / n, -(2 * p + z**2 / n), p**2])
-    assert wilson(8, 10) == pytest.approx(sorted(roots), abs=1e-6)
-
-
 def test_who_looks_passes_and_who_does_not_fails():
     gold = {str(item): "yes" if item < 15 else "no" for item in range(20)}
     found = on_gold(
@@ -197,7 +192,7 @@ def test_who_looks_passes_and_who_does_not_fails():
     }
     assert (found["always"].lead, found["few"].lead) == (0, None)
     # Newcombe's interval of 14/15 less 0/5, from Wilson's intervals of both
-    low, high = wilson(14, 15)[0], wilson(0, 5)[1]
+    low, high = wilson(14 / 15, 15)[0], wilson(0, 5)[1]
     assert found["good"].lead_low == pytest.approx(14 / 15 - np.hypot(14 / 15 - low, high))
     assert found["coin"].remark == "not shown to beat chance on gold items (11 of 20 right)"
 

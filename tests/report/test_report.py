@@ -19,7 +19,7 @@ from crayon.pipeline.evaluations import Cell
 from crayon.pipeline.record import FORMAT, read_record, sealed
 from crayon.report import figure_order, html, quick, runtime
 from crayon.report.build import load_plan
-from crayon.report.comparison import compare, holm, wilson
+from crayon.report.comparison import compare, holm
 from crayon.report.cost import Spent
 from crayon.report.render import render, text
 from crayon.report.tables import ORIGINAL, markdown, published
@@ -199,14 +199,6 @@ def test_holm_multiplies_from_the_lowest_and_never_falls():
     corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03})
     assert corrected == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
     assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
-
-
-def test_wilson_interval_by_hand():
-    """175 of 250: (0.7 + z^2/500 -+ z sqrt(0.21/250 + z^2/250000)) / (1 + z^2/250) with z = 1.96."""
-    assert wilson(175, 250) == pytest.approx((64.05, 75.34), abs=0.01)
-    low, high = wilson(0, 4)
-    assert low == pytest.approx(0, abs=1e-9)
-    assert high == pytest.approx(48.99, abs=0.01)  # z^2 / (4 + z^2)
 
 
 def test_equal_methods_are_rarely_told_from_the_best():
