@@ -1,21 +1,33 @@
 """The code that a job depends on: the files of this package that its modules import, and their digest.
 
-Comments, docstrings and blank lines do not count, so that a change of them makes no result stale.
+Comments, docstrings and blank lines do not count, so that a change of them makes no result stale. What was found in a
+file is remembered under its sha256, beside Python's own cache of this package, since parsing all files takes a second.
 """
 
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
 import io
+import json
 import os
 import subprocess
+import sys
 import tokenize
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 
+from crayon.utils.errors import OutputError
+from crayon.utils.files import write_text
+
 PACKAGE = Path(__file__).parents[1]
+
+MEMORY = Path(cache_from_source(__file__)).with_name("fingerprint.json")
+"""Module -> sha256 of its file and of this one, sha256 of its code, and what it imports."""
 
 NEUTRAL = frozenset(
     f"crayon.{name}"
@@ -39,7 +51,7 @@ def digest(modules: tuple[str, ...]) -> str:
 @cache
 def digests(modules: tuple[str, ...]) -> Mapping[str, str]:
     """Module -> sha256 of its code, for `modules` and all modules of this package that they import."""
-    return {name: _digest_of(name) for name in closure(modules)}
+    return {name: _read(name)[0] for name in closure(modules)}
 
 
 @cache
@@ -52,10 +64,11 @@ def closure(modules: tuple[str, ...]) -> tuple[str, ...]:
         if name in seen or name in NEUTRAL or _file(name) is None:
             continue
         seen.add(name)
-        todo.extend(_imports(name))
+        todo.extend(_read(name)[1])
     return tuple(sorted(seen))
 
 
+@cache
 def _file(name: str) -> Path | None:
     """The source file of a module `crayon.a.b`; None if this package has no such module."""
     parts = name.split(".")
@@ -76,13 +89,49 @@ def _source(name: str) -> Path:
 
 
 @cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse(_source(name).read_bytes())
+def _read(name: str) -> tuple[str, tuple[str, ...]]:
+    """The sha256 of a module's code, and the modules of this package that it imports."""
+    content, memory = _source(name).read_bytes(), _memory()
+    key = hashlib.sha256(Path(__file__).read_bytes() + f"\0{name}\0".encode() + content).hexdigest()
+    if name not in memory or memory[name][0] != key:
+        tree = ast.parse(content)
+        code = essence(content.decode("utf-8"), tree)
+        memory[name] = [key, hashlib.sha256(code.encode()).hexdigest(), imports(name, tree)]
+        _save_at_exit()
+    _, digest_of_code, found = memory[name]
+    return digest_of_code, tuple(other for other in dict.fromkeys(found) if _file(other) is not None)
 
 
 @cache
-def _imports(name: str) -> tuple[str, ...]:
-    """Every module that `name` imports, at its top or inside a function, except under `if TYPE_CHECKING`."""
+def _memory() -> dict[str, list]:
+    """The content of `MEMORY`; empty if there is none."""
+    try:
+        content = json.loads(MEMORY.read_bytes())
+        return {str(name): [str(key), str(code), list(map(str, found))] for name, (key, code, found) in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@cache
+def _save_at_exit() -> None:
+    """Write `MEMORY` when the process ends; where Python may not cache bytecode, nothing is written."""
+
+    def save() -> None:
+        with suppress(OSError, OutputError):
+            MEMORY.parent.mkdir(exist_ok=True)
+            write_text(MEMORY, json.dumps(_memory()))
+
+    if not sys.dont_write_bytecode:
+        atexit.register(save)
+
+
+def imports(name: str, tree: ast.Module) -> list[str]:
+    """Every name that a module imports, at its top or inside a function, except under `if TYPE_CHECKING`.
+
+    Args:
+        name: the module, `crayon.a.b`.
+        tree: its syntax tree.
+    """
     is_package = _source(name).name == "__init__.py"
     found: list[str] = []
 
@@ -104,14 +153,8 @@ def _imports(name: str) -> tuple[str, ...]:
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(_tree(name))
-    return tuple(found)
-
-
-@cache
-def _digest_of(name: str) -> str:
-    source = _source(name).read_text(encoding="utf-8")
-    return hashlib.sha256(essence(source, _tree(name)).encode()).hexdigest()
+    visit(tree)
+    return found
 
 
 def essence(source: str, tree: ast.Module | None = None) -> str:

@@ -1,5 +1,9 @@
 """The digest of the code that a job runs."""
 
+import json
+
+import pytest
+
 from crayon.pipeline import fingerprint
 
 
@@ -31,3 +35,35 @@ def test_imports_for_type_checking_do_not_count():
 
 def test_tables_do_not_depend_on_training():
     assert "crayon.training.fit" not in fingerprint.closure(("crayon.report.table1",))
+
+
+@pytest.fixture
+def remembered(tmp_path, monkeypatch):
+    """Returns the digest of a module, in a process that has this text as its memory of an earlier one."""
+    caches = [found for found in vars(fingerprint).values() if hasattr(found, "cache_clear")]
+    monkeypatch.setattr(fingerprint, "MEMORY", tmp_path / "fingerprint.json")
+    monkeypatch.setattr(fingerprint.sys, "dont_write_bytecode", True)
+
+    def digest(text: str) -> str:
+        fingerprint.MEMORY.write_text(text)
+        for found in caches:
+            found.cache_clear()
+        return fingerprint.digests(("crayon.methods.erm",))["crayon.methods.erm"]
+
+    yield digest
+    for found in caches:
+        found.cache_clear()
+
+
+def test_what_was_found_in_a_file_is_remembered_until_the_file_changes(remembered):
+    right = remembered("{}")
+    (key, code, found) = fingerprint._memory()["crayon.methods.erm"]
+    assert code == right
+    assert "crayon.methods.base" in found
+    assert remembered(json.dumps({"crayon.methods.erm": [key, "0" * 64, found]})) == "0" * 64
+    assert remembered(json.dumps({"crayon.methods.erm": ["of another file", "0" * 64, found]})) == right
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"crayon.methods.erm": 3}', '{"crayon.methods.erm": ["a", "b"]}'])
+def test_a_damaged_memory_is_ignored(remembered, text):
+    assert remembered(text) == remembered("{}")
