@@ -145,9 +145,10 @@ def costs(plan: Plan, evaluated: Mapping) -> Costs:
 
 
 def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
-    """What people annotate for a method: the answers that were given, and all images for the other kinds."""
+    """What people annotate for a method: the answers that it uses, and all images for the other kinds."""
     job, benchmark, seconds = plan.find("needs"), plan.params.active.benchmarks[name], _section(plan).seconds
-    annotated = plan.run(method).settings(benchmark)[1].annotated
+    settings = plan.run(method).settings(benchmark)[1]
+    annotated = settings.annotated
     spent: list[tuple[str, int, float]] = []  # kind, number, seconds of one
     if "validation" in plan.run(method).needs and "validation" not in annotated:
         spent.append(("images", images.validation, 0.0))  # their classes are known, since the selection reads them
@@ -158,7 +159,10 @@ def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
     for kind in KINDS:
         if kind in annotated:
             summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
-            spent.append(("answers", summary["answers"], summary.get("seconds", seconds.answer)))
+            count, used = summary["answers"], getattr(settings, "answers", None)
+            if used is not None:  # a method that uses the answers to so many maps
+                count = round(count * min(1.0, used / summary["items"]))
+            spent.append(("answers", count, summary.get("seconds", seconds.answer)))
     if "masks" in annotated and naming(method)[1] == "Bounding Box":
         spent.append(("boxes", images.masked, seconds.box))
     elif "masks" in annotated:

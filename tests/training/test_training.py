@@ -54,6 +54,7 @@ SETTINGS = {
     "dfr": {},
     "afr": {"gamma": 4.0, "distance_weight": 0.1, "steps_per_epoch": 3},
     "self": {"images": 6, "steps_per_epoch": 3},
+    "slim": {"images": 8, "answers": 8},
 }
 LAST_LAYER = ("crayon_pruning", "dfr", "afr", "self")
 """The methods that train only the last layer, here on inputs that are computed once."""
