@@ -71,7 +71,7 @@ class SLIM(RWY):
             `weights` (N,) float64 on the CPU: how often each image is in S.
 
         Raises:
-            MethodError: no answer about a class decides whether a map is relevant.
+            MethodError: no answer about a class decides whether a map is relevant, or `images` is too small.
         """
         import torch
 
@@ -97,7 +97,8 @@ class SLIM(RWY):
             report("SLIM: the answers of each class are the same, so all images are kept")
             kept = np.arange(len(labels))
         chosen = kept[curated(seen[kept], unseen[kept], self.images)]
-        report(f"SLIM: {len(chosen)} images, {len(np.unique(chosen))} of them different, of {len(kept)} that were kept")
+        counts = " + ".join(str((labels[chosen] == label).sum()) for label in classes)
+        report(f"SLIM: {counts} images of the classes, {len(np.unique(chosen))} of them different, of {len(kept)} kept")
         return {"weights": torch.from_numpy(np.bincount(chosen, minlength=len(labels))).double()}
 
 
@@ -161,6 +162,9 @@ def curated(seen: np.ndarray, unseen: np.ndarray, total: int) -> np.ndarray:
 
     Returns:
         (m,) int64 positions in 0..n-1, with repetitions; m <= total.
+
+    Raises:
+        MethodError: `total` is so small that the set is empty.
     """
     first, second = elbow(seen), elbow(unseen)
     chosen = []
@@ -173,16 +177,21 @@ def curated(seen: np.ndarray, unseen: np.ndarray, total: int) -> np.ndarray:
                 chosen.append(np.concatenate([pair, pair[integers(len(pair), size - len(pair))]]))
             elif size:
                 chosen.append(pair[representatives(unseen[pair], size, near=3)])
+    if not chosen:
+        raise MethodError(f"SLIM: `images: {total}` is too small, no pair of clusters gets an image; raise it.")
     return np.concatenate(chosen)
 
 
 def widths(points: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Compute the median distance of each cluster's points (n, 2) from their mean, divided by the sum over clusters."""
+    """Compute the median distance of each cluster's points (n, 2) from their mean, divided by the sum over clusters.
+
+    If all distances are 0, the clusters have equal shares.
+    """
     found = []
     for cluster in np.unique(clusters):
         members = points[clusters == cluster]
         found.append(np.median(np.linalg.norm(members - members.mean(0), axis=1)))
-    return np.array(found) / (sum(found) or 1.0)
+    return np.array(found) / sum(found) if any(found) else np.full(len(found), 1 / len(found))
 
 
 def elbow(points: np.ndarray) -> np.ndarray:

@@ -94,9 +94,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write needs.csv, needs.md, needs.tex and the figure.
 
     Args:
-        plan, job, partly: see `crayon.report.registry`.
+        plan, job: see `crayon.report.registry`.
+        partly: leave out the methods that have not been evaluated, and name them; otherwise they are an error.
     """
-    evaluated = evaluations(job.inputs)
+    evaluated = evaluations(job.inputs, partly)
     spent = costs(plan, evaluated)
     figure = curves.points(_panels(plan, evaluated, spent), style.origin(plan, _section(plan).benchmarks))
     latex = partial(write_text, text=_latex(plan, evaluated, spent))
@@ -203,7 +204,11 @@ def _markdown(plan: Plan, evaluated: Mapping, spent: Costs) -> str:
             for metric in benchmark.metrics:
                 line += [str(cell(evaluated[name, method], metric, family) or "") for family in ("last", "selected")]
             lines.append(line)
-        left_out = left_out_sentences(plan, name, (*suite.methods, *suite.further))
+        methods = (*suite.methods, *suite.further)
+        left_out = left_out_sentences(plan, name, methods)
+        missing = [m for m in methods if name in plan.runs[m].benchmarks and (name, m) not in evaluated]
+        if missing:
+            left_out.append(f"Not evaluated yet: {', '.join(naming(method)[0] for method in missing)}.")
         parts.append(f"\n## {benchmark.title}\n")
         parts += [f"{sentence}\n" for sentence in left_out]
         parts.append(markdown(header, lines))

@@ -72,7 +72,7 @@ def test_the_elbow_is_at_three_or_four_clusters(clusters):
 def test_a_wider_cluster_gets_more_images():
     points = np.array([[0.0, 0], [2, 0], [10, 0], [16, 0]])
     assert slim.widths(points, np.array([0, 0, 1, 1])).tolist() == [0.25, 0.75]
-    assert slim.widths(np.zeros((2, 2)), np.array([0, 1])).tolist() == [0, 0]
+    assert slim.widths(np.zeros((2, 2)), np.array([0, 1])).tolist() == [0.5, 0.5]
 
 
 def test_one_of_the_nearest_points_represents_each_cluster():
@@ -116,6 +116,12 @@ def test_images_with_right_maps_are_kept_and_only_the_questions_are_read(monkeyp
     assert set(weights.nonzero().flatten().tolist()) <= set(right)
     assert [sorted(codes[codes >= 0]) for codes in read] == [[0, 1], [0, 1]]
     assert weights.sum() <= 8
+
+
+def test_too_small_a_set_gives_a_clear_message():
+    points = cloud((0, 0), (9, 0), (0, 9))
+    with pytest.raises(MethodError, match=r"`images: 2` is too small"):
+        slim.curated(points, points, 2)
 
 
 def test_maps_that_nobody_answered_give_a_clear_message():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from crayon.pipeline.evaluations import evaluations
 from crayon.report import needs
 from crayon.report.build import build_plan
 from crayon.report.registry import RESULTS
-from crayon.utils.errors import ParamsError
+from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.files import write_json, write_npy
 
 from .. import tiny
@@ -102,6 +103,20 @@ def test_all_files_are_written(made, tmp_path):
     latex = (tmp_path / "latex").read_text()
     assert re.search(r"^RWG & groups of training images & 10 & 0\.3 & 40\.50 \$\\pm\$ 0\.71 &", latex, re.M)
     assert (tmp_path / "png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_methods_without_evaluations_are_named_in_a_partial_table(made, tmp_path):
+    job = made.find("needs")
+    for name, path in job.inputs.items():
+        if name.startswith("waterbirds/rrr/"):
+            Path(path).unlink()
+    with pytest.raises(RecordError):
+        needs.render(made, job)
+    writers = needs.render(made, job, partly=True)
+    writers["markdown"](tmp_path / "markdown")
+    text = (tmp_path / "markdown").read_text()
+    assert "\nNot evaluated yet: RRR.\n" in text
+    assert "| RRR" not in text
 
 
 def test_a_benchmark_without_groups_leaves_out_the_methods_that_need_them():
