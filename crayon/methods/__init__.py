@@ -33,13 +33,14 @@ METHODS = {
     "dfr": ("crayon.methods.dfr", "DFR"),
     "afr": ("crayon.methods.afr", "AFR"),
     "self": ("crayon.methods.self_", "SELF"),
+    "slim": ("crayon.methods.slim", "SLIM"),
 }
 """Name -> (module, class). A module is imported on demand, so that a run depends on the code of its own method only."""
 
 OURS = frozenset({"crayon_margin", "crayon_pruning_margin"})
 """The methods that are neither the paper's nor published elsewhere."""
 
-FURTHER = frozenset({"rwy", "rwg", "group_dro", "dfr", "afr", "self", "res"})
+FURTHER = frozenset({"rwy", "rwg", "group_dro", "dfr", "afr", "self", "slim", "res"})
 """Published methods that the paper does not compare; most of them need groups."""
 
 IN_PAPER = tuple(name for name in METHODS if name not in OURS | FURTHER)

@@ -94,9 +94,10 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
     """Return functions that write needs.csv, needs.md, needs.tex and the figure.
 
     Args:
-        plan, job, partly: see `crayon.report.registry`.
+        plan, job: see `crayon.report.registry`.
+        partly: leave out the methods that have not been evaluated, and name them; otherwise they are an error.
     """
-    evaluated = evaluations(job.inputs)
+    evaluated = evaluations(job.inputs, partly)
     spent = costs(plan, evaluated)
     figure = curves.points(_panels(plan, evaluated, spent), style.origin(plan, _section(plan).benchmarks))
     latex = partial(write_text, text=_latex(plan, evaluated, spent))
@@ -145,9 +146,10 @@ def costs(plan: Plan, evaluated: Mapping) -> Costs:
 
 
 def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
-    """What people annotate for a method: the answers that were given, and all images for the other kinds."""
+    """What people annotate for a method: the answers that it uses, and all images for the other kinds."""
     job, benchmark, seconds = plan.find("needs"), plan.params.active.benchmarks[name], _section(plan).seconds
-    annotated = plan.run(method).settings(benchmark)[1].annotated
+    settings = plan.run(method).settings(benchmark)[1]
+    annotated = settings.annotated
     spent: list[tuple[str, int, float]] = []  # kind, number, seconds of one
     if "validation" in plan.run(method).needs and "validation" not in annotated:
         spent.append(("images", images.validation, 0.0))  # their classes are known, since the selection reads them
@@ -158,7 +160,10 @@ def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
     for kind in KINDS:
         if kind in annotated:
             summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
-            spent.append(("answers", summary["answers"], summary.get("seconds", seconds.answer)))
+            count, used = summary["answers"], getattr(settings, "answers", None)
+            if used is not None:  # a method that uses the answers to so many maps
+                count = round(count * min(1.0, used / summary["items"]))
+            spent.append(("answers", count, summary.get("seconds", seconds.answer)))
     if "masks" in annotated and naming(method)[1] == "Bounding Box":
         spent.append(("boxes", images.masked, seconds.box))
     elif "masks" in annotated:
@@ -199,7 +204,11 @@ def _markdown(plan: Plan, evaluated: Mapping, spent: Costs) -> str:
             for metric in benchmark.metrics:
                 line += [str(cell(evaluated[name, method], metric, family) or "") for family in ("last", "selected")]
             lines.append(line)
-        left_out = left_out_sentences(plan, name, (*suite.methods, *suite.further))
+        methods = (*suite.methods, *suite.further)
+        left_out = left_out_sentences(plan, name, methods)
+        missing = [m for m in methods if name in plan.runs[m].benchmarks and (name, m) not in evaluated]
+        if missing:
+            left_out.append(f"Not evaluated yet: {', '.join(naming(method)[0] for method in missing)}.")
         parts.append(f"\n## {benchmark.title}\n")
         parts += [f"{sentence}\n" for sentence in left_out]
         parts.append(markdown(header, lines))

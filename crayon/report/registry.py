@@ -520,6 +520,7 @@ _ALL = (
         "mean and sample standard deviation over seeds, after the last epoch.",
         shown="table",
         printed=True,
+        may_lack="evaluations/",
         recomputed=True,
         cells=("needs.csv",),
     ),

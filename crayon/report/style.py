@@ -51,6 +51,7 @@ LOOKS = {
     "rwg": (RED, "p"),
     "group_dro": (PURPLE, "p"),
     "dfr": (PINK, "p"),
+    "slim": (SKY, "D"),
     "random": (GREY, "o"),
     "uncertain": (ORANGE, "s"),
     "diverse": (BLUE, "D"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from crayon.pipeline.evaluations import evaluations
 from crayon.report import needs
 from crayon.report.build import build_plan
 from crayon.report.registry import RESULTS
-from crayon.utils.errors import ParamsError
+from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.files import write_json, write_npy
 
 from .. import tiny
 
 SECONDS = {"answer": 3.0, "group": 2.0, "box": 7.0, "mask": 60.0}
-FURTHER = ["rwy", "dfr", "rwg", "res", "self"]
+FURTHER = ["rwy", "dfr", "rwg", "res", "self", "slim"]
 STUDY = {"benchmarks": ["waterbirds"], "methods": FURTHER, "seconds": SECONDS}
 METHODS = ["crayon_attention", "crayon_pruning_attention", "bounding_box", "rrr", "gradia", "erm"]
 
@@ -28,6 +29,7 @@ METHODS = ["crayon_attention", "crayon_pruning_attention", "bounding_box", "rrr"
 def plan(change=lambda suite: None, **changes):
     content = tiny.params()
     suite = content["suites"]["mini"]
+    suite["benchmarks"]["waterbirds"]["methods"]["slim"] = {"answers": 8}
     suite |= {"methods": METHODS, "controls": {}, "studies": {"needs": STUDY | changes}}
     change(suite)
     return build_plan(Params.model_validate(content))
@@ -46,7 +48,7 @@ def made(tmp_path, monkeypatch):
     write_manifest(job.inputs["waterbirds/manifest"], rows)
     write_npy(job.inputs["waterbirds/images"], np.zeros((18, 4, 4, 3), np.uint8))
     write_npy(job.inputs["waterbirds/masks"], masks)
-    write_json(job.inputs["waterbirds/attention"], {"answers": 20})
+    write_json(job.inputs["waterbirds/attention"], {"answers": 20, "items": 10})
     write_json(job.inputs["waterbirds/neurons"], {"answers": 6, "seconds": 1.5})
     for name, path in job.inputs.items():
         if path.endswith("metrics.json"):
@@ -70,6 +72,7 @@ def test_the_costs_by_hand(made):
         "rwg": ({"groups": 10}, 20),
         "crayon_attention": ({"answers": 20}, 60),  # their times were not recorded
         "crayon_pruning_attention": ({"answers": 26}, 69),  # 20 * 3 + 6 * 1.5
+        "slim": ({"answers": 16}, 48),  # two answers to each of 8 maps
         "bounding_box": ({"boxes": 8}, 56),
         "rrr": ({"masks": 8}, 480),
         "gradia": ({"answers": 20, "masks": 8}, 540),
@@ -100,6 +103,20 @@ def test_all_files_are_written(made, tmp_path):
     latex = (tmp_path / "latex").read_text()
     assert re.search(r"^RWG & groups of training images & 10 & 0\.3 & 40\.50 \$\\pm\$ 0\.71 &", latex, re.M)
     assert (tmp_path / "png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_methods_without_evaluations_are_named_in_a_partial_table(made, tmp_path):
+    job = made.find("needs")
+    for name, path in job.inputs.items():
+        if name.startswith("waterbirds/rrr/"):
+            Path(path).unlink()
+    with pytest.raises(RecordError):
+        needs.render(made, job)
+    writers = needs.render(made, job, partly=True)
+    writers["markdown"](tmp_path / "markdown")
+    text = (tmp_path / "markdown").read_text()
+    assert "\nNot evaluated yet: RRR.\n" in text
+    assert "| RRR" not in text
 
 
 def test_a_benchmark_without_groups_leaves_out_the_methods_that_need_them():
