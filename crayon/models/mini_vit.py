@@ -54,7 +54,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape."""
-        tokens = x.permute(0, 2, 3, 1)
+        tokens: torch.Tensor = x.permute(0, 2, 3, 1)
         tokens = tokens + self.attention(self.norm1(tokens).flatten(1, 2)).view(tokens.shape)
         tokens = tokens + self.reduce(nn.functional.gelu(self.expand(self.norm2(tokens))))
         return tokens.permute(0, 3, 1, 2)
