@@ -19,14 +19,17 @@ from crayon.models.classifier import Classifier
 
 CLASSES = ("a", "b")
 NORMALISATION = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-MINI = Network(name="mini_resnet", stem=16, channels=(24, 48, 128), strides=(2, 2, 1), kernels=(3, 3, 1))
+MINIATURES = {
+    "mini_resnet": Network(name="mini_resnet", stem=16, channels=(24, 48, 128), strides=(2, 2, 1), kernels=(3, 3, 1)),
+    "mini_vit": Network(name="mini_vit", stem=16, patch=8, channels=(64, 64, 64, 64)),
+}
 
 
 def network_options(name: str) -> Network:
-    """mini_resnet in the miniatures' size; `timm:NAME`; or one of torchvision's. All without weights."""
+    """mini_resnet or mini_vit in the miniatures' size; `timm:NAME`; or one of torchvision's. All without weights."""
     if name.startswith("timm:"):
         return Network(timm=name.removeprefix("timm:"))
-    return MINI if name == "mini_resnet" else Network(name=name)
+    return MINIATURES.get(name) or Network(name=name)
 
 
 def write_jpeg(job: tuple[Path, int]) -> None:

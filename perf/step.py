@@ -241,7 +241,7 @@ def measure(table: Table, name: str, problem: Problem, options: argparse.Namespa
 
 def parse() -> argparse.Namespace:
     made = parser(__doc__, "5 on a CPU, 20 on a GPU")
-    made.add_argument("--network", default="resnet50", help="mini_resnet, timm:NAME, or one of torchvision's")
+    made.add_argument("--network", default="resnet50", help="mini_resnet, mini_vit, timm:NAME, or one of torchvision's")
     made.add_argument("--batch", type=positive, help="images a step (default 8 on a CPU, 128 on a GPU)")
     made.add_argument("--pixels", type=positive, default=224, help="side of the images")
     made.add_argument("--method", action="append", choices=TIMED, help="repeat for several; all if left out")

@@ -132,8 +132,8 @@ FORMS = ("name", "timm", "transformers", "call")
 class Network(Section):
     """The architecture of a classifier, and its initial weights: one of `name`, `timm`, `transformers` and `call`.
 
-    `name`: one of our small networks `mini_resnet`, `mini_convnext` and `bagnet18`; `efficientnet_lite0`; or a network
-    of torchvision (such as resnet50, vgg16, vit_b_16).
+    `name`: one of our small networks `mini_resnet`, `mini_convnext`, `mini_vit` and `bagnet18`; `efficientnet_lite0`;
+    or a network of torchvision (such as resnet50, vgg16, vit_b_16).
     `timm`: a network of the package timm, such as `vit_tiny_patch16_224`.
     `transformers`: a folder with the config.json and model.safetensors of an image classifier of Hugging Face.
     `call`: `package.module:function`, a function of your own, or of a package, that returns a torch.nn.Module.
@@ -145,12 +145,13 @@ class Network(Section):
     weights, and with `transformers` from the model.safetensors of the folder.
     `prefix`: if the checkpoint contains several networks, the prefix of the names of the wanted weights, such as `ema`.
     `stem` (our networks): number of channels of the first layer.
-    `channels`, `strides`, `kernels` (mini_resnet, mini_convnext): output channels, stride and kernel size per block.
-    `patch` (mini_convnext): width and height of the patches in pixels.
+    `channels`, `strides`, `kernels` (mini_resnet, mini_convnext; of mini_vit `channels` alone, all the same): output
+    channels, stride and kernel size per block.
+    `patch` (mini_convnext, mini_vit): width and height of the patches in pixels.
     `norm_momentum` (bagnet18): momentum of batch normalisation's running statistics.
-    `frozen_blocks` (mini_resnet, mini_convnext, efficientnet_lite0 with its 16 blocks): how many blocks no training
-    changes. These are the first blocks; they and the layers before them keep the values from `weights`, or from the
-    suite's pretraining. null trains all layers.
+    `frozen_blocks` (mini_resnet, mini_convnext, mini_vit, efficientnet_lite0 with its 16 blocks): how many blocks no
+    training changes. These are the first blocks; they and the layers before them keep the values from `weights`, or
+    from the suite's pretraining. null trains all layers.
     """
 
     name: Name | None = None
@@ -210,6 +211,7 @@ class Network(Section):
         built = {
             "mini_resnet": blocks,
             "mini_convnext": blocks | {"patch"},
+            "mini_vit": {"stem", "channels", "patch"},
             "bagnet18": {"stem", "norm_momentum"},
         }
         lite = self.name == "efficientnet_lite0"
@@ -235,6 +237,12 @@ class Network(Section):
             raise ValueError("the key `prefix` is for checkpoints only; set `weights` to a path, or remove `prefix`")
         if own >= blocks and len({len(values or ()) for values in (self.channels, self.strides, self.kernels)}) != 1:
             raise ValueError(f"{self.name} needs channels, strides and kernels to be lists of the same length")
+        if self.name == "mini_vit":
+            widths = set(self.channels or ())
+            if len(widths) != 1 or min(widths) % 16:
+                raise ValueError("mini_vit needs the same number of channels in each block, a multiple of 16")
+            if self.patch not in (2, 4, 8, 16, 32):
+                raise ValueError(f"mini_vit needs a patch of 2, 4, 8, 16 or 32 pixels; it is {self.patch}")
         return self
 
 

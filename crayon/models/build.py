@@ -20,6 +20,7 @@ from crayon.models.classifier import Classifier
 from crayon.models.efficientnet_lite import efficientnet_lite0
 from crayon.models.foreign_checkpoints import AUXILIARY, classifier_state, read_weights
 from crayon.models.importable import image_size, imported_network
+from crayon.models.mini_vit import mini_vit
 from crayon.models.miniatures import mini_convnext, mini_resnet
 from crayon.utils.errors import CheckpointError, OtherNetworkError, ParamsError, first_line
 from crayon.utils.packaged import located, remedy
@@ -70,6 +71,7 @@ def torchvisions(options: Network, initial: bool = True) -> nn.Module:
 BUILT = {
     "mini_resnet": mini_resnet,
     "mini_convnext": mini_convnext,
+    "mini_vit": mini_vit,
     "bagnet18": bagnet18,
     "efficientnet_lite0": efficientnet_lite0,
 }

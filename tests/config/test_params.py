@@ -48,7 +48,7 @@ def refused(tmp_path, content) -> str:
 def test_the_projects_own_file_is_valid():
     params = load(tiny.ROOT / "params.yaml")
     assert params.suite == "mini"
-    assert set(params.suites) == {"mini", "paper", "own", "photos", "scenes"}
+    assert set(params.suites) == {"mini", "paper", "own", "photos", "scenes", "vit"}
     assert list(params.active.benchmarks) == ["waterbirds", "biased_celeba", "backgrounds", "digits"]
 
 

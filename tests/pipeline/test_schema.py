@@ -118,7 +118,7 @@ def test_keys_are_described():
         return sections[section]["properties"][key]["description"]
 
     assert described("Suite", "seeds_per_job") == "how many of these seeds one job trains."
-    assert described("Network", "patch") == "(mini_convnext) width and height of the patches in pixels."
+    assert described("Network", "patch") == "(mini_convnext, mini_vit) width and height of the patches in pixels."
     assert described("Training", "momentum") == "momentum of `sgd`."
     assert described("CrayonAttention", "alpha") == "weight of the loss of relevant maps."
     assert described("CrayonMargin", "alpha") == "weight of the loss of relevant maps."  # inherited
