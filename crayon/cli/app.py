@@ -479,6 +479,28 @@ def card(
 
 
 @app.command()
+def track(
+    context: typer.Context,
+    benchmark: Annotated[str | None, typer.Argument(help="only this benchmark")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="only these methods or controls")] = None,
+    *,
+    to: Annotated[str, typer.Option(metavar="TRACKER", help="dvclive (files in dvclive/) or mlflow (mlflow.db)")],
+) -> None:
+    """Write training curves for DVCLive or MLflow, also of trainings that still run; a second call adds what is new."""
+    from crayon.pipeline.trackers import dvclive, mlflow
+    from crayon.pipeline.trackers.history import read_histories
+
+    trackers = {"dvclive": dvclive.write, "mlflow": mlflow.write}
+    if to not in trackers:
+        raise typer.BadParameter(unknown("tracker", to, trackers))
+    plan = plan_of(context, only=None if benchmark is None else [benchmark])
+    histories = read_histories(plan, benchmark, runs or ())
+    where = trackers[to](plan.suite, histories)
+    running = sum(not history.finished for history in histories)
+    print(f"{where}: the curves of {len(histories)} trainings" + (f", {running} of them unfinished" if running else ""))
+
+
+@app.command()
 def measure(context: typer.Context, benchmark: BenchmarkName) -> None:
     """Time the Crayon variants on training sets of several sizes."""
     plan = plan_of(context, only=[benchmark])

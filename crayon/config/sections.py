@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from crayon.config.levels import unknown_key
 from crayon.config.problems import first_problem
-from crayon.config.types import Colour, Count, Float, Int, Name, NonNegative, Positive, Share
+from crayon.config.types import Colour, Count, Float, Int, MapName, Name, NonNegative, Positive, Share
 from crayon.utils.errors import ParamsError
 
 T = TypeVar("T")
@@ -279,13 +279,15 @@ class Interpret(Section):
     patch in cells of the map. `placement`: at which pixels of the image a map's cells are drawn. `measured` draws them
     where the network's gradients show that they lie, see `crayon.saliency.placement`; `resized` resizes the map to the
     size of the image, as the published code does. null is `resized` if the answers are the published ones, because
-    these were given to resized maps, and `measured` otherwise.
+    these were given to resized maps, and `measured` otherwise. `map`: the map that people are asked about, which is
+    also what their answers mean in training; null is Grad-CAM. Which map is guided, is a setting of the method.
     """
 
     target: Literal["label", "prediction"]
     patches: Count
     cells: Positive
     placement: Literal["measured", "resized"] | None = None
+    map: MapName | None = None
 
 
 class Metric(Section):

@@ -131,6 +131,8 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:
+        if self.interpret.map is not None and self.imported is not None and self.imported.maps is not None:
+            raise ValueError("interpret.map: people are asked about the maps in `imported.maps`; remove one of the two")
         if self.selection.kind == "adjusted_average":
             raise ValueError("selection: adjusted_average is for `metrics` only; choose another metric")
         for key, names in (("classes", self.classes), ("groups", self.groups)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -52,6 +52,21 @@ Positive = Annotated[Float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[Int, Field(ge=1)]
 
 Share = Annotated[Float, Field(ge=0, le=1)]
+
+TrainableMap = Literal["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"]
+
+MapName = TrainableMap | Literal["integrated_gradients", "score_cam"]
+"""A map of `crayon.saliency`; the last two are for asking only."""
+
+
+def _trainable(value: Any) -> Any:
+    if value in ("integrated_gradients", "score_cam"):
+        raise ValueError(f"is {value}, which is for asking only (interpret.map): it cannot be trained through")
+    return value
+
+
+GuidedMap = Annotated[TrainableMap, BeforeValidator(_trainable)]
+"""A map that a method can guide."""
 
 Slips = Share | Annotated[tuple[Share, ...], Field(min_length=1)]
 """How often simulated annotators are wrong: one share for all of them, or a list with one for each."""

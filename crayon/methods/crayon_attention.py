@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from crayon.config.types import NUMBER, NonNegative
+from crayon.config.types import NUMBER, GuidedMap, NonNegative
 from crayon.methods.base import Batch, Method, Need, Reduction
 from crayon.utils.checks import required
 
@@ -48,6 +48,8 @@ class CrayonAttention(Method):
         reduction: form of the two terms; the module's docstring has both formulas.
         target: class whose map is guided: the image's label, or the class that the network currently predicts
             (published code: label for Waterbirds and Biased CelebA, prediction for Backgrounds).
+        map: the guided map: null or `grad_cam`, `grad_cam_plus_plus`, `hires_cam` or `layer_cam`. P stays the map that
+            people saw (`interpret.map`). alpha and beta in params.yaml were searched for Grad-CAM.
         passes: how many times a step updates the running statistics of batch normalisation. 2 reproduces the published
             code, which passes the images through the network once for the logits and again for the maps. The loss is
             the same with 1 and 2.
@@ -62,6 +64,7 @@ class CrayonAttention(Method):
     weighting: Literal["relative", "published"] = "relative"
     reduction: Literal["energy_ratio", "sum"] = "energy_ratio"
     target: Literal["label", "prediction"] = "label"
+    map: GuidedMap | None = None
     passes: Annotated[Literal[1, 2], NUMBER] = 1
 
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
@@ -109,15 +112,28 @@ class CrayonAttention(Method):
         from crayon.saliency.gradcam import class_activation, normalise
 
         features = batch.network.map(required(batch.features, "features"))
-        return normalise(class_activation(features, self.map_weights(batch)))
+        if self.map is None or self.map == "grad_cam":
+            return normalise(class_activation(features, self.map_weights(batch)))
+        from crayon.saliency.maps import OF_GRADIENT
+
+        gradient = self.map_gradient(batch)
+        return normalise(OF_GRADIENT[self.map](features.to(gradient.dtype), gradient))
 
     def map_weights(self, batch: Batch) -> torch.Tensor:
         """Compute the channel weights (B, C) of the guided maps."""
         return self.class_weights(batch, self.guided_class(batch))
 
+    def map_gradient(self, batch: Batch) -> torch.Tensor:
+        """Compute the gradient (B, C, h, w) of the guided logits with respect to the map's cells."""
+        return self.class_gradient(batch, self.guided_class(batch))
+
     def class_weights(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
         """Compute the channel weights (B, C) of the maps of the classes, (B,) int64."""
         return batch.network.map_weights(required(batch.features, "features"), classes)
+
+    def class_gradient(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+        """Compute the gradient (B, C, h, w) of the logits of the classes, (B,) int64."""
+        return batch.network.map_gradient(required(batch.features, "features"), classes)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""

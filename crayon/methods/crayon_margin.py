@@ -15,6 +15,7 @@ The maps that people see, P in the loss, are those of Crayon-Attention, so both 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,20 @@ class GuidesMargin(CrayonAttention):
 
     def map_weights(self, batch: Batch) -> torch.Tensor:
         """Compute the channel weights (B, C) of the margins' maps: those of the class minus the mean of all classes."""
+        return self._of_margin(batch, self.class_weights)
+
+    def map_gradient(self, batch: Batch) -> torch.Tensor:
+        """Compute the gradient (B, C, h, w) of the margins with respect to the map's cells."""
+        return self._of_margin(batch, self.class_gradient)
+
+    def _of_margin(self, batch: Batch, of: Callable[[Batch, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """What `of` computes for the class, minus its mean over all classes; it is linear in the logits."""
         import torch
 
         target = self.guided_class(batch)
         classes = range(batch.logits.shape[1])
-        mean = sum(self.class_weights(batch, torch.full_like(target, k)) for k in classes) / len(classes)
-        return self.class_weights(batch, target) - mean
+        mean = sum(of(batch, torch.full_like(target, k)) for k in classes) / len(classes)
+        return of(batch, target) - mean
 
 
 @dataclass(frozen=True, kw_only=True)

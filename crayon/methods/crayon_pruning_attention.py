@@ -45,6 +45,10 @@ class CrayonPruningAttention(CrayonAttention):
         """Compute the channel weights (B, C) of the classes' maps; zero for pruned neurons if `pruned_maps` is set."""
         return batch.network.map_weights(required(batch.features, "features"), classes, pruned=self.pruned_maps)
 
+    def class_gradient(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+        """Compute the gradient (B, C, h, w) of the classes' logits; zero for pruned neurons if `pruned_maps` is set."""
+        return batch.network.map_gradient(required(batch.features, "features"), classes, pruned=self.pruned_maps)
+
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""
         if self.target == "unpruned_prediction":

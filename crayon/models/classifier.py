@@ -131,11 +131,11 @@ class Classifier(nn.Module):
             (B, C), of the head's dtype.
         """
         if not self.averages:
-            return self._differentiated(features, target, pruned)
+            return self.map(self._gradient(features, target, pruned)).sum((2, 3))
         if isinstance(self.norm, nn.Identity):
             return (self.head.weight * self.keep if pruned else self.head.weight)[target]
         if not isinstance(self.norm, nn.LayerNorm):
-            return self._differentiated(features, target, pruned)
+            return self._gradient(features, target, pruned)
         weights = self.head.weight[target] * self.norm.weight
         pooled = self.pool(features).to(weights.dtype)
         if pruned:
@@ -147,8 +147,16 @@ class Classifier(nn.Module):
         weights = weights / deviation
         return weights * self.keep if pruned else weights
 
-    def _differentiated(self, features: torch.Tensor, target: torch.Tensor, pruned: bool) -> torch.Tensor:
-        """Compute `map_weights` by automatic differentiation of all behind the features or the pooled features."""
+    def map_gradient(self, features: torch.Tensor, target: torch.Tensor, pruned: bool = True) -> torch.Tensor:
+        """Compute d z[target] / d A, (B, C, h, w), differentiable as `map_weights`; equal in all cells if averaged."""
+        if not self.averages:
+            return self.map(self._gradient(features, target, pruned))
+        height, width = self.map(features).shape[2:]
+        weights = self.map_weights(features, target, pruned) / (height * width)
+        return weights[:, :, None, None].expand(-1, -1, height, width)
+
+    def _gradient(self, features: torch.Tensor, target: torch.Tensor, pruned: bool) -> torch.Tensor:
+        """Compute d z[target] / d r by automatic differentiation, in the form of r, which is what `read` returns."""
         layers = [*self.norm.parameters(), *self.head.parameters()]
         trained = features.requires_grad or any(parameter.requires_grad for parameter in layers)
         guided = torch.is_grad_enabled() and trained
@@ -158,8 +166,7 @@ class Classifier(nn.Module):
             read = self.read(features).to(self.keep.dtype)
             read = read if guided and read.requires_grad else read.detach().requires_grad_()
             scores = self.logits(read, pruned).gather(1, target.unsqueeze(1))
-            gradient = torch.autograd.grad(scores.sum(), read, create_graph=guided)[0]
-        return gradient if self.averages else self.map(gradient).sum((2, 3))
+            return torch.autograd.grad(scores.sum(), read, create_graph=guided)[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute logits: (B, 3, H, W) normalised images -> (B, K)."""

@@ -126,7 +126,7 @@ def cell_shares(masks: torch.Tensor, cells: tuple[int, int], shift: Shift = CENT
     """Compute the share of each cell that a mask covers.
 
     Args:
-        masks: (N, H, W) bool.
+        masks: (N, H, W) bool; or float, then the result is the mean of each cell.
         cells: (h, w), the number of rows and of columns of cells.
         shift: where the cells lie. The outermost cells reach to the border of the image.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from crayon.config.problems import first_problem
 from crayon.config.sections import Metric, Training, adapter
-from crayon.config.types import Count, Int, Positive
+from crayon.config.types import Count, Int, MapName, Positive
 from crayon.data.masks import Masks
 from crayon.data.torch_dataset import DatasetImages, Images
 from crayon.methods.base import Method
@@ -36,7 +36,8 @@ from crayon.models.classifier import Classifier
 from crayon.models.inference import features_in_batches
 from crayon.models.split import split_network
 from crayon.models.whole import load_back, name_in_whole
-from crayon.saliency.gradcam import grad_cam, normalise_stored
+from crayon.saliency.gradcam import normalise_stored
+from crayon.saliency.maps import compute_map
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.saliency.placement import Shift, cell_shares, measure_shift
 from crayon.training.fit import Monitor, check_answers, fall, train
@@ -60,8 +61,8 @@ class Refined:
         accuracy_before, accuracy_after: in percent.
         history: one row for each epoch: `epoch`, `learning_rate`, `loss`, each term of the loss (means over the steps),
             `train_accuracy` (over the steps of the epoch) and `accuracy` (after the epoch, on `images`).
-        maps_before, maps_after: (N, h, w) float32 in [0, 1] on the CPU, the Grad-CAM maps of the training images for
-            their labels, each divided by its maximum.
+        maps_before, maps_after: (N, h, w) float32 in [0, 1] on the CPU, the maps (`kind` of Guide) of the training
+            images for their labels, each divided by its maximum.
         region: the part of each image in which `shares` are measured. With masks, it is the mask; otherwise it is the
             cells in which the map before refinement was at least half its maximum.
         shares: how much of a map lies in the region: the sum of the map inside it, divided by the sum of the whole map,
@@ -110,6 +111,9 @@ class Guide:
         device: where to compute.
         map: name of the module whose output is the map, such as `layer4` or `blocks.10`. By default, the last map that
             is averaged before the last layer; without one, the last that all goes through on its way to the logits.
+        kind: the map that people are asked about, which is what their answers mean in training: `grad_cam`,
+            `grad_cam_plus_plus`, `hires_cam`, `layer_cam`, `score_cam` or `integrated_gradients`. Which one is guided,
+            is a setting of the method; Crayon-Attention guides Grad-CAM unless its `map` names another.
 
     Attributes:
         images: reader of the training images.
@@ -122,6 +126,7 @@ class Guide:
             one cell for images of this size, `map` names no such layer, or the weights are not float32.
         DataError: a data set is empty or not map-style, its items are not as described above, or a loader's sampler
             leaves images out or repeats some.
+        MethodError: `kind` is none of these.
         MachineError: the device does not exist or cannot be used.
     """
 
@@ -132,8 +137,10 @@ class Guide:
         validation: Images | DataLoader[Any] | None = None,
         device: str | torch.device = "cpu",
         map: str | None = None,
+        kind: MapName = "grad_cam",
     ) -> None:
         check_model(model)
+        self.kind: MapName = _argument("kind", kind, MapName)
         name = type(model).__name__
         try:
             self.device = torch.device(device)
@@ -178,7 +185,7 @@ class Guide:
         return measure_shift(self.original.backbone, self.images.size[1:], self.original.map)
 
     def maps(self, target: Literal["label", "prediction"] = "label") -> torch.Tensor:
-        """Compute the model's Grad-CAM maps of all training images, each divided by its maximum.
+        """Compute the model's maps of all training images, each divided by its maximum.
 
         Args:
             target: the class of each map: the image's label, or the class that the model predicts.
@@ -353,7 +360,8 @@ class Guide:
         for here, features in features_in_batches(network, self.images.reader, len(self.images)):
             logits.append(network.classify(features).float())
             chosen = self.labels[here] if target == "label" else logits[-1].argmax(1)
-            maps.append(normalise_stored(grad_cam(network, features, chosen)).float().cpu())
+            these = partial(self.images.reader, torch.arange(here.start, here.stop))
+            maps.append(normalise_stored(compute_map(self.kind, network, features, chosen, these)).float().cpu())
         return torch.cat(maps), torch.cat(logits)
 
     def _load_back(self, network: Classifier) -> nn.Module:

@@ -194,6 +194,23 @@ def test_maps_are_grad_cam_of_the_label_or_the_prediction(guide):
     assert len(guide.patches(2)) == len({(p.neuron, p.rank) for p in guide.patches(2)})
 
 
+def test_another_kind_of_map_is_shown_and_guided(dataset, guide):
+    torch.manual_seed(0)
+    other = Guide(Own(), dataset, kind="layer_cam")
+    with torch.no_grad():
+        features = other.original.features(stacked(dataset))
+        weights = other.original.head.weight[other.labels].relu()  # Own averages its map
+        expected = torch.relu((weights[:, :, None, None] * features).sum(1))
+    torch.testing.assert_close(other.maps(), expected / expected.amax((1, 2), keepdim=True), rtol=0, atol=1e-5)
+    method = dataclasses.replace(ATTENTION, map="layer_cam")
+    refined = other.refine(method, TRAINING, attention=[1, 0] * 10)
+    assert torch.equal(refined.maps_before, other.maps())
+    with pytest.raises(MethodError, match=r"^kind: "):
+        Guide(Own(), dataset, kind="layercam")
+    with pytest.raises(MethodError, match=r"CrayonAttention: map: is score_cam, which is for asking only"):
+        other.refine(dataclasses.replace(ATTENTION, map="score_cam"), TRAINING, attention=[1, 0] * 10)
+
+
 @pytest.mark.parametrize(
     ("method", "answers"),
     [

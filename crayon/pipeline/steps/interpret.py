@@ -1,4 +1,4 @@
-"""Compute Grad-CAM maps of the training images, and the patches that activate each neuron most (Sec. III-A, III-C)."""
+"""Compute maps of the training images, and the patches that activate each neuron most (Sec. III-A, III-C)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from crayon.pipeline.record import Recording
 from crayon.pipeline.steps.context import Context
 from crayon.pipeline.steps.map_size import require_cells
 from crayon.pipeline.steps.published import imported_maps
-from crayon.saliency.gradcam import grad_cam, normalise_stored
+from crayon.saliency.gradcam import normalise_stored
+from crayon.saliency.maps import compute_map
 from crayon.saliency.patches import TopPatches, write_patches
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
@@ -33,7 +34,8 @@ def run(job: Job) -> None:
         if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
             require_cells(context.name, (map_.shape[2], map_.shape[3]), context.data.images.shape[1:3])
             maps, logits = (torch.empty(len(labels), *size) for size in (map_.shape[2:], scores.shape[1:]))
-        maps[batch] = normalise_stored(grad_cam(network, features, target)).detach()
+        these = partial(images, torch.arange(batch.start, batch.stop))
+        maps[batch] = normalise_stored(compute_map(options.map, network, features, target, these)).detach()
         logits[batch] = scores
         patches.update(map_, batch.start)
     if context.benchmark.imported is not None and context.benchmark.imported.maps is not None:

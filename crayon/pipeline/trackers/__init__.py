@@ -1,0 +1,1 @@
+"""Programs that draw training curves, one file each."""
