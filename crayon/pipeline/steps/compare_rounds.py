@@ -47,7 +47,7 @@ def groups(refinement: Refinement) -> list[np.ndarray]:
     benchmark = refinement.context.benchmark
     questions = [benchmark.questions.ask("attention", benchmark.classes[label]) for label in refinement.classes]
     points = described(np.array(refinement.maps, np.float64), refinement.logits)
-    asked = refinement.select(DEFAULTS["attention"], _unasked(refinement), None, len(refinement.maps))
+    _, asked = refinement.select(DEFAULTS["attention"], _unasked(refinement), None, len(refinement.maps))
     first = grouped(points[asked], [questions[position] for position in asked], LARGEST)
     group_of = {str(position): str(group) for position, group in zip(asked, first, strict=True)}
     return [np.array(own, np.int64) for own in in_groups(map(str, asked), group_of)]
@@ -114,7 +114,7 @@ def run(plan: Plan, name: str, count: int, choosers: Collection[str] = CHOOSERS)
 
         def step(number: int, codes: np.ndarray, refined: Refined | None) -> np.ndarray:
             own = start if number == 1 else chooser
-            return answered(codes, refinement.select(own, codes, refined, options.maps_per_round))
+            return answered(codes, refinement.select(own, codes, refined, options.maps_per_round)[1])
 
         return step
 

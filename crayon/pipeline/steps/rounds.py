@@ -196,8 +196,8 @@ class Refinement:
             0,
         )
 
-    def select(self, chooser: str, codes: np.ndarray, refined: Refined | None, count: int) -> np.ndarray:
-        """Choose the next maps, (n,) int64 with n <= count.
+    def select(self, chooser: str, codes: np.ndarray, refined: Refined | None, count: int) -> tuple[str, np.ndarray]:
+        """Choose the next maps.
 
         Args:
             chooser: an acquisition function or a fixed order.
@@ -205,15 +205,21 @@ class Refinement:
             refined: the networks refined with them; only acquisition functions need them.
             count: how many.
 
-        Raises:
-            ValueError: the answers so far do not suffice for the acquisition function.
+        Returns:
+            What chose them, which is the default order if the answers so far do not suffice for the acquisition
+            function; and the maps, (n,) int64 with n <= count.
         """
-        if chooser in ORDERS:
-            asked = np.flatnonzero(to_ask(self.maps))
-            ordered = asked[ORDERS[chooser](Pool(self.maps[asked], self.classes[asked]), 0)]
-            return ordered[codes[ordered] == CODES["unasked"]][:count]
-        outputs = required(required(refined, "refined").outputs, "outputs")
-        return ACQUISITIONS[chooser](State(self.maps, self.logits, self.classes, codes, *outputs), count)
+        if chooser in ACQUISITIONS:
+            outputs = required(required(refined, "refined").outputs, "outputs")
+            try:
+                state = State(self.maps, self.logits, self.classes, codes, *outputs)
+                return chooser, ACQUISITIONS[chooser](state, count)
+            except ValueError as error:
+                chooser = DEFAULTS["attention"]
+                report(f"{self.name}/rounds  {error}; the next maps come in the order {chooser}")
+        asked = np.flatnonzero(to_ask(self.maps))
+        ordered = asked[ORDERS[chooser](Pool(self.maps[asked], self.classes[asked]), 0)]
+        return chooser, ordered[codes[ordered] == CODES["unasked"]][:count]
 
     def compare(self, before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> Gain:
         """The gain of the predictions `after` over those `before`, see `crayon.pipeline.gain`."""
@@ -290,12 +296,7 @@ def first(refinement: Refinement, answers: Answers) -> Round:
 
 def _next(refinement: Refinement, codes: np.ndarray, refined: Refined | None, chooser: str) -> Round | None:
     """The next round; None if all maps have been asked about."""
-    try:
-        positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round)
-    except ValueError as error:
-        chooser = DEFAULTS["attention"]
-        report(f"{refinement.name}/rounds  {error}; the next maps come in the order {chooser}")
-        positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round)
+    chooser, positions = refinement.select(chooser, codes, refined, refinement.options.maps_per_round)
     return Round(tuple(refinement.images[position] for position in positions), chooser, {}) if len(positions) else None
 
 
