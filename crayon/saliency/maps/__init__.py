@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from crayon.config.types import MapName
-from crayon.models.classifier import Classifier
 from crayon.saliency.gradcam import grad_cam
+from crayon.saliency.maps.explained import Explained
 from crayon.saliency.maps.grad_cam_plus_plus import grad_cam_plus_plus
 from crayon.saliency.maps.hires_cam import hires_cam
 from crayon.saliency.maps.integrated_gradients import integrated_gradients
@@ -24,7 +24,7 @@ OF_IMAGES = {"integrated_gradients": integrated_gradients, "score_cam": score_ca
 
 def compute_map(
     name: MapName | None,
-    network: Classifier,
+    network: Explained,
     features: torch.Tensor,
     target: torch.Tensor,
     images: Callable[[], torch.Tensor],

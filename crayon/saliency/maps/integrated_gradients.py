@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from crayon.models.classifier import Classifier
+from crayon.saliency.maps.explained import Explained
 from crayon.saliency.placement import cell_shares, measure_shift
 from crayon.utils.errors import ParamsError
 
@@ -22,7 +22,7 @@ AT_ONCE = 256
 
 
 def integrated_gradients(
-    network: Classifier, images: torch.Tensor, features: torch.Tensor, target: torch.Tensor
+    network: Explained, images: torch.Tensor, features: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
     """Compute integrated gradients; arguments and result as in `score_cam`.
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import torch
 
-from crayon.models.classifier import Classifier
 from crayon.saliency.gradcam import class_activation
+from crayon.saliency.maps.explained import Explained
 
 AT_ONCE = 256
 """Images per forward pass."""
 
 
 @torch.no_grad()
-def score_cam(network: Classifier, images: torch.Tensor, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def score_cam(network: Explained, images: torch.Tensor, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Compute Score-CAM.
 
     Args:
@@ -35,7 +35,7 @@ def score_cam(network: Classifier, images: torch.Tensor, features: torch.Tensor,
     return class_activation(map_, weights.softmax(1))
 
 
-def _scores(network: Classifier, image: torch.Tensor, map_: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _scores(network: Explained, image: torch.Tensor, map_: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """The logits (C,) of the class for an image (3, H, W) seen through each channel of its map (C, h, w)."""
     size = (image.shape[1], image.shape[2])
     upsampled = torch.nn.functional.interpolate(map_[:, None], size, mode="bilinear", align_corners=True)
