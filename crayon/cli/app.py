@@ -324,7 +324,7 @@ def rounds(
 
         for name in chooser or ():
             if name not in CHOOSERS:
-                raise ParamsError(f"--chooser {name}: there is no such one; choose from {', '.join(CHOOSERS)}.")
+                raise ParamsError(f"--chooser: {unknown('chooser', name, CHOOSERS)}")
         print(run(plan, benchmark, compare, [name for name in CHOOSERS if name in (chooser or CHOOSERS)]))
         print(draw(plan))
     elif again:

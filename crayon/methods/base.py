@@ -108,6 +108,11 @@ class Method:
         return tuple(need for need in self.needs if need in ANNOTATED)
 
     @property
+    def maps_used(self) -> int | None:
+        """To how many maps the method uses the answers; None: to all."""
+        return None
+
+    @property
     def reads_pixels(self) -> bool:
         """Whether the method changes the images, or differentiates with respect to them.
 

@@ -64,6 +64,11 @@ class SLIM(RWY):
     answers: Count = 40
     gamma: Positive = 10.0
 
+    @property
+    def maps_used(self) -> int:
+        """The maps that it asks about, `answers`."""
+        return self.answers
+
     def prepare(self, problem: Problem) -> dict[str, torch.Tensor]:
         """Choose the set S.
 

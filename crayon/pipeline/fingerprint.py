@@ -92,7 +92,7 @@ def _source(name: str) -> Path:
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """The sha256 of a module's code, and the modules of this package that it imports."""
     content, memory = _source(name).read_bytes(), _memory()
-    key = hashlib.sha256(Path(__file__).read_bytes() + f"\0{name}\0".encode() + content).hexdigest()
+    key = hashlib.sha256(_own() + f"\0{name}\0".encode() + content).hexdigest()
     if name not in memory or memory[name][0] != key:
         tree = ast.parse(content)
         code = essence(content.decode("utf-8"), tree)
@@ -100,6 +100,12 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
         _save_at_exit()
     _, digest_of_code, found = memory[name]
     return digest_of_code, tuple(other for other in dict.fromkeys(found) if _file(other) is not None)
+
+
+@cache
+def _own() -> bytes:
+    """The content of this file, which decides what is found in others."""
+    return Path(__file__).read_bytes()
 
 
 @cache

@@ -110,7 +110,7 @@ def _field(field, panel: Panel, log: bool, band: bool, bars: bool) -> None:
     if panel.seconds is not None:
         each = panel.seconds / 60
         minutes = field.secondary_xaxis("top", functions=(lambda x: x * each, lambda x: x / each))
-        minutes.set_xlabel(f"minutes, at {panel.seconds:g} s each")
+        minutes.set_xlabel(f"minutes of an annotator, at {panel.seconds:g} s each")
     field.set_title(style.wrapped(panel.title, PANEL, TITLE))
     field.set(xlabel=panel.x, ylabel=panel.y_with_arrow)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SUFFIX = {"given": "", "derived": "-derived", "shared": ""}
 """Value of the column `labels` -> end of the name of a curve, see `crayon.report.style.ORDERS`."""
 
+REMEDY = "make it again with `crayon rounds {} --compare N`, or move it away."
+
 
 def draw(plan: Plan) -> Path:
     """Draw results/<suite>/rounds/figure.* from the tables of `crayon rounds --compare` that there are.
@@ -29,7 +31,7 @@ def draw(plan: Plan) -> Path:
         The path of the PNG file.
 
     Raises:
-        DataError: a table is malformed.
+        DataError: a table is malformed, or has no row without answers or with all of them.
     """
     folder = Path(plan.result_path("rounds/figure.png")).parent
     compared = [name for name in plan.params.active.benchmarks if (folder / f"{name}.csv").exists()]
@@ -43,11 +45,15 @@ def draw(plan: Plan) -> Path:
 def _panel(plan: Plan, name: str, path: Path) -> curves.Panel:
     from pandas import DataFrame, concat
 
-    rows = read_csv(path, COLUMNS, DataError)
-    table = DataFrame(rows).astype({"answers": int, "value": float}).rename(columns={"answers": "x"})
     metric, better = shown(plan, name)[0]
-    table = table[table["metric"] == metric]
-    table["method"] = table["chosen"] + table["labels"].map(SUFFIX)
+    table = DataFrame([row for row in read_csv(path, COLUMNS, DataError) if row["metric"] == metric], columns=COLUMNS)
+    try:
+        table = table.astype({"answers": int, "value": float}).rename(columns={"answers": "x"})
+        table["method"] = table["chosen"] + [SUFFIX[labels] for labels in table["labels"]]
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path}: {error} is no number, or no kind of labels; {REMEDY.format(name)}") from error
+    if missing := {"original", "all"} - set(table["chosen"]):
+        raise DataError(f"{path}: has no row {metric} of {' or '.join(sorted(missing))}; {REMEDY.format(name)}")
     none, every = (table[table["chosen"] == which] for which in ("original", "all"))
     chosen = table[~table["chosen"].isin(["original", "all"])]
     parts: list[DataFrame] = []
@@ -55,4 +61,5 @@ def _panel(plan: Plan, name: str, path: Path) -> curves.Panel:
         parts += [none.assign(method=curve), chosen[chosen["method"] == curve]]
     suite, level = plan.params.active, ("all maps answered", every["value"].mean())
     seconds = None if suite.studies.needs is None else suite.studies.needs.seconds.answer
-    return curves.Panel(concat(parts), suite.benchmarks[name].title, "answers", f"{metric} (%)", better, level, seconds)
+    title, what = suite.benchmarks[name].title, "answered maps, or groups"
+    return curves.Panel(concat(parts), title, what, f"{metric} (%)", better, level, seconds)

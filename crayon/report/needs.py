@@ -160,8 +160,8 @@ def cost(plan: Plan, name: str, method: str, images: Images) -> Cost:
     for kind in KINDS:
         if kind in annotated:
             summary = read_json(job.inputs[f"{name}/{kind}"], RecordError)
-            count, used = summary["answers"], getattr(settings, "answers", None)
-            if used is not None:  # a method that uses the answers to so many maps
+            count, used = summary["answers"], settings.maps_used
+            if used is not None:
                 count = round(count * min(1.0, used / summary["items"]))
             spent.append(("answers", count, summary.get("seconds", seconds.answer)))
     if "masks" in annotated and naming(method)[1] == "Bounding Box":

@@ -401,7 +401,7 @@ def test_a_touch_runs_nothing(copy):
 
 
 @pytest.mark.slow
-def test_two_at_once_one_trains_a_changed_method_alone_and_the_other_says_so(copy):
+def test_two_at_once_one_trains_the_changed_method_alone(copy):
     before = {path: path.stat().st_ino for path in copy.folder.glob("runs/mini/*/*/*/last.safetensors")}
     change_alpha(copy)
     command = ["snakemake", "--cores", "2", "--", TABLE]

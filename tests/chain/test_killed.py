@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 MOMENTS = 8
 
 
-def test_a_workflow_in_another_place_killed_at_random_ends_in_the_same_bytes(project, tmp_path):
+def test_a_workflow_killed_at_random_ends_in_the_same_bytes(project, tmp_path):
     other = make(tmp_path / "killed")
     moments = random.Random(11)
     for _ in range(MOMENTS):

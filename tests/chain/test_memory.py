@@ -107,7 +107,7 @@ def test_a_spoilt_object_of_the_cache_is_noticed_and_made_anew(mine):
     assert "valid: " in audit(mine)
 
 
-def test_of_two_repros_at_once_one_replaces_links_into_the_cache_and_the_other_says_so(mine):
+def test_two_repros_at_once_with_links_into_the_cache(mine):
     mine.run("dvc", "config", "cache.type", "symlink")
     mine.run("dvc", "checkout", "-q", "--relink")
     model = mine.folder / "runs/mini/waterbirds/crayon_attention/0/last.safetensors"
@@ -177,7 +177,7 @@ def test_another_suite_makes_another_table_and_back_again(mine):
     assert "valid: " in audit(mine)
 
 
-def test_dependants_of_an_edited_answer_are_rerun_and_an_older_model_under_it_is_detected(mine):
+def test_an_edited_answer_and_an_older_model_under_it(mine):
     """Edit answers, then put an earlier model back, as a checkout of only the model's folder would do."""
     older = mine.read("models/mini/digits/original.safetensors")
     model = mine.folder / "models/mini/waterbirds/original.safetensors"

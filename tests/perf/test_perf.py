@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crayon.report.build import load_plan
@@ -541,3 +542,19 @@ def test_a_candidate_of_a_miniature_is_measured(tmp_path):
     assert all(0 <= float(row[key]) <= 100 for key in list(row)[4:])
     assert 0 < float(row["yes"]) < 100
     assert 0 < float(row["pruned"]) < 100
+
+
+@pytest.mark.parametrize(("rank", "deleted"), [(1.0, (0.75 + 16 * 0.5) / 17), (-1.0, (16 * 0.75 + 0.5) / 17)])
+def test_deletion_and_insertion_by_hand(harness, rank, deleted):
+    """Of 16 pixels, one alone makes the class 3 times as likely as the other; the map has it first, or last."""
+    import torch
+
+    images, ranked = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4)
+    images[:, 0, 2, 1], ranked[:, 2, 1] = np.log(3), rank
+
+    def network(seen):
+        return torch.stack([seen[:, 0, 2, 1], torch.zeros(len(seen))], 1)
+
+    target = torch.zeros(2, dtype=torch.int64)
+    found = importlib.import_module("maps").faithfulness(network, images, target, ranked)
+    assert found == pytest.approx([deleted, 1.25 - deleted])

@@ -20,7 +20,9 @@ from crayon.annotations.ui.store import Store
 from crayon.data.dataset import load_dataset
 from crayon.pipeline.steps import annotate, compare_rounds, download, interpret, original, pretrain
 from crayon.pipeline.steps import rounds as step
+from crayon.report import figure_rounds
 from crayon.report.build import load_plan
+from crayon.utils.errors import DataError
 from crayon.utils.tables import read_csv
 
 from .. import tiny
@@ -239,10 +241,37 @@ def test_all_choosers_are_compared_on_the_same_answers(project):
 
 
 def test_a_chooser_that_does_not_exist_or_has_nothing_to_choose(project):
-    assert "--chooser nearest: there is no such one; choose from random," in refused(
-        crayon("rounds", NAME, "--compare", "1", "--chooser", "nearest")
+    assert "--chooser: There is no chooser 'randon'; did you mean 'random'? Known: random," in refused(
+        crayon("rounds", NAME, "--compare", "1", "--chooser", "randon")
     )
     assert "--chooser: is for --compare" in refused(crayon("rounds", NAME, "--chooser", "random"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (",10,0,0,WGA,50.0", ",ten,0,0,WGA,50.0", "'ten'"),
+        (",50.0", ",half", "'half'"),
+        (",given,10,", ",guessed,10,", "'guessed'"),
+        ("m,all,", "m,most,", "has no row WGA of all;"),
+        (",WGA,", ",MGA,", "has no row WGA of all or original;"),
+    ],
+)
+def test_a_damaged_table_of_rounds_is_one_sentence(project, old, new, why):
+    path = project / f"results/mini/rounds/{NAME}.csv"
+    rows = [f"mini,{NAME},m,{chosen},given,10,0,0,WGA,50.0," for chosen in ("original", "all", "random")]
+    text = "\n".join([",".join(compare_rounds.COLUMNS), *rows, ""])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_text(text)
+        figure_rounds.draw(load_plan("params.yaml"))
+        path.write_text(text.replace(old, new))
+        with pytest.raises(DataError, match="make it again with `crayon rounds") as error:
+            figure_rounds.draw(load_plan("params.yaml"))
+        assert why in str(error.value)
+        assert str(error.value).startswith(f"results/mini/rounds/{NAME}.csv: ")
+    finally:
+        path.unlink()
 
 
 @pytest.mark.parametrize(
