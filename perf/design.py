@@ -2,6 +2,7 @@
 
     python perf/design.py waterbirds
     python perf/design.py waterbirds --only 2 --seeds 110 111 112 # the second candidate once more, on fresh images
+    python perf/design.py waterbirds --only 0 --map integrated_gradients # the suite's options; another map
 
 A candidate is drawn at random from the choices of perf/design.yaml, and measured on images of several seeds that no
 table uses, each with its own Original. Right answers and each control get the same random search of learning rate,
@@ -31,10 +32,12 @@ from crayon.config.suite import Params
 from crayon.pipeline.plan import Plan
 from crayon.pipeline.steps import compose, download, ingest, interpret, original, pretrain, simulate, tune
 from crayon.report.build import build_plan
+from crayon.saliency.maps import OF_GRADIENT, OF_IMAGES
 from crayon.utils.files import write_csv
 from crayon.utils.tables import read_csv
 
 HERE = Path(__file__).resolve().parent
+MAPS = ("grad_cam", *sorted(OF_GRADIENT), *sorted(OF_IMAGES))
 GUIDED = ("crayon_attention", "shuffled_answers", "all_yes", "all_no")
 PRUNED = ("crayon_pruning", "random_pruning")
 METHOD = dict.fromkeys(GUIDED, GUIDED[0]) | dict.fromkeys(PRUNED, PRUNED[0]) | {"erm": "erm"}
@@ -43,32 +46,38 @@ METHOD = dict.fromkeys(GUIDED, GUIDED[0]) | dict.fromkeys(PRUNED, PRUNED[0]) | {
 AGAIN = (200, 201, 202, 203)
 """Seeds with which the best trial of each run is measured."""
 
-COLUMNS = ("benchmark", "candidate", "options", "seed", "original", "erm", *GUIDED, *PRUNED, "yes", "pruned")
+COLUMNS = ("benchmark", "map", "candidate", "options", "seed", "original", "erm", *GUIDED, *PRUNED, "yes", "pruned")
 
 
 def main() -> None:
     """Measure candidates, print a line for each, and write the table, in the order in which they are drawn."""
     made = parser(__doc__ or "")
     made.add_argument("benchmark")
+    made.add_argument("--map", choices=MAPS, default=MAPS[0], help="that people are asked about (default grad_cam)")
     made.add_argument("--candidates", type=positive, default=12, help="how many are drawn (default 12)")
-    made.add_argument("--only", type=positive, nargs="+", help="numbers of the candidates to measure (default all)")
+    made.add_argument(
+        "--only", type=int, nargs="+", help="numbers of the candidates to measure; 0: the suite's options"
+    )
     made.add_argument("--trials", type=positive, default=6, help="of each search (default 6)")
     made.add_argument("--seeds", type=int, nargs="+", default=[100, 101], help="of the images (default 100 101)")
     options = made.parse_args()
     design = yaml.safe_load((HERE / "design.yaml").read_text(encoding="utf-8"))
     content = yaml.safe_load((HERE.parent / "params.yaml").read_text(encoding="utf-8"))
+    content["suites"]["mini"]["benchmarks"][options.benchmark]["interpret"]["map"] = options.map
     target = (options.csv or Path("build/perf/design.csv")).absolute()
     rows: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        choices = design[options.benchmark]
-        for number, changes in enumerate(candidates(choices, options.candidates), start=1):
-            if options.only and number not in options.only:
-                continue
+        choices = design.get(options.benchmark, {})
+        drawn = [{}, *candidates(choices, options.candidates)]
+        if out := [number for number in options.only or () if not 0 <= number < len(drawn)]:
+            made.error(f"--only {out[0]}: {options.benchmark} has the candidates 0 to {len(drawn) - 1}")
+        for number in options.only or range(1, len(drawn)):
+            changes = drawn[number]
             described = describe(choices, changes)
             found = [measure(content, options.benchmark, changes, seed, options.trials) for seed in options.seeds]
             rows += [
-                [options.benchmark, number, described, seed, *values.values()]
+                [options.benchmark, options.map, number, described, seed, *values.values()]
                 for seed, values in zip(options.seeds, found, strict=True)
             ]
             mean = {key: fmean(values[key] for values in found) for key in found[0]}
