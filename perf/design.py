@@ -58,6 +58,7 @@ def main() -> None:
     made.add_argument(
         "--only", type=int, nargs="+", help="numbers of the candidates to measure; 0: the suite's options"
     )
+    made.add_argument("--runs", choices=METHOD, nargs="+", default=list(METHOD), help="to measure (default all)")
     made.add_argument("--trials", type=positive, default=6, help="of each search (default 6)")
     made.add_argument("--seeds", type=int, nargs="+", default=[100, 101], help="of the images (default 100 101)")
     options = made.parse_args()
@@ -75,14 +76,18 @@ def main() -> None:
         for number in options.only or range(1, len(drawn)):
             changes = drawn[number]
             described = describe(choices, changes)
-            found = [measure(content, options.benchmark, changes, seed, options.trials) for seed in options.seeds]
+            found = [
+                measure(content, options.benchmark, changes, seed, options.trials, options.runs)
+                for seed in options.seeds
+            ]
             rows += [
                 [options.benchmark, options.map, number, described, seed, *values.values()]
                 for seed, values in zip(options.seeds, found, strict=True)
             ]
-            mean = {key: fmean(values[key] for values in found) for key in found[0]}
-            lead, pruning = leads(mean)
-            print(f"{number}  answers {lead:+.1f}  pruning {pruning:+.1f}  ", end="")
+            mean = {key: fmean(values[key] for values in found) for key in found[0] if found[0][key] is not None}
+            if set(mean) >= set(METHOD):
+                lead, pruning = leads(mean)
+                print(f"{number}  answers {lead:+.1f}  pruning {pruning:+.1f}  ", end="")
             print(" ".join(f"{key} {value:.1f}" for key, value in mean.items()), described, flush=True)
             write_csv(
                 target,
@@ -108,12 +113,15 @@ def leads(values: dict[str, float]) -> tuple[float, float]:
     return values[GUIDED[0]] - max(values[name] for name in GUIDED[1:]), values[PRUNED[0]] - values[PRUNED[1]]
 
 
-def measure(content: dict[str, Any], name: str, changes: dict[str, Any], seed: int, trials: int) -> dict[str, float]:
+def measure(
+    content: dict[str, Any], name: str, changes: dict[str, Any], seed: int, trials: int, runs: Iterable[str]
+) -> dict[str, float | None]:
     """Draw the images of a seed, train the Original, simulate the answers, and search the settings of each run.
 
     Returns:
         In percent: the selection metric on the validation split of the Original and of the best trial of each run with
-        the seeds in AGAIN, 0 if all trials diverged; the share of yes among the labelled maps; that of pruned neurons.
+        the seeds in AGAIN, 0 if all trials diverged, None for a run that is not in `runs`; the share of yes among the
+        labelled maps; that of pruned neurons.
     """
     plan = _plan(content, name, changes, seed, trials)
     for kept in ("models", ".crayon"):  # the pretrained backbone, where the cells lie
@@ -132,7 +140,7 @@ def measure(content: dict[str, Any], name: str, changes: dict[str, Any], seed: i
         job = plan.find("ingest", benchmark=name, kind=kind)
         ingest.run(job)
         labels[kind] = [row["label"] for row in read_csv(job.outputs["labels"], ("label",), ValueError)]
-    best = {run: settings for run, (settings, _) in search(plan, name, METHOD).items()}
+    best = {run: settings for run, (settings, _) in search(plan, name, runs).items()}
     again = copy.deepcopy(content)
     again["suites"]["mini"]["tuning"] |= {"seeds": list(AGAIN)}
     measured = {}
@@ -142,9 +150,8 @@ def measure(content: dict[str, Any], name: str, changes: dict[str, Any], seed: i
         measured[run] = search(_plan(again, name, changes, seed, trials=1), name, [run])[run][1]
     history = read_csv(plan.find("original", benchmark=name).outputs["history"], ("validation",), ValueError)
     attention = [label for label in labels["attention"] if label in ("relevant", "irrelevant")]
-    found = {"original": float(list(history)[-1]["validation"])} | {
-        run: measured.get(run, 0.0) for run in ("erm", *GUIDED, *PRUNED)
-    }
+    found: dict[str, float | None] = {"original": float(list(history)[-1]["validation"])}
+    found |= {run: measured.get(run, 0.0) if run in runs else None for run in ("erm", *GUIDED, *PRUNED)}
     found["yes"] = 100 * attention.count("relevant") / max(1, len(attention))
     found["pruned"] = 100 * labels["neurons"].count("irrelevant") / len(labels["neurons"])
     for made in ("data", "annotations", "labels", "interpretations", "results", f"models/mini/{name}"):
