@@ -558,3 +558,10 @@ def test_deletion_and_insertion_by_hand(harness, rank, deleted):
     target = torch.zeros(2, dtype=torch.int64)
     found = importlib.import_module("maps").faithfulness(network, images, target, ranked)
     assert found == pytest.approx([deleted, 1.25 - deleted])
+
+
+def test_power_that_gives_a_mean_by_hand(harness):
+    import torch
+
+    maps = torch.tensor([0.25, 1.0]).reshape(1, 1, 2)  # (0.25**p + 1) / 2 = 0.75
+    assert importlib.import_module("asked").exponent(maps, 0.75) == pytest.approx(0.5)

@@ -21,10 +21,17 @@ AT_ONCE = 256
 """Images per forward pass."""
 
 
-def integrated_gradients(
-    network: Explained, images: torch.Tensor, features: torch.Tensor, target: torch.Tensor
-) -> torch.Tensor:
-    """Compute integrated gradients; arguments and result as in `score_cam`.
+def attribution(network: Explained, images: torch.Tensor, target: torch.Tensor, steps: int = STEPS) -> torch.Tensor:
+    """Compute what each pixel adds to the logit of the class, compared with the mean colour.
+
+    Args:
+        network: the classifier, in evaluation mode.
+        images: (B, 3, H, W) float, normalised.
+        target: (B,) int64, the class of each image.
+        steps: points of the integral.
+
+    Returns:
+        (B, H, W); with enough steps, it sums to the difference between the logits of the image and of the mean colour.
 
     Raises:
         ParamsError: captum is not installed.
@@ -37,8 +44,20 @@ def integrated_gradients(
         ) from error
     with torch.enable_grad():
         method = IntegratedGradients(lambda some: network.classify(network.backbone.forward(some)))
-        given = method.attribute(images, target=target, n_steps=STEPS, internal_batch_size=max(AT_ONCE, len(images)))
-    pixels = torch.relu(given.detach().sum(1))
+        at_once = max(AT_ONCE, len(images))
+        given: torch.Tensor = method.attribute(images, target=target, n_steps=steps, internal_batch_size=at_once)
+    return given.detach().sum(1)
+
+
+def integrated_gradients(
+    network: Explained, images: torch.Tensor, features: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
+    """Compute integrated gradients; arguments and result as in `score_cam`.
+
+    Raises:
+        ParamsError: captum is not installed.
+    """
+    pixels = torch.relu(attribution(network, images, target))
     height, width = network.map(features).shape[2:]
     shift = measure_shift(network.backbone, (images.shape[2], images.shape[3]), network.map)
     return cell_shares(pixels, (height, width), shift)
