@@ -61,6 +61,7 @@ class Benchmark(Section):
     of both depend on whether there are groups.
     `metrics_every_epoch`: whether refinements also measure `metrics` after each epoch and write them to history.csv, as
     columns test_NAME. Nothing reads these columns: no epoch is chosen by them.
+    `reported`: the released images that these are, of which other papers report numbers; the study `needs` lists them.
     `refinement`: training of the methods. `methods`: method -> its hyper-parameters, and its changes of `refinement`;
     a control has those of its method, unless an entry with its name changes them.
     """
@@ -92,6 +93,7 @@ class Benchmark(Section):
     metrics: dict[Title, Metric]
     selection: Metric
     metrics_every_epoch: bool = False
+    reported: Literal["waterbirds"] | None = None
     refinement: Training
     methods: dict[str, dict[str, Any]]
 

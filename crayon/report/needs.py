@@ -16,7 +16,17 @@ from crayon.pipeline.plan import Plan
 from crayon.pipeline.record import Writer
 from crayon.report import curves, style
 from crayon.report.latex import escaped, plus_minus
-from crayon.report.tables import full_cell, headings, left_out_sentences, markdown, naming, shown, study, writers
+from crayon.report.tables import (
+    full_cell,
+    headings,
+    left_out_sentences,
+    markdown,
+    naming,
+    published_rows,
+    shown,
+    study,
+    writers,
+)
 from crayon.utils.chunks import parts
 from crayon.utils.errors import RecordError
 from crayon.utils.files import read_json, write_text
@@ -48,6 +58,14 @@ COLUMNS = (
     "seeds",
 )
 KEYS = ("benchmark", "method", "metric")
+METRICS_REPORTED = ("WGA", "Average")
+REPORTED = (
+    "Not measured here, and not the paper's numbers. Percent, a ResNet-50 with ImageNet's weights, as each source "
+    "states them; recipes differ from this suite's and from each other's, as does the meaning of ± (docs/needs.md). "
+    "*chosen by*: what chose epoch and settings, beyond the classes of validation images; empty if the source does not "
+    "say. *Average*: the mean accuracy of the groups, weighted by their numbers of training images.\n"
+)
+"""Sentences above the numbers of other papers."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +230,24 @@ def _markdown(plan: Plan, evaluated: Mapping, spent: Costs) -> str:
         parts.append(f"\n## {benchmark.title}\n")
         parts += [f"{sentence}\n" for sentence in left_out]
         parts.append(markdown(header, lines))
+        if benchmark.reported is not None:
+            parts += ["\n### Reported by others on the same images\n", REPORTED, _reported(benchmark.reported)]
     return "\n".join(parts)
+
+
+def _reported(images: str) -> str:
+    """A Markdown table of what other papers report about released images (published/field.csv)."""
+    values: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in published_rows("field"):
+        if row["images"] == images:
+            source = f"[{row['source']}]({row['url']})"
+            line = values.setdefault((row["label"], row["needs"], row["selection"], source), {})
+            line[row["metric"]] = row["mean"] + (f" ± {row['std']}" if row["std"] else "")
+    lines = [
+        [label, needs, chosen, *(of.get(metric, "") for metric in METRICS_REPORTED), source]
+        for (label, needs, chosen, source), of in values.items()
+    ]
+    return markdown(["method", "needs", "chosen by", *METRICS_REPORTED, "source"], lines)
 
 
 def _latex(plan: Plan, evaluated: Mapping, spent: Costs) -> str:

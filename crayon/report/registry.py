@@ -220,7 +220,10 @@ def _needs(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:
         inputs |= plan.data(name)
         benchmark = suite.benchmarks[name]
         annotated[name] = {run.name: run.settings(benchmark)[1].annotated for run in runs if name in run.benchmarks}
-    return inputs, _shown(plan, study=dump(study), annotated=annotated)
+    images = {name: suite.benchmarks[name].reported for name in study.benchmarks}
+    reported = {name: of for name, of in images.items() if of is not None}
+    own = _shown(plan, study=dump(study), annotated=annotated)
+    return inputs, own | ({"reported": reported} if reported else {})
 
 
 def _attention(plan: Plan) -> tuple[dict[str, str], dict[str, Any]] | None:

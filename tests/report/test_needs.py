@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 
-from crayon.config.suite import Params
+from crayon import methods
+from crayon.config.suite import Benchmark, Params
 from crayon.data.dataset import write_manifest
 from crayon.pipeline import runs
 from crayon.pipeline.evaluations import evaluations
 from crayon.report import needs
 from crayon.report.build import build_plan
 from crayon.report.registry import RESULTS
+from crayon.report.tables import published_rows
 from crayon.utils.errors import ParamsError, RecordError
 from crayon.utils.files import write_json, write_npy
 
@@ -23,6 +27,7 @@ from .. import tiny
 SECONDS = {"answer": 3.0, "group": 2.0, "box": 7.0, "mask": 60.0}
 FURTHER = ["rwy", "dfr", "rwg", "res", "self", "slim"]
 STUDY = {"benchmarks": ["waterbirds"], "methods": FURTHER, "seconds": SECONDS}
+FIELD = published_rows("field")
 METHODS = ["crayon_attention", "crayon_pruning_attention", "bounding_box", "rrr", "gradia", "erm"]
 
 
@@ -103,6 +108,78 @@ def test_all_files_are_written(made, tmp_path):
     latex = (tmp_path / "latex").read_text()
     assert re.search(r"^RWG & groups of training images & 10 & 0\.3 & 40\.50 \$\\pm\$ 0\.71 &", latex, re.M)
     assert (tmp_path / "png").read_bytes().startswith(b"\x89PNG")
+
+
+def report(suite):
+    suite["benchmarks"]["waterbirds"]["reported"] = "waterbirds"
+
+
+def written(made, folder):
+    for key, write in needs.render(made, made.find("needs")).items():
+        write(folder / key)
+    return {key: (folder / key).read_bytes() for key in ("table", "markdown", "latex")}
+
+
+def test_numbers_of_other_papers_stand_below_ours_and_in_no_other_file(made, tmp_path):
+    (tmp_path / "without").mkdir()
+    without = written(made, tmp_path / "without")
+    (tmp_path / "beside").mkdir()
+    beside = written(plan(report), tmp_path / "beside")
+    assert {key for key in beside if beside[key] != without[key]} == {"markdown"}
+    ours, _, theirs = beside["markdown"].decode().partition("\n\n### Reported by others on the same images\n\n")
+    assert ours == without["markdown"].decode()  # not a byte of our rows changes
+    lines = [line for line in theirs.splitlines() if line.startswith("|")][2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    rows = {(method, chosen, wga): (needs_, average, source) for method, needs_, chosen, wga, average, source in rows}
+    assert len(rows) == len(lines)
+    assert rows["GroupDRO", "groups of validation images", "91.4 ± 1.1"] == (
+        "groups of training images",
+        "93.5 ± 0.3",
+        "[Sagawa et al., ICLR 2020, Table 3](https://arxiv.org/abs/1911.08731)",
+    )
+    assert sum(len([value for value in (wga, of[1]) if value]) for (_, _, wga), of in rows.items()) == len(FIELD)
+
+
+def test_each_number_of_another_paper_has_a_source():
+    assert [row for row in FIELD if row["method"] and row["method"] not in methods.METHODS] == []
+    for row in FIELD:
+        assert row["label"]
+        assert row["source"]
+        assert row["url"].startswith("https://")
+        assert row["needs"] in needs.KINDS_OF_NEED.values()
+        assert row["selection"] in ("", "no groups", "groups of validation images")
+        assert row["metric"] in needs.METRICS_REPORTED
+        assert 0 < float(row["mean"]) < 100
+        assert not row["std"] or 0 < float(row["std"]) < 10
+    keys = [tuple(row[key] for key in ("label", "selection", "needs", "source", "metric")) for row in FIELD]
+    assert len(set(keys)) == len(keys)
+    assert not {row["source"] for row in FIELD if "rayon" in row["source"]}  # the paper's own are in table1.csv
+
+
+def test_only_the_released_waterbirds_has_numbers_of_other_papers():
+    content = yaml.safe_load((tiny.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    found = {
+        (suite, name): benchmark["reported"]
+        for suite, section in content["suites"].items()
+        for name, benchmark in (section["benchmarks"] or {}).items()
+        if "reported" in benchmark
+    }
+    assert found == {("paper", "waterbirds"): "waterbirds"}
+    assert get_args(get_args(Benchmark.model_fields["reported"].annotation)[0]) == tuple({r["images"] for r in FIELD})
+    released = content["suites"]["paper"]["benchmarks"]["waterbirds"]["source"]["counts"]
+    assert [sum(released[split].values()) for split in ("train", "validation", "test")] == [4795, 1199, 5794]
+
+
+def test_the_record_of_the_table_names_the_images_only_if_others_report_on_them():
+    assert "reported" not in plan().find("needs").steering
+    assert plan(report).find("needs").steering["reported"] == {"waterbirds": "waterbirds"}
+    without, beside = ({name: job.steering for name, job in made.jobs.items()} for made in (plan(), plan(report)))
+    assert [name for name in without if without[name] != beside[name]] == ["needs"]
+
+
+def test_other_images_than_the_released_ones_are_refused():
+    with pytest.raises(ValueError, match=r"benchmarks\.waterbirds\.reported\n  Input should be 'waterbirds'"):
+        plan(lambda suite: suite["benchmarks"]["waterbirds"].update(reported="ducks"))
 
 
 def test_methods_without_evaluations_are_named_in_a_partial_table(made, tmp_path):
