@@ -18,7 +18,9 @@ from ..problems import NETWORK
 def lines(side, name="resnet18", answers="people", methods=("erm",), masks=False):
     network = Network(name=name, weights="IMAGENET1K_V1")  # must not be downloaded
     source = {"kind": "folder", "masks": "masks" if masks else None}
-    benchmark = SimpleNamespace(annotation=SimpleNamespace(source=answers), source=source)
+    benchmark = SimpleNamespace(
+        annotation=SimpleNamespace(source=answers), source=source, interpret=SimpleNamespace(map=None), methods={}
+    )
     suite = SimpleNamespace(methods=methods, further=(), studies=SimpleNamespace(transfer=None))
     job = SimpleNamespace(
         wildcards={"benchmark": "own"}, params=SimpleNamespace(network=network, suite=suite, benchmark=benchmark)
