@@ -21,13 +21,9 @@ from crayon.saliency.maps.legrad import require_attention
 from crayon.utils.errors import ModelError
 
 NAMES = (
-    *("resnet18", "vit_b_16", "swin_t", "maxvit_t", "timm:vit_tiny_patch16_224"),
-    *(
-        "timm:vit_tiny_patch16_224 (global_pool=avg)",
-        "timm:vit_small_patch14_reg4_dinov2",
-        "timm:deit_tiny_patch16_224",
-    ),
-    *("timm:swin_tiny_patch4_window7_224", "timm:cait_xxs24_224", "timm:xcit_nano_12_p16_224", "timm:pvt_v2_b0"),
+    *("resnet18", "vit_b_16", "swin_t", "maxvit_t", "timm:vit_tiny_patch16_224", "timm:deit_tiny_patch16_224"),
+    *("timm:vit_tiny_patch16_224 (global_pool=avg)", "timm:vit_small_patch14_reg4_dinov2", "timm:pvt_v2_b0"),
+    *("timm:swin_tiny_patch4_window7_224", "timm:cait_xxs24_224", "timm:xcit_nano_12_p16_224"),
     *("transformers:ViT", "transformers:DeiT", "transformers:Dinov2", "transformers:Swin"),
 )
 
