@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from crayon.pipeline.evaluations import Cell, evaluations, number
@@ -40,47 +41,58 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
+    The paper's numbers are those of the study's first network, which stands for the paper's.
+
     For the refined networks, mean and sample standard deviation are computed over all pairs of an Original and a seed.
     """
     suite = plan.params.active
     transfer, paper = study(suite.studies.transfer, "transfer"), published("table3", ("model", "benchmark", "metric"))
     rows = []
-    for model in ("original", "refined"):
-        for name in transfer.benchmarks:
-            runs = [run for run in plan.runs.values() if run.original is not None]
-            names = [TRANSFERRED] if model == "original" else [run.name for run in runs]
+    for other, model in product(transfer.networks.values(), ("original", "refined")):
+        for name in other.benchmarks:
+            if model == "original":
+                runs = [evaluated[name, TRANSFERRED][str(number)] for number in other.originals]
+            else:
+                names = [run.name for run in plan.runs.values() if run.original in other.originals]
+                runs = [seed for run in names for seed in evaluated[name, run].values()]
             for metric in suite.benchmarks[name].metrics:
-                value = Cell.of(
-                    [seed["last"]["metrics"][metric] for run in names for seed in evaluated[name, run].values()]
-                )
-                mean, _ = paper.get((model, name, metric), (None, None))
-                seeds = 1 if model == "original" else len(transfer.seeds)
-                numbers = (number(value.mean), number(value.std), len(transfer.originals), seeds, number(mean, 2))
-                rows.append([plan.suite, model, transfer.network.label, name, metric, *numbers])
+                value = Cell.of([run["last"]["metrics"][metric] for run in runs])
+                mean = paper.get((model, name, metric), (None, None))[0] if other is transfer else None
+                seeds = 1 if model == "original" else len(other.seeds)
+                numbers = (number(value.mean), number(value.std), len(other.originals), seeds, number(mean, 2))
+                rows.append([plan.suite, model, other.network.label, name, metric, *numbers])
     return {plan.find("table3").outputs["table"]: (COLUMNS, rows)}
 
 
 def _markdown(plan: Plan, evaluated: dict, rows: list[list[Any]]) -> str:
     suite = plan.params.active
     transfer = study(suite.studies.transfer, "transfer")
+    networks = " and ".join(other.network.label for other in transfer.networks.values())
     parts = [
-        f"# Table 3: transfer to {transfer.network.label}: {suite.title} (suite `{plan.suite}`)\n",
+        f"# Table 3: transfer to {networks}: {suite.title} (suite `{plan.suite}`)\n",
         f"Crayon-Attention on {len(transfer.originals)} Originals of another network, each refined with "
         f"{len(transfer.seeds)} seeds, with the maps and the answers of the {suite.network.label} Original. "
         "Percent, mean ± sample standard deviation over all; behind it the paper's, of ConvNeXt-Tiny on the real data "
         "sets.\n",
     ]
+    for other in (transfer.further or {}).values():
+        titles = ", ".join(suite.benchmarks[name].title for name in other.benchmarks)
+        parts.append(
+            f"{other.network.label}: {len(other.originals)} Originals, {len(other.seeds)} seeds each, on {titles}; "
+            "the paper has no such network.\n"
+        )
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     for name in transfer.benchmarks:
         titles = headings(plan, evaluated, name)
         lines = []
-        for model in ("original", "refined"):
-            line = [model]
+        for other, model in product(transfer.networks.values(), ("original", "refined")):
+            label = other.network.label
+            line = [model if other is transfer else f"{label}, {model}"]
             for row in table:
-                if (row["model"], row["benchmark"]) == (model, name):
+                if (row["model"], row["network"], row["benchmark"]) == (model, label, name):
                     spread = f" ± {float(row['std']):.2f}" if row["std"] else ""
                     line += [f"{float(row['mean']):.2f}{spread}", row["paper_mean"]]
-            lines.append(line)
+            lines += [line] if len(line) > 1 else []
         header = [title for metric in titles for title in (titles[metric], f"{metric} paper")]
         parts.append(f"\n## {suite.benchmarks[name].title}\n")
         parts.append(markdown(["model", *header], lines))

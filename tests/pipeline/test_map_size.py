@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from crayon.config.sections import Network
+from crayon.config.studies import Studies
 from crayon.pipeline.steps import map_size
 from crayon.pipeline.steps.map_size import STORED, check, map_shift
 from crayon.saliency.placement import CENTRED
@@ -21,7 +22,7 @@ def lines(side, name="resnet18", answers="people", methods=("erm",), masks=False
     benchmark = SimpleNamespace(
         annotation=SimpleNamespace(source=answers), source=source, interpret=SimpleNamespace(map=None), methods={}
     )
-    suite = SimpleNamespace(methods=methods, further=(), studies=SimpleNamespace(transfer=None))
+    suite = SimpleNamespace(methods=methods, further=(), studies=Studies())
     job = SimpleNamespace(
         wildcards={"benchmark": "own"}, params=SimpleNamespace(network=network, suite=suite, benchmark=benchmark)
     )

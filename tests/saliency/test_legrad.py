@@ -12,6 +12,7 @@ from torch.nn.functional import linear, softmax
 from torchvision import models
 
 from crayon.config.sections import Network
+from crayon.config.studies import Studies
 from crayon.methods.base import Batch
 from crayon.methods.crayon_attention import CrayonAttention
 from crayon.models.build import build_classifier
@@ -198,7 +199,7 @@ def checked(network, size=64, asked=None, guided=None):
         interpret=SimpleNamespace(map=asked),
         methods={"crayon_attention": {"map": guided}},
     )
-    suite = SimpleNamespace(methods=("crayon_attention",), further=(), studies=SimpleNamespace(transfer=None))
+    suite = SimpleNamespace(methods=("crayon_attention",), further=(), studies=Studies())
     params = SimpleNamespace(network=network, suite=suite, benchmark=benchmark)
     return list(check(SimpleNamespace(wildcards={"benchmark": "own"}, params=params), (size, size)))
 

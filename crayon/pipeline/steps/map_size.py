@@ -35,7 +35,7 @@ SMALL = 5
 
 
 def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
-    """Yield a sentence on the size of the maps, for the suite's network and, if there is one, the transfer study's.
+    """Yield a sentence on the size of the maps, for the suite's network and those of the transfer study.
 
     Args:
         job: the job `download` of a benchmark.
@@ -45,10 +45,10 @@ def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
         DataError: a map that is used has one cell only, or the images are too small for the network.
         ModelError: the map legrad is asked about or guided, and the network has no attention for it.
     """
-    name, study = job.wildcards["benchmark"], job.params.suite.studies.transfer
+    name = job.wildcards["benchmark"]
     benchmark = required(job.params.benchmark, "job.params.benchmark")
-    networks = [job.params.network, *([study.network] if study is not None and name in study.benchmarks else [])]
-    for network in networks:
+    others = job.params.suite.studies.others.values()
+    for network in (job.params.network, *(other.network for other in others if name in other.benchmarks)):
         height, width = map_size(network, size)
         if uses_maps(job):
             require_cells(name, (height, width), size)
