@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+from crayon.config.studies import OtherNetwork, Transfer
+from crayon.config.suite import Suite
 from crayon.pipeline.evaluations import Cell, evaluations, number
 from crayon.pipeline.job import Job
 from crayon.pipeline.plan import Plan
@@ -24,7 +27,8 @@ COLUMNS = (
     "seeds",
     "paper_mean",
 )
-KEYS = ("benchmark", "model", "metric")
+MODELS = ("original", "refined")
+KEYS = ("network", "benchmark", "model", "metric")
 
 
 def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
@@ -41,27 +45,32 @@ def render(plan: Plan, job: Job, partly: bool = False) -> dict[str, Writer]:
 def tables(plan: Plan, evaluated: dict) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
     """Compute the content of each CSV file from the evaluations, as path -> (columns, rows).
 
-    The paper's numbers are those of the study's first network, which stands for the paper's.
-
     For the refined networks, mean and sample standard deviation are computed over all pairs of an Original and a seed.
+    The paper's numbers are beside those of the study's first network, which stands for the paper's.
     """
     suite = plan.params.active
     transfer, paper = study(suite.studies.transfer, "transfer"), published("table3", ("model", "benchmark", "metric"))
     rows = []
-    for other, model in product(transfer.networks.values(), ("original", "refined")):
-        for name in other.benchmarks:
-            if model == "original":
-                runs = [evaluated[name, TRANSFERRED][str(number)] for number in other.originals]
-            else:
-                names = [run.name for run in plan.runs.values() if run.original in other.originals]
-                runs = [seed for run in names for seed in evaluated[name, run].values()]
-            for metric in suite.benchmarks[name].metrics:
-                value = Cell.of([run["last"]["metrics"][metric] for run in runs])
-                mean = paper.get((model, name, metric), (None, None))[0] if other is transfer else None
-                seeds = 1 if model == "original" else len(other.seeds)
-                numbers = (number(value.mean), number(value.std), len(other.originals), seeds, number(mean, 2))
-                rows.append([plan.suite, model, other.network.label, name, metric, *numbers])
+    for other, model, name, metric in _cells(suite, transfer):
+        if model == "original":
+            runs = [evaluated[name, TRANSFERRED][str(original)] for original in other.originals]
+        else:
+            names = [run.name for run in plan.runs.values() if run.original in other.originals]
+            runs = [seed for run in names for seed in evaluated[name, run].values()]
+        value = Cell.of([run["last"]["metrics"][metric] for run in runs])
+        mean, _ = paper.get((model, name, metric), (None, None)) if other is transfer else (None, None)
+        seeds = 1 if model == "original" else len(other.seeds)
+        numbers = (number(value.mean), number(value.std), len(other.originals), seeds, number(mean, 2))
+        rows.append([plan.suite, model, other.network.label, name, metric, *numbers])
     return {plan.find("table3").outputs["table"]: (COLUMNS, rows)}
+
+
+def _cells(suite: Suite, transfer: Transfer) -> Iterator[tuple[OtherNetwork, str, str, str]]:
+    """Yield network, model, benchmark and metric of each row."""
+    for other, model in product(transfer.networks.values(), MODELS):
+        for name in other.benchmarks:
+            for metric in suite.benchmarks[name].metrics:
+                yield other, model, name, metric
 
 
 def _markdown(plan: Plan, evaluated: dict, rows: list[list[Any]]) -> str:
@@ -76,20 +85,20 @@ def _markdown(plan: Plan, evaluated: dict, rows: list[list[Any]]) -> str:
         "sets.\n",
     ]
     for other in (transfer.further or {}).values():
-        titles = ", ".join(suite.benchmarks[name].title for name in other.benchmarks)
+        where = ", ".join(suite.benchmarks[name].title for name in other.benchmarks)
         parts.append(
-            f"{other.network.label}: {len(other.originals)} Originals, {len(other.seeds)} seeds each, on {titles}; "
+            f"{other.network.label}: {len(other.originals)} Originals, {len(other.seeds)} seeds each, on {where}; "
             "the paper has no such network.\n"
         )
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    cells = [(key[:3], row) for key, row in zip(_cells(suite, transfer), table, strict=True)]
     for name in transfer.benchmarks:
         titles = headings(plan, evaluated, name)
         lines = []
-        for other, model in product(transfer.networks.values(), ("original", "refined")):
-            label = other.network.label
-            line = [model if other is transfer else f"{label}, {model}"]
-            for row in table:
-                if (row["model"], row["network"], row["benchmark"]) == (model, label, name):
+        for other, model in product(transfer.networks.values(), MODELS):
+            line = [model if other is transfer else f"{other.network.label}, {model}"]
+            for key, row in cells:
+                if key == (other, model, name):
                     spread = f" ± {float(row['std']):.2f}" if row["std"] else ""
                     line += [f"{float(row['mean']):.2f}{spread}", row["paper_mean"]]
             lines += [line] if len(line) > 1 else []
