@@ -87,7 +87,7 @@ def _markdown(plan: Plan, evaluated: dict, rows: list[list[Any]]) -> str:
     for other in (transfer.further or {}).values():
         where = ", ".join(suite.benchmarks[name].title for name in other.benchmarks)
         parts.append(
-            f"{other.network.label}: {len(other.originals)} Originals, {len(other.seeds)} seeds each, on {where}; "
+            f"{other.network.label}: {len(other.originals)} x {len(other.seeds)} (Originals x seeds), on {where}; "
             "the paper has no such network.\n"
         )
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
