@@ -42,6 +42,8 @@ from crayon.utils.files import read_json, write_csv
 
 METHOD = "crayon_attention"
 MAPS = ("grad_cam", *sorted(OF_GRADIENT), *sorted(OF_IMAGES))
+NOT_GUIDED = {*OF_IMAGES, "legrad"}
+"""Maps that are asked about only; LeGrad, because the miniatures' vision transformer averages its map."""
 STEPS = 16
 COLUMNS = ("benchmark", "map", "trained_through", "measured", "seed", "percent")
 
@@ -92,7 +94,7 @@ def measure(
         ranked = {map_: upsample(torch.from_numpy(maps)[some], size, context.shift())}
         if map_ == names[0]:
             ranked["random"] = torch.rand(ranked[map_].shape, generator=torch.Generator().manual_seed(0))
-        trainable = "no" if map_ in OF_IMAGES else "yes"
+        trainable = "no" if map_ in NOT_GUIDED else "yes"
         for shown, importance in ranked.items():
             values = faithfulness(network, images, labels[some], importance)
             for measured, value in zip(("deletion", "insertion"), values, strict=True):
@@ -116,7 +118,7 @@ def planned(content: dict[str, Any], name: str, map_: str, seeds: list[int]) -> 
     suite = changed["suites"][changed["suite"]]
     benchmark = suite["benchmarks"][name]
     benchmark["interpret"]["map"] = map_
-    benchmark["methods"][METHOD]["map"] = "grad_cam" if map_ in OF_IMAGES else map_
+    benchmark["methods"][METHOD]["map"] = "grad_cam" if map_ in NOT_GUIDED else map_
     suite |= {"methods": [METHOD], "controls": {}, "studies": {}, "seeds": seeds, "benchmarks": {name: benchmark}}
     suite.pop("tuning", None)
     benchmark["methods"] = {METHOD: benchmark["methods"][METHOD]}
@@ -129,7 +131,8 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("folder", type=Path, help="a project with Originals and simulated answers")
     made.add_argument("--benchmark", nargs="+", default=["waterbirds", "backgrounds"])
-    made.add_argument("--maps", nargs="+", choices=MAPS, default=MAPS, help="the first: Grad-CAM")
+    convolutional = [name for name in MAPS if name != "legrad"]
+    made.add_argument("--maps", nargs="+", choices=MAPS, default=convolutional, help="the first: Grad-CAM")
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     made.add_argument("--images", type=positive, default=200, help="for deletion and insertion (default 200)")
     options = made.parse_args()

@@ -157,12 +157,16 @@ def pretrain(
     transfer: Annotated[
         bool, typer.Option("--transfer", help="train the backbone of the transfer study's network instead")
     ] = False,
+    further: Annotated[
+        str | None, typer.Option(help="train the backbone of this further network of the transfer study instead")
+    ] = None,
 ) -> None:
     """Train the backbone on figures and textures (stands in for ImageNet)."""
     plan = plan_of(context, only=[])
     from crayon.pipeline.steps.pretrain import run
 
-    run(plan.find("pretrain", **({"network": "transfer"} if transfer else {})))
+    other = "transfer" if transfer else further
+    run(plan.find("pretrain", **({} if other is None else {"network": other})))
 
 
 @app.command()

@@ -60,12 +60,12 @@ class Ablation(Study):
     """Table 2: Crayon-Attention without one or both of its map losses. Without both, it is the method ERM."""
 
 
-class Transfer(Study):
-    """Table 3: classifiers of another architecture, refined with the maps and answers of the suite's own network.
+class OtherNetwork(Study):
+    """Classifiers of another architecture, refined with the maps and answers of the suite's own network.
 
     `network`: the other architecture. `pretraining`: its pretraining; null uses the suite's. `original`: changes of the
     benchmark's `original`, for training these classifiers. `refinement`: changes of the benchmark's `refinement`, for
-    refining them. `originals`: seeds with which these classifiers are trained before refinement.
+    refining them. `originals`: seeds with which these classifiers are trained before refinement; also their numbers.
     """
 
     network: Network
@@ -73,6 +73,40 @@ class Transfer(Study):
     original: dict[str, Any] = Field(default_factory=dict)
     refinement: dict[str, Any] = Field(default_factory=dict)
     originals: Seeds
+
+
+class Transfer(OtherNetwork):
+    """Table 3: classifiers of another architecture, refined with the maps and answers of the suite's own network.
+
+    `further`: name -> a further architecture, with keys of its own: `benchmarks` are some of the study's, and the
+    numbers in `originals` are no other architecture's.
+    """
+
+    further: dict[Name, OtherNetwork] | None = None
+
+    @model_validator(mode="after")
+    def _numbered(self) -> Transfer:
+        known: set[int] = set()
+        for name, other in self.networks.items():
+            if name == "transfer" and other is not self:
+                raise ValueError("further: transfer is the name of the study's first network; choose another")
+            if common := known & set(other.originals):
+                raise ValueError(
+                    f"further.{name}.originals: {min(common)} is an Original of another network; choose other numbers"
+                )
+            known |= set(other.originals)
+            if lacking := [name for name in other.benchmarks if name not in self.benchmarks]:
+                raise ValueError(f"further.{name}.benchmarks: {lacking[0]} is not in `benchmarks` of the study; add it")
+        return self
+
+    @property
+    def networks(self) -> dict[str, OtherNetwork]:
+        """Name -> architecture; the first one is called `transfer`."""
+        return {"transfer": self, **(self.further or {})}
+
+    def of_original(self, number: int) -> str:
+        """The name of the architecture of an Original."""
+        return next(name for name, other in self.networks.items() if number in other.originals)
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -250,6 +284,11 @@ class Studies(Section):
     runtime: Runtime | None = None
     originals: Originals | None = None
     needs: Needs | None = None
+
+    @property
+    def others(self) -> dict[str, OtherNetwork]:
+        """Name -> architecture of the transfer study; empty without this study."""
+        return {} if self.transfer is None else self.transfer.networks
 
 
 CRAYON = ("crayon_attention", "crayon_pruning", "crayon_pruning_attention")

@@ -242,11 +242,10 @@ class Suite(Section):
             raise ValueError(
                 f"studies.originals.seeds: {min(others)} is not in `seeds` of the suite; choose one that is"
             )
-        transfer = self.studies.transfer
         used = [("network", self.network, self.pretraining)]
-        if transfer is not None:
-            pretraining = self.pretraining if transfer.pretraining is None else transfer.pretraining
-            used.append(("studies.transfer.network", transfer.network, pretraining))
+        for name, other in self.studies.others.items():
+            key = "studies.transfer" if name == "transfer" else f"studies.transfer.further.{name}"
+            used.append((f"{key}.network", other.network, self.pretrains(name)))
         for key, network, pretraining in used:
             if network.frozen_blocks is not None and network.weights is None and pretraining is None:
                 raise ValueError(
@@ -260,6 +259,10 @@ class Suite(Section):
                     "published answers have one answer per image, merged from two annotators. Set it to 1."
                 )
         return self
+
+    def pretrains(self, other: str | None = None) -> Pretraining | None:
+        """The pretraining of the suite's network or, with a name, of a network of the transfer study."""
+        return (None if other is None else self.studies.others[other].pretraining) or self.pretraining
 
     def benchmark(self, name: str) -> Benchmark:
         """Return the benchmark `name`.

@@ -53,7 +53,7 @@ Count = Annotated[Int, Field(ge=1)]
 
 Share = Annotated[Float, Field(ge=0, le=1)]
 
-TrainableMap = Literal["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"]
+TrainableMap = Literal["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "legrad"]
 
 MapName = TrainableMap | Literal["integrated_gradients", "score_cam"]
 """A map of `crayon.saliency`; the last two are for asking only."""

@@ -48,8 +48,8 @@ class CrayonAttention(Method):
         reduction: form of the two terms; the module's docstring has both formulas.
         target: class whose map is guided: the image's label, or the class that the network currently predicts
             (published code: label for Waterbirds and Biased CelebA, prediction for Backgrounds).
-        map: the guided map: null or `grad_cam`, `grad_cam_plus_plus`, `hires_cam` or `layer_cam`. P stays the map that
-            people saw (`interpret.map`). alpha and beta in params.yaml were searched for Grad-CAM.
+        map: the guided map: null or `grad_cam`, `grad_cam_plus_plus`, `hires_cam`, `layer_cam` or `legrad`. P stays the
+            map that people saw (`interpret.map`). alpha and beta in params.yaml were searched for Grad-CAM.
         passes: how many times a step updates the running statistics of batch normalisation. 2 reproduces the published
             code, which passes the images through the network once for the logits and again for the maps. The loss is
             the same with 1 and 2.
@@ -124,7 +124,7 @@ class CrayonAttention(Method):
         return self.class_weights(batch, self.guided_class(batch))
 
     def map_gradient(self, batch: Batch) -> torch.Tensor:
-        """Compute the gradient (B, C, h, w) of the guided logits with respect to the map's cells."""
+        """Compute the gradient of the guided logits that the guided map takes, in most cases (B, C, h, w)."""
         return self.class_gradient(batch, self.guided_class(batch))
 
     def class_weights(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
@@ -132,8 +132,10 @@ class CrayonAttention(Method):
         return batch.network.map_weights(required(batch.features, "features"), classes)
 
     def class_gradient(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
-        """Compute the gradient (B, C, h, w) of the logits of the classes, (B,) int64."""
-        return batch.network.map_gradient(required(batch.features, "features"), classes)
+        """Compute the gradient of the logits of the classes, (B,) int64, that the guided map takes."""
+        from crayon.saliency.maps import gradient_for
+
+        return gradient_for(str(self.map), batch.network, required(batch.features, "features"), classes)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""

@@ -35,7 +35,7 @@ class GuidesMargin(CrayonAttention):
         return self._of_margin(batch, self.class_weights)
 
     def map_gradient(self, batch: Batch) -> torch.Tensor:
-        """Compute the gradient (B, C, h, w) of the margins with respect to the map's cells."""
+        """Compute the gradient of the margins that the guided map takes, in most cases (B, C, h, w)."""
         return self._of_margin(batch, self.class_gradient)
 
     def _of_margin(self, batch: Batch, of: Callable[[Batch, torch.Tensor], torch.Tensor]) -> torch.Tensor:

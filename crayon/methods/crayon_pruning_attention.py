@@ -46,8 +46,11 @@ class CrayonPruningAttention(CrayonAttention):
         return batch.network.map_weights(required(batch.features, "features"), classes, pruned=self.pruned_maps)
 
     def class_gradient(self, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
-        """Compute the gradient (B, C, h, w) of the classes' logits; zero for pruned neurons if `pruned_maps` is set."""
-        return batch.network.map_gradient(required(batch.features, "features"), classes, pruned=self.pruned_maps)
+        """Compute the gradient of the classes' logits that the guided map takes, with `pruned_maps` as in the maps."""
+        from crayon.saliency.maps import gradient_for
+
+        features = required(batch.features, "features")
+        return gradient_for(str(self.map), batch.network, features, classes, pruned=self.pruned_maps)
 
     def guided_class(self, batch: Batch) -> torch.Tensor:
         """Return the classes (B,) int64 whose maps are guided."""

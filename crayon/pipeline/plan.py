@@ -18,7 +18,7 @@ from typing import Any
 
 from crayon.config.annotation import Imported
 from crayon.config.sections import Network, changed, dump
-from crayon.config.studies import CRAYON, Transfer
+from crayon.config.studies import CRAYON
 from crayon.config.suite import Benchmark, Params
 from crayon.config.types import Archive
 from crayon.data import registry
@@ -140,11 +140,9 @@ class Plan:
 
     def _steps(self) -> Iterator[Job]:
         suite = self.params.active
-        transfer = suite.studies.transfer
         if suite.pretraining is not None:
-            yield self._pretrain()
-            if transfer is not None:
-                yield self._pretrain(transfer=True)
+            for other in (None, *suite.studies.others):
+                yield self._pretrain(other)
         for name, benchmark in suite.every.items():
             if self.only is not None and name not in self.only:
                 continue
@@ -163,7 +161,7 @@ class Plan:
             if benchmark.stage_one and any("stage_one" in run.needs for run in used):
                 yield self._stage_one(name)
             yield from self._evaluation_jobs(name, benchmark, "original", (None,))
-            for number in transfer.originals if transfer is not None and name in transfer.benchmarks else ():
+            for number in self._originals(name):
                 yield self._original(name, benchmark, number)
                 yield from self._evaluation_jobs(name, benchmark, TRANSFERRED, (number,))
             for run in used:
@@ -173,12 +171,12 @@ class Plan:
             if suite.studies.runtime is not None and name in suite.studies.runtime.benchmarks:
                 yield self._measure(name, benchmark)
 
-    def _params(self, benchmark: Benchmark | None = None, transfer: bool = False, **own: Any) -> StepParams:
+    def _params(self, benchmark: Benchmark | None = None, other: str | None = None, **own: Any) -> StepParams:
         """The params of a step: the suite, the benchmark, and `own`, the values of further attributes of StepParams."""
         return StepParams(
             suite_name=self.suite,
             suite=self.params.active,
-            network=self.network(transfer),
+            network=self.network(other),
             benchmark=benchmark,
             **own,
         )
@@ -228,49 +226,45 @@ class Plan:
 
     # One method per step.
 
-    def _pretrain(self, transfer: bool = False) -> Job:
-        suite = self.params.active
-        study = suite.studies.transfer if transfer else None
-        model = self._pretrained_model(transfer)
-        pretraining = (study.pretraining if study else None) or suite.pretraining
+    def _pretrain(self, other: str | None = None) -> Job:
+        """The job that pretrains the suite's network or, with a name, a network of the transfer study."""
+        model = self._pretrained_model(other)
         return Job(
             rule="pretrain",
-            wildcards={"network": "transfer"} if study else {},
-            inputs=_weights(self.network(transfer)),
+            wildcards={} if other is None else {"network": other},
+            inputs=_weights(self.network(other)),
             outputs={"model": model},
             record=model.replace(".safetensors", ".record.json"),
-            steering={"network": defined(self.network(transfer)), "pretraining": dump(pretraining)},
+            steering={
+                "network": defined(self.network(other)),
+                "pretraining": dump(self.params.active.pretrains(other)),
+            },
             code=("crayon.pipeline.steps.pretrain",),
-            step_params=self._params(transfer=transfer),
+            step_params=self._params(other=other),
         )
 
-    def _pretrained_model(self, transfer: bool) -> str:
-        return f"models/{self.suite}/{'transfer/' if transfer else ''}pretrained.safetensors"
+    def _pretrained_model(self, other: str | None) -> str:
+        folder = {None: "", "transfer": "transfer/"}.get(other, f"transfer/{other}/")
+        return f"models/{self.suite}/{folder}pretrained.safetensors"
 
-    def _pretrained(self, transfer: bool = False) -> dict[str, str]:
+    def _pretrained(self, other: str | None = None) -> dict[str, str]:
         """The input from which a training starts: `pretrained` -> path of the backbone, or `weights`, see `_weights`.
 
         Empty if the suite has neither.
         """
         if self.params.active.pretraining is None:
-            return _weights(self.network(transfer))
-        return {"pretrained": self._pretrained_model(transfer)}
+            return _weights(self.network(other))
+        return {"pretrained": self._pretrained_model(other)}
 
-    def network(self, transfer: bool = False) -> Network:
-        """The suite's network, or the one of the transfer study."""
-        return self._transfer.network if transfer else self.params.active.network
+    def network(self, other: str | None = None) -> Network:
+        """The suite's network or, with a name, a network of the transfer study."""
+        suite = self.params.active
+        return suite.network if other is None else suite.studies.others[other].network
 
-    @property
-    def _transfer(self) -> Transfer:
-        """The transfer study.
-
-        Raises:
-            ParamsError: the suite does not have it.
-        """
-        study = self.params.active.studies.transfer
-        if study is None:
-            raise ParamsError(f"suites.{self.suite}.studies: there is no transfer study.")
-        return study
+    def _originals(self, benchmark: str) -> tuple[int, ...]:
+        """The numbers of the transfer study's Originals on a benchmark."""
+        others = self.params.active.studies.others.values()
+        return tuple(number for other in others if benchmark in other.benchmarks for number in other.originals)
 
     def _compose(self, name: str, benchmark: Benchmark) -> Job:
         folder = benchmark.source["path"]
@@ -328,26 +322,27 @@ class Plan:
 
     def _original(self, name: str, benchmark: Benchmark, number: int | None = None) -> Job:
         """The job of the benchmark's Original or, with a number, of an Original of the transfer study's network."""
-        transfer = number is not None
-        if benchmark.imported is not None and not transfer:
+        other = self._network_of(number)
+        if benchmark.imported is not None and other is None:
             return self._imported(name, benchmark, benchmark.imported)
         model = self._model(name, number)
         folder = Path(model).parent.as_posix()
         own = benchmark.original_augmentation
-        training = changed(benchmark.original, self._transfer.original) if transfer else benchmark.original
+        changes = {} if other is None else self.params.active.studies.others[other].original
+        training = changed(benchmark.original, changes)
         seed = benchmark.original_seed if number is None else number
         return Job(
             rule="original",
-            wildcards={"benchmark": name} | ({"original": str(number)} if transfer else {}),
-            inputs=self._data(name) | self._pretrained(transfer),
+            wildcards={"benchmark": name} | ({} if other is None else {"original": str(number)}),
+            inputs=self._data(name) | self._pretrained(other),
             outputs={"model": model, "history": f"{folder}/history.csv"},
             record=f"{folder}/record.json",
-            steering=self.training_params(benchmark, transfer)
+            steering=self.training_params(benchmark, other)
             | {"training": dump(training), "selection": dump(benchmark.selection)}
             | ({"augmentation": dump(own)} if own is not None else {})
-            | ({"seed": seed} if transfer or seed else {}),
+            | ({"seed": seed} if other is not None or seed else {}),
             code=("crayon.pipeline.steps.original", "crayon.methods.erm"),
-            step_params=self._params(benchmark, transfer, training=training, seed=seed),
+            step_params=self._params(benchmark, other, training=training, seed=seed),
         )
 
     def _imported(self, name: str, benchmark: Benchmark, imported: Imported) -> Job:
@@ -367,11 +362,11 @@ class Plan:
             fetches=self._raw(name, imported.original),
         )
 
-    def network_params(self, benchmark: Benchmark, transfer: bool = False) -> dict[str, Any]:
+    def network_params(self, benchmark: Benchmark, other: str | None = None) -> dict[str, Any]:
         """The params subset of every job that uses a benchmark's network, whether it trains the network or not."""
         suite = self.params.active
         return {
-            "network": defined(self.network(transfer)),
+            "network": defined(self.network(other)),
             "normalisation": dump(benchmark.normalisation),
             "precision": suite.compute.precision,
             "classes": list(benchmark.classes),
@@ -383,7 +378,7 @@ class Plan:
         return {"placed": defined(self.network()), "placement": benchmark.placement}
 
     def training_params(
-        self, benchmark: Benchmark, transfer: bool = False, method: Method | None = None
+        self, benchmark: Benchmark, other: str | None = None, method: Method | None = None
     ) -> dict[str, Any]:
         """The params subset of every job that trains a network.
 
@@ -391,7 +386,7 @@ class Plan:
 
         Args:
             benchmark: the benchmark.
-            transfer: whether the network is the one of the transfer study.
+            other: name of a network of the transfer study; None for the suite's network.
             method: the method of the training; ERM by default.
         """
         compute, more = self.params.active.compute, {}
@@ -401,7 +396,7 @@ class Plan:
             more["micro_batch"] = compute.micro_batch
         if compute.compile and not (method is not None and method.differentiates_twice):
             more["compile"] = True
-        return self.network_params(benchmark, transfer) | more
+        return self.network_params(benchmark, other) | more
 
     def _interpretation(self, name: str) -> dict[str, str]:
         folder = f"interpretations/{self.suite}/{name}"
@@ -613,7 +608,7 @@ class Plan:
     def _refine_jobs(self, name: str, benchmark: Benchmark, run: Run) -> Iterator[Job]:
         """Yield the job of each seed of a run."""
         training, settings = run.settings(benchmark)
-        transferred = self.transferred(run.name)
+        other = self._network_of(run.original)
         inputs = self._data(name) | {"model": self._model(name, run.original)} | self.needed(name, run.needs)
         varied = {
             "labels": run.labels,
@@ -622,7 +617,7 @@ class Plan:
             "propagation": None if run.propagation is None else dump(run.propagation),
         }
         steering = (
-            self.training_params(benchmark, transferred, settings)
+            self.training_params(benchmark, other, settings)
             | {
                 "method": run.method,
                 "settings": dump(settings),
@@ -630,7 +625,7 @@ class Plan:
                 "selection": dump(benchmark.selection),
             }
             | {key: value for key, value in varied.items() if value is not None}
-            | (self.placed(benchmark) if settings.places_cells or transferred else {})
+            | (self.placed(benchmark) if settings.places_cells or other is not None else {})
             | ({"every_epoch": _metrics(benchmark)} if benchmark.metrics_every_epoch else {})
         )
         for seed in run.seeds_on(name):
@@ -642,9 +637,7 @@ class Plan:
                 record=f"runs/{self.suite}/{name}/{run.name}/{seed}/record.json",
                 steering=steering | {"seed": seed},
                 code=("crayon.pipeline.steps.refine", METHODS[run.method][0]),
-                step_params=self._params(
-                    benchmark, transferred, training=training, method=settings, seed=seed, run=run
-                ),
+                step_params=self._params(benchmark, other, training=training, method=settings, seed=seed, run=run),
             )
 
     def _refined(self, name: str, run: str, seed: int) -> dict[str, str]:
@@ -662,14 +655,9 @@ class Plan:
 
     def _evaluation_jobs(self, name: str, benchmark: Benchmark, run: str, seeds: Iterable[int | None]) -> Iterator[Job]:
         """Yield the job of each seed of a run; of an Original, `seeds` is its number in the study, or None."""
-        data, transferred = self._data(name), self.transferred(run)
-        steering = (
-            self.network_params(benchmark, transferred)
-            | {"placement": benchmark.placement}
-            | {"metrics": _metrics(benchmark)}
-        )
-        params = self._params(benchmark, transferred)
+        data = self._data(name)
         for seed in seeds:
+            other = self._network_of(self.runs[run].original if run in self.runs else seed)
             if run in self.runs:
                 assert seed is not None  # only the Original has no seed
                 models = self._refined(name, run, seed)
@@ -683,9 +671,11 @@ class Plan:
                 inputs=data | models,
                 outputs={"metrics": f"{folder}/metrics.json"},
                 record=f"{folder}/record.json",
-                steering=steering,
+                steering=self.network_params(benchmark, other)
+                | {"placement": benchmark.placement}
+                | {"metrics": _metrics(benchmark)},
                 code=("crayon.pipeline.steps.evaluate",),
-                step_params=params,
+                step_params=self._params(benchmark, other),
             )
 
     def _measure(self, name: str, benchmark: Benchmark) -> Job:
@@ -748,9 +738,10 @@ class Plan:
             raise ParamsError(unknown("run", name, self.runs))
         return self.runs[name]
 
-    def transferred(self, run: str) -> bool:
-        """Whether a run uses the network of the transfer study."""
-        return run == TRANSFERRED or (run in self.runs and self.runs[run].original is not None)
+    def _network_of(self, original: int | None) -> str | None:
+        """The name of the transfer study's network with an Original of this number; None without a number."""
+        transfer = self.params.active.studies.transfer
+        return None if original is None or transfer is None else transfer.of_original(original)
 
     def _benchmarks(self, run: str) -> Iterable[str]:
         """The benchmarks on which a run is evaluated."""
@@ -761,7 +752,6 @@ class Plan:
 
     def _seeds(self, run: str, benchmark: str) -> tuple[int | None, ...]:
         """The seeds with which a run is evaluated on a benchmark; the Original has one seed, None."""
-        study = self.params.active.studies.transfer
-        if run == TRANSFERRED and study is not None:
-            return study.originals
+        if run == TRANSFERRED and self.params.active.studies.transfer is not None:
+            return self._originals(benchmark)
         return (None,) if run == "original" else self.run(run).seeds_on(benchmark)

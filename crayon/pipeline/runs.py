@@ -201,8 +201,8 @@ def batches(suite: Suite) -> list[Batch]:
         for (_, _, on, seeds), names in kinds.items():
             together = [names] if suite.seeds_per_job > 1 else [[name] for name in names]
             made += [Batch(tuple(some), part, on) for some in together for part in chunks(seeds)]
-    if transfer := suite.studies.transfer:
-        made += [Batch((TRANSFERRED,), part, transfer.benchmarks) for part in chunks(transfer.originals)]
+    for other in suite.studies.others.values():
+        made += [Batch((TRANSFERRED,), part, other.benchmarks) for part in chunks(other.originals)]
     return made
 
 
@@ -314,14 +314,15 @@ def _order(study, there) -> Iterator[Run]:
 
 
 def _transfer(study, there) -> Iterator[Run]:
-    for number in study.originals:
-        yield Run(
-            name=f"crayon_attention-transfer-{number}",
-            method="crayon_attention",
-            original=number,
-            training=study.refinement,
-            **there,
-        )
+    for other in study.networks.values():
+        for number in other.originals:
+            yield Run(
+                name=f"crayon_attention-transfer-{number}",
+                method="crayon_attention",
+                original=number,
+                training=other.refinement,
+                **there | {"benchmarks": other.benchmarks, "seeds": other.seeds},
+            )
 
 
 _RUNS = {

@@ -57,8 +57,9 @@ def params_schema() -> Schema:
 
     training = {key: {"$ref": f"#/$defs/Training/properties/{key}"} for key in named["training"]["properties"]}
     changes = {"type": "object", "properties": training, "additionalProperties": False}
-    transfer = sections["Transfer"]["properties"]
-    transfer |= {key: _in_place_of(transfer[key], changes) for key in ("original", "refinement")}
+    for name in ("Transfer", "OtherNetwork"):
+        other = sections[name]["properties"]
+        other |= {key: _in_place_of(other[key], changes) for key in ("original", "refinement")}
     for name in METHODS:  # the entry of a method may also change its training
         named[f"method {name}"]["properties"] = training | named[f"method {name}"].get("properties", {})
     benchmark["methods"]["properties"] = {name: refer[f"method {name}"] for name in METHODS}

@@ -110,14 +110,15 @@ def _validate_studies(suite: Suite) -> None:
         for run in originals.runs:
             if run not in known:
                 raise ParamsError(f"studies.originals.runs: {unknown('method or control of the suite', run, known)}")
-    transfer = suite.studies.transfer
-    for benchmark in transfer.benchmarks if transfer else ():
-        trainings = {
-            "original": suite.benchmarks[benchmark].original,
-            "refinement": settings_of("crayon_attention", suite.benchmarks[benchmark])[0],
-        }
-        for key, training in trainings.items():
-            try:
-                changed(training, getattr(transfer, key))
-            except ParamsError as error:
-                raise ParamsError(f"studies.transfer.{key}.{error}") from error
+    for name, other in suite.studies.others.items():
+        where = "studies.transfer" if name == "transfer" else f"studies.transfer.further.{name}"
+        for benchmark in other.benchmarks:
+            trainings = {
+                "original": suite.benchmarks[benchmark].original,
+                "refinement": settings_of("crayon_attention", suite.benchmarks[benchmark])[0],
+            }
+            for key, training in trainings.items():
+                try:
+                    changed(training, getattr(other, key))
+                except ParamsError as error:
+                    raise ParamsError(f"{where}.{key}.{error}") from error

@@ -38,6 +38,7 @@ from crayon.models.split import split_network
 from crayon.models.whole import load_back, name_in_whole
 from crayon.saliency.gradcam import normalise_stored
 from crayon.saliency.maps import compute_map
+from crayon.saliency.maps.legrad import require_attention
 from crayon.saliency.patches import Patch, TopPatches
 from crayon.saliency.placement import Shift, cell_shares, measure_shift
 from crayon.training.fit import Monitor, check_answers, fall, train
@@ -112,8 +113,8 @@ class Guide:
         map: name of the module whose output is the map, such as `layer4` or `blocks.10`. By default, the last map that
             is averaged before the last layer; without one, the last that all goes through on its way to the logits.
         kind: the map that people are asked about, which is what their answers mean in training: `grad_cam`,
-            `grad_cam_plus_plus`, `hires_cam`, `layer_cam`, `score_cam` or `integrated_gradients`. Which one is guided,
-            is a setting of the method; Crayon-Attention guides Grad-CAM unless its `map` names another.
+            `grad_cam_plus_plus`, `hires_cam`, `layer_cam`, `legrad`, `score_cam` or `integrated_gradients`. Which one
+            is guided, is a setting of the method; Crayon-Attention guides Grad-CAM unless its `map` names another.
 
     Attributes:
         images: reader of the training images.
@@ -123,7 +124,8 @@ class Guide:
 
     Raises:
         ModelError: the model does not end in a linear layer that returns logits (B, K), it has no map, the map has only
-            one cell for images of this size, `map` names no such layer, or the weights are not float32.
+            one cell for images of this size, `map` names no such layer, `kind` is `legrad` and the model has no
+            attention over its cells, or the weights are not float32.
         DataError: a data set is empty or not map-style, its items are not as described above, or a loader's sampler
             leaves images out or repeats some.
         MethodError: `kind` is none of these.
@@ -170,6 +172,8 @@ class Guide:
         self.original.eval()
         check_equal(name, expected, self.original, self.images(torch.zeros(1, dtype=torch.int64)).cpu())
         self.original.to(self.device)
+        if self.kind == "legrad":
+            require_attention(self.original, name, self.images(torch.zeros(1, dtype=torch.int64)), guided=False)
         self.labels = self.images.labels(linear.out_features)
         self._validation: tuple[DatasetImages, torch.Tensor] | None = None
         if validation is not None:
@@ -264,6 +268,7 @@ class Guide:
                 any 1 or 0 for a method that uses it; `keep="best"` without validation images. Also: all weights that
                 the method trains are frozen; or the trained weights cannot be loaded back into the model, for example
                 after pruning a model with a LayerNorm after the pooling (ConvNeXt).
+            ModelError: the method guides the map `legrad`, and the model has no attention behind the map.
             DataError: the number of answers or masks is wrong, or an answer has another value than those above.
             DivergedError: the loss becomes NaN or infinite.
         """
@@ -273,6 +278,9 @@ class Guide:
             raise MethodError("keep='best' needs validation images; pass validation= to Guide, or use keep='last'.")
         method, training = _checked("method", method, Method), _checked("training", training, Training)
         seed = _argument("seed", seed, Int)
+        if getattr(method, "map", None) == "legrad":
+            first = self.images(torch.zeros(1, dtype=torch.int64))
+            require_attention(self.original, type(self._model).__name__, first, guided=True)
         problem = self._problem(method, attention, neurons, masks)
         network = problem.network
         trial = copy.deepcopy(network)  # so that a model whose weights cannot be loaded back is refused before training

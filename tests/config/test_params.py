@@ -139,6 +139,13 @@ def test_a_bare_number_is_found():
             ["methods.crayon_attention.alpha", "-1"],
         ),
         (
+            lambda s: s["benchmarks"]["waterbirds"].update(
+                imported={"original": {"file": "one.pt"}, "maps": {"file": "maps.json"}},
+                interpret={"target": "label", "patches": 3, "cells": 1, "map": "legrad"},
+            ),
+            ["interpret.map: people are asked about the maps in `imported.maps`; remove one of the two"],
+        ),
+        (
             lambda s: s["benchmarks"]["waterbirds"].update(augmentation={"jiter": 0.1}),
             ["benchmarks.waterbirds.augmentation", "'jiter'", "'jitter'"],
         ),

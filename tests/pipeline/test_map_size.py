@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from crayon.config.sections import Network
+from crayon.config.studies import Studies
 from crayon.pipeline.steps import map_size
 from crayon.pipeline.steps.map_size import STORED, check, map_shift
 from crayon.saliency.placement import CENTRED
@@ -18,8 +19,10 @@ from ..problems import NETWORK
 def lines(side, name="resnet18", answers="people", methods=("erm",), masks=False):
     network = Network(name=name, weights="IMAGENET1K_V1")  # must not be downloaded
     source = {"kind": "folder", "masks": "masks" if masks else None}
-    benchmark = SimpleNamespace(annotation=SimpleNamespace(source=answers), source=source)
-    suite = SimpleNamespace(methods=methods, further=(), studies=SimpleNamespace(transfer=None))
+    benchmark = SimpleNamespace(
+        annotation=SimpleNamespace(source=answers), source=source, interpret=SimpleNamespace(map=None), methods={}
+    )
+    suite = SimpleNamespace(methods=methods, further=(), studies=Studies())
     job = SimpleNamespace(
         wildcards={"benchmark": "own"}, params=SimpleNamespace(network=network, suite=suite, benchmark=benchmark)
     )

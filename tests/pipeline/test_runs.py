@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +92,51 @@ def test_answers_of_a_study_are_counted_where_the_method_asks():
     assert found.run("crayon_pruning_attention-answers-10").sampled == "attention"
     job = found.find("refine", benchmark="waterbirds", run="crayon_pruning-answers-2", seed=1)
     assert job.steering["answers"] == 2
+
+
+def with_further(**changes):
+    """The content of params.yaml in which the transfer study has a second network."""
+    content = tiny.params()
+    study = content["suites"]["mini"]["studies"]["transfer"]
+    network = {"name": "mini_vit", "stem": 4, "patch": 8, "channels": [16]}
+    other = {"benchmarks": ["waterbirds"], "seeds": [0], "originals": [4], "network": network}
+    study["further"] = {"small": other | {"original": {"epochs": 2}} | changes}
+    return content
+
+
+def test_a_further_network_of_the_transfer_leaves_the_first_one_as_it_is():
+    before, found = plan(), build_plan(Params.model_validate(with_further()))
+    job = found.find("refine", benchmark="waterbirds", run="crayon_attention-transfer-4", seed=0)
+    assert job.steering["network"]["name"] == "mini_vit"
+    assert job.steering["placed"]["name"] == "mini_resnet"
+    original = found.find("original", benchmark="waterbirds", original=4)
+    assert job.inputs["model"] == original.outputs["model"] == "models/mini/waterbirds/transfer/4/original.safetensors"
+    assert original.steering["training"]["epochs"] == original.params.training.epochs == 2
+    assert original.inputs["pretrained"] == "models/mini/transfer/small/pretrained.safetensors"
+    assert found.find("pretrain", network="small").steering["network"]["name"] == "mini_vit"
+    evaluation = found.find("evaluate", benchmark="waterbirds", run=TRANSFERRED, seed=4)
+    assert evaluation.params.network.name == "mini_vit"
+    own = {"refine waterbirds crayon_attention-transfer-4 0", "evaluate waterbirds crayon_attention-transfer-4 0"}
+    own |= {"evaluate waterbirds transfer_original 4", "original waterbirds 4", "pretrain small"}
+    assert found.jobs.keys() - before.jobs.keys() == own
+    for name, job in before.jobs.items():
+        assert found.jobs[name].outputs == job.outputs
+        if job.rule in ("pretrain", "original", "refine", "evaluate"):
+            assert found.jobs[name].steering == job.steering
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"originals": [1]}, r"further\.small\.originals: 1 is an Original of another network; choose other numbers"),
+        ({"benchmarks": ["digits"]}, r"further\.small\.benchmarks: digits is not in `benchmarks` of the study; add it"),
+        ({"original": {"epoch": 2}}, r"studies\.transfer\.further\.small\.original.*did you mean 'epochs'"),
+    ],
+)
+def test_a_wrong_further_network_is_refused(tmp_path, changes, words):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(with_further(**changes)), encoding="utf-8")
+    with pytest.raises(ParamsError, match=words):
+        load_plan(tmp_path / "params.yaml")
 
 
 def test_transfer_run_has_own_network_and_the_suites_annotations():

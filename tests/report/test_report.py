@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from crayon.audit.check import recomputed
 from crayon.config.studies import CRAYON
@@ -279,6 +280,26 @@ def test_table3_is_over_originals_and_seeds_together(project):
     assert float(refined["std"]) == pytest.approx(12.9099, abs=1e-4)  # of 30, 40, 50, 60
     assert rows["original", "WGA"]["mean"] == "11.0000"
     assert refined["paper_mean"] == "76.73"
+
+
+def test_table3_has_rows_of_a_further_network(project, tmp_path):
+    content = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    study = content["suites"]["mini"]["studies"]["transfer"]
+    network = {"name": "mini_vit", "stem": 4, "patch": 8, "channels": [16]}
+    study["further"] = {"small": {key: study[key] for key in ("benchmarks", "seeds")} | {"network": network}}
+    study["further"]["small"]["originals"], study["originals"] = [1], [0]  # whose made-up evaluations are there
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    plan = load_plan()
+    render(plan, "table3")
+    rows = {(r["network"], r["model"]): r for r in read("results/mini/table3.csv") if r["metric"] == "WGA"}
+    means = {key: (row["mean"], row["originals"], row["seeds"], row["paper_mean"]) for key, row in rows.items()}
+    assert means == {
+        ("mini_convnext", "original"): ("10.0000", "1", "1", "66.23"),
+        ("mini_convnext", "refined"): ("35.0000", "1", "2", "76.73"),
+        ("mini_vit", "original"): ("12.0000", "1", "1", ""),
+        ("mini_vit", "refined"): ("55.0000", "1", "2", ""),
+    }
+    assert "mini_vit, refined" in text(plan, "table3")
 
 
 def test_figure4_goes_from_no_answers_to_all(project):

@@ -1,4 +1,4 @@
-# The transfer study's network: its pretrained backbone, and its Originals, models/<suite>/<benchmark>/transfer/<number>/.
+# The transfer study's networks: their pretrained backbones, and their Originals, models/<suite>/<benchmark>/transfer/<number>/.
 
 
 rule pretrain_transfer:
@@ -20,6 +20,27 @@ rule pretrain_transfer:
         mem_mb=more(8000),
     shell:
         "crayon --log {log} pretrain --transfer"
+
+
+rule pretrain_further:
+    input:
+        token=PLAN.token("pretrain"),
+    output:
+        model="models/{suite}/transfer/{network}/pretrained.safetensors",
+        record="models/{suite}/transfer/{network}/pretrained.record.json",
+    log:
+        "logs/{suite}/pretrain/{network}.log",
+    benchmark:
+        "logs/{suite}/pretrain/{network}.tsv"
+    conda:
+        "../envs/crayon.yaml"
+    threads: SUITE.compute.threads
+    resources:
+        gpu=PLAN.gpus,
+        runtime=more(60),
+        mem_mb=more(8000),
+    shell:
+        "crayon --log {log} pretrain --further {wildcards.network}"
 
 
 for number, batch in enumerate(PLAN.batches):

@@ -14,6 +14,7 @@ from crayon.pipeline.steps.map_size import require_cells
 from crayon.pipeline.steps.published import imported_maps
 from crayon.saliency.gradcam import normalise_stored
 from crayon.saliency.maps import compute_map
+from crayon.saliency.maps.legrad import require_attention
 from crayon.saliency.patches import TopPatches, write_patches
 from crayon.utils.files import write_npy
 from crayon.utils.log import report
@@ -33,6 +34,9 @@ def run(job: Job) -> None:
         map_ = network.map(features)
         if not len(maps):  # one allocation; kept batches would fragment the memory between the large freed ones
             require_cells(context.name, (map_.shape[2], map_.shape[3]), context.data.images.shape[1:3])
+            if options.map == "legrad":
+                first = images(torch.zeros(1, dtype=torch.int64))
+                require_attention(network, f"network {context.options.label}", first, guided=False)
             maps, logits = (torch.empty(len(labels), *size) for size in (map_.shape[2:], scores.shape[1:]))
         these = partial(images, torch.arange(batch.start, batch.stop))
         maps[batch] = normalise_stored(compute_map(options.map, network, features, target, these)).detach()

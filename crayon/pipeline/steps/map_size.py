@@ -14,9 +14,11 @@ import torch
 from crayon.config.sections import Network
 from crayon.methods.settings import reason_left_out
 from crayon.models.build import build_classifier
+from crayon.models.classifier import Classifier
 from crayon.pipeline import fingerprint
 from crayon.pipeline.definition import defined, versions
 from crayon.pipeline.job import Job
+from crayon.saliency.maps.legrad import require_attention
 from crayon.saliency.placement import CENTRED, Shift, measure_shift
 from crayon.utils.checks import required
 from crayon.utils.errors import DataError, OutputError, first_line
@@ -33,7 +35,7 @@ SMALL = 5
 
 
 def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
-    """Yield a sentence on the size of the maps, for the suite's network and, if there is one, the transfer study's.
+    """Yield a sentence on the size of the maps, for the suite's network and those of the transfer study.
 
     Args:
         job: the job `download` of a benchmark.
@@ -41,13 +43,19 @@ def check(job: Job, size: tuple[int, int]) -> Iterator[str]:
 
     Raises:
         DataError: a map that is used has one cell only, or the images are too small for the network.
+        ModelError: the map legrad is asked about or guided, and the network has no attention for it.
     """
-    name, study = job.wildcards["benchmark"], job.params.suite.studies.transfer
-    networks = [job.params.network, *([study.network] if study is not None and name in study.benchmarks else [])]
-    for network in networks:
+    name = job.wildcards["benchmark"]
+    benchmark = required(job.params.benchmark, "job.params.benchmark")
+    others = job.params.suite.studies.others.values()
+    for network in (job.params.network, *(other.network for other in others if name in other.benchmarks)):
         height, width = map_size(network, size)
         if uses_maps(job):
             require_cells(name, (height, width), size)
+        if network is job.params.network and benchmark.interpret.map == "legrad":
+            _require_attention(network, size, guided=False)
+        if any(benchmark.methods.get(method, {}).get("map") == "legrad" for method in job.params.suite.methods):
+            _require_attention(network, size, guided=True)
         advice = "" if min(height, width) >= SMALL else f": below {SMALL}x{SMALL} they show little; {_remedy(size)}"
         yield f"{name}: the maps of {network.label} have {height}x{width} cells{advice}."
 
@@ -67,8 +75,8 @@ def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
     Raises:
         DataError: the images are too small for the network.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        classifier = build_classifier(network.model_copy(update={"weights": None}), 2, initial=False).eval()
+    classifier = _untrained(network)
+    with torch.no_grad():
         try:
             height, width = classifier.map(classifier.features(torch.zeros(1, 3, *size))).shape[2:]
         except RuntimeError as error:
@@ -77,6 +85,16 @@ def map_size(network: Network, size: tuple[int, int]) -> tuple[int, int]:
                 f"{_remedy(size)}."
             ) from error
     return height, width
+
+
+def _untrained(network: Network) -> Classifier:
+    """The network in evaluation mode, with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        return build_classifier(network.model_copy(update={"weights": None}), 2, initial=False).eval()
+
+
+def _require_attention(network: Network, size: tuple[int, int], guided: bool) -> None:
+    require_attention(_untrained(network), f"network {network.label}", torch.zeros(1, 3, *size), guided)
 
 
 def map_shift(network: Network, placement: str, size: tuple[int, int]) -> Shift:

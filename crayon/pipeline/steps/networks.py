@@ -35,9 +35,8 @@ def check(plan: Plan, benchmarks: Collection[str]) -> None:
         job, benchmark = plan.find("original", benchmark=name), suite.benchmark(name)
         if benchmark.imported is not None and (path := raw_path(job, benchmark.imported.original)).exists():
             original_state(job, path)
-        networks = [job.params.network]
-        if suite.studies.transfer is not None and name in suite.studies.transfer.benchmarks:
-            networks.append(suite.studies.transfer.network)
+        others = suite.studies.others.values()
+        networks = [job.params.network, *(other.network for other in others if name in other.benchmarks)]
         if suite.auxiliary is not None and f"auxiliary {name}" in plan.jobs:
             networks.append(suite.auxiliary.network)
         for network in networks:

@@ -30,15 +30,14 @@ def run(job: Job) -> None:
     The loss is the cross-entropy of the figure plus `texture_weight` times the cross-entropy of the texture.
 
     Args:
-        job: the pretraining of the suite's network, or of the transfer study's network.
+        job: the pretraining of the suite's network, or of a network of the transfer study.
 
     Raises:
         MethodError: the accuracy on held-out figures is below `minimum_accuracy`.
     """
     recording = Recording(job)
-    suite, transfer = job.params.suite, "network" in job.wildcards
-    transfer_options = required(suite.studies.transfer, "studies.transfer").pretraining if transfer else None
-    options = required(transfer_options or suite.pretraining, "pretraining")
+    suite = job.params.suite
+    options = required(suite.pretrains(job.wildcards.get("network")), "pretraining")
     training = options.training
     device = start_torch(**suite.compute.where)
     images, *labels = draw_figures(options.seed, options.images + options.held_out, options.size)

@@ -17,8 +17,8 @@ class Explained(HasMaps, Protocol):
     def backbone(self) -> nn.Module:
         """Images (B, 3, H, W) -> features."""
 
-    def classify(self, features: torch.Tensor) -> torch.Tensor:
+    def classify(self, features: torch.Tensor, pruned: bool = True) -> torch.Tensor:
         """Compute the logits (B, K) of features."""
 
-    def map_gradient(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def map_gradient(self, features: torch.Tensor, target: torch.Tensor, pruned: bool = True) -> torch.Tensor:
         """Compute the gradient (B, C, h, w) of the logits of classes `target` with respect to the map."""
