@@ -158,9 +158,18 @@ def check(
 def _check_lock(
     verdict: Verdict, files: Sequence[str], records: Collection[str], broken_paths: Collection[str], digests: Digests
 ) -> None:
-    """Report files that differ from dvc.lock as breaks; if only the record of a job differs, add a note instead."""
-    rewritten = 0
-    for path in dvc_lock.differing(files, digests):
+    """Report files that differ from dvc.lock as breaks; if only the record of a job differs, add a note instead.
+
+    A dvc.lock of another clone, whose data DVC has not stored here, describes other files, and is only noted.
+    """
+    outputs, rewritten = dvc_lock.here(), 0
+    if dvc_lock.from_elsewhere(outputs):
+        verdict.notes.append(
+            f"{dvc_lock.LOCK} was written in another clone; `dvc pull` fetches what it describes, `dvc repro` records "
+            "what is here"
+        )
+        return
+    for path in dvc_lock.differing(outputs, files, digests):
         if path in records and path not in broken_paths:
             rewritten += 1
         elif not any(file == path or file.startswith(f"{path}/") for file in broken_paths):
