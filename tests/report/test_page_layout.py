@@ -119,7 +119,8 @@ def test_every_figure_is_also_made_as_pdf(project):
     figures = [job for job in project.jobs.values() if "png" in job.outputs]
     assert len(figures) == 9
     for job in figures:
-        assert job.outputs["pdf"] == job.outputs["png"].removesuffix("png") + "pdf"
+        png = Path(job.outputs["png"])
+        assert Path(job.outputs["pdf"]) == png.parent / "stored" / f"{png.stem}.pdf"
 
 
 @pytest.fixture

@@ -371,7 +371,9 @@ def test_figures_are_drawn_alike_each_time(project):
     pictures = []
     for _ in range(2):
         render(project, "attention")
-        pictures.append([Path(f"results/mini/attention.{suffix}").read_bytes() for suffix in ("svg", "png")])
+        pictures.append(
+            [Path(f"results/mini/{file}").read_bytes() for file in ("stored/attention.svg", "attention.png")]
+        )
     assert pictures[0] == pictures[1]
 
 
