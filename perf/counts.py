@@ -21,12 +21,12 @@ pixels its landmarks are.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +169,19 @@ def measure_forecast(table: Table, work: Path, share: int, epochs: int | None, a
     project, _ = laid(work / "forecast", share, list(BENCHMARKS), (), epochs)
     targets = [f"evaluations/paper/{FIRST}/{method}/0/metrics.json" for method in THREE]
     run(["snakemake", "--cores", "1", "--", *targets], project)
-    os.chdir(project)
-    plan = load_plan()
-    forecast = Finished(plan, {"cpu"}, clock="cpu_seconds")
-    expected = [(job, forecast.seconds(job)) for job in plan.below(TABLE1) if not Path(job.record).exists()]
-    run(["snakemake", "--cores", "1", "--", TABLE1], project)
+    with chdir(project):
+        plan = load_plan()
+        forecast = Finished(plan, {"cpu"}, clock="cpu_seconds")
+        expected = [(job, forecast.seconds(job)) for job in plan.below(TABLE1) if not Path(job.record).exists()]
+        run(["snakemake", "--cores", "1", "--", TABLE1], project)
+        found = [(job.rule, seconds, read_record(job.record)["told"]["cpu_seconds"]) for job, seconds in expected]
     known: dict[str, list[tuple[float, float]]] = defaultdict(list)
     unknown: dict[str, float] = defaultdict(float)
-    for job, seconds in expected:
-        actual = read_record(job.record)["told"].get("cpu_seconds")
-        if actual is not None and seconds is not None:
-            known[job.rule].append((seconds, actual))
-        elif actual is not None:
-            unknown[job.rule] += actual
+    for rule, seconds, actual in found:
+        if seconds is None:
+            unknown[rule] += actual
+        else:
+            known[rule].append((seconds, actual))
     known["all that is known"] = [pair for pairs in known.values() for pair in pairs]
     for rule, pairs in known.items():
         predicted, took = map(sum, zip(*pairs, strict=True))
