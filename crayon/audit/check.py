@@ -22,7 +22,7 @@ from crayon.report.registry import RESULTS
 from crayon.training.metrics import Accuracies, measure
 from crayon.utils.errors import CrayonError, RecordError
 from crayon.utils.tables import read_csv
-from crayon.utils.text import unknown
+from crayon.utils.text import listed, unknown
 
 KEYS = ("benchmark", "method", "run", "metric", "seed")
 """Columns whose values, in this order, name a number. The module of a table may define other `KEYS` for it."""
@@ -65,10 +65,11 @@ class Verdict:
             rows = [f"  {where}: {kind}: {what}" for own, where, what in self.breaks if own == kind]
             yield from rows[:LISTED]
             if len(rows) > LISTED:
-                hint = "; `dvc pull` fetches the files that DVC has stored" * (kind == "missing")
-                yield f"  and {len(rows) - LISTED} more {kind} (--json lists all){hint}"
+                yield f"  and {len(rows) - LISTED} more {kind} (--json lists all)"
         if self.follow:
             yield f"  and {self.follow} jobs that depend on these"
+        if any(kind in ("missing", "unrecorded") for kind, _, _ in self.breaks):
+            yield "  `dvc pull` fetches what DVC has stored; `snakemake --cores 2 FILE` makes a result with its record"
         yield from (f"  note: {note}" for note in self.notes)
 
     def content(self) -> dict[str, Any]:
@@ -88,7 +89,8 @@ def check(
 
     Args:
         plan: the plan.
-        targets: paths of outputs of the plan, or of model cards; if empty, all results that exist.
+        targets: paths of outputs of the plan, or of model cards; if empty, all results that exist. Of those, the ones
+            without a record, such as results of git that DVC has not stored, are named, and their jobs not checked.
         full: recompute all digests, instead of using cached ones for unchanged files.
         allow_dirty: note uncommitted code, instead of reporting it as a break.
         cell: name of a number in the table `targets[0]`, the only target; check only the jobs that it depends on.
@@ -96,15 +98,19 @@ def check(
     Raises:
         RecordError: there is no target, a target is not in the plan, or dvc.lock cannot be read.
     """
+    verdict = Verdict()
     if not targets:
-        targets = [path for path in plan.results() if Path(path).exists()]
-        if not targets:
+        there = {path: plan.producers[path] for path in plan.results() if Path(path).exists()}
+        if not there:
             raise RecordError(
                 f"results/{plan.suite}: has no result yet; make one with `snakemake --cores 2 results/table1.csv`."
             )
+        targets = [path for path, job in there.items() if Path(job.record).exists()]
+        for job in {job.name: job for path, job in there.items() if path not in targets}.values():
+            paths = listed([path for path, writer in there.items() if writer is job])
+            verdict.breaks.append(("unrecorded", job.name, f"{job.record} is not here, so {paths} cannot be judged"))
     digests = Digests(full=full)
     ledger = Ledger(plan, digests)
-    verdict = Verdict()
     jobs: dict[str, Job] = {}
     chains: dict[str, list[Job]] = {}
     for target in targets:
@@ -152,9 +158,18 @@ def check(
 def _check_lock(
     verdict: Verdict, files: Sequence[str], records: Collection[str], broken_paths: Collection[str], digests: Digests
 ) -> None:
-    """Report files that differ from dvc.lock as breaks; if only the record of a job differs, add a note instead."""
-    rewritten = 0
-    for path in dvc_lock.differing(files, digests):
+    """Report files that differ from dvc.lock as breaks; if only the record of a job differs, add a note instead.
+
+    A dvc.lock of another clone, whose data DVC has not stored here, describes other files, and is only noted.
+    """
+    outputs, rewritten = dvc_lock.here(), 0
+    if dvc_lock.from_elsewhere(outputs):
+        verdict.notes.append(
+            f"{dvc_lock.LOCK} was written in another clone; `dvc pull` fetches what it describes, `dvc repro` records "
+            "what is here"
+        )
+        return
+    for path in dvc_lock.differing(outputs, files, digests):
         if path in records and path not in broken_paths:
             rewritten += 1
         elif not any(file == path or file.startswith(f"{path}/") for file in broken_paths):

@@ -6,7 +6,7 @@ import configparser
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +47,37 @@ def read(text: str, where: str = LOCK) -> dict[str, dict[str, Any]]:
         ) from None
 
 
-def differing(files: Sequence[str], digests: Digests) -> list[str]:
-    """Find files that differ from dvc.lock.
-
-    Args:
-        files: the paths to check.
-        digests: cache of the files' digests.
-
-    Returns:
-        The paths that differ; the path of a folder if it is unknown which of its files differ. Empty if there is no
-        dvc.lock.
+def here() -> dict[str, dict[str, Any]]:
+    """The outputs in dvc.lock, see `read`; empty if there is no dvc.lock.
 
     Raises:
         RecordError: dvc.lock cannot be read.
     """
     try:
-        outputs = read(Path(LOCK).read_text(encoding="utf-8"))
+        return read(Path(LOCK).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return []
+        return {}
     except UnicodeDecodeError as error:
         raise RecordError(f"{LOCK}: is not UTF-8 text ({error.reason}); restore it from git.") from None
+
+
+def from_elsewhere(outputs: Mapping[str, dict[str, Any]]) -> bool:
+    """Whether this clone's cache has none of the folders in dvc.lock: it came by git, and `dvc pull` has not run."""
+    folders = [md5 for entry in outputs.values() if (md5 := str(entry.get("md5"))).endswith(".dir")]
+    return bool(folders) and all(_listing(md5) is None for md5 in folders)
+
+
+def differing(outputs: Mapping[str, dict[str, Any]], files: Sequence[str], digests: Digests) -> list[str]:
+    """Find files that differ from dvc.lock.
+
+    Args:
+        outputs: the content of dvc.lock, see `read`.
+        files: the paths to check.
+        digests: cache of the files' digests.
+
+    Returns:
+        The paths that differ; the path of a folder if it is unknown which of its files differ.
+    """
     different: list[str] = []
     for path, entry in outputs.items():
         below = [file for file in files if file == path or file.startswith(f"{path}/")]

@@ -46,6 +46,7 @@ class Finished:
         plan: the plan.
         devices: the devices of this machine, named as in records. Records of other devices count only for rules that
             have no record of these devices.
+        clock: the time in a record: "wall_seconds" or, where other programs share the machine, "cpu_seconds".
 
     Attributes:
         sizes: benchmark -> its size, None if it is unknown.
@@ -54,7 +55,7 @@ class Finished:
         rates: kind of job -> mean number of seconds per epoch, or per image and epoch.
     """
 
-    def __init__(self, plan: Plan, devices: Set[str]) -> None:
+    def __init__(self, plan: Plan, devices: Set[str], clock: str = "wall_seconds") -> None:
         self.plan = plan
         self.sizes = {name: _size(plan, name) for name in plan.params.active.every}
         self.other_devices: dict[str, list[str]] = {}
@@ -74,7 +75,7 @@ class Finished:
                 self.other_devices[rule] = sorted({environment["device"] for *_, environment in records})
             for job, params, environment in here or records:
                 for kind, units in self._kinds(job, params):
-                    rates[kind].append(environment["wall_seconds"] / units)
+                    rates[kind].append(environment[clock] / units)
         self.rates = {kind: fmean(values) for kind, values in rates.items()}
 
     def seconds(self, job: Job) -> float | None:

@@ -2,7 +2,7 @@
 
     download -> data/       original  -> models/        interpret -> interpretations/   annotate -> annotations/
     ingest   -> labels/     auxiliary -> auxiliary/     refine    -> runs/              evaluate -> evaluations/
-    render   -> results/<suite>/
+    render   -> results/<suite>/, and results/<suite>/stored/ for DVC
 
 This module defines the jobs of the steps; `crayon.report.registry` defines the jobs that make results. The Snakemake
 rules execute the jobs, and each job writes a record beside its outputs.
@@ -29,6 +29,9 @@ from crayon.pipeline.job import KINDS, MADE, Job, StepParams, below, name_of, pa
 from crayon.pipeline.runs import TRANSFERRED, Run, expand
 from crayon.utils.errors import AnnotationError, ParamsError, RecordError
 from crayon.utils.text import listed, unknown
+
+STORED = (".record.json", ".pdf", ".svg", ".html")
+"""Ends of the names of a result's files that DVC stores. Git keeps the other files."""
 
 
 def _weights(network: Network) -> dict[str, str]:
@@ -95,8 +98,8 @@ class Plan:
         return {path: job for job in self.jobs.values() for path in (*job.outputs.values(), job.record)}
 
     def result_path(self, name: str) -> str:
-        """The path of a file among the suite's results."""
-        return f"results/{self.suite}/{name}"
+        """The path of a file among the suite's results: in the folder that DVC stores, or beside it."""
+        return f"results/{self.suite}/{'stored/' * name.endswith(STORED)}{name}"
 
     def resolve(self, target: str) -> str:
         """The full path of a target: the short form `results/NAME` means a result of the active suite."""

@@ -68,7 +68,7 @@ def refresh_copies(plan: Plan) -> None:
         if own.exists() and filecmp.cmp(copy, own, shallow=False):
             os.utime(copy, ns=(own.stat().st_atime_ns, own.stat().st_mtime_ns))
             continue
-        others = Path("results").glob(f"*/{copy.name}")
+        others = Path("results").glob(f"*/**/{copy.name}")
         if own.exists() or any(filecmp.cmp(copy, other, shallow=False) for other in others):
             copy.unlink()
 
@@ -309,13 +309,13 @@ class Workflow:
     def copies(self) -> dict[str, list[str]]:
         """The results of the active suite that are copied to results/: file name -> the files that are copied.
 
-        These are results/<suite>/NAME and, for a Markdown file, its picture, because the copy shows a copy of it.
+        For a Markdown file, its picture is also copied, because the copy shows a copy of it.
         """
         folder, found = self.plan.result_path(""), {}
         for path, job in self.plan.producers.items():
-            if path.startswith(folder) and not path.endswith(".record.json"):
+            if path.startswith(folder) and path != job.record:
                 shown = path == job.outputs.get("markdown") and "png" in job.outputs
-                found[path.removeprefix(folder)] = [path, job.outputs["png"]] if shown else [path]
+                found[Path(path).name] = [path, job.outputs["png"]] if shown else [path]
         return found
 
     @staticmethod

@@ -163,7 +163,7 @@ def version(project: Project, folder: Path) -> str:
     (folder / "crayon").symlink_to(tiny.ROOT / "crayon")  # dvc.yaml depends on the code
     (folder / ".gitignore").write_text(
         "/raw\n/data\n/models\n/interpretations\n/annotations\n/labels\n/runs\n/curves\n/evaluations\n/auxiliary\n/sources\n"
-        "/results/*.*\n/results/*/*.record.json\n"
+        "/results/*.*\n/results/*/stored\n"
     )
     found.run("git", "init", "-q", "-b", "main")
     found.run("git", "config", "user.email", "test@example.org")

@@ -70,10 +70,10 @@ def test_every_table_and_figure_is_there(whole):
         assert whole.read(f"results/mini/{name}.md")
     for name in figures:
         assert whole.read(f"results/mini/{name}.png").startswith(b"\x89PNG")
-        assert b"</svg>" in whole.read(f"results/mini/{name}.svg")
-        assert whole.read(f"results/mini/{name}.pdf").startswith(b"%PDF")
+        assert b"</svg>" in whole.read(f"results/mini/stored/{name}.svg")
+        assert whole.read(f"results/mini/stored/{name}.pdf").startswith(b"%PDF")
     assert b"\\end{tabular}" in whole.read("results/mini/table1.tex")
-    page = whole.read("results/mini/report.html").decode()
+    page = whole.read("results/mini/stored/report.html").decode()
     assert "has not been made" not in page
     assert "missing:" not in page
     assert page.count("data:image/png;base64,") == len(figures) - 1  # Table 1 has the numbers of the first result
@@ -102,7 +102,7 @@ def test_runtime_comes_from_records_and_depends_on_them(whole):
     told = json.loads(whole.read("runs/mini/waterbirds/erm/1/record.json"))["told"]
     (row,) = [row for row in found if (row["method"], row["seed"]) == ("erm", "1")]
     assert (float(row["seconds"]), row["device"], row["images"]) == (told["wall_seconds"], "cpu", "52")
-    page = " ".join(whole.read("results/mini/report.html").decode().split())
+    page = " ".join(whole.read("results/mini/stored/report.html").decode().split())
     assert re.search(r"By the records of this suite, [\d,]+ jobs took .* on the CPU, one after another", page)
     assert "Jobs not done yet" not in page
     reached = whole.crayon("audit", "--from", "runs/mini/waterbirds/erm/1/record.json")

@@ -148,7 +148,7 @@ def test_metric_that_contradicts_its_counts_is_named(here):
     content = json.loads(Path(path).read_text())
     content["last"]["metrics"]["WGA"] = 88.0
     Path(path).write_text(json.dumps(content))
-    for record in ("evaluations/mini/waterbirds/erm/0/record.json", "results/mini/table1.record.json"):
+    for record in ("evaluations/mini/waterbirds/erm/0/record.json", "results/mini/stored/table1.record.json"):
         told = json.loads(Path(record).read_text())
         told.pop("seal")
         for part in ("inputs", "outputs"):

@@ -26,7 +26,7 @@ NETWORK = "shufflenet_v2_x0_5"
 TRAINING = {"optimiser": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "batch_size": 8, "epochs": 1}
 ALPHA = "suites.own.benchmarks.theirs.methods.crayon_attention.alpha"
 MADE = ("data", "models", "interpretations", "annotations", "labels", "auxiliary", "runs", "curves", "evaluations")
-IGNORED = ("raw", "sources", "logs", ".crayon", ".snakemake", ".cache", "results/*.*", "results/*/*.record.json", *MADE)
+IGNORED = ("raw", "sources", "logs", ".crayon", ".snakemake", ".cache", "results/*.*", "results/*/stored", *MADE)
 
 
 def draw(path, seed: int) -> None:

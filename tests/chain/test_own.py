@@ -81,7 +81,7 @@ def test_the_walk_through_of_the_readme(project):
     assert "Left out" not in said
     assert "paper" not in said.replace("as in the paper", "")
     assert np.load(project / "interpretations/own/my_images/maps.npy").shape == (96, 3, 3)
-    page = (project / "results/own/report.html").read_text()
+    page = (project / "results/own/stored/report.html").read_text()
     assert "8 images: " in page
     assert "What to do next:" in page
     assert "Nothing to be done" in shell(project, "snakemake -n -- results/table1.csv 2>&1").stdout

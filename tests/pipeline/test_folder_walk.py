@@ -619,6 +619,6 @@ def test_a_dangling_link_in_an_output_differs_from_dvc_lock(tmp_path, monkeypatc
         "nfiles": 2,
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"compose": {"outs": [entry]}}}))
-    assert dvc_lock.differing(["out"], Digests(full=True)) == []
+    assert dvc_lock.differing(dvc_lock.here(), ["out"], Digests(full=True)) == []
     link(Path("out/y.png"), "gone.png")
-    assert dvc_lock.differing(["out"], Digests(full=True)) == ["out"]
+    assert dvc_lock.differing(dvc_lock.here(), ["out"], Digests(full=True)) == ["out"]

@@ -18,9 +18,11 @@ def results(tmp_path, monkeypatch):
         "mini/table2.csv": "ours",
         "own/table1.csv": "theirs",
         "own/figure5.csv": "theirs",
+        "own/stored/figure5.pdf": "theirs",
         "table1.csv": "theirs",
         "table2.csv": "ours",
         "figure5.csv": "theirs",
+        "figure5.pdf": "theirs",
         "notes.txt": "by hand",
     }.items():
         Path("results", path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,3 +47,4 @@ def test_a_markdown_file_is_copied_with_its_picture(tmp_path, monkeypatch):
     assert copies["quick.md"] == ["results/mini/quick.md", "results/mini/quick.png"]
     assert copies["quick.png"] == ["results/mini/quick.png"]
     assert copies["table1.md"] == ["results/mini/table1.md"]
+    assert copies["figure5.pdf"] == ["results/mini/stored/figure5.pdf"]

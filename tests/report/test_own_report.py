@@ -86,7 +86,7 @@ def birds(tmp_path, monkeypatch):
 def page(plan) -> str:
     Path("results/mini/table1.provenance.json").unlink(missing_ok=True)  # stood in for, above
     render(plan, "page", partly=True)
-    return " ".join(Path("results/mini/report.html").read_text().replace("&#39;", "'").split())
+    return " ".join(Path("results/mini/stored/report.html").read_text().replace("&#39;", "'").split())
 
 
 def test_the_page_shows_what_is_known_of_annotators(birds):

@@ -119,7 +119,8 @@ def test_every_figure_is_also_made_as_pdf(project):
     figures = [job for job in project.jobs.values() if "png" in job.outputs]
     assert len(figures) == 9
     for job in figures:
-        assert job.outputs["pdf"] == job.outputs["png"].removesuffix("png") + "pdf"
+        png = Path(job.outputs["png"])
+        assert Path(job.outputs["pdf"]) == png.parent / "stored" / f"{png.stem}.pdf"
 
 
 @pytest.fixture
@@ -335,7 +336,7 @@ def put_provenance(content: dict) -> None:
 
 def page(plan) -> str:
     render(plan, "page", partly=True)
-    return Path("results/mini/report.html").read_text(encoding="utf-8")
+    return Path("results/mini/stored/report.html").read_text(encoding="utf-8")
 
 
 def test_without_evaluations_the_page_has_recorded_numbers(clone):
@@ -411,7 +412,7 @@ def test_damaged_recorded_tables_are_errors(clone, file, old, new, message):
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(RecordError, match=message):
         page(clone)
-    assert not Path("results/mini/report.html").exists()
+    assert not Path("results/mini/stored/report.html").exists()
 
 
 def test_without_any_results_the_page_still_renders(tmp_path, monkeypatch):
@@ -439,7 +440,7 @@ def test_numbers_are_on_the_screen_at_each_width(clone, browser, width):
     page(clone)
     tab = browser.new_page(viewport={"width": width, "height": 900})
     try:
-        tab.goto(Path("results/mini/report.html").resolve().as_uri())
+        tab.goto(Path("results/mini/stored/report.html").resolve().as_uri())
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         outside = """name => [...document.querySelectorAll(`#${name} > .scroll td`)].filter(cell => {
             const box = cell.getBoundingClientRect();

@@ -143,7 +143,7 @@ def test_controls_say_how_much_they_gain(project):
 
 def test_a_tables_record_makes_it_hold(project):
     render(project, "table1")
-    record = json.loads(Path("results/mini/table1.record.json").read_text())
+    record = json.loads(Path("results/mini/stored/table1.record.json").read_text())
     names = ("table1.csv", "table1.md", "table1.tex", "runs.csv", "metrics.json")
     assert set(record["outputs"]) == {f"results/mini/{name}" for name in names}
 
@@ -256,7 +256,7 @@ def test_partial_table_counts_seeds_and_leaves_gaps_empty(project):
         if (r["method"], r["benchmark"], r["metric"]) == ("erm", "digits", "WGA")
     ]
     assert (row["mean"], row["std"], row["seeds"]) == ("", "", "0")
-    record = json.loads(Path("results/mini/table1.record.json").read_text())
+    record = json.loads(Path("results/mini/stored/table1.record.json").read_text())
     assert set(record["inputs"]) != set(project.find("table1").inputs.values())  # so that it is stale
 
 
@@ -366,7 +366,7 @@ def test_figure5_has_each_factor_and_what_came_of_it(project):
 
 def test_figures_are_the_same_bytes_again(project):
     render(project, "figure5")
-    files = ["results/mini/figure5.svg", "results/mini/figure5.png", "results/mini/figure5.csv"]
+    files = ["results/mini/stored/figure5.svg", "results/mini/figure5.png", "results/mini/figure5.csv"]
     before = [Path(name).read_bytes() for name in files]
     render(project, "figure5")
     assert [Path(name).read_bytes() for name in files] == before
@@ -392,7 +392,9 @@ def test_figures_are_drawn_alike_each_time(project):
     pictures = []
     for _ in range(2):
         render(project, "attention")
-        pictures.append([Path(f"results/mini/attention.{suffix}").read_bytes() for suffix in ("svg", "png")])
+        pictures.append(
+            [Path(f"results/mini/{file}").read_bytes() for file in ("stored/attention.svg", "attention.png")]
+        )
     assert pictures[0] == pictures[1]
 
 
@@ -492,7 +494,7 @@ def test_a_missing_run_is_an_error_and_is_left_out_if_asked(timed):
     runs = [row for row in read("results/mini/runtime.csv") if row["source"] == "run"]
     assert len(runs) == len(timed.params.active.methods) * 2 * 2 - 1
     assert ("digits", "erm", "1") not in {(row["benchmark"], row["method"], row["seed"]) for row in runs}
-    assert read_record("results/mini/runtime.record.json")["inputs"].keys() != set(
+    assert read_record("results/mini/stored/runtime.record.json")["inputs"].keys() != set(
         timed.find("runtime").inputs.values()
     )
 
@@ -571,7 +573,7 @@ def shown(project):
     for seed in (0, 1):
         Path(project.find("evaluate", benchmark="digits", run="erm", seed=seed).outputs["metrics"]).unlink()
     render(project, "page", partly=True)
-    text = Path("results/mini/report.html").read_text()
+    text = Path("results/mini/stored/report.html").read_text()
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
@@ -609,7 +611,7 @@ def test_the_page_names_what_is_simulated_and_what_is_missing(shown):
 def test_page_states_suite_cost_and_the_paper_forecast_command(timed):
     Path("results/mini/table1.provenance.json").unlink()  # stood in for, above
     render(timed, "page", partly=True)
-    text = " ".join(Path("results/mini/report.html").read_text().split())
+    text = " ".join(Path("results/mini/stored/report.html").read_text().split())
     refined = [job for job in timed.jobs.values() if job.rule == "refine"]
     left = len(timed.jobs) - 1 - len(refined) - 2  # the page itself; what was measured
     assert f"By the records of this suite, {len(refined) + 2} jobs took" in text

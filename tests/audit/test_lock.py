@@ -1,0 +1,54 @@
+"""The dvc.lock in git, which describes the results and the params beside it, and a dvc.lock of another clone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crayon.audit import dvc_lock
+from crayon.pipeline.record import Digests
+
+from ..tiny import ROOT
+
+AGAIN = "`snakemake --cores 2 results/table1.csv && dvc repro` makes it again, to be committed with results/."
+
+
+def value(content: dict, key: str):
+    """The value in params.yaml of a key with dots, as dvc.yaml names it; None if there is none."""
+    for name in key.split("."):
+        content = content.get(name) or {}
+    return content or None
+
+
+def test_lock_describes_the_results_and_params_beside_it():
+    if not (ROOT / "dvc.lock").exists():
+        pytest.skip(f"there is no dvc.lock; {AGAIN}")
+    text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+    outputs = dvc_lock.read(text).items()
+    published = {path: entry["md5"] for path, entry in outputs if path.startswith("results/") and "nfiles" not in entry}
+    assert len(published) == 7
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    stages = yaml.safe_load(text)["stages"].values()
+    recorded = {key: old for stage in stages for key, old in stage.get("params", {}).get("params.yaml", {}).items()}
+    differing = [key for key, old in recorded.items() if value(params, key) != old]
+    differing += [path for path, md5 in published.items() if Digests(full=True).md5(ROOT / path) != md5]
+    assert differing == [], f"dvc.lock is older than {', '.join(differing)}; {AGAIN}"
+
+
+def test_a_lock_is_from_elsewhere_until_the_cache_has_its_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dvc_lock.here() == {}
+    assert not dvc_lock.from_elsewhere({})
+    listing = json.dumps([{"md5": "0" * 32, "relpath": "file"}]).encode()
+    md5 = hashlib.md5(listing).hexdigest() + ".dir"
+    outs = [{"path": "data/mini", "md5": md5}, {"path": "curves/mini.csv", "md5": "0" * 32}]
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"download": {"outs": outs}}}))
+    assert dvc_lock.from_elsewhere(dvc_lock.here())
+    stored = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(listing)
+    assert not dvc_lock.from_elsewhere(dvc_lock.here())
