@@ -18,8 +18,6 @@ answers, and with each of these maps as P of the losses (alpha and beta are thos
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -28,7 +26,7 @@ import numpy as np
 import torch
 import yaml
 from harness import parser
-from maps import METHOD, planned
+from maps import METHOD, apart, planned
 
 from crayon.models.inference import features_in_batches
 from crayon.pipeline.steps import ingest, interpret, refine, simulate
@@ -118,11 +116,7 @@ def main() -> None:
     print(
         "| benchmark | map of the losses | correlation | answers about | validation |\n| --- | --- | --: | --- | --: |"
     )
-    with tempfile.TemporaryDirectory() as temporary:
-        os.chdir(temporary)
-        for made_before in ("data", "models"):
-            Path(made_before).symlink_to(folder / made_before)
-        Path(".crayon").mkdir()
+    with apart(folder):
         for name in options.benchmark:
             rows += measure(content, name)
             write_csv(target, COLUMNS, rows)

@@ -19,6 +19,8 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -126,6 +128,17 @@ def planned(content: dict[str, Any], name: str, map_: str, seeds: list[int]) -> 
     return build_plan(Params.model_validate(changed))
 
 
+@contextmanager
+def apart(folder: Path) -> Iterator[None]:
+    """Work in a temporary directory that has the data and models of a project, whose files stay as they are."""
+    with tempfile.TemporaryDirectory() as temporary:
+        os.chdir(temporary)
+        for made_before in ("data", "models"):
+            Path(made_before).symlink_to(folder / made_before)
+        Path(".crayon").mkdir()
+        yield
+
+
 def main() -> None:
     """Measure each map on each benchmark, print means and standard deviations over the seeds, and write all values."""
     made = parser(__doc__ or "")
@@ -139,11 +152,7 @@ def main() -> None:
     folder, target = options.folder.resolve(), (options.csv or Path("build/perf/maps.csv")).absolute()
     content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     rows: list[tuple[Any, ...]] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        os.chdir(temporary)
-        for made_before in ("data", "models"):
-            Path(made_before).symlink_to(folder / made_before)
-        Path(".crayon").mkdir()
+    with apart(folder):
         for name in options.benchmark:
             rows += measure(content, name, options.maps, options.seeds, options.images)
             show([row for row in rows if row[0] == name])
