@@ -1,4 +1,4 @@
-"""Packages that tests compare with, and that may be missing here but not in CI."""
+"""Packages that tests compare with, and that may be missing here but not in CI; and sizes of their networks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import os
 from types import ModuleType
 
 import pytest
+
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 32,
+    "patch_size": 8,
+}
+"""Arguments of a small vision transformer's configuration in the package transformers."""
 
 
 def needed(package: str) -> ModuleType:

@@ -19,7 +19,7 @@ from crayon.pipeline.definition import defined, versions
 from crayon.saliency.gradcam import grad_cam
 from crayon.utils.errors import CrayonError
 
-from ..tools import needed
+from ..tools import SIZES, needed
 
 OWN = """
     import torch
@@ -183,15 +183,6 @@ def test_a_network_of_timm_is_read_and_an_unknown_one_names_the_nearest():
     with pytest.raises(CrayonError, match=r"^network.timm: resnet18: cannot be built \(TypeError: .*'widht'"):
         build_classifier(Network(timm="resnet18", arguments={"widht": 3}), 3)
 
-
-SIZES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "image_size": 32,
-    "patch_size": 8,
-}
 
 TRANSFORMERS = {  # configuration -> its arguments; layout of the features, and whether they are averaged
     "ViTConfig": (SIZES, Layout("tokens", 1, (4, 4)), False),

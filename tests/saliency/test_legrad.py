@@ -25,21 +25,11 @@ from crayon.saliency.maps.legrad import attention_gradient, legrad, legrad_of_im
 from crayon.training.guide import Guide
 from crayon.utils.errors import ModelError
 
-from ..tools import needed
+from ..tools import SIZES, needed
 
 TARGET = torch.tensor([2, 0])
 
 MINI = Network(name="mini_vit", stem=4, patch=8, channels=(32, 32))
-
-SIZES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "image_size": 32,
-    "patch_size": 8,
-    "num_labels": 3,
-}
 
 
 def test_a_map_by_hand():
@@ -110,7 +100,7 @@ def of_timm(fused):
 
 def of_transformers(kind, how):
     package = needed("transformers")
-    config = getattr(package, f"{kind}Config")(**SIZES, attn_implementation=how)
+    config = getattr(package, f"{kind}Config")(**SIZES, num_labels=3, attn_implementation=how)
     whole = returning_logits(getattr(package, f"{kind}ForImageClassification")(config))
     body = whole.vit if kind == "ViT" else whole.deit
     layer = body.layers[-1]
