@@ -26,18 +26,21 @@ from crayon.utils.tables import read_csv
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Write metrics.json for each job; all jobs have the same benchmark and network architecture."""
+    """Write metrics.json for each job; all jobs have the same benchmark, and may have several network architectures."""
     digests = Digests()
     recordings = [Recording(job, digests) for job in jobs]
-    context = Context(jobs[0])
-    splits = sorted({split for metric in context.benchmark.metrics.values() for split in metric.splits})
-    images = {split: context.images(split) for split in splits}
+    context: Context | None = None
+    images: dict[str, ImageReader] = {}
     for job, recording in zip(jobs, recordings, strict=True):
+        if context is None or context.options != job.params.network:
+            context = Context(job)
+            splits = sorted({split for metric in context.benchmark.metrics.values() for split in metric.splits})
+            images = {split: context.images(split) for split in splits}
         recording.start_clock()
         metrics = evaluate(context, job, images)
         recording.publish({"metrics": partial(write_json, value=metrics)}, **context.environment)
         values = "  ".join(f"{key} {value:.1f}%" for key, value in metrics["last"]["metrics"].items())
-        present = {split: context.present(split) for split in splits}
+        present = {split: context.present(split) for split in images}
         report("  ".join([f"{job.name}  {values}", *gaps(present, context.benchmark)]))
 
 
