@@ -10,6 +10,13 @@ import yaml
 ROOT = Path(__file__).parent.parent
 
 
+def further() -> dict:
+    """The second network of a transfer study: a vision transformer, whose Original has the number 4."""
+    network = {"name": "mini_vit", "stem": 4, "patch": 8, "channels": [16]}
+    there = {"benchmarks": ["waterbirds"], "seeds": [0, 1], "originals": [4]}
+    return {"small": there | {"network": network, "original": {"epochs": 2}}}
+
+
 def params() -> dict:
     """The project's params, shrunk."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -30,6 +30,7 @@ def whole(tmp_path_factory) -> Project:
     suite["studies"]["originals"] = {"benchmarks": ["waterbirds"], "repeats": [1, 2, 3], "runs": compared}
     seconds = {"answer": 2.0, "group": 2.0, "box": 7.0, "mask": 79.0}
     further = ["rwy", "afr", "self", "dfr", "rwg", "group_dro", "res"]
+    suite["studies"]["transfer"]["further"] = tiny.further()
     suite["studies"]["needs"] = {"benchmarks": ["waterbirds"], "methods": further, "seconds": seconds}
     found = Project(tiny.write(tmp_path_factory.mktemp("all") / "project", content))
     found.quick_output = found.snakemake("results/quick.md")

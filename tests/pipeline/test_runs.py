@@ -97,10 +97,9 @@ def test_answers_of_a_study_are_counted_where_the_method_asks():
 def with_further(**changes):
     """The content of params.yaml in which the transfer study has a second network."""
     content = tiny.params()
-    study = content["suites"]["mini"]["studies"]["transfer"]
-    network = {"name": "mini_vit", "stem": 4, "patch": 8, "channels": [16]}
-    other = {"benchmarks": ["waterbirds"], "seeds": [0], "originals": [4], "network": network}
-    study["further"] = {"small": other | {"original": {"epochs": 2}} | changes}
+    found = tiny.further()
+    found["small"] |= {"seeds": [0]} | changes
+    content["suites"]["mini"]["studies"]["transfer"]["further"] = found
     return content
 
 
