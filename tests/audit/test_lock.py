@@ -19,8 +19,8 @@ AGAIN = "`snakemake --cores 2 results/table1.csv && dvc repro` makes it again, t
 def value(content: dict, key: str):
     """The value in params.yaml of a key with dots, as dvc.yaml names it; None if there is none."""
     for name in key.split("."):
-        content = content.get(name) or {}
-    return content or None
+        content = (content or {}).get(name)
+    return content
 
 
 def test_lock_describes_the_results_and_params_beside_it():
