@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,22 +98,38 @@ def test_an_annotator_with_one_answer_hardly_counts():
     assert after.yes["0"] == pytest.approx(before.yes["0"], abs=0.05)
 
 
-@pytest.mark.parametrize(("model", "name"), [("dawid_skene", "DawidSkene"), ("one_coin", "OneCoinDawidSkene")])
-def test_without_smoothing_the_results_are_those_of_crowd_kit(model, name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, about the arguments that crowd-kit uses
-        aggregation = pytest.importorskip("crowdkit.aggregation", reason="crowd-kit is not installed")
-        import pandas as pd
+# By crowd-kit 1.4.2: DawidSkene(2000, tol=-1) and OneCoinDawidSkene(2000, tol=-1), fitted to CROWD. For each model, the
+# probability of "yes" of each item, and of each annotator the rates of errors where yes and where no is right.
+CROWD = {
+    "a": "nynyynnnyyyynnnnynyn",
+    "b": "nynnynynynnnnnynyyyn",
+    "c": "yynyynnnynyyynynnyyn",
+    "d": "nnnyyynyynnnynynnnnn",
+}
+CROWD_KIT = {
+    "dawid_skene": (
+        "0.761509 0.997883 0.032049 0.989795 0.998904 0.060144 0.237252 0.060144 0.998904 0.342284 "
+        "0.980464 0.980464 0.860553 0.032049 0.983043 0.032049 0.830190 0.967738 0.997883 0.032049",
+        {"a": (0.333344, 0.112878), "b": (0.424099, 0.126293), "c": (0.136194, 0.06171), "d": (0.593319, 0.261803)},
+    ),
+    "one_coin": (
+        "0.221894 0.970564 0.011602 0.896039 0.985459 0.023559 0.084498 0.023559 0.985459 0.147197 "
+        "0.807444 0.807444 0.369543 0.011602 0.821711 0.011602 0.575762 0.691576 0.970564 0.011602",
+        {"a": (0.206841,) * 2, "b": (0.262875,) * 2, "c": (0.168664,) * 2, "d": (0.410901,) * 2},
+    ),
+}
 
-        _, answers = simulated(0)
-        rows = [(one.item, one.annotator, one.answer) for one in answers]
-        other = getattr(aggregation, name)(200, tol=-1)  # all iterations: the bound by which it would stop may sink
-        other.fit(pd.DataFrame(rows, columns=["task", "worker", "label"]))
-    found = infer(answers, model, smoothing=0, tolerance=1e-9)
-    assert found.yes == pytest.approx(other.probas_["yes"].to_dict(), abs=1e-5)
-    for annotator, own in found.errors.items():
-        rates = other.errors_.loc[annotator]
-        assert (own.if_yes, own.if_no) == pytest.approx((rates.loc["no", "yes"], rates.loc["yes", "no"]), abs=1e-5)
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_smoothing_the_results_are_those_of_crowd_kit(model):
+    probabilities, rates = CROWD_KIT[model]
+    found = infer(said(**CROWD), model, smoothing=0, tolerance=1e-12)
+    assert [found.yes[str(item)] for item in range(20)] == pytest.approx(
+        [float(one) for one in probabilities.split()], abs=1e-6
+    )
+    assert {name: (own.if_yes, own.if_no) for name, own in found.errors.items()} == {
+        name: pytest.approx(both, abs=1e-6) for name, both in rates.items()
+    }
 
 
 def test_labels_of_probabilities_by_hand():
