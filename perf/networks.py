@@ -2,11 +2,16 @@
 
     python perf/networks.py                       all of torchvision's, and a choice of timm's: about half an hour
     python perf/networks.py resnet18 timm:vit_tiny_patch16_224
+    python perf/networks.py --graphs              twelve of them as graphs for other programs: about ten minutes
 
 Each network has random weights. It is split by `crayon.models.split`; the package grad-cam (pytorch-grad-cam) gets the
 network as torch.fx traces it, and computes Grad-CAM of the same layer by its hooks. If the maps differ by
 more than 1e-5 of the greatest value, rounding is excluded: both are computed again, in float64. The printed table is in
 docs/networks.md. Exit status 1 if a map differs by more than 1e-5 then, too.
+
+With --graphs, a third of each network's channels is pruned, and `crayon.models.graph` writes it as .pt2 and as ONNX, as
+`crayon export` does. The table has the greatest difference of a logit, relative to the greatest logit, when the files
+are run on seven other images, by torch.export and onnxruntime. Exit status 1 if one is above 1e-5.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -24,9 +30,11 @@ from torch import fx, nn
 from torchvision import models
 from torchvision.models.feature_extraction import NodePathTracer
 
+from crayon.models import graph
 from crayon.models.classifier import Classifier
+from crayon.models.parts import Parts
 from crayon.models.split import split_network, traceable
-from crayon.utils.errors import ModelError
+from crayon.utils.errors import CrayonError, ModelError
 
 ALLOWED = 1e-5
 
@@ -47,6 +55,13 @@ TIMM: dict[str, dict[str, Any]] = {
     "swin_tiny_patch4_window7_224": {},
 }
 """Networks of timm, and the arguments of `timm.create_model`."""
+
+WRITTEN = (
+    *("resnet18", "vgg11", "mobilenet_v3_small", "densenet121", "convnext_tiny", "swin_t", "vit_b_32", "maxvit_t"),
+    *(f"timm:{name}" for name in ("tf_efficientnet_b0", "vit_tiny_patch16_224", "deit_tiny_patch16_224")),
+    "timm:swin_tiny_patch4_window7_224",
+)
+"""Networks that `--graphs` writes if none is named."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,14 @@ def ours(classifier: Classifier, images: torch.Tensor) -> np.ndarray:
         return (torch.einsum("bchw,bc->bhw", map_, weights) / map_[0, 0].numel()).numpy()
 
 
+def joined(network: nn.Module, parts: Parts) -> Classifier:
+    """Make a classifier of a network's parts, with its own head."""
+    head = network.get_submodule(parts.head)
+    classifier = Classifier(parts, head.out_features)
+    classifier.head = head
+    return classifier.eval()
+
+
 def compare(name: str, layer: str | None = None) -> Row:
     """Split a network, and compare its map with that of the package grad-cam on an image of 224 x 224 pixels."""
     start = time.perf_counter()
@@ -146,10 +169,7 @@ def compare(name: str, layer: str | None = None) -> Row:
         parts = split_network(network, name, layer=layer)
     except ModelError as error:
         return Row(name, refused=str(error).removeprefix(name).strip(), seconds=time.perf_counter() - start)
-    head = network.get_submodule(parts.head)
-    classifier = Classifier(parts, head.out_features)
-    classifier.head = head
-    classifier.eval()
+    classifier = joined(network, parts)
     images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     for dtype in (torch.float32, torch.float64):  # float64 takes long on a CPU
         classifier.to(dtype)
@@ -164,11 +184,48 @@ def compare(name: str, layer: str | None = None) -> Row:
     return Row(name, parts.layer, parts.channels, found.shape[1:], closed, difference, seconds=seconds)
 
 
+def written(name: str) -> dict[str, float]:
+    """Suffix of the file -> greatest difference of its logits from the network's, relative to the greatest logit."""
+    network = build(name)
+    classifier = joined(network, split_network(network, name))
+    classifier.prune(torch.arange(classifier.channels) % 3 == 0)
+    examples, others = torch.rand(11, 3, 224, 224, generator=torch.Generator().manual_seed(1)).split([4, 7])
+    with torch.no_grad():
+        expected = classifier(others)
+    found = {}
+    for suffix, (_, run) in graph.FORMATS.items():
+        content, _ = graph.write_graph(classifier, examples, suffix, {"network": name})
+        with torch.no_grad():
+            found[suffix] = float((run(content, others) - expected).abs().max() / expected.abs().max())
+    return found
+
+
+def list_graphs(names: Sequence[str]) -> None:
+    """Print a table of the graphs' differences."""
+    print("| network | torch.export | ONNX |")
+    print("| --- | --: | --: |", flush=True)
+    wrong = []
+    for name in names or WRITTEN:
+        try:
+            found = written(name)
+        except CrayonError as error:
+            print(f"| `{name}` | refused: {str(error).removeprefix(name).strip()} | |", flush=True)
+            continue
+        print(f"| `{name}` | {found['.pt2']:.0e} | {found['.onnx']:.0e} |", flush=True)
+        if not max(found.values()) <= ALLOWED:
+            wrong.append(name)
+    if wrong:
+        sys.exit(f"the logits of {', '.join(wrong)} differ.")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("names", nargs="*", help="networks of torchvision, or timm:NAME; all if left out")
-    names = options.parse_args().names
-    names = names or [*models.list_models(module=models), *(f"timm:{name}" for name in TIMM)]
+    options.add_argument("--graphs", action="store_true", help="write them as graphs, and compare the logits")
+    arguments = options.parse_args()
+    if arguments.graphs:
+        return list_graphs(arguments.names)
+    names = arguments.names or [*models.list_models(module=models), *(f"timm:{name}" for name in TIMM)]
     print("| network | layer of the map | channels | cells | Grad-CAM | difference |")
     print("| --- | --- | --: | --: | --- | --: |", flush=True)
     wrong = []

@@ -91,6 +91,16 @@ def test_the_map_of_every_other_network_of_the_table_is_that_of_the_package_grad
     check(table, name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "timm:vit_tiny_patch16_224"])
+def test_exported_graphs_have_the_logits_of_the_pruned_network(table, name):
+    for package in ("onnxruntime", "onnxscript", *(["timm"] if name.startswith("timm:") else [])):
+        needed(package)
+    differences = table.written(name)
+    assert differences.keys() == {".pt2", ".onnx"}
+    assert max(differences.values()) <= 1e-5
+
+
 def test_it_is_the_map_that_users_of_the_package_get(table):
     """The package's own way: a target layer, and its reshape_transform."""
     from pytorch_grad_cam import GradCAM
