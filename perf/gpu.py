@@ -122,7 +122,7 @@ def steps(name: str, here: Problem, there: Problem) -> Iterator[tuple[str, float
     yield "gradient", float((own_gradient - gradient).norm() / gradient.norm())
     _, narrow_loss, narrow_gradient = one_step(name, there, torch.bfloat16)
     yield "bfloat16 loss", float((narrow_loss - loss).abs() / loss.abs())
-    cosine = torch.nn.functional.cosine_similarity(narrow_gradient, gradient, dim=0)
+    cosine = torch.nn.functional.cosine_similarity(narrow_gradient.double(), gradient.double(), dim=0)
     yield "bfloat16 gradient", 1 - float(cosine)
 
 
