@@ -177,6 +177,17 @@ def test_the_check_of_a_gpu_compares_steps_and_trainings(tmp_path):
     assert "waits: not tested, as no GPU is there" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_step_of_resnet50_can_be_compared_between_precisions(monkeypatch):
+    """With ill-conditioned weights, the check would fail on every GPU."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = importlib.import_module("gpu")
+    problem, same = gpu.both("resnet50", 48, 4, gpu.CPU)
+    differences = dict(gpu.steps("crayon_attention", problem, same))
+    assert 0 < differences["bfloat16 gradient"] < gpu.ALLOWED["bfloat16 gradient"] / 2
+    assert 0 < differences["bfloat16 loss"] < gpu.ALLOWED["bfloat16 loss"] / 2
+
+
 @pytest.fixture
 def verdict(tmp_path, monkeypatch):
     """Writes a CSV file with the columns that the verdict reads; called without a name, returns the verdict's lines."""
