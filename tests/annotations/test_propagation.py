@@ -152,10 +152,10 @@ def project(tmp_path, monkeypatch):
         content = made.content(propagation=options)
         return build_plan(Params.model_validate(content))
 
-    given = [*(("yes", "no") * 2), "unsure"]
+    given, digest = [*(("yes", "no") * 2), "unsure"], made.digest(tmp_path)
     for kind in ("attention",):
         answers = [
-            Answer(item=f"train-{n:05d}", annotator=who, answer=answer, source="people", digest=made.digest(tmp_path))
+            Answer(item=f"train-{n:05d}", annotator=who, answer=answer, source="people", digest=digest)
             for n, answer in enumerate(given)
             for who in ("ann", "ben")
         ]
