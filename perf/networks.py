@@ -2,7 +2,7 @@
 
     python perf/networks.py                       all of torchvision's, and a choice of timm's: about half an hour
     python perf/networks.py resnet18 timm:vit_tiny_patch16_224
-    python perf/networks.py --graphs              twelve of them as graphs for other programs: about ten minutes
+    python perf/networks.py --graphs              twelve of them as graphs for other programs: five minutes
 
 Each network has random weights. It is split by `crayon.models.split`; the package grad-cam (pytorch-grad-cam) gets the
 network as torch.fx traces it, and computes Grad-CAM of the same layer by its hooks. If the maps differ by
