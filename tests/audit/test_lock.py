@@ -28,7 +28,8 @@ def in_git(path: str) -> bytes:
     """A file's content as git would commit it: `snakemake` may have written other results to the folder since then."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no clone of a git repository")
-    return subprocess.run(["git", "show", f":{path}"], cwd=ROOT, capture_output=True, check=True).stdout
+    command = ["git", "-c", f"safe.directory={ROOT}", "show", f":{path}"]  # also in another user's clone
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
 
 
 def test_lock_describes_the_results_and_params_that_git_has_beside_it():
